@@ -1,0 +1,328 @@
+package hub
+
+import (
+	"errors"
+	"sync/atomic"
+)
+
+// An Answer is what a handler does with one message: zero or more commands, each
+// carried out at once, in order, and then Done. The handler gets it with the
+// message and owns it until Done; it is used by one goroutine at a time.
+//
+// Data given to a command is borrowed until the command returns.
+type Answer struct {
+	router  *Router
+	carrier Carrier // carries out the commands instead of router, if not nil
+	command Command // the one that carrier has now
+	m       Message // the message being answered
+	out     Message // the one a command makes of it
+	way     *way    // the way it is on; nil: to the recipients it names
+	step    int     // handlers of the way it has been through
+
+	// The message that was put is the root of all answers that come of it, and
+	// waits for them. In the others, only root is used of what follows.
+	root   *Answer
+	open   atomic.Int32 // answers not done, and receipts not come
+	failed atomic.Pointer[error]
+	to     [1]Address
+
+	recipients []Address // a detached message's own copy
+}
+
+// Do carries out one command. The methods that are named like the verbs make one
+// and call Do.
+func (a *Answer) Do(c Command) {
+	if a.carrier != nil {
+		a.command = c
+		a.carrier.Do(a, &a.command)
+		return
+	}
+	switch c.Verb {
+	case Pass:
+		a.pass(c.Data)
+	case Drop:
+		a.router.stats.dropped.Add(1)
+	case Reply:
+		a.reply(c.Data)
+	case SendClients:
+		out := a.derive(c.Data)
+		for _, to := range c.To {
+			a.reach(out, to)
+		}
+	case SendServers:
+		out := a.derive(c.Data)
+		for _, to := range c.To {
+			a.server(out, to)
+		}
+	case SendHandler:
+		a.sendHandler(c.Data, c.Type)
+	default:
+		a.fail(reason(ErrHandler, "type %q: unknown command %d", a.m.Type, c.Verb))
+	}
+}
+
+// Pass gives the message with this data to what comes next: the next handler of
+// the route, then the route's receivers. A filter that changes nothing passes
+// m.Data. Where no route says what comes next, the message goes to the
+// recipients its sender named; if there are none it fails.
+func (a *Answer) Pass(d Data) { a.Do(Command{Verb: Pass, Data: d}) }
+
+// Drop says that the message goes nowhere, on purpose. It is counted.
+func (a *Answer) Drop() { a.Do(Command{Verb: Drop}) }
+
+// Reply hands data to the session that the message came from, under the tag it
+// was sent with; or, if it came from elsewhere, to its sender's address.
+func (a *Answer) Reply(d Data) { a.Do(Command{Verb: Reply, Data: d}) }
+
+// SendClients hands data to every live session of every user named, in order;
+// "user@server" goes to that user there. A user who is not here now is no error.
+func (a *Answer) SendClients(d Data, users ...Address) {
+	a.Do(Command{Verb: SendClients, Data: d, To: users})
+}
+
+// SendServers hands data to other servers, each of which picks the way by the
+// type: names from the config, or host:port, in the addresses' Server.
+func (a *Answer) SendServers(d Data, servers ...Address) {
+	a.Do(Command{Verb: SendServers, Data: d, To: servers})
+}
+
+// SendHandler gives data to the handler of type t, whose answer is carried out in
+// turn. It is the only command that can bring a message round again, so it counts
+// hops and is refused past the limit.
+func (a *Answer) SendHandler(d Data, t Type) {
+	a.Do(Command{Verb: SendHandler, Data: d, Type: t})
+}
+
+// Detach says that the answer will come after Handle has returned, perhaps from
+// another goroutine. It lets go of what is borrowed until then: the message's
+// data is gone, its recipients are kept. Call it before Handle returns and before
+// anything else can use the answer.
+func (a *Answer) Detach() {
+	a.m.Batch = nil
+	a.m.Data = Data{}
+	a.recipients = append(a.recipients[:0], a.m.To...)
+	a.m.To = a.recipients
+}
+
+// Resume goes on with a detached answer. b is the batch of the goroutine that
+// calls it, or nil to flush each command at once.
+func (a *Answer) Resume(b *Batch) { a.m.Batch = b }
+
+// Done ends the answer: with nil when the commands given are the whole answer,
+// else with the reason why the message failed. The Answer must not be used again.
+func (a *Answer) Done(err error) {
+	if a.carrier != nil {
+		a.carrier.Done(a, err)
+		return
+	}
+	if err != nil {
+		a.fail(err)
+	}
+	root, batch := a.root, a.m.Batch
+	if a != root {
+		a.recycle()
+	}
+	root.close(batch)
+}
+
+// Message returns the message being answered. Its data and recipients are there
+// only until Handle returns.
+func (a *Answer) Message() *Message { return &a.m }
+
+// answer takes an Answer from the pool.
+func (r *Router) answer() *Answer {
+	return r.answers.Get().(*Answer)
+}
+
+func (a *Answer) recycle() {
+	a.root, a.way, a.step = nil, nil, 0
+	a.router.answers.Put(a)
+}
+
+// next starts the answer that a command's message is owed.
+func (a *Answer) next(d Data) *Answer {
+	n := a.router.answer()
+	n.root = a.root
+	n.root.open.Add(1)
+	n.m = a.m
+	n.m.Data = d
+	return n
+}
+
+func (a *Answer) pass(d Data) {
+	if a.way != nil && a.step < len(a.way.through) {
+		next := a.next(d)
+		next.way, next.step = a.way, a.step
+		next.walk()
+		return
+	}
+	a.arrive(a.derive(d))
+}
+
+func (a *Answer) sendHandler(d Data, t Type) {
+	if a.m.Hops >= a.router.maxHops {
+		a.fail(reason(ErrHops, "type %q: more than %d hops: do handlers send it in a circle?", t, a.router.maxHops))
+		return
+	}
+	w := a.router.table.Load().way(t)
+	if w == nil {
+		a.fail(reason(ErrNoHandler, "no handler or route serves type %q", t))
+		return
+	}
+	next := a.next(d)
+	next.way, next.step = w, 0
+	next.m.Type = t
+	next.m.Hops++
+	next.walk()
+}
+
+func (a *Answer) reply(d Data) {
+	out := a.derive(d)
+	if s, ok := a.root.m.Receipt.(Sink); ok {
+		out.Tag = a.root.m.Tag
+		a.delivered(s.Put(out))
+		return
+	}
+	if a.m.From == (Address{}) {
+		a.fail(reason(ErrHandler, "type %q: nobody to reply to", a.m.Type))
+		return
+	}
+	a.reach(out, a.m.From)
+}
+
+// derive makes the message that a command sends out. It is valid until the next command.
+func (a *Answer) derive(d Data) *Message {
+	a.out = a.m
+	a.out.Data = d
+	a.out.To, a.out.Receipt, a.out.Tag, a.out.Reach = nil, nil, 0, nil
+	return &a.out
+}
+
+// walk takes the message one step on: into the next handler of its way, or to
+// the way's end.
+func (a *Answer) walk() {
+	if a.way != nil && a.step < len(a.way.through) {
+		h := a.way.through[a.step]
+		a.step++
+		h.Handle(&a.m, a)
+		return
+	}
+	a.arrive(a.derive(a.m.Data))
+	a.Done(nil)
+}
+
+// arrive hands out to the receivers at the end of the way: the route's, or the
+// recipients that the sender named.
+func (a *Answer) arrive(out *Message) {
+	if w := a.way; w != nil && len(w.users)+len(w.servers) > 0 {
+		for _, u := range w.users {
+			a.deliver(out, u.list())
+		}
+		for _, to := range w.servers {
+			a.server(out, to)
+		}
+		return
+	}
+	if len(a.m.To) == 0 {
+		a.fail(reason(ErrHandler, "type %q: passed on, but no route says where to", a.m.Type))
+		return
+	}
+	for _, to := range a.m.To {
+		a.reach(out, to)
+	}
+}
+
+// reach hands out to one address, if the sender may reach it.
+func (a *Answer) reach(out *Message, to Address) {
+	switch {
+	case a.m.Reach != nil && !a.m.Reach.MayReach(to):
+		a.router.stats.lost.Add(1)
+		a.fail(reason(ErrDenied, "%q may not reach %q", a.m.From, to))
+	case to.Server != "":
+		a.server(out, to)
+	default:
+		a.deliver(out, a.router.directory.Sessions(to.User))
+	}
+}
+
+// deliver hands out to every session of one user.
+func (a *Answer) deliver(out *Message, sessions []Sink) {
+	if len(sessions) == 0 {
+		a.router.stats.absent.Add(1)
+	}
+	for _, s := range sessions {
+		a.delivered(s.Put(out))
+	}
+}
+
+// delivered counts what came of a delivery. A receiver that has just gone, is too
+// slow or may not have the type is no failure of the message; one that cannot
+// read its data is.
+func (a *Answer) delivered(err error) {
+	switch {
+	case err == nil:
+		a.router.stats.delivered.Add(1)
+	case errors.Is(err, ErrClosed):
+		a.router.stats.absent.Add(1)
+	default:
+		a.router.stats.lost.Add(1)
+		if errors.Is(err, ErrEncoding) {
+			a.fail(err)
+		}
+	}
+}
+
+// server hands out to another server. The root waits for the server's receipt.
+func (a *Answer) server(out *Message, to Address) {
+	sink := a.router.directory.Server(to.Server)
+	if sink == nil {
+		a.fail(reason(ErrUnknownServer, "no server %q: want a name from the config, or host:port", to.Server))
+		return
+	}
+	a.to[0] = to
+	out.To, out.Receipt = a.to[:], (*confirmation)(a.root)
+	a.root.open.Add(1)
+	if err := sink.Put(out); err != nil {
+		a.router.stats.lost.Add(1)
+		a.fail(err)
+		a.root.open.Add(-1) // this answer is still open
+	} else {
+		a.router.stats.delivered.Add(1)
+	}
+	out.To, out.Receipt = nil, nil
+}
+
+// confirmation is a root as the Receipt of what it sent to servers.
+type confirmation Answer
+
+func (c *confirmation) Done(m *Message, err error) {
+	root := (*Answer)(c)
+	if err != nil {
+		root.fail(err)
+	}
+	root.close(m.Batch)
+}
+
+// fail keeps the first reason for the receipt.
+func (a *Answer) fail(err error) {
+	a.root.failed.CompareAndSwap(nil, &err)
+}
+
+// close counts one answer or receipt of the root as come, and after the last one
+// tells the sender.
+func (a *Answer) close(b *Batch) {
+	if a.open.Add(-1) > 0 {
+		return
+	}
+	var err error
+	if p := a.failed.Load(); p != nil {
+		err = *p
+		a.failed.Store(nil)
+		a.router.stats.failed.Add(1)
+	}
+	if a.m.Receipt != nil {
+		a.m.Batch, a.m.Data = b, Data{}
+		a.m.Receipt.Done(&a.m, err)
+	}
+	a.recycle()
+}

@@ -1,0 +1,180 @@
+package bformat
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"sync"
+)
+
+const (
+	smallSize = 512      // what an idle connection may hold
+	largeSize = 64 << 10 // what a busy one reads into
+	maxEmpty  = 100      // reads in a row that may bring neither bytes nor an error
+)
+
+// large lends the buffers that busy Readers share.
+var large = sync.Pool{New: func() any { return new([largeSize]byte) }}
+
+// A Reader takes frames from a stream. It reads ahead as far as the stream has bytes,
+// so one system call brings many frames, and nothing else may read from the stream.
+//
+// Its memory follows the traffic. A quiet stream has a buffer of 512 bytes. A read that
+// fills it moves on to 64 KiB from a shared pool, and a read that finds the stream
+// drained gives those back. A frame over 64 KiB grows a buffer of its own, which
+// doubles only as the bytes really arrive and is dropped after the frame.
+//
+// A Reader is for one goroutine.
+type Reader struct {
+	src     io.Reader
+	buf     []byte           // small, lent or a long frame's own
+	r, w    int              // buf[r:w] has been read but not returned
+	limit   int              // of a payload
+	err     error            // final, but only once buf holds no whole frame
+	lent    *[largeSize]byte // what buf is, if it came from the pool
+	drained bool             // the last read brought less than it could have
+	small   [smallSize]byte
+}
+
+// NewReader returns a Reader of the frames on r. Payloads over limit bytes are refused;
+// a limit of zero or less means DefaultLimit, and one over MaxPayload means MaxPayload.
+func NewReader(r io.Reader, limit int) *Reader {
+	rd := &Reader{src: r}
+	rd.buf = rd.small[:]
+	rd.SetLimit(limit)
+	return rd
+}
+
+// SetLimit sets the longest payload in bytes, as in NewReader, for the frames that Next
+// has not returned yet.
+func (r *Reader) SetLimit(n int) {
+	if n <= 0 {
+		n = DefaultLimit
+	}
+	r.limit = min(n, MaxPayload)
+}
+
+// Next returns the payload of the next frame. It is borrowed: it stays valid until the
+// next call of Next or Release. Where the stream has no whole frame yet, Next waits.
+//
+// It returns io.EOF if the stream ended between frames, io.ErrUnexpectedEOF if it ended
+// inside one, a *LimitError for a frame over the limit, and otherwise the stream's own
+// error. Frames that had arrived whole before an error are returned first. An error is
+// final, a passed read deadline too: it is returned ever after.
+func (r *Reader) Next() ([]byte, error) {
+	if b := r.buf[r.r:r.w]; len(b) >= HeaderSize {
+		// bformat: the length is little-endian and excludes itself. It is compared as
+		// uint64, since it may not fit in an int of 32 bits.
+		n := uint64(binary.LittleEndian.Uint32(b))
+		if n <= uint64(r.limit) && n <= uint64(len(b)-HeaderSize) {
+			end := HeaderSize + int(n)
+			r.r += end
+			return b[HeaderSize:end:end], nil
+		}
+	}
+	return r.next()
+}
+
+// next is Next where reading or refusing is needed.
+func (r *Reader) next() ([]byte, error) {
+	for {
+		need, have := HeaderSize, r.w-r.r
+		if have >= HeaderSize {
+			n := binary.LittleEndian.Uint32(r.buf[r.r:])
+			if uint64(n) > uint64(r.limit) {
+				return nil, r.fail(&LimitError{Length: n, Limit: r.limit})
+			}
+			need += int(n)
+			if have >= need {
+				return r.Next()
+			}
+		}
+		if r.err != nil {
+			if r.err == io.EOF && have > 0 {
+				return nil, r.fail(io.ErrUnexpectedEOF)
+			}
+			return nil, r.fail(r.err)
+		}
+		r.fit(need)
+		r.read()
+	}
+}
+
+// fit makes room for at least one more byte in the buffer that suits the traffic. need is the
+// size of the frame being read, as far as known; less than that is in the buffer.
+func (r *Reader) fit(need int) {
+	rest := r.buf[r.r:r.w] // less than one frame
+	own := r.lent == nil && len(r.buf) != smallSize
+	switch {
+	case len(r.buf) != smallSize && len(rest) < smallSize && (r.drained || own):
+		r.swap(r.small[:], nil)
+	case len(rest) < len(r.buf):
+		if r.r > 0 {
+			r.w = copy(r.buf, rest)
+			r.r = 0
+		}
+	case len(r.buf) < largeSize:
+		b := large.Get().(*[largeSize]byte)
+		r.swap(b[:], b)
+	default:
+		// Never longer than the frame: so nothing follows it in this buffer.
+		r.swap(make([]byte, min(2*uint64(len(r.buf)), uint64(need))), nil)
+	}
+}
+
+// swap moves the unread bytes to buf and gives the buffer they were in back.
+func (r *Reader) swap(buf []byte, lent *[largeSize]byte) {
+	r.w = copy(buf, r.buf[r.r:r.w])
+	r.r = 0
+	if r.lent != nil {
+		large.Put(r.lent)
+	}
+	r.buf, r.lent = buf, lent
+}
+
+// read reads once, unless the stream brings nothing. There is room for it.
+func (r *Reader) read() {
+	for range maxEmpty {
+		free := r.buf[r.w:]
+		n, err := r.src.Read(free)
+		if uint(n) > uint(len(free)) {
+			n, err = 0, errors.New("bformat: read: the stream reported an impossible count")
+		}
+		r.w += n
+		r.drained = n < len(free)
+		r.err = err
+		if n > 0 || err != nil {
+			return
+		}
+	}
+	r.err = io.ErrNoProgress
+}
+
+// fail makes err final and forgets what was read.
+func (r *Reader) fail(err error) error {
+	r.err = err
+	r.r, r.w = 0, 0
+	r.swap(r.small[:], nil)
+	return err
+}
+
+// Ready reports whether Next would return without reading, because another whole frame
+// is in memory or because it has an error to report.
+func (r *Reader) Ready() bool {
+	if b := r.buf[r.r:r.w]; len(b) >= HeaderSize {
+		n := uint64(binary.LittleEndian.Uint32(b))
+		if n > uint64(r.limit) || n <= uint64(len(b)-HeaderSize) {
+			return true
+		}
+	}
+	return r.err != nil
+}
+
+// Release gives the buffers back; what Next returned last is no longer valid. Afterwards
+// Next returns the error it had, or ErrReleased. Call it where Next is called.
+func (r *Reader) Release() {
+	if r.err == nil || r.w > r.r {
+		r.err = ErrReleased
+	}
+	r.fail(r.err)
+}

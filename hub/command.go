@@ -1,0 +1,65 @@
+package hub
+
+// A Verb is what a command wants done.
+type Verb uint8
+
+// The verbs. SendClients, SendServers and SendHandler are the original's; the
+// others are ours.
+const (
+	Pass        Verb = iota + 1 // give the message to what comes next on its route
+	Drop                        // let the message go nowhere, on purpose
+	Reply                       // hand data to the sender
+	SendClients                 // hand data to users
+	SendServers                 // hand data to other servers
+	SendHandler                 // give data to the handler of another type
+)
+
+var verbs = [...]string{Pass: "pass", Drop: "drop", Reply: "reply",
+	SendClients: "sendClients", SendServers: "sendServers", SendHandler: "sendHandler"}
+
+// String returns the verb's name on the wire, the same in both dialects.
+func (v Verb) String() string {
+	if int(v) < len(verbs) {
+		return verbs[v]
+	}
+	return ""
+}
+
+// ParseVerb returns the verb of that name, or 0 if there is none. It allocates nothing.
+func ParseVerb(name []byte) Verb {
+	for v, s := range verbs {
+		if s != "" && s == string(name) {
+			return Verb(v)
+		}
+	}
+	return 0
+}
+
+// A Command is one thing that a handler wants done with the message it was given,
+// or with data it made of it. What it points to is borrowed while it is carried out.
+type Command struct {
+	Verb Verb
+	Data Data      // what goes out; not used by Drop
+	To   []Address // SendClients: users; SendServers: servers, their User empty
+	Type Type      // SendHandler: the type, whose handler gets the data
+}
+
+// A Carrier carries out elsewhere what a handler answers: over the socket of a
+// handler process, or into a test's notes. In the hub itself the Router does it.
+type Carrier interface {
+	// Do carries out one command. c is valid until Do returns.
+	Do(a *Answer, c *Command)
+	// Done ends the answer; a may be used again for another message (Answer.Reset).
+	Done(a *Answer, err error)
+}
+
+// NewAnswer returns an Answer to m, whose commands c carries out. It keeps a copy
+// of m, which borrows what m borrows.
+func NewAnswer(m *Message, c Carrier) *Answer {
+	a := &Answer{carrier: c}
+	a.Reset(m)
+	return a
+}
+
+// Reset makes an answer that came from NewAnswer, and is done, one to m.
+func (a *Answer) Reset(m *Message) { a.m = *m }

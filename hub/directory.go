@@ -1,0 +1,134 @@
+package hub
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// A Directory knows where users and servers are to be found: which sessions a
+// user has at this moment, and which sink leads to a server.
+//
+// The zero value is empty and ready. Its methods may be called from many goroutines.
+type Directory struct {
+	mu      sync.RWMutex
+	users   map[UserName]*user
+	servers atomic.Pointer[servers]
+}
+
+// A user is where the sessions of one name are found. A route keeps a pointer to
+// it, so that a delivery costs no look-up.
+type user struct {
+	name     UserName
+	kept     bool                   // named by a route: stays without sessions
+	sessions atomic.Pointer[[]Sink] // in the order they came; replaced whole
+}
+
+type servers struct {
+	named  map[ServerName]Sink
+	direct Sink
+}
+
+// Join adds a session of the user. The sink gets what is sent to that name until
+// leave is called, which is safe to call more than once.
+func (d *Directory) Join(name UserName, s Sink) (leave func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	u := d.userLocked(name)
+	sessions := append(slices.Clone(u.list()), s)
+	u.sessions.Store(&sessions)
+	return sync.OnceFunc(func() { d.leave(u, s) })
+}
+
+func (d *Directory) leave(u *user, s Sink) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	old := u.list()
+	sessions := make([]Sink, 0, len(old))
+	for _, have := range old {
+		if have != s {
+			sessions = append(sessions, have)
+		}
+	}
+	u.sessions.Store(&sessions)
+	if len(sessions) == 0 && !u.kept {
+		delete(d.users, u.name)
+	}
+}
+
+// Sessions returns the live sessions of the user, in the order they came. The
+// slice is never changed; the caller must not change it either.
+func (d *Directory) Sessions(name UserName) []Sink {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.users[name].list()
+}
+
+// Users lists the users with live sessions in alphabetical order, each name once
+// for each of its sessions.
+func (d *Directory) Users() []UserName {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	var names []UserName
+	for name, u := range d.users {
+		for range u.list() {
+			names = append(names, name)
+		}
+	}
+	slices.SortFunc(names, func(a, b UserName) int { return strings.Compare(string(a), string(b)) })
+	return names
+}
+
+// SetServers replaces the servers whole: the sinks of the configured names, and
+// direct, which takes what goes to any host:port (nil if none does). A sink finds
+// where its message goes in Message.To, which then holds exactly that address.
+func (d *Directory) SetServers(named map[ServerName]Sink, direct Sink) {
+	d.servers.Store(&servers{named, direct})
+}
+
+// Server returns the sink that leads to the server, or nil.
+func (d *Directory) Server(name ServerName) Sink {
+	s := d.servers.Load()
+	if s == nil {
+		return nil
+	}
+	if sink, ok := s.named[name]; ok {
+		return sink
+	}
+	if strings.Contains(string(name), ":") {
+		return s.direct
+	}
+	return nil
+}
+
+// keep returns the user for a route, which may hold on to it for good.
+func (d *Directory) keep(name UserName) *user {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	u := d.userLocked(name)
+	u.kept = true
+	return u
+}
+
+func (d *Directory) userLocked(name UserName) *user {
+	u := d.users[name]
+	if u == nil {
+		u = &user{name: name}
+		if d.users == nil {
+			d.users = make(map[UserName]*user)
+		}
+		d.users[name] = u
+	}
+	return u
+}
+
+func (u *user) list() []Sink {
+	if u == nil {
+		return nil
+	}
+	if p := u.sessions.Load(); p != nil {
+		return *p
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+// Package hub moves typed messages: what gives them is a Source, what takes
+// them is a Sink, what acts on them on their way is a Handler, and the Router
+// knows by a message's type which way it goes.
+//
+// A client sends a message of some type. The hub never looks into its data. It
+// picks a way by the type (an exact name before a pattern, a more specific
+// pattern before a wider one) and gives the message to the handlers on it, in
+// this process or behind a socket. A handler answers with commands: pass it on,
+// drop it, reply, hand it to users of this hub (sendClients), to other servers
+// (sendServers) or into another handler (sendHandler), where the same begins
+// again.
+//
+// The package imports only the standard library and no other room of the
+// project: sessions, links, the spool and the devices all point here.
+package hub
+
+import (
+	"errors"
+	"fmt"
+)
+
+// What may become of a message, for programs to tell apart. The text of the
+// error that wraps one of these is the reason a peer is given.
+var (
+	// ErrNoHandler: neither a handler nor a route serves the message's type.
+	ErrNoHandler = errors.New("no handler for this type")
+	// ErrHops: handlers sent the message round more often than the hub allows.
+	ErrHops = errors.New("too many hops")
+	// ErrFull: a bounded queue on the way has no room; nothing was taken.
+	ErrFull = errors.New("queue is full")
+	// ErrDenied: the sender may not do this.
+	ErrDenied = errors.New("not allowed")
+	// ErrUnknownServer: no server of that name is configured, and it is no host:port.
+	ErrUnknownServer = errors.New("unknown server")
+	// ErrHandler: the handler failed, ended, or gave an answer that cannot be carried out.
+	ErrHandler = errors.New("handler failed")
+	// ErrTimeout: no answer came in time.
+	ErrTimeout = errors.New("no answer in time")
+	// ErrClosed: the sink has ended.
+	ErrClosed = errors.New("closed")
+	// ErrEncoding: the data cannot be expressed in what the receiver reads.
+	ErrEncoding = errors.New("data cannot be converted")
+)
+
+// A Sink takes messages: a session, an actuator, an upstream, the Router.
+type Sink interface {
+	// Put takes m. It never waits for a peer. It returns nil when the sink has
+	// taken responsibility for m: each implementation's comment says how far
+	// that reaches (memory, disk, peer). After an error the caller still owns m,
+	// and no receipt follows. After nil, a sink that sees m.Receipt calls it
+	// exactly once, perhaps before Put returns, when the promise is kept or
+	// broken.
+	//
+	// m and all that it points to are borrowed: valid until Put returns. A sink
+	// that keeps something copies it into memory of its own. Put may be called
+	// from many goroutines; after the sink has ended it returns an error that
+	// wraps ErrClosed.
+	Put(m *Message) error
+}
+
+// A Receipt is told what became of a message that was sent.
+type Receipt interface {
+	// Done is called exactly once for each message that was taken, from any
+	// goroutine: with nil when all that its handlers wanted was done, else with
+	// the first thing that failed. m is the message as it was sent, without its
+	// data, and is valid until Done returns; m.Batch is the batch of the calling
+	// goroutine (or nil: flush at once). Done must not block.
+	Done(m *Message, err error)
+}
+
+// A Handler acts on messages of its types. In this process or behind a socket,
+// it is the same interface, so a filter moves across the socket unchanged.
+type Handler interface {
+	// Handle acts on m and says through a what is to be done, ending with
+	// exactly one a.Done. It may do so before it returns, or later from another
+	// goroutine (see Answer.Resume). m and its data are borrowed until Handle
+	// returns. Handle must not block on a peer, and may be called from many
+	// goroutines; messages of one sender and one type come one after the other.
+	Handle(m *Message, a *Answer)
+}
+
+// HandlerFunc is a Handler that answers before it returns: what filters are
+// written as. The error it returns, if any, is the reason the sender is given.
+type HandlerFunc func(m *Message, a *Answer) error
+
+// Handle calls f and ends the answer with what it returned.
+func (f HandlerFunc) Handle(m *Message, a *Answer) { a.Done(f(m, a)) }
+
+// A Flusher is a Sink or Handler that gathers what it is given and sends it off
+// together, when Flush is called. See Batch.
+type Flusher interface {
+	// Flush starts sending what has been gathered. It does not wait for it.
+	Flush()
+}
+
+// A Batch remembers which flushers the messages of one reading goroutine have
+// touched, so that what one read of a socket brought goes out in one write per
+// receiver. It belongs to one goroutine, which calls Flush whenever its input
+// runs dry and before it waits for anything. The zero value is ready.
+type Batch struct {
+	touched []Flusher
+}
+
+// Add remembers f until the next Flush. A flusher adds itself once for what it
+// gathers between two of its flushes. Add on a nil Batch flushes f at once.
+func (b *Batch) Add(f Flusher) {
+	if b == nil {
+		f.Flush()
+		return
+	}
+	b.touched = append(b.touched, f)
+}
+
+// Flush flushes everything added since the last Flush.
+func (b *Batch) Flush() {
+	for i := 0; i < len(b.touched); i++ { // a flush may add
+		f := b.touched[i]
+		b.touched[i] = nil
+		f.Flush()
+	}
+	b.touched = b.touched[:0]
+}
+
+// reason returns an error whose text says what about the sentinel, in one line.
+func reason(sentinel error, format string, args ...any) error {
+	return &failure{sentinel, fmt.Sprintf(format, args...)}
+}
+
+type failure struct {
+	sentinel error
+	text     string
+}
+
+func (f *failure) Error() string { return f.text }
+func (f *failure) Unwrap() error { return f.sentinel }

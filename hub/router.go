@@ -1,0 +1,155 @@
+package hub
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// MaxHops is how often handlers may send one message round, if Options do not say.
+const MaxHops = 16
+
+// RouterOptions are what a Router needs to know. The zero value works.
+type RouterOptions struct {
+	// Directory is where users and servers are found. If nil, a new, empty one.
+	Directory *Directory
+	// MaxHops is how often handlers may send one message round before it is
+	// refused. If zero, MaxHops.
+	MaxHops int
+}
+
+// A Router is the Sink that every message of the hub goes into. It picks the way
+// by the type and carries the message along it:
+//
+//  1. Put looks the type up: the way of a route, or of a handler.
+//  2. The message goes through the handlers of its way, one after the other.
+//     Each answers with commands (Answer); one that passes the message on leaves
+//     the way to the route.
+//  3. At the end of the way it is delivered to the route's receivers, or, where
+//     there is no route, to the recipients that the sender named.
+//  4. When all that the handlers wanted is done, the sender's Receipt is told.
+//
+// A message of a type that nobody serves goes to the recipients its sender
+// named; without any it is refused with ErrNoHandler.
+type Router struct {
+	directory *Directory
+	maxHops   int
+	answers   sync.Pool
+	stats     routerStats
+
+	mu       sync.Mutex // guards what the table is made of
+	routes   []Route
+	handlers map[Pattern]Handler
+	table    atomic.Pointer[table]
+}
+
+// NewRouter returns a Router without ways.
+func NewRouter(o RouterOptions) *Router {
+	r := &Router{directory: o.Directory, maxHops: o.MaxHops, handlers: make(map[Pattern]Handler)}
+	if r.directory == nil {
+		r.directory = new(Directory)
+	}
+	if r.maxHops == 0 {
+		r.maxHops = MaxHops
+	}
+	r.answers.New = func() any { return &Answer{router: r} }
+	r.table.Store(newTable(nil, nil, r.directory))
+	return r
+}
+
+// Directory returns where the router finds users and servers.
+func (r *Router) Directory() *Directory { return r.directory }
+
+// Put starts m on its way. After nil the message is in the hands of its handlers
+// and receivers, in memory; the receipt tells what became of it. An error wraps
+// ErrNoHandler. Put allocates nothing in steady state.
+func (r *Router) Put(m *Message) error {
+	w := r.table.Load().way(m.Type)
+	if w == nil && len(m.To) == 0 {
+		r.stats.refused.Add(1)
+		return reason(ErrNoHandler, "no handler or route serves type %q", m.Type)
+	}
+	r.stats.taken.Add(1)
+	a := r.answer()
+	a.root, a.way = a, w
+	a.open.Store(1)
+	a.m = *m
+	a.walk()
+	return nil
+}
+
+// Deliver hands m straight to the recipients it names, past all handlers: what
+// another server has sent for users here. Recipients that are not here now are
+// no error, as with the command sendClients.
+func (r *Router) Deliver(m *Message) error {
+	r.stats.taken.Add(1)
+	a := r.answer()
+	a.root, a.way = a, nil
+	a.open.Store(1)
+	a.m = *m
+	a.walk()
+	return nil
+}
+
+// Serves reports whether a handler or route takes messages of type t.
+func (r *Router) Serves(t Type) bool { return r.table.Load().way(t) != nil }
+
+// SetRoutes replaces the operator's routes whole. It refuses, and keeps the old
+// ones, where two routes match the same pattern.
+func (r *Router) SetRoutes(routes []Route) error {
+	seen := make(map[Pattern]bool, len(routes))
+	for _, route := range routes {
+		if seen[route.Match] {
+			return fmt.Errorf("route %q: there are two; put them into one", route.Match)
+		}
+		seen[route.Match] = true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.routes = routes
+	r.table.Store(newTable(r.routes, r.handlers, r.directory))
+	return nil
+}
+
+// Serve makes h the handler of the types that p stands for, until stop is
+// called. A route with the same pattern comes first. It is an error if another
+// handler serves p already.
+func (r *Router) Serve(p Pattern, h Handler) (stop func(), err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, taken := r.handlers[p]; taken {
+		return nil, fmt.Errorf("pattern %q: another handler serves it already", p)
+	}
+	r.handlers[p] = h
+	r.table.Store(newTable(r.routes, r.handlers, r.directory))
+	return sync.OnceFunc(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.handlers, p)
+		r.table.Store(newTable(r.routes, r.handlers, r.directory))
+	}), nil
+}
+
+// RouterStats counts what became of messages since the start.
+type RouterStats struct {
+	Taken     uint64 // messages put into the hub
+	Refused   uint64 // put, but nobody serves their type
+	Failed    uint64 // taken, then something their handlers wanted failed
+	Delivered uint64 // handed to sessions and servers, once for each
+	Absent    uint64 // for users without a live session
+	Dropped   uint64 // dropped by the word of a handler
+	Lost      uint64 // not handed over: the receiver's queue was full, or it may not have it
+}
+
+type routerStats struct {
+	taken, refused, failed, delivered, absent, dropped, lost atomic.Uint64
+}
+
+// Stats returns the counters as they are now.
+func (r *Router) Stats() RouterStats {
+	s := &r.stats
+	return RouterStats{
+		Taken: s.taken.Load(), Refused: s.refused.Load(), Failed: s.failed.Load(),
+		Delivered: s.delivered.Load(), Absent: s.absent.Load(), Dropped: s.dropped.Load(), Lost: s.lost.Load(),
+	}
+}
