@@ -2,6 +2,7 @@ package hub
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 )
@@ -11,6 +12,8 @@ const MaxHops = 16
 
 // RouterOptions are what a Router needs to know. The zero value works.
 type RouterOptions struct {
+	// Name is this hub's name: the origin of the messages that it gives an ID.
+	Name string
 	// Directory is where users and servers are found. If nil, a new, empty one.
 	Directory *Directory
 	// MaxHops is how often handlers may send one message round before it is
@@ -34,6 +37,8 @@ type RouterOptions struct {
 type Router struct {
 	directory *Directory
 	maxHops   int
+	name      string
+	number    atomic.Uint64 // of the last message given an ID
 	answers   sync.Pool
 	stats     routerStats
 
@@ -45,7 +50,8 @@ type Router struct {
 
 // NewRouter returns a Router without ways.
 func NewRouter(o RouterOptions) *Router {
-	r := &Router{directory: o.Directory, maxHops: o.MaxHops, handlers: make(map[Pattern]Handler)}
+	r := &Router{name: o.Name, directory: o.Directory, maxHops: o.MaxHops, handlers: make(map[Pattern]Handler)}
+	r.number.Store(rand.Uint64() >> 2) // a new start repeats none of the numbers before it
 	if r.directory == nil {
 		r.directory = new(Directory)
 	}
@@ -62,31 +68,36 @@ func (r *Router) Directory() *Directory { return r.directory }
 
 // Put starts m on its way. After nil the message is in the hands of its handlers
 // and receivers, in memory; the receipt tells what became of it. An error wraps
-// ErrNoHandler. Put allocates nothing in steady state.
+// ErrNoHandler or ErrHops. A message without an ID gets one. Put allocates nothing in steady state.
 func (r *Router) Put(m *Message) error {
 	w := r.table.Load().way(m.Type)
 	if w == nil && len(m.To) == 0 {
 		r.stats.refused.Add(1)
 		return reason(ErrNoHandler, "no handler or route serves type %q", m.Type)
 	}
-	r.stats.taken.Add(1)
-	a := r.answer()
-	a.root, a.way = a, w
-	a.open.Store(1)
-	a.m = *m
-	a.walk()
-	return nil
+	return r.start(m, w)
 }
 
 // Deliver hands m straight to the recipients it names, past all handlers: what
 // another server has sent for users here. Recipients that are not here now are
 // no error, as with the command sendClients.
 func (r *Router) Deliver(m *Message) error {
+	return r.start(m, nil)
+}
+
+func (r *Router) start(m *Message, w *way) error {
+	if m.Hops > r.maxHops {
+		r.stats.refused.Add(1)
+		return reason(ErrHops, "type %q: more than %d hops: do hubs send it in a circle?", m.Type, r.maxHops)
+	}
 	r.stats.taken.Add(1)
 	a := r.answer()
-	a.root, a.way = a, nil
+	a.root, a.way = a, w
 	a.open.Store(1)
 	a.m = *m
+	if a.m.ID == (ID{}) {
+		a.m.ID = ID{r.name, r.number.Add(1)}
+	}
 	a.walk()
 	return nil
 }
