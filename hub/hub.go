@@ -15,6 +15,7 @@
 package hub
 
 import (
+	"context"
 	"errors"
 	"fmt"
 )
@@ -56,6 +57,16 @@ type Sink interface {
 	// from many goroutines; after the sink has ended it returns an error that
 	// wraps ErrClosed.
 	Put(m *Message) error
+}
+
+// A Source gives messages: a sensor's poller, a bridge, what an upstream sends down.
+type Source interface {
+	// Run puts messages into sink until ctx ends, then lets go of all it holds
+	// and returns nil. What may pass by itself (a failing sensor, a lost
+	// connection, a sink that refuses) it counts, logs and outlives; it returns
+	// an error earlier only when it can never give anything again. Run is called
+	// once.
+	Run(ctx context.Context, sink Sink) error
 }
 
 // A Receipt is told what became of a message that was sent.
