@@ -1,0 +1,116 @@
+package hubtest
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// Answers gives messages to a Handler without a hub around it and notes how each
+// is answered. The zero value is ready. Its methods may be called from many goroutines.
+type Answers struct {
+	done log[Answer]
+
+	mu     sync.Mutex
+	faults []string // ways in which a handler broke its contract
+}
+
+// An Answer is all that a handler did with one message.
+type Answer struct {
+	Message  hub.Message
+	Commands []hub.Command // copies
+	Err      error         // what Done was called with
+}
+
+// Text returns the data of command i as a string, "" if there is no such command.
+func (a Answer) Text(i int) string {
+	if i >= len(a.Commands) {
+		return ""
+	}
+	return string(a.Commands[i].Data.Bytes)
+}
+
+// Ask gives a copy of m to h, with m.Batch. As soon as Handle has returned, what it had
+// borrowed is overwritten: a handler that kept it is found out.
+func (as *Answers) Ask(h hub.Handler, m *hub.Message) {
+	p := &pending{to: as, Answer: Answer{Message: clone(m)}}
+	lent := clone(m)
+	data, to := lent.Data.Bytes, lent.To
+	lent.Batch = m.Batch
+	a := hub.NewAnswer(&lent, p)
+	h.Handle(a.Message(), a)
+	for i := range data {
+		data[i] = poison
+	}
+	for i := range to {
+		to[i] = hub.Address{User: "poisoned: the recipients were borrowed until Handle returned"}
+	}
+}
+
+// Wait waits until n messages or more have been answered and returns how, in the
+// order in which they were done.
+func (as *Answers) Wait(tb testing.TB, n int) []Answer {
+	tb.Helper()
+	return as.done.wait(tb, "answers", n)
+}
+
+// Faults returns how handlers broke their contract so far: Done called twice, a command
+// after Done, borrowed data used after Handle had returned.
+func (as *Answers) Faults() []string {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	return slices.Clone(as.faults)
+}
+
+func (as *Answers) fault(format string, args ...any) {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	as.faults = append(as.faults, fmt.Sprintf(format, args...))
+}
+
+// poison is a byte that neither UTF-8 nor the head of a MessagePack value has.
+const poison = 0xC1
+
+var poisoned = bytes.Repeat([]byte{poison}, 4)
+
+// pending is the Carrier of one answer.
+type pending struct {
+	to *Answers
+	Answer
+
+	mu   sync.Mutex
+	over bool
+}
+
+func (p *pending) Do(a *hub.Answer, c *hub.Command) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		p.to.fault("message %v: command %v after Done", p.Message.ID, c.Verb)
+		return
+	}
+	if bytes.Contains(c.Data.Bytes, poisoned) {
+		p.to.fault("message %v: command %v with data that was borrowed only until Handle returned", p.Message.ID, c.Verb)
+	}
+	own := *c
+	own.Data.Bytes = bytes.Clone(c.Data.Bytes)
+	own.To = slices.Clone(c.To)
+	p.Commands = append(p.Commands, own)
+}
+
+func (p *pending) Done(a *hub.Answer, err error) {
+	p.mu.Lock()
+	if p.over {
+		p.mu.Unlock()
+		p.to.fault("message %v: Done called twice", p.Message.ID)
+		return
+	}
+	p.over = true
+	p.Err = err
+	p.mu.Unlock()
+	p.to.done.add(p.Answer)
+}

@@ -1,0 +1,90 @@
+package hubtest
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// TestHandler checks that the handlers which fresh makes keep the contract of
+// hub.Handler, whatever they do with their messages: each message is done exactly
+// once and commands come before that, what was borrowed is not used after Handle has
+// returned, messages of one sender and type are answered in order, and many
+// goroutines may call Handle at once.
+//
+// The messages are of type "reading/test" and carry data in turn, so that a handler
+// which looks into its data can be given what it understands; without any, small
+// values in JSON and MessagePack. fresh is called once for each part; what it starts, it stops with
+// t.Cleanup.
+func TestHandler(t *testing.T, fresh func(t *testing.T) hub.Handler, data ...hub.Data) {
+	if len(data) == 0 {
+		data = []hub.Data{
+			{Encoding: hub.JSON, Bytes: []byte(`{"temperature":21.5}`)},
+			{Encoding: hub.MessagePack, Bytes: []byte("\x81\xa1t\x15")},
+			{Encoding: hub.JSON, Bytes: []byte(`"some text that is a little longer than a number"`)},
+			{Encoding: hub.MessagePack, Bytes: []byte("\xc0")},
+		}
+	}
+	t.Run("done exactly once", func(t *testing.T) { each(t, fresh(t), 1, 1, data) })
+	t.Run("one after the other", func(t *testing.T) { oneByOne(t, fresh(t), data) })
+	t.Run("in order", func(t *testing.T) { each(t, fresh(t), 1, 300, data) })
+	t.Run("concurrent", func(t *testing.T) { each(t, fresh(t), 8, 100, data) })
+}
+
+// oneByOne waits for each answer before the next message.
+func oneByOne(t *testing.T, h hub.Handler, data []hub.Data) {
+	var as Answers
+	for i := range 2 * len(data) {
+		as.Ask(h, message("one", i, data))
+		as.Wait(t, i+1)
+	}
+	finish(t, &as, 2*len(data))
+}
+
+// each has every sender send its messages without waiting for the answers.
+func each(t *testing.T, h hub.Handler, senders, messages int, data []hub.Data) {
+	var as Answers
+	var wg sync.WaitGroup
+	for s := range senders {
+		wg.Go(func() {
+			for i := range messages {
+				as.Ask(h, message(fmt.Sprintf("sender%d", s), i, data))
+			}
+		})
+	}
+	wg.Wait()
+	finish(t, &as, senders*messages)
+}
+
+// finish checks the answers to n messages.
+func finish(t *testing.T, as *Answers, n int) {
+	t.Helper()
+	answers := as.Wait(t, n)
+	if len(answers) != n {
+		t.Errorf("got %d answers, want %d", len(answers), n)
+	}
+	next := make(map[hub.Address]uint64)
+	for _, a := range answers {
+		if got, want := a.Message.ID.Number, next[a.Message.From]; got != want {
+			t.Fatalf("sender %v: message %d was answered where %d was due", a.Message.From, got, want)
+		}
+		next[a.Message.From]++
+	}
+	for _, f := range as.Faults() {
+		t.Error(f)
+	}
+}
+
+func message(from string, i int, data []hub.Data) *hub.Message {
+	return &hub.Message{
+		Type: "reading/test",
+		From: hub.Address{User: hub.UserName(from)},
+		To:   []hub.Address{{User: "anna"}},
+		ID:   hub.ID{Origin: "test", Number: uint64(i)},
+		Time: time.Unix(1700000000+int64(i), 0),
+		Data: data[i%len(data)],
+	}
+}

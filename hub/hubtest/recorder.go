@@ -1,0 +1,57 @@
+package hubtest
+
+import (
+	"sync/atomic"
+	"testing"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// A Recorder is a Sink and a Receipt that notes what it is given. The zero value
+// is ready. Its methods may be called from many goroutines.
+type Recorder struct {
+	messages log[hub.Message]
+	receipts log[Outcome]
+	refuse   atomic.Pointer[error]
+}
+
+// An Outcome is what a receipt was told.
+type Outcome struct {
+	Message hub.Message // without its data
+	Err     error
+}
+
+// Refuse makes Put return err from now on, and note nothing; nil ends that.
+func (r *Recorder) Refuse(err error) {
+	if err == nil {
+		r.refuse.Store(nil)
+	} else {
+		r.refuse.Store(&err)
+	}
+}
+
+// Put notes a copy of m, which then is in memory for as long as r is.
+func (r *Recorder) Put(m *hub.Message) error {
+	if err := r.refuse.Load(); err != nil {
+		return *err
+	}
+	r.messages.add(clone(m))
+	return nil
+}
+
+// Done notes what became of a message.
+func (r *Recorder) Done(m *hub.Message, err error) {
+	r.receipts.add(Outcome{clone(m), err})
+}
+
+// Messages waits until n messages or more have been put and returns copies of all, in order.
+func (r *Recorder) Messages(tb testing.TB, n int) []hub.Message {
+	tb.Helper()
+	return r.messages.wait(tb, "messages", n)
+}
+
+// Receipts waits until n outcomes or more have been told and returns all, in order.
+func (r *Recorder) Receipts(tb testing.TB, n int) []Outcome {
+	tb.Helper()
+	return r.receipts.wait(tb, "receipts", n)
+}
