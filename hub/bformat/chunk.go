@@ -1,0 +1,75 @@
+package bformat
+
+import "sync"
+
+// A chunk is the memory behind a Queue: the frames that wait, back to back, and what each is.
+type chunk struct {
+	buf    []byte
+	frames []frame
+}
+
+// A frame of a chunk: its size with header in the low 31 bits, whether it may be dropped in
+// the highest.
+type frame uint32
+
+const droppableBit = 1 << 31
+
+func (f frame) size() int       { return int(f &^ droppableBit) }
+func (f frame) droppable() bool { return f&droppableBit != 0 }
+
+// maxFrames is how many frames' notes a chunk may keep when it goes back to its pool.
+const maxFrames = 4096
+
+// classes are the sizes in which chunks are lent and given back; larger ones are made
+// when needed and left to the garbage collector.
+var classes = [...]struct {
+	size int
+	pool *sync.Pool
+}{
+	{1 << 10, new(sync.Pool)},
+	{8 << 10, new(sync.Pool)},
+	{64 << 10, new(sync.Pool)},
+	{320 << 10, new(sync.Pool)}, // a full Queue of the default limit, and the frame that overfills it
+}
+
+// getChunk returns an empty chunk with room for at least n bytes.
+func getChunk(n int) *chunk {
+	for _, c := range classes {
+		if n <= c.size {
+			if k, ok := c.pool.Get().(*chunk); ok {
+				return k
+			}
+			return &chunk{buf: make([]byte, 0, c.size)}
+		}
+	}
+	return &chunk{buf: make([]byte, 0, n)}
+}
+
+// putChunk gives k back; nil is nothing to give.
+func putChunk(k *chunk) {
+	if k == nil {
+		return
+	}
+	k.buf, k.frames = k.buf[:0], k.frames[:0]
+	if cap(k.frames) > maxFrames {
+		k.frames = nil
+	}
+	for _, c := range classes {
+		if cap(k.buf) == c.size {
+			c.pool.Put(k)
+			return
+		}
+	}
+}
+
+// grow moves what k holds to a chunk with room for at least n bytes and gives k back.
+func grow(k *chunk, n int) *chunk {
+	if n > classes[len(classes)-1].size {
+		n = max(n, 2*cap(k.buf)) // so that a long backlog is copied a constant number of times
+	}
+	g := getChunk(n)
+	g.buf = append(g.buf, k.buf...)
+	g.frames, k.frames = k.frames, g.frames
+	putChunk(k)
+	return g
+}

@@ -1,0 +1,367 @@
+package bformat
+
+import (
+	"io"
+	"sync"
+	"time"
+)
+
+// The way of a frame through a Queue:
+//
+//  1. Begin locks the queue and lends its buffer; the caller encodes into it.
+//  2. End decides whether the frame stays, notes its size, and unlocks.
+//  3. Flush wakes the goroutine in Run.
+//  4. Run takes the whole buffer away under the lock, and
+//  5. writes it in one Write without the lock, while the next buffer fills.
+
+// Full says what happens to a droppable frame that finds a Queue full.
+type Full int
+
+const (
+	// DropOldest drops the oldest droppable frames, until a quarter of the limit is
+	// free. Where frames that may not be dropped fill more than half of the limit,
+	// the new frame is dropped instead.
+	DropOldest Full = iota
+	// DropNewest drops the new frame.
+	DropNewest
+	// Close ends the queue with ErrFull; its owner closes the connection.
+	Close
+)
+
+// QueueOptions are the options of a Queue. The zero value works.
+type QueueOptions struct {
+	// Limit is how many bytes of frames may wait, headers included. What is being
+	// written does not count; it is never more than waited before. If zero, 256 KiB.
+	Limit int
+
+	// Full is what happens to droppable frames over Limit. If zero, DropOldest.
+	Full Full
+
+	// Timeout is how long a single Write may take; one that takes longer ends the
+	// queue. It works where the writer has SetWriteDeadline, as every net.Conn has.
+	// If zero, 30 s; if negative, any time.
+	Timeout time.Duration
+
+	// Dropped is told about dropped frames and their bytes, headers included, after
+	// the fact. It may be called from several goroutines at once and holds up the
+	// one that lost a frame. If nil, drops are only counted.
+	Dropped func(frames, bytes int)
+}
+
+// maxGuess bounds in bytes what is taken from the pools in advance.
+const maxGuess = 64 << 10
+
+// A Queue is the bounded way out of a connection. Any number of goroutines put frames
+// into it; one goroutine, in Run, writes all that waits in one system call.
+//
+// A frame put as droppable may be lost when the peer is slow, as QueueOptions.Full
+// says, and is counted then. One longer than the limit is always dropped. Other frames are
+// queued in order even past the limit; their number must be bounded by what the peer may
+// ask for. If twice the limit already waits, such a frame ends the queue with ErrFull.
+//
+// An empty queue holds no buffer. A queue ends by Shutdown, Fail or an error of the writer.
+type Queue struct {
+	w        io.Writer
+	deadline interface{ SetWriteDeadline(time.Time) error } // nil: w has none
+	o        QueueOptions
+	wake     chan struct{} // holds one token from Flush to Run
+
+	mu      sync.Mutex
+	k       *chunk // what waits; nil if nothing does
+	firm    int    // bytes in k that may not be dropped
+	last    int    // bytes of the last write: a guess at the next
+	room    int    // bytes of the longest of the latest frames: a guess at the next
+	dropped uint64
+	shut    bool
+	err     error // why it ended
+}
+
+// NewQueue returns a Queue onto w. Nothing is written before Run is called. A write
+// deadline on w belongs to the queue from then on.
+func NewQueue(w io.Writer, o QueueOptions) *Queue {
+	if o.Limit <= 0 {
+		o.Limit = 256 << 10
+	}
+	o.Limit = min(o.Limit, MaxPayload/4)
+	if o.Timeout == 0 {
+		o.Timeout = 30 * time.Second
+	}
+	q := &Queue{w: w, o: o, wake: make(chan struct{}, 1)}
+	if o.Timeout > 0 {
+		q.deadline, _ = w.(interface{ SetWriteDeadline(time.Time) error })
+	}
+	return q
+}
+
+// Begin locks the queue and returns its buffer, to which the caller appends the payload
+// of exactly one frame before it calls End or Cancel. Until then it must do nothing but
+// encode: not block, not panic, not touch the queue or what is already in the buffer.
+func (q *Queue) Begin() []byte {
+	return q.begin(0)
+}
+
+// begin is Begin for a frame that is known to need n bytes.
+func (q *Queue) begin(n int) []byte {
+	q.mu.Lock()
+	n = max(n, q.room)
+	if q.k == nil {
+		q.k = getChunk(max(n, q.last))
+	}
+	if n += len(q.k.buf); n > cap(q.k.buf) {
+		q.k = grow(q.k, n)
+	}
+	return Begin(q.k.buf)
+}
+
+// End takes the frame begun with Begin, where b is what Begin returned with the payload
+// appended, and unlocks the queue. A nil error means that the frame is in memory, in
+// order, and will be written unless it is dropped first or the queue ends. It is not written before
+// Flush is called, unless a write is under way: so a batch costs one wake-up.
+//
+// It returns the error that the queue ended with, ErrShutdown after Shutdown, or a
+// *LimitError for a payload over MaxPayload, which is not queued.
+func (q *Queue) End(b []byte, droppable bool) error {
+	frames, bytes, err := q.end(b, droppable)
+	q.tell(frames, bytes)
+	return err
+}
+
+// end is End without telling what was dropped.
+func (q *Queue) end(b []byte, droppable bool) (frames, bytes int, err error) {
+	defer q.mu.Unlock()
+	start := len(q.k.buf)
+	n := len(b) - start // the frame with its header
+	switch {
+	case q.err != nil:
+		err = q.err
+	case q.shut:
+		err = ErrShutdown
+	case n-HeaderSize > MaxPayload:
+		err = &LimitError{Length: uint32(n - HeaderSize), Limit: MaxPayload}
+	}
+	if err != nil {
+		q.tidy()
+		return 0, 0, err
+	}
+
+	q.room = min(max(n, q.room-q.room>>6), maxGuess)
+	switch {
+	case droppable && n > q.o.Limit:
+		return q.drop(n)
+	case droppable && start+n > q.o.Limit:
+		switch q.o.Full {
+		case DropNewest:
+			return q.drop(n)
+		case Close:
+			return q.fail(ErrFull)
+		}
+		if q.firm > q.o.Limit/2 || q.firm+n > q.o.Limit {
+			return q.drop(n)
+		}
+	case !droppable && start > 2*q.o.Limit:
+		return q.fail(ErrFull)
+	}
+
+	f := frame(n)
+	if droppable {
+		f |= droppableBit
+	} else {
+		q.firm += n
+	}
+	q.adopt(End(b, start))
+	q.k.frames = append(q.k.frames, f)
+	if droppable && len(b) > q.o.Limit {
+		frames, bytes = q.compact(n)
+	}
+	return frames, bytes, nil
+}
+
+// adopt makes b, which extends the buffer, the buffer. If encoding outgrew it, b lies in memory of
+// odd size, which is not for the pools: what it holds moves to a chunk that is.
+func (q *Queue) adopt(b []byte) {
+	if cap(b) != cap(q.k.buf) {
+		q.k = grow(q.k, len(b))
+		b = append(q.k.buf, b[len(q.k.buf):]...)
+	}
+	q.k.buf = b
+}
+
+// compact drops the oldest droppable frames but the last frame, of n bytes, until a
+// quarter of the limit is free, or as much as the firm ones leave. One pass frees that
+// much, so its cost is shared by as many bytes that follow.
+func (q *Queue) compact(n int) (frames, bytes int) {
+	b, fs := q.k.buf, q.k.frames
+	excess := len(b) - max(q.o.Limit-q.o.Limit/4, q.firm+n)
+	r, w, i, kept := 0, 0, 0, 0
+	for ; bytes < excess && i < len(fs)-1; i++ {
+		size := fs[i].size()
+		if fs[i].droppable() {
+			frames++
+			bytes += size
+		} else {
+			w += copy(b[w:], b[r:r+size])
+			fs[kept] = fs[i]
+			kept++
+		}
+		r += size
+	}
+	w += copy(b[w:], b[r:])
+	kept += copy(fs[kept:], fs[i:])
+	q.k.buf, q.k.frames = b[:w], fs[:kept]
+	q.dropped += uint64(frames)
+	return frames, bytes
+}
+
+// drop leaves the frame of n bytes that is being put out.
+func (q *Queue) drop(n int) (frames, bytes int, err error) {
+	q.dropped++
+	q.tidy()
+	return 1, n, nil
+}
+
+// fail ends the queue, counts what waits and forgets it. The error returned is the first one's.
+func (q *Queue) fail(err error) (frames, bytes int, _ error) {
+	if q.err == nil {
+		q.err = err
+	}
+	if q.k != nil {
+		frames, bytes = len(q.k.frames), len(q.k.buf)
+		q.k.buf, q.k.frames = q.k.buf[:0], q.k.frames[:0]
+	}
+	q.firm = 0
+	q.dropped += uint64(frames)
+	q.tidy()
+	q.Flush()
+	return frames, bytes, q.err
+}
+
+// tidy gives the buffer back if nothing waits in it.
+func (q *Queue) tidy() {
+	if q.k != nil && len(q.k.frames) == 0 {
+		putChunk(q.k)
+		q.k = nil
+	}
+}
+
+// tell passes drops on, without the lock.
+func (q *Queue) tell(frames, bytes int) {
+	if frames > 0 && q.o.Dropped != nil {
+		q.o.Dropped(frames, bytes)
+	}
+}
+
+// Cancel abandons the frame begun with Begin and unlocks the queue.
+func (q *Queue) Cancel() {
+	q.tidy()
+	q.mu.Unlock()
+}
+
+// Put queues one frame, whose payload is the parts one after the other; they are copied.
+// It returns what End returns.
+func (q *Queue) Put(droppable bool, parts ...[]byte) error {
+	n, err := size(parts)
+	if err != nil {
+		return err
+	}
+	b := q.begin(HeaderSize + n)
+	for _, p := range parts {
+		b = append(b, p...)
+	}
+	return q.End(b, droppable)
+}
+
+// Flush has Run write what waits. It does not wait for that.
+func (q *Queue) Flush() {
+	select {
+	case q.wake <- struct{}{}:
+	default: // Run has not looked since the last call; it will see these frames too
+	}
+}
+
+// Run writes what waits whenever Flush is called, all of it in one Write, until the queue
+// ends. It returns nil after Shutdown, once everything is out, and otherwise the error
+// that the queue ended with. Only one goroutine may be in Run.
+func (q *Queue) Run() error {
+	for {
+		k, done, err := q.take()
+		if done {
+			return err
+		}
+		if k == nil {
+			<-q.wake
+			continue
+		}
+		if q.deadline != nil {
+			err = q.deadline.SetWriteDeadline(time.Now().Add(q.o.Timeout))
+		}
+		if err == nil {
+			err = write(q.w, k.buf)
+		}
+		putChunk(k)
+		if err != nil {
+			q.Fail(err)
+		}
+	}
+}
+
+// take takes away what waits; nil if nothing does. done means that Run is to return err.
+func (q *Queue) take() (k *chunk, done bool, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.err != nil {
+		return nil, true, q.err
+	}
+	if q.k == nil {
+		return nil, q.shut, nil
+	}
+	k, q.k = q.k, nil
+	q.firm, q.last = 0, min(len(k.buf), maxGuess)
+	return k, false, nil
+}
+
+// Shutdown refuses further frames with ErrShutdown. Run writes what waits, then returns.
+func (q *Queue) Shutdown() {
+	q.mu.Lock()
+	q.shut = true
+	q.mu.Unlock()
+	q.Flush()
+}
+
+// Fail ends the queue with err, if it has not ended before: what waits is forgotten and
+// counted as dropped, and End and Run return err. A Write under way is not
+// interrupted by it: the owner closes the connection. A nil err means io.ErrClosedPipe.
+func (q *Queue) Fail(err error) {
+	if err == nil {
+		err = io.ErrClosedPipe
+	}
+	q.mu.Lock()
+	frames, bytes, _ := q.fail(err)
+	q.mu.Unlock()
+	q.tell(frames, bytes)
+}
+
+// Waiting returns how many frames wait and their bytes, headers included. What is being
+// written no longer waits.
+func (q *Queue) Waiting() (frames, bytes int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.k == nil {
+		return 0, 0
+	}
+	return len(q.k.frames), len(q.k.buf)
+}
+
+// Dropped returns how many frames were dropped or forgotten so far. Frames in a Write that
+// failed are not counted: how far they came is not known.
+func (q *Queue) Dropped() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.dropped
+}
+
+// Err returns the error that the queue ended with, nil while it works or after Shutdown.
+func (q *Queue) Err() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.err
+}
