@@ -1,0 +1,432 @@
+package bformat
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// gate is a writer whose writes wait for a token; it records each.
+type gate struct {
+	entered chan struct{}
+	open    chan error
+	writes  [][]byte
+}
+
+func newGate() *gate { return &gate{entered: make(chan struct{}, 1000), open: make(chan error)} }
+
+func (g *gate) Write(b []byte) (int, error) {
+	g.entered <- struct{}{}
+	if err := <-g.open; err != nil {
+		return 0, err
+	}
+	g.writes = append(g.writes, bytes.Clone(b))
+	return len(b), nil
+}
+
+// run starts q and returns where Run's error will come.
+func run(q *Queue) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- q.Run() }()
+	return done
+}
+
+// payloads reads the frames of b.
+func payloads(t *testing.T, b []byte) (ps []string) {
+	t.Helper()
+	r := NewReader(bytes.NewReader(b), 0)
+	for {
+		p, err := r.Next()
+		if err == io.EOF {
+			return ps
+		}
+		if err != nil {
+			t.Fatalf("the queue wrote a broken stream: %v", err)
+		}
+		ps = append(ps, string(p))
+	}
+}
+
+func put(t *testing.T, q *Queue, droppable bool, ps ...string) {
+	t.Helper()
+	for _, p := range ps {
+		if err := q.Put(droppable, []byte(p)); err != nil {
+			t.Fatalf("Put(%q): %v", p, err)
+		}
+	}
+}
+
+func TestQueueWritesWhatWaitsAtOnce(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	g := newGate()
+	q := NewQueue(g, QueueOptions{})
+	done := run(q)
+	put(t, q, true, "a", "", "b")
+	q.Flush()
+	<-g.entered
+	put(t, q, false, "c")
+	put(t, q, true, "d")
+	if err := q.Put(false, []byte("e"), nil, []byte("f")); err != nil {
+		t.Fatal(err)
+	}
+	if f, b := q.Waiting(); f != 3 || b != 3*4+4 {
+		t.Errorf("waiting: %d frames, %d bytes; want 3 and 16", f, b)
+	}
+	q.Begin()
+	q.Cancel()
+	q.Shutdown()
+	if err := q.Put(false); err != ErrShutdown {
+		t.Errorf("Put after Shutdown: %v", err)
+	}
+	g.open <- nil
+	g.open <- nil
+	if err := <-done; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	if len(g.writes) != 2 {
+		t.Fatalf("%d writes, want 2", len(g.writes))
+	}
+	got := append(payloads(t, g.writes[0]), payloads(t, g.writes[1])...)
+	if want := []string{"a", "", "b", "c", "d", "ef"}; !equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if q.k != nil {
+		t.Error("an idle queue holds a buffer")
+	}
+}
+
+func equal(a, b []string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// Each frame of the tests below is 10 bytes with its header.
+func TestQueueFull(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		full Full
+		firm string // letters put as not droppable
+		put  string
+		want string
+		err  error
+	}{
+		{"room", DropOldest, "", "abcdefgh", "abcdefgh", nil},
+		{"oldest", DropOldest, "", "abcdefghi", "defghi", nil}, // a quarter of 80 free: 6 frames stay
+		{"oldest but firm", DropOldest, "bd", "abcdefghi", "bdfghi", nil},
+		{"firm past the limit", DropOldest, "abcdefghijklmno", "abcdefghijklmno", "abcdefghijklmno", nil},
+		{"firm over half", DropOldest, "abcde", "abcdefghij", "abcdefgh", nil},
+		{"firm past twice the limit", DropOldest, "abcdefghijklmnopqr", "abcdefghijklmnopqr", "", ErrFull},
+		{"newest", DropNewest, "", "abcdefghij", "abcdefgh", nil},
+		{"newest but firm", DropNewest, "j", "abcdefghij", "abcdefghj", nil},
+		{"close", Close, "", "abcdefghi", "", ErrFull},
+		{"close but firm", Close, "i", "abcdefghi", "abcdefghi", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out bytes.Buffer
+			lost := 0
+			q := NewQueue(&out, QueueOptions{Limit: 80, Full: c.full, Dropped: func(f, b int) {
+				lost += f
+				if b != 10*f {
+					t.Errorf("dropped %d frames of %d bytes", f, b)
+				}
+			}})
+			var err error
+			for _, p := range c.put {
+				droppable := !bytes.ContainsRune([]byte(c.firm), p)
+				if err = q.Put(droppable, bytes.Repeat([]byte{byte(p)}, 6)); err != nil {
+					break
+				}
+			}
+			if err != c.err {
+				t.Errorf("Put: got %v, want %v", err, c.err)
+			}
+			q.Shutdown()
+			if err := q.Run(); err != c.err {
+				t.Errorf("Run: got %v, want %v", err, c.err)
+			}
+			got := ""
+			for _, p := range payloads(t, out.Bytes()) {
+				got += p[:1]
+			}
+			if got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+			if c.err == nil && (lost != len(c.put)-len(c.want) || q.Dropped() != uint64(lost)) {
+				t.Errorf("told of %d lost, counted %d, want %d", lost, q.Dropped(), len(c.put)-len(c.want))
+			}
+		})
+	}
+}
+
+func TestQueueDropsFrameOverLimit(t *testing.T) {
+	var out bytes.Buffer
+	q := NewQueue(&out, QueueOptions{Limit: 80})
+	put(t, q, true, "a", string(make([]byte, 77)), "b")
+	put(t, q, false, string(make([]byte, 120))) // never dropped
+	put(t, q, false, "c")
+	if err := q.Put(true, make([]byte, 10)); err != nil || q.Dropped() != 2 {
+		t.Errorf("got %v and %d dropped, want 2 dropped", err, q.Dropped())
+	}
+	q.Shutdown()
+	if err := q.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := payloads(t, out.Bytes()), []string{"a", "b", string(make([]byte, 120)), "c"}; !equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// Encoding may outgrow what Begin lent.
+func TestQueueGrows(t *testing.T) {
+	var out bytes.Buffer
+	q := NewQueue(&out, QueueOptions{Limit: 4 << 20})
+	var want []string
+	for n := 1; n < 1<<20; n *= 3 {
+		p := bytes.Repeat([]byte{byte(n)}, n)
+		want = append(want, string(p))
+		if err := q.End(append(q.Begin(), p...), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q.Shutdown()
+	if err := q.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if got := payloads(t, out.Bytes()); !equal(got, want) {
+		t.Error("not what was put")
+	}
+}
+
+func TestQueueEnds(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	broken := errors.New("broken")
+	t.Run("write error", func(t *testing.T) {
+		g := newGate()
+		q := NewQueue(g, QueueOptions{})
+		done := run(q)
+		put(t, q, false, "a")
+		q.Flush()
+		<-g.entered
+		put(t, q, false, "b", "c")
+		g.open <- broken
+		if err := <-done; err != broken {
+			t.Errorf("Run: got %v, want %v", err, broken)
+		}
+		if err := q.Put(false, nil); err != broken || q.Dropped() != 2 || q.Err() != broken {
+			t.Errorf("got %v with %d dropped, want %v with 2", err, q.Dropped(), broken)
+		}
+	})
+	t.Run("fail while idle", func(t *testing.T) {
+		q := NewQueue(newGate(), QueueOptions{})
+		done := run(q)
+		q.Fail(broken)
+		q.Fail(io.EOF)
+		if err := <-done; err != broken {
+			t.Errorf("Run: got %v, want the first error", err)
+		}
+	})
+	t.Run("fail before run", func(t *testing.T) {
+		q := NewQueue(newGate(), QueueOptions{})
+		put(t, q, false, "a")
+		q.Fail(nil)
+		if err := q.Run(); err != io.ErrClosedPipe || q.k != nil {
+			t.Errorf("Run: got %v", err)
+		}
+	})
+	t.Run("fail between begin and end", func(t *testing.T) {
+		q := NewQueue(newGate(), QueueOptions{})
+		b := q.Begin()
+		failed := make(chan struct{})
+		go func() { q.Fail(broken); close(failed) }()
+		if err := q.End(append(b, 1), true); err != nil && err != broken {
+			t.Errorf("End: %v", err)
+		}
+		<-failed
+		if err := q.End(append(q.Begin(), 1), true); err != broken || q.k != nil {
+			t.Errorf("End: got %v, want %v", err, broken)
+		}
+	})
+	t.Run("peer does not read", func(t *testing.T) {
+		a, b := net.Pipe()
+		defer b.Close()
+		defer a.Close()
+		q := NewQueue(a, QueueOptions{Timeout: time.Millisecond})
+		put(t, q, false, "a")
+		q.Shutdown()
+		var ne net.Error
+		if err := q.Run(); !errors.As(err, &ne) || !ne.Timeout() {
+			t.Errorf("Run: got %v, want a timeout", err)
+		}
+	})
+	t.Run("short write", func(t *testing.T) {
+		q := NewQueue(writerFunc(func(b []byte) (int, error) { return len(b) - 1, nil }), QueueOptions{})
+		put(t, q, false, "a")
+		q.Shutdown()
+		if err := q.Run(); err != io.ErrShortWrite {
+			t.Errorf("Run: got %v, want io.ErrShortWrite", err)
+		}
+	})
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// Many producers, each flushing what it put: all arrives, each one's in order.
+func TestQueueManyProducers(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	const producers, each = 8, 3000
+	a, b := net.Pipe()
+	q := NewQueue(a, QueueOptions{Limit: 64 << 20})
+	done := run(q)
+	var wg sync.WaitGroup
+	for p := range producers {
+		wg.Go(func() {
+			for i := range each {
+				buf := q.Begin()
+				buf = binary.LittleEndian.AppendUint32(buf, uint32(p))
+				buf = binary.LittleEndian.AppendUint32(buf, uint32(i))
+				if err := q.End(buf, i%2 == 0); err != nil {
+					t.Error(err)
+				}
+				if i%7 == 0 || i == each-1 {
+					q.Flush()
+				}
+			}
+		})
+	}
+	var next [producers]uint32
+	r := NewReader(b, 0)
+	for range producers * each {
+		f, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, i := binary.LittleEndian.Uint32(f), binary.LittleEndian.Uint32(f[4:])
+		if next[p] != i {
+			t.Fatalf("producer %d: got %d, want %d", p, i, next[p])
+		}
+		next[p]++
+	}
+	wg.Wait()
+	q.Shutdown()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	a.Close()
+	b.Close()
+}
+
+// Under overload every frame is either written or counted, in order.
+func TestQueueOverloadAccounts(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	a, b := net.Pipe()
+	var told atomic.Int64
+	q := NewQueue(a, QueueOptions{Limit: 16000, Dropped: func(f, _ int) { told.Add(int64(f)) }})
+	done := run(q)
+	const n = 20000
+	go func() {
+		for i := range uint32(n) {
+			if q.Put(i%50 != 0, binary.LittleEndian.AppendUint32(make([]byte, i%90, 100), i)) != nil {
+				t.Error("Put failed")
+				break
+			}
+			q.Flush()
+		}
+		q.Shutdown()
+	}()
+	got, firm, last := 0, 0, -1
+	r := NewReader(b, 0)
+	go func() { <-done; a.Close() }()
+	for {
+		f, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := int(binary.LittleEndian.Uint32(f[len(f)-4:]))
+		if i <= last {
+			t.Fatalf("%d after %d", i, last)
+		}
+		last = i
+		got++
+		if i%50 == 0 {
+			firm++
+		}
+	}
+	if d := q.Dropped(); got+int(d) != n || told.Load() != int64(d) {
+		t.Errorf("%d written, %d dropped, %d told; want %d in all", got, d, told.Load(), n)
+	}
+	if firm != n/50 {
+		t.Errorf("%d of the frames that may not be dropped arrived, want %d", firm, n/50)
+	}
+}
+
+func TestQueueAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("pools forget under the race detector")
+	}
+	wrote := make(chan struct{})
+	q := NewQueue(writerFunc(func(b []byte) (int, error) { wrote <- struct{}{}; return len(b), nil }), QueueOptions{})
+	done := run(q)
+	payload := make([]byte, 64)
+	if got := testing.AllocsPerRun(2000, func() {
+		for i := range 64 {
+			if err := q.End(append(q.Begin(), payload...), i%2 == 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		q.Flush()
+		<-wrote
+	}); got != 0 {
+		t.Errorf("%v allocations for 64 frames, want 0", got)
+	}
+	q.Shutdown()
+	<-done
+}
+
+func TestWriter(t *testing.T) {
+	var writes []string
+	w := NewWriter(writerFunc(func(b []byte) (int, error) {
+		writes = append(writes, string(b))
+		return len(b), nil
+	}), 12)
+	for _, p := range []string{"a", "b", "c", "12345678", "123456789", "d"} {
+		if err := w.WriteFrame([]byte(p[:1]), []byte(p[1:])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Flush(), w.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"\x01\x00\x00\x00a\x01\x00\x00\x00b", "\x01\x00\x00\x00c", "\x08\x00\x00\x0012345678",
+		"\x09\x00\x00\x00123456789", "\x01\x00\x00\x00d"}
+	if !equal(writes, want) {
+		t.Errorf("got %q, want %q", writes, want)
+	}
+	broken := errors.New("broken")
+	w = NewWriter(writerFunc(func([]byte) (int, error) { return 0, broken }), 0)
+	if err := w.WriteFrame(nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Flush(); err != broken || w.WriteFrame(nil) != broken || w.Flush() != broken {
+		t.Errorf("got %v, want %v ever after", err, broken)
+	}
+}

@@ -1,0 +1,5 @@
+//go:build race
+
+package bformat
+
+func init() { raceEnabled = true }
