@@ -1,0 +1,276 @@
+// Package account keeps the file that says who may connect to the hub and what
+// they may do, and checks their passwords.
+//
+// An operator keeps the file with "bester account", or with an editor and a
+// reload. It is text in UTF-8, one block an account, one value a line:
+//
+//	# the greenhouse's board
+//	account greenhouse
+//	  password $2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy
+//	  send     reading/greenhouse/#
+//	  send     alarm/+
+//	  receive  command/greenhouse/#
+//	  reach    gardener
+//
+//	account gardener
+//	  password $2b$10$1mTpCgYpPqHk0i4BZqzVhuhGaKfWFC4QdBjRmc6Uy6uqVBvZbpQFi
+//	  send     #
+//	  receive  #
+//	  reach    *
+//	  admin    yes
+//
+// These are all the fields. A value with a space, a quotation mark or a
+// backslash in it stands in quotation marks, in which \" and \\ stand for the
+// latter two. What is not written is not allowed.
+//
+//	account   begins an account; its name (CheckName says which there are)
+//	password  bcrypt hash of its password: $2a$, $2b$ or $2y$, cost 4 to 16; required
+//	send      a pattern of types that it may send
+//	receive   a pattern of types that it may receive
+//	reach     a user whom its messages may reach: a name here, user@server, or
+//	          @server for a server itself; * for all of them
+//	serve     a pattern of types that it may serve as a handler
+//	peer      yes: it may connect as a server, with scope server
+//	admin     yes: it may ask for the hub's status
+//
+// password, peer and admin stand at most once in an account; the others as often
+// as needed, with a different value each time. A line that begins with # is a
+// comment. It stays with the account below it, an indented one with the account
+// that it stands in. Fields may be indented as one likes.
+//
+// The file is refused whole, with line and column, for an unknown field, a value
+// that is not understood, anything given twice, a control character, or a limit
+// passed: 4 MiB, 10,000 accounts, 1,024 bytes a line, 256 values of a field in
+// one account. It must be closed to group and others (mode 0600). A change
+// writes a new file beside it, named like it with ".new" at the end, and renames
+// that over it, so that a crash leaves either the old one or the new one; a lock
+// on the file keeps changes from different processes apart. Its owner and mode
+// stay, and where it is a symbolic link, the link stays too.
+//
+// bcrypt looks at 72 bytes. A longer password is first replaced by the base64
+// text of its SHA-256, 44 bytes long; hashes made by other programs, such as
+// htpasswd -B, work for passwords up to 72 bytes.
+package account
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// The limits of an accounts file, and of what is put into it.
+const (
+	MaxFile     = 4 << 20 // bytes in a file
+	MaxAccounts = 10_000  // accounts in a file
+	MaxLine     = 1024    // bytes in a line, without the spaces at its ends
+	MaxValues   = 256     // values of one field in one account
+	MaxName     = 128     // bytes in a name
+	MaxPassword = 1024    // bytes in a password
+)
+
+// What callers tell apart.
+var (
+	// ErrDenied: no such name, or not its password. Which of the two is not
+	// told, so it is the one error of a login that a peer may see.
+	ErrDenied = errors.New("wrong name or password")
+	// ErrBusy: too many logins wait for their password to be checked already.
+	ErrBusy = errors.New("too many logins at once, try again later")
+	// ErrExists: there is an account of that name already.
+	ErrExists = errors.New("account exists")
+	// ErrUnknown: there is no account of that name.
+	ErrUnknown = errors.New("no such account")
+)
+
+// Permissions are what an account may do. The zero value is nothing.
+type Permissions struct {
+	Send    []hub.Pattern // types it may send
+	Receive []hub.Pattern // types it may receive
+	// Reach is whom its messages may reach: users here, users at a server, or
+	// servers. One Address whose User is "*" (see Everyone) stands for all.
+	Reach []hub.Address
+	Serve []hub.Pattern // types it may serve as a handler
+	Peer  bool          // it may connect with scope server
+	Admin bool          // it may ask for the hub's status
+}
+
+// Everyone in Permissions.Reach stands for all users and servers.
+var Everyone = hub.Address{User: "*"}
+
+// DefaultPermissions returns what a new account may do unless its maker says
+// otherwise: send and receive every type and reach everyone, but not serve types,
+// connect as a server or ask for the hub's status.
+func DefaultPermissions() Permissions {
+	return Permissions{
+		Send:    []hub.Pattern{"#"},
+		Receive: []hub.Pattern{"#"},
+		Reach:   []hub.Address{Everyone},
+	}
+}
+
+// Account is who a session belongs to and what it may do. It never changes: a
+// change in the file makes a new Account, which Store.Lookup returns. Its methods
+// may be called from many goroutines, and allocate nothing.
+type Account struct {
+	name                          hub.UserName
+	may                           Permissions
+	sendAll, receiveAll, reachAll bool
+}
+
+var _ hub.Reach = (*Account)(nil)
+
+func newAccount(name hub.UserName, p Permissions) *Account {
+	return &Account{
+		name:       name,
+		may:        p,
+		sendAll:    slices.Contains(p.Send, "#"),
+		receiveAll: slices.Contains(p.Receive, "#"),
+		reachAll:   slices.Contains(p.Reach, Everyone),
+	}
+}
+
+// Name returns the account's name.
+func (a *Account) Name() hub.UserName { return a.name }
+
+// MaySend reports whether the account may send messages of type t.
+func (a *Account) MaySend(t hub.Type) bool { return a.sendAll || match(a.may.Send, t) }
+
+// MayReceive reports whether messages of type t may be given to the account.
+func (a *Account) MayReceive(t hub.Type) bool { return a.receiveAll || match(a.may.Receive, t) }
+
+// MayReach reports whether the account's messages may be handed to an address.
+func (a *Account) MayReach(to hub.Address) bool {
+	return a.reachAll || slices.Contains(a.may.Reach, to)
+}
+
+// MayServe reports whether the account may be the handler of all types that p
+// stands for: one of the patterns that it may serve must stand for all of them.
+// What two of its patterns stand for only together is refused.
+func (a *Account) MayServe(p hub.Pattern) bool {
+	for _, allowed := range a.may.Serve {
+		if covers(allowed, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// MayPeer reports whether the account may connect with scope server.
+func (a *Account) MayPeer() bool { return a.may.Peer }
+
+// IsAdmin reports whether the account may ask for the hub's status.
+func (a *Account) IsAdmin() bool { return a.may.Admin }
+
+// Permissions returns a copy of all that the account may do.
+func (a *Account) Permissions() Permissions { return a.may.clone() }
+
+func match(patterns []hub.Pattern, t hub.Type) bool {
+	for _, p := range patterns {
+		if p.Match(t) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p Permissions) clone() Permissions {
+	p.Send, p.Receive = slices.Clone(p.Send), slices.Clone(p.Receive)
+	p.Reach, p.Serve = slices.Clone(p.Reach), slices.Clone(p.Serve)
+	return p
+}
+
+// CheckName says why s cannot be the name of an account, or returns nil. A name is
+// 1 to MaxName bytes of UTF-8 without white space and control characters. It has
+// none of @ (user@server is an address), / + # * (patterns), : , and " in it.
+// Names are compared byte for byte.
+func CheckName(s string) error {
+	why := ""
+	switch {
+	case s == "":
+		why = "a name cannot be empty"
+	case len(s) > MaxName:
+		return fmt.Errorf("account: name of %d bytes: at most %d are allowed", len(s), MaxName)
+	case !utf8.ValidString(s):
+		why = "not UTF-8"
+	case strings.ContainsFunc(s, unicode.IsControl):
+		why = "a name has no control characters"
+	case strings.ContainsFunc(s, unicode.IsSpace):
+		why = "a name has no spaces"
+	case strings.Contains(s, "@"):
+		why = "a name has no @, which stands between user and server in an address"
+	case strings.ContainsAny(s, `/+#*,:"\`):
+		why = `a name has none of / + # * , : " \`
+	default:
+		return nil
+	}
+	return fmt.Errorf("account: name %q: %s", s, why)
+}
+
+// ParsePattern checks one value of send, receive or serve: as hub.ParsePattern,
+// and without any control character.
+func ParsePattern(s string) (hub.Pattern, error) {
+	p, err := hub.ParsePattern(s)
+	if err != nil {
+		return "", fmt.Errorf("account: %w", err)
+	}
+	if strings.ContainsFunc(s, unicode.IsControl) {
+		return "", fmt.Errorf("account: pattern %q: contains a control character", s)
+	}
+	return p, nil
+}
+
+// ParseReach checks one value of reach: "*" for everyone, a user's name,
+// user@server or @server.
+func ParseReach(s string) (hub.Address, error) {
+	if s == "*" {
+		return Everyone, nil
+	}
+	to, err := hub.ParseAddress(s)
+	if err != nil {
+		return hub.Address{}, fmt.Errorf("account: %w", err)
+	}
+	if to.User != "" {
+		if err := CheckName(string(to.User)); err != nil {
+			return hub.Address{}, fmt.Errorf("%w; want *, a user's name, user@server or @server", err)
+		}
+	}
+	server := string(to.Server)
+	if len(server) > hub.MaxType || !utf8.ValidString(server) ||
+		strings.ContainsFunc(server, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }) {
+		return hub.Address{}, fmt.Errorf("account: reach %.300q: the server's name has spaces, control characters or over %d bytes", s, hub.MaxType)
+	}
+	return to, nil
+}
+
+// check says why p cannot be written into a file.
+func (p *Permissions) check() error {
+	for _, list := range [][]hub.Pattern{p.Send, p.Receive, p.Serve} {
+		if err := checkList(list, func(v hub.Pattern) (hub.Pattern, error) { return ParsePattern(string(v)) }); err != nil {
+			return err
+		}
+	}
+	return checkList(p.Reach, func(v hub.Address) (hub.Address, error) { return ParseReach(v.String()) })
+}
+
+func checkList[T comparable](list []T, parse func(T) (T, error)) error {
+	if len(list) > MaxValues {
+		return fmt.Errorf("account: %d values of one field: at most %d are allowed", len(list), MaxValues)
+	}
+	for i, v := range list {
+		got, err := parse(v)
+		if err != nil {
+			return err
+		}
+		if got != v {
+			return fmt.Errorf("account: %q would be read as %q", fmt.Sprint(v), fmt.Sprint(got))
+		}
+		if slices.Contains(list[:i], v) {
+			return fmt.Errorf("account: %q is given twice", fmt.Sprint(v))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+package account
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// header opens a file that bester makes.
+var header = []string{
+	"# Who may connect to this hub and what they may do. What is not written is not allowed.",
+	`# Kept by "bester account" (bester account --help); after a change by hand, reload besterd.`,
+	"",
+}
+
+// encode writes the file that parse reads as d.
+func (d *document) encode() []byte {
+	var b bytes.Buffer
+	for _, e := range d.entries {
+		lines(&b, "", e.above)
+		line(&b, "account", string(e.name))
+		lines(&b, "  ", e.notes)
+		line(&b, "  password", e.hash)
+		patterns(&b, "  send    ", e.may.Send)
+		patterns(&b, "  receive ", e.may.Receive)
+		for _, to := range e.may.Reach {
+			line(&b, "  reach   ", to.String())
+		}
+		patterns(&b, "  serve   ", e.may.Serve)
+		if e.may.Peer {
+			line(&b, "  peer    ", "yes")
+		}
+		if e.may.Admin {
+			line(&b, "  admin   ", "yes")
+		}
+	}
+	lines(&b, "", d.tail)
+	return b.Bytes()
+}
+
+func lines(b *bytes.Buffer, indent string, list []string) {
+	for _, s := range list {
+		b.WriteString(indent)
+		b.WriteString(s)
+		b.WriteByte('\n')
+	}
+}
+
+func patterns(b *bytes.Buffer, key string, list []hub.Pattern) {
+	for _, p := range list {
+		line(b, key, string(p))
+	}
+}
+
+func line(b *bytes.Buffer, key, value string) {
+	b.WriteString(key)
+	b.WriteByte(' ')
+	b.WriteString(Quote(value))
+	b.WriteByte('\n')
+}
+
+var escape = strings.NewReplacer(`"`, `\"`, `\`, `\\`)
+
+// Quote writes a value as it stands in an accounts file: in quotation marks if it
+// has a space, a quotation mark or a backslash in it, else as it is.
+func Quote(s string) string {
+	if s != "" && !strings.ContainsAny(s, " \"\\") {
+		return s
+	}
+	return `"` + escape.Replace(s) + `"`
+}
+
+// add puts an account at the end, which makes the smallest difference to the file.
+func (d *document) add(e *entry) {
+	e.above, d.tail = d.tail, nil
+	switch {
+	case len(d.entries) > 0 && len(e.above) == 0:
+		e.above = []string{""}
+	case len(d.entries) == 0 && len(e.above) == 0:
+		e.above = header
+	case e.above[len(e.above)-1] != "":
+		e.above = append(e.above, "") // the comment at the end was not meant for this account
+	}
+	d.entries = append(d.entries, e)
+}
+
+// remove takes out an account and the comment that stands right above it. What
+// stands over a blank line stays.
+func (d *document) remove(name hub.UserName) {
+	for i, e := range d.entries {
+		if e.name != name {
+			continue
+		}
+		keep := e.above
+		for len(keep) > 0 && keep[len(keep)-1] != "" {
+			keep = keep[:len(keep)-1]
+		}
+		rest := &d.tail
+		if i+1 < len(d.entries) {
+			rest = &d.entries[i+1].above
+		}
+		if len(keep) > 0 && len(*rest) > 0 && (*rest)[0] == "" {
+			keep = keep[:len(keep)-1] // one blank line is enough
+		}
+		*rest = append(keep[:len(keep):len(keep)], *rest...)
+		d.entries = append(d.entries[:i], d.entries[i+1:]...)
+		return
+	}
+}

@@ -1,0 +1,189 @@
+package account
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// open opens an accounts file for reading and refuses one that others can read or
+// write. The caller closes it.
+func open(path string) (*os.File, error) {
+	// Without O_NONBLOCK, a FIFO of that name would hold us up for ever.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf(`account: %w: make it with "bester account add"`, err)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("account: %w: only its owner may (see ls -l %[2]s)", err, path)
+	case err != nil:
+		return nil, fmt.Errorf("account: %w", err)
+	}
+	st, err := f.Stat()
+	switch {
+	case err != nil:
+		err = fmt.Errorf("account: %w", err)
+	case !st.Mode().IsRegular():
+		err = fmt.Errorf("account: open %s: not a regular file", path)
+	case st.Mode().Perm()&0o077 != 0:
+		err = fmt.Errorf("account: open %s: group or others have access to it (mode %04o): chmod 600 %[1]s", path, st.Mode().Perm())
+	default:
+		return f, nil
+	}
+	f.Close()
+	return nil, err
+}
+
+// read reads and parses an open file. path is for the errors.
+func read(f *os.File, path string) (*document, error) {
+	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("account: %w", err)
+	}
+	d, err := parse(data)
+	if bad, ok := errors.AsType[*SyntaxError](err); ok {
+		bad.Path = path
+	}
+	return d, err
+}
+
+// lock opens the file that path leads to and locks it against other processes and
+// Stores. It waits for whoever has the lock now, which takes as long as writing
+// the file. Closing the file ends the lock, and so does the end of the process.
+func lock(path string) (f *os.File, target string, err error) {
+	target, err = filepath.EvalSymlinks(path)
+	if err != nil {
+		_, err = open(path) // says the same, and what to do
+		return nil, "", err
+	}
+	for {
+		f, err = open(target)
+		if err != nil {
+			return nil, "", err
+		}
+		if err = flock(f); err == nil {
+			var current bool
+			if current, err = same(f, target); current {
+				return f, target, nil
+			}
+		}
+		f.Close()
+		if err != nil {
+			return nil, "", fmt.Errorf("account: lock %s: %w", target, err)
+		}
+		// The file was replaced while we waited: the lock is on an old one.
+	}
+}
+
+func flock(f *os.File) error {
+	for {
+		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != syscall.EINTR {
+			return err
+		}
+	}
+}
+
+// same reports whether f is what is now at path.
+func same(f *os.File, path string) (bool, error) {
+	have, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	there, err := os.Stat(path)
+	if err != nil {
+		return false, err
+	}
+	return os.SameFile(have, there), nil
+}
+
+// replace writes data to a new file beside target and renames it over target, of
+// which f is the locked file. After an error the old file is there, whole, unless
+// the error comes from the last step, syncing the folder: then the new one is, but
+// a power cut may bring the old one back.
+func replace(f *os.File, target string, data []byte) error {
+	err := writeBeside(f, target+".new", data)
+	if err == nil {
+		err = os.Rename(target+".new", target)
+	}
+	if err != nil {
+		os.Remove(target + ".new")
+		return fmt.Errorf("account: nothing was changed: %w", err)
+	}
+	if err := syncDir(filepath.Dir(target)); err != nil {
+		return fmt.Errorf("account: changed, but a power cut may undo it: %w", err)
+	}
+	return nil
+}
+
+// writeBeside makes the file at path with the owner and mode of old.
+func writeBeside(old *os.File, path string, data []byte) error {
+	st, err := old.Stat()
+	if err != nil {
+		return err
+	}
+	// What a crash left there is never looked at: we have the lock, so nobody else
+	// writes it now, and a link that someone planted is not followed.
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	err = func() error {
+		owner := st.Sys().(*syscall.Stat_t)
+		if int(owner.Uid) != os.Geteuid() || int(owner.Gid) != os.Getegid() {
+			if err := f.Chown(int(owner.Uid), int(owner.Gid)); err != nil {
+				return err
+			}
+		}
+		if err := f.Chmod(st.Mode().Perm()); err != nil {
+			return err
+		}
+		if _, err := f.Write(data); err != nil {
+			return err
+		}
+		return f.Sync()
+	}()
+	return errors.Join(err, f.Close())
+}
+
+// create makes an empty file and its folder, unless there is one.
+func create(path string) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("account: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("account: %w", err)
+	}
+	defer f.Close()
+	// What root makes in the hub's own folder is for the hub to read.
+	if st, err := os.Stat(dir); err == nil && os.Geteuid() == 0 {
+		owner := st.Sys().(*syscall.Stat_t)
+		if err := f.Chown(int(owner.Uid), int(owner.Gid)); err != nil {
+			return fmt.Errorf("account: %w", err)
+		}
+	}
+	if err := syncDir(dir); err != nil {
+		return fmt.Errorf("account: %w", err)
+	}
+	return nil
+}
+
+// syncDir makes what was renamed or created in a folder survive a power cut.
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,237 @@
+package account
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// keys are secrets of one Store, random and never stored.
+type keys struct {
+	login   [32]byte // of the fast hash of a login that is remembered
+	unknown [32]byte // of the choice of a cost for a name that nobody has
+}
+
+// A login is remembered by a hash that is fast, but useless without the key in
+// this process. Name and bcrypt hash go into it: it fits one account with one
+// password. There is at most one for an account.
+type login struct {
+	mac   [sha256.Size]byte
+	until time.Time // with the monotonic clock's reading, so that a clock that is set does not matter
+}
+
+// Stats counts logins since the Store was opened.
+type Stats struct {
+	Good       uint64 // let in
+	Remembered uint64 // of those, without a full hash
+	Denied     uint64 // wrong name or password
+	Busy       uint64 // refused because too many waited
+	GaveUp     uint64 // ended by their context while they waited
+	Hashes     uint64 // passwords hashed by bcrypt, for logins and for new passwords
+}
+
+type counters struct {
+	good, remembered, denied, busy, gaveUp, hashes atomic.Uint64
+}
+
+// Stats returns the counts. Each is exact; together they may be some logins apart.
+func (s *Store) Stats() Stats {
+	c := &s.stats
+	return Stats{
+		Good:       c.good.Load(),
+		Remembered: c.remembered.Load(),
+		Denied:     c.denied.Load(),
+		Busy:       c.busy.Load(),
+		GaveUp:     c.gaveUp.Load(),
+		Hashes:     c.hashes.Load(),
+	}
+}
+
+// Login checks a password and returns its account. Every password that is not
+// remembered costs one bcrypt hash, whether there is an account of that name or
+// not.
+//
+// The error is ErrDenied, ErrBusy, or wraps that of ctx if it ended while the
+// login waited for others to be hashed. A hash that has begun is not interrupted.
+func (s *Store) Login(ctx context.Context, name hub.UserName, password string) (*Account, error) {
+	r, err := s.login(ctx, name, password)
+	if err != nil {
+		return nil, err
+	}
+	return r.account, nil
+}
+
+func (s *Store) login(ctx context.Context, name hub.UserName, password string) (*record, error) {
+	r, err := s.verify(ctx, name, password)
+	switch {
+	case err == nil:
+		s.stats.good.Add(1)
+	case err == ErrDenied:
+		s.stats.denied.Add(1)
+	}
+	return r, err
+}
+
+// verify finds the record that name and password belong to:
+//  1. the login is remembered: done;
+//  2. wait for a turn;
+//  3. another connection may have brought the same login meanwhile: done;
+//  4. hash, for a name that nobody has just as well;
+//  5. take the account as it is now; it may have changed during the hash.
+func (s *Store) verify(ctx context.Context, name hub.UserName, password string) (*record, error) {
+	if checkPassword(password) != nil {
+		return nil, ErrDenied // no account has such a password
+	}
+	if r := s.remembered(name, password); r != nil {
+		return r, nil
+	}
+	done, err := s.turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if r := s.remembered(name, password); r != nil {
+		return r, nil
+	}
+
+	t := s.table.Load()
+	r := t.records[name]
+	hash := s.decoy(t, name)
+	if r != nil {
+		hash = r.hash
+	}
+	s.stats.hashes.Add(1)
+	good := bcrypt.CompareHashAndPassword(hash, fit(password)) == nil
+	if r == nil || !good {
+		return nil, ErrDenied
+	}
+
+	now := s.table.Load().records[name]
+	if now == nil || !hmac.Equal(now.hash, r.hash) {
+		return nil, ErrDenied
+	}
+	if s.opts.Remember > 0 {
+		now.login.Store(&login{s.mac(now, password), time.Now().Add(s.opts.Remember)})
+	}
+	return now, nil
+}
+
+// remembered returns the record of a login that a full check let in lately, or nil.
+func (s *Store) remembered(name hub.UserName, password string) *record {
+	r := s.table.Load().records[name]
+	if r == nil {
+		return nil
+	}
+	l := r.login.Load()
+	if l == nil {
+		return nil
+	}
+	if !time.Now().Before(l.until) {
+		r.login.CompareAndSwap(l, nil)
+		return nil
+	}
+	if mac := s.mac(r, password); !hmac.Equal(mac[:], l.mac[:]) {
+		return nil
+	}
+	s.stats.remembered.Add(1)
+	return r
+}
+
+// mac is the fast hash of a login. The lengths keep its parts apart.
+func (s *Store) mac(r *record, password string) (sum [sha256.Size]byte) {
+	h := hmac.New(sha256.New, s.keys.login[:])
+	for _, part := range []string{string(r.account.name), string(r.hash), password} {
+		h.Write(binary.LittleEndian.AppendUint32(nil, uint32(len(part))))
+		h.Write([]byte(part))
+	}
+	h.Sum(sum[:0])
+	return sum
+}
+
+// turn waits until a hash may run. done must be called after it.
+func (s *Store) turn(ctx context.Context) (done func(), err error) {
+	leave := func() { s.waiting.Add(-1) }
+	if s.waiting.Add(1) > int64(s.opts.Waiting+s.opts.Parallel) {
+		leave()
+		s.stats.busy.Add(1)
+		return nil, ErrBusy
+	}
+	err = ctx.Err()
+	if err == nil {
+		select {
+		case s.hashing <- struct{}{}:
+			return func() { <-s.hashing; leave() }, nil
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	leave()
+	s.stats.gaveUp.Add(1)
+	return nil, fmt.Errorf("account: login: waiting to be checked: %w", err)
+}
+
+// decoy is a hash to try the password of a name that nobody has against. No
+// password is known to give it. Its cost is that of an account that the name picks,
+// always the same one: where costs differ, such a name looks like any other.
+func (s *Store) decoy(t *table, name hub.UserName) []byte {
+	h := hmac.New(sha256.New, s.keys.unknown[:])
+	h.Write([]byte(name))
+	sum := h.Sum(nil)
+	cost := s.opts.Cost
+	if n := uint64(len(t.sorted)); n > 0 {
+		cost = t.sorted[binary.LittleEndian.Uint64(sum)%n].cost
+	}
+	hash := fmt.Appendf(nil, "$2a$%02d$", cost)
+	// 30 and 10 bytes are 40 and 13 or more characters of base64, of which a hash has 53.
+	const alphabet = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	enc := base64.NewEncoding(alphabet).WithPadding(base64.NoPadding)
+	hash = enc.AppendEncode(hash, sum[:30])
+	return enc.AppendEncode(hash, sum[:10])[:60]
+}
+
+// hash makes the bcrypt hash of a new password.
+func (s *Store) hash(ctx context.Context, password string) (string, error) {
+	if err := checkPassword(password); err != nil {
+		return "", err
+	}
+	done, err := s.turn(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	s.stats.hashes.Add(1)
+	hash, err := bcrypt.GenerateFromPassword(fit(password), s.opts.Cost)
+	if err != nil {
+		return "", fmt.Errorf("account: hash: %w", err)
+	}
+	return string(hash), nil
+}
+
+func checkPassword(s string) error {
+	if s == "" {
+		return errors.New("account: a password cannot be empty")
+	}
+	if len(s) > MaxPassword {
+		return fmt.Errorf("account: password of %d bytes: at most %d are allowed", len(s), MaxPassword)
+	}
+	return nil
+}
+
+// fit makes a password fit into the 72 bytes that bcrypt looks at.
+func fit(password string) []byte {
+	if len(password) <= 72 {
+		return []byte(password)
+	}
+	sum := sha256.Sum256([]byte(password))
+	return base64.StdEncoding.AppendEncode(nil, sum[:])
+}

@@ -1,0 +1,320 @@
+package account
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// SyntaxError says what in an accounts file is not understood, where, and how to
+// mend it.
+type SyntaxError struct {
+	Path         string // the file
+	Line, Column int    // from 1; columns count characters
+	Problem      string
+}
+
+func (e *SyntaxError) Error() string {
+	return fmt.Sprintf("account: %s:%d:%d: %s", e.Path, e.Line, e.Column, e.Problem)
+}
+
+// A document is what an accounts file says, with its comments.
+type document struct {
+	entries []*entry // in the file's order
+	tail    []string // comments and blank lines after the last account
+}
+
+// An entry is one account in a document.
+type entry struct {
+	above []string // comments and blank lines above it
+	name  hub.UserName
+	notes []string // comments in it
+	hash  string
+	may   Permissions
+}
+
+func (d *document) find(name hub.UserName) *entry {
+	for _, e := range d.entries {
+		if e.name == name {
+			return e
+		}
+	}
+	return nil
+}
+
+type parser struct {
+	doc     document
+	names   map[hub.UserName]int // to the line of its account
+	pending []string             // comments and blank lines, not known yet to which account
+	seen    map[string]bool      // fields of the account that stand at most once
+	line    string
+	number  int
+}
+
+// parse reads a whole file. The error is a *SyntaxError without its Path.
+func parse(data []byte) (*document, error) {
+	p := parser{names: make(map[hub.UserName]int), seen: make(map[string]bool)}
+	if len(data) > MaxFile {
+		return nil, &SyntaxError{Line: 1, Column: 1, Problem: fmt.Sprintf("the file has over %d bytes", MaxFile)}
+	}
+	text := string(data)
+	for more := text != ""; more; {
+		p.line, text, _ = strings.Cut(text, "\n")
+		more = text != ""
+		p.number++
+		if err := p.parseLine(); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.end(); err != nil {
+		return nil, err
+	}
+	p.doc.tail = p.pending
+	return &p.doc, nil
+}
+
+// fail makes the error for what begins at the given byte of the line.
+func (p *parser) fail(at int, format string, args ...any) error {
+	return &SyntaxError{Line: p.number, Column: 1 + utf8.RuneCountInString(p.line[:at]), Problem: fmt.Sprintf(format, args...)}
+}
+
+func (p *parser) parseLine() error {
+	body := strings.Trim(p.line, " \t")
+	start := len(p.line) - len(strings.TrimLeft(p.line, " \t"))
+	if len(body) > MaxLine {
+		return p.fail(start+MaxLine, "the line has over %d bytes", MaxLine)
+	}
+	if at, r := control(p.line); at >= 0 {
+		switch {
+		case r == '\r':
+			return p.fail(at, "carriage return: save the file with Unix line ends")
+		case r == utf8.RuneError:
+			return p.fail(at, "byte 0x%02x is not UTF-8: save the file as UTF-8", p.line[at])
+		}
+		return p.fail(at, "control character %U: remove it", r)
+	}
+	if body == "" {
+		p.pending = append(p.pending, "")
+		return nil
+	}
+	if body[0] == '#' {
+		if e := p.entry(); e != nil && start > 0 {
+			e.notes = append(e.notes, p.comments()...)
+			e.notes = append(e.notes, body)
+		} else {
+			p.pending = append(p.pending, body)
+		}
+		return nil
+	}
+	key := body
+	if i := strings.IndexAny(body, " \t"); i >= 0 {
+		key = body[:i]
+	}
+	if !slices.Contains(fields, key) {
+		return p.fail(start, "unknown field %q: want %s", key, strings.Join(fields, ", "))
+	}
+	value, at, err := p.value(start + len(key))
+	if err != nil {
+		return err
+	}
+	return p.field(start, key, at, value)
+}
+
+var fields = []string{"account", "password", "send", "receive", "reach", "serve", "peer", "admin"}
+
+// control finds the first byte of s that may not be in a file.
+func control(s string) (at int, r rune) {
+	for i, r := range s {
+		if r == utf8.RuneError {
+			if _, n := utf8.DecodeRuneInString(s[i:]); n == 1 {
+				return i, r
+			}
+		}
+		if unicode.IsControl(r) && r != '\t' {
+			return i, r
+		}
+	}
+	return -1, 0
+}
+
+// entry returns the account that is being read, or nil before the first.
+func (p *parser) entry() *entry {
+	if len(p.doc.entries) == 0 {
+		return nil
+	}
+	return p.doc.entries[len(p.doc.entries)-1]
+}
+
+// comments takes the comments that are pending, once they are known to stand in an account.
+func (p *parser) comments() []string {
+	c := slices.DeleteFunc(p.pending, func(s string) bool { return s == "" })
+	p.pending = nil
+	return c
+}
+
+// value reads the one value that follows the key, and where it begins.
+func (p *parser) value(at int) (value string, start int, err error) {
+	rest := strings.TrimLeft(p.line[at:], " \t")
+	start = len(p.line) - len(rest)
+	if rest == "" {
+		return "", start, p.fail(len(strings.TrimRight(p.line, " \t")), "a value is missing")
+	}
+	if rest[0] != '"' {
+		end := strings.IndexAny(rest, " \t")
+		if end < 0 {
+			end = len(rest)
+		}
+		if i := strings.IndexAny(rest[:end], `"\`); i >= 0 {
+			return "", start, p.fail(start+i, `a value with %c in it stands in quotation marks, as \%[1]c`, rest[i])
+		}
+		return rest[:end], start, p.rest(start + end)
+	}
+	var b strings.Builder
+	for i := 1; i < len(rest); i++ {
+		switch c := rest[i]; c {
+		case '"':
+			return b.String(), start, p.rest(start + i + 1)
+		case '\\':
+			i++
+			if i == len(rest) || rest[i] != '"' && rest[i] != '\\' {
+				return "", start, p.fail(start+i-1, `only \" and \\ are understood`)
+			}
+			b.WriteByte(rest[i])
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return "", start, p.fail(start, "the quotation mark is not closed")
+}
+
+// rest refuses anything after the value.
+func (p *parser) rest(at int) error {
+	rest := strings.TrimLeft(p.line[at:], " \t")
+	if rest == "" {
+		return nil
+	}
+	return p.fail(len(p.line)-len(rest), "more after the value: one value a line; one with spaces stands in quotation marks")
+}
+
+// field takes a key and its value, which begin at these bytes of the line.
+func (p *parser) field(keyAt int, key string, at int, value string) error {
+	if key == "account" {
+		return p.begin(at, value)
+	}
+	e := p.entry()
+	if e == nil {
+		return p.fail(keyAt, `%s stands before the first account: begin with a line "account NAME"`, key)
+	}
+	e.notes = append(e.notes, p.comments()...)
+	var err error
+	switch key {
+	case "password":
+		e.hash, err = value, checkHash(value)
+	case "send":
+		e.may.Send, err = add(e.may.Send, value, ParsePattern)
+	case "receive":
+		e.may.Receive, err = add(e.may.Receive, value, ParsePattern)
+	case "serve":
+		e.may.Serve, err = add(e.may.Serve, value, ParsePattern)
+	case "reach":
+		e.may.Reach, err = add(e.may.Reach, value, ParseReach)
+	case "peer":
+		e.may.Peer, err = yes(value)
+	case "admin":
+		e.may.Admin, err = yes(value)
+	}
+	if err != nil {
+		return p.fail(at, "%s: %s", key, strings.TrimPrefix(err.Error(), "account: "))
+	}
+	switch key {
+	case "password", "peer", "admin":
+		if p.seen[key] {
+			return p.fail(keyAt, "a second %s in account %q: remove one", key, e.name)
+		}
+		p.seen[key] = true
+	}
+	return nil
+}
+
+// begin starts an account.
+func (p *parser) begin(at int, name string) error {
+	if err := p.end(); err != nil {
+		return err
+	}
+	if err := CheckName(name); err != nil {
+		return p.fail(at, "%s", strings.TrimPrefix(err.Error(), "account: "))
+	}
+	if line := p.names[hub.UserName(name)]; line > 0 {
+		return p.fail(at, "account %q is in line %d already: remove one", name, line)
+	}
+	if len(p.doc.entries) == MaxAccounts {
+		return p.fail(at, "over %d accounts", MaxAccounts)
+	}
+	p.names[hub.UserName(name)] = p.number
+	p.doc.entries = append(p.doc.entries, &entry{above: p.pending, name: hub.UserName(name)})
+	p.pending = nil
+	clear(p.seen)
+	return nil
+}
+
+// end checks that the account before this line is whole.
+func (p *parser) end() error {
+	e := p.entry()
+	if e == nil || e.hash != "" {
+		return nil
+	}
+	return &SyntaxError{Line: p.names[e.name], Column: 1, Problem: fmt.Sprintf(
+		`account %q has no password line: remove the account and make it anew with "bester account add"`, e.name)}
+}
+
+// add appends the value that s stands for to a list without duplicates.
+func add[T comparable](list []T, s string, parse func(string) (T, error)) ([]T, error) {
+	v, err := parse(s)
+	switch {
+	case err != nil:
+		return nil, err
+	case slices.Contains(list, v):
+		return nil, fmt.Errorf("%q is given twice: remove one", s)
+	case len(list) == MaxValues:
+		return nil, fmt.Errorf("over %d values in one account", MaxValues)
+	}
+	return append(list, v), nil
+}
+
+func yes(s string) (bool, error) {
+	if s != "yes" && s != "no" {
+		return false, fmt.Errorf("%q: want yes or no", s)
+	}
+	return s == "yes", nil
+}
+
+// maxCost is the highest cost of a hash that is accepted: at 16 a login takes
+// seconds on a fast machine, and each more doubles that.
+const maxCost = 16
+
+// checkHash accepts what bcrypt makes: $2a$, the cost in two digits, $, and 53
+// characters of its base64.
+func checkHash(s string) error {
+	const remedy = `want a bcrypt hash, set by "bester account passwd NAME"`
+	if len(s) != 60 || s[0] != '$' || s[1] != '2' || !strings.Contains("aby", s[2:3]) || s[3] != '$' || s[6] != '$' {
+		return errors.New("not a hash: " + remedy)
+	}
+	for _, c := range []byte(s[7:]) {
+		if c != '.' && c != '/' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return errors.New("not a hash: " + remedy)
+		}
+	}
+	cost, err := strconv.ParseUint(s[4:6], 10, 8)
+	if err != nil || cost < uint64(bcrypt.MinCost) || cost > maxCost {
+		return fmt.Errorf("hash of cost %q: %d to %d are allowed: %s", s[4:6], bcrypt.MinCost, maxCost, remedy)
+	}
+	return nil
+}

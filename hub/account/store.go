@@ -1,0 +1,278 @@
+package account
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// Options are what may be set of a Store. The zero value works.
+type Options struct {
+	// Cost is the bcrypt cost of new passwords, 4 to 16; each step doubles the time
+	// of a login. If zero, 10: 0.1 s on a Pi 4 and about 1 s on a Pi Zero.
+	Cost int
+	// Remember is how long after a full check of its password an account logs in
+	// again without one, given the same password. Negative: never. If zero, 1 hour.
+	Remember time.Duration
+	// Parallel is how many passwords are hashed at once; others wait. If zero,
+	// half of GOMAXPROCS, but at least 1, so that a flood of logins leaves the hub
+	// time for its messages.
+	Parallel int
+	// Waiting is how many logins may wait to be hashed; more get ErrBusy. If zero, 256.
+	Waiting int
+}
+
+// Store holds the accounts of one file in memory and checks passwords against
+// them. Reload, and each change made through the Store, replaces all accounts at
+// once; Login and Lookup take no lock. Its methods may be called from many
+// goroutines. A Store has nothing open between calls and needs no Close.
+type Store struct {
+	path string
+	opts Options
+	keys keys
+
+	table   atomic.Pointer[table]
+	mu      sync.Mutex    // held while the file is read or changed
+	hashing chan struct{} // one token a running bcrypt
+	waiting atomic.Int64  // logins that wait for a token, or have one
+	stats   counters
+}
+
+// A table is all accounts at one moment. Only the logins that its records remember change.
+type table struct {
+	records map[hub.UserName]*record
+	sorted  []*record // by name
+}
+
+type record struct {
+	account *Account
+	hash    []byte
+	cost    int
+	login   atomic.Pointer[login] // the last one whose password was hashed, or nil
+}
+
+// Open reads the accounts file at path.
+func Open(path string, opts Options) (*Store, error) {
+	switch {
+	case opts.Cost == 0:
+		opts.Cost = bcrypt.DefaultCost
+	case opts.Cost < bcrypt.MinCost || opts.Cost > maxCost:
+		return nil, fmt.Errorf("account: cost %d: want %d to %d", opts.Cost, bcrypt.MinCost, maxCost)
+	}
+	if opts.Remember == 0 {
+		opts.Remember = time.Hour
+	}
+	if opts.Parallel <= 0 {
+		opts.Parallel = max(1, runtime.GOMAXPROCS(0)/2)
+	}
+	if opts.Waiting <= 0 {
+		opts.Waiting = 256
+	}
+	s := &Store{path: path, opts: opts, hashing: make(chan struct{}, opts.Parallel)}
+	rand.Read(s.keys.login[:])
+	rand.Read(s.keys.unknown[:])
+	if err := s.Reload(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Create is Open, but first makes the file (mode 0600) and its folder (0700)
+// where there is none. A new file has no accounts.
+func Create(path string, opts Options) (*Store, error) {
+	if err := create(path); err != nil {
+		return nil, err
+	}
+	return Open(path, opts)
+}
+
+// Path returns the path the Store was opened with.
+func (s *Store) Path() string { return s.path }
+
+// Reload reads the file again. After an error (a *SyntaxError where the file is
+// not understood) the accounts stay as they were.
+func (s *Store) Reload() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f, err := open(s.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	doc, err := read(f, s.path)
+	if err != nil {
+		return err
+	}
+	s.use(doc)
+	return nil
+}
+
+// use makes doc the Store's accounts. A login stays remembered where the account's
+// hash is still the same.
+func (s *Store) use(doc *document) {
+	old := s.table.Load()
+	t := &table{records: make(map[hub.UserName]*record, len(doc.entries))}
+	for _, e := range doc.entries {
+		r := &record{account: newAccount(e.name, e.may), hash: []byte(e.hash)}
+		r.cost, _ = bcrypt.Cost(r.hash) // parse has checked it
+		if old != nil {
+			if was := old.records[e.name]; was != nil && bytes.Equal(was.hash, r.hash) {
+				r.login.Store(was.login.Load())
+			}
+		}
+		t.records[e.name] = r
+		t.sorted = append(t.sorted, r)
+	}
+	slices.SortFunc(t.sorted, func(a, b *record) int {
+		return strings.Compare(string(a.account.name), string(b.account.name))
+	})
+	s.table.Store(t)
+}
+
+// Lookup returns the account as it is now, or nil. A session asks after a Reload
+// whether its account is still there and what it may do now.
+func (s *Store) Lookup(name hub.UserName) *Account {
+	if r := s.table.Load().records[name]; r != nil {
+		return r.account
+	}
+	return nil
+}
+
+// List returns all accounts, sorted by name.
+func (s *Store) List() []*Account {
+	t := s.table.Load()
+	list := make([]*Account, len(t.sorted))
+	for i, r := range t.sorted {
+		list[i] = r.account
+	}
+	return list
+}
+
+// Add makes an account, in the file and in the Store. The error wraps ErrExists if
+// there is one of that name.
+func (s *Store) Add(name hub.UserName, password string, may Permissions) error {
+	if err := CheckName(string(name)); err != nil {
+		return err
+	}
+	if err := may.check(); err != nil {
+		return err
+	}
+	hash, err := s.hash(context.Background(), password)
+	if err != nil {
+		return err
+	}
+	return s.change(func(d *document) error {
+		if d.find(name) != nil {
+			return fmt.Errorf("account: add %q: %w", name, ErrExists)
+		}
+		d.add(&entry{name: name, hash: hash, may: may.clone()})
+		return nil
+	})
+}
+
+// Remove takes an account out of the file and the Store. Sessions that it has are
+// not ended. The error wraps ErrUnknown if there is none of that name.
+func (s *Store) Remove(name hub.UserName) error {
+	return s.change(func(d *document) error {
+		if d.find(name) == nil {
+			return fmt.Errorf("account: remove %q: %w", name, ErrUnknown)
+		}
+		d.remove(name)
+		return nil
+	})
+}
+
+// Allow sets what an account may do. edit is given what it may do now and changes
+// that; it is called while the file is locked, so that nobody else's change is lost.
+// The error wraps ErrUnknown if there is no account of that name.
+func (s *Store) Allow(name hub.UserName, edit func(*Permissions)) error {
+	return s.change(func(d *document) error {
+		e := d.find(name)
+		if e == nil {
+			return fmt.Errorf("account: allow %q: %w", name, ErrUnknown)
+		}
+		edit(&e.may)
+		e.may = e.may.clone()
+		return e.may.check()
+	})
+}
+
+// SetPassword gives an account a new password, of 1 to MaxPassword bytes. The
+// error wraps ErrUnknown if there is no account of that name.
+func (s *Store) SetPassword(name hub.UserName, password string) error {
+	hash, err := s.hash(context.Background(), password)
+	if err != nil {
+		return err
+	}
+	return s.setHash(name, nil, hash)
+}
+
+// ChangePassword is SetPassword for someone who knows the old one. The error is
+// ErrDenied if that is wrong, and as from Login if ctx ends or too many wait.
+func (s *Store) ChangePassword(ctx context.Context, name hub.UserName, old, password string) error {
+	if err := checkPassword(password); err != nil {
+		return err // before the costly part
+	}
+	r, err := s.login(ctx, name, old)
+	if err != nil {
+		return err
+	}
+	hash, err := s.hash(ctx, password)
+	if err != nil {
+		return err
+	}
+	return s.setHash(name, r.hash, hash)
+}
+
+// setHash replaces the hash of an account, if it is still was or was is nil.
+func (s *Store) setHash(name hub.UserName, was []byte, hash string) error {
+	return s.change(func(d *document) error {
+		e := d.find(name)
+		switch {
+		case e != nil && (was == nil || e.hash == string(was)):
+			e.hash = hash
+			return nil
+		case was != nil: // someone else has changed the password since, or removed the account
+			return ErrDenied
+		}
+		return fmt.Errorf("account: password of %q: %w", name, ErrUnknown)
+	})
+}
+
+// change locks the file, reads it, lets edit change what it says, and replaces it.
+func (s *Store) change(edit func(*document) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f, target, err := lock(s.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close() // and with it the lock
+	doc, err := read(f, s.path)
+	if err != nil {
+		return err
+	}
+	if err := edit(doc); err != nil {
+		return err
+	}
+	data := doc.encode()
+	if _, err := parse(data); err != nil { // a limit is passed: what we would not read we do not write
+		return fmt.Errorf("account: nothing was changed: %s would become too large: %w", s.path, err)
+	}
+	if err := replace(f, target, data); err != nil {
+		return err
+	}
+	s.use(doc)
+	return nil
+}

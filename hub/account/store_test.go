@@ -1,0 +1,155 @@
+package account
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/besterhub/bester/hub"
+)
+
+func TestChangesSurviveAReload(t *testing.T) {
+	s := newStore(t)
+	may := Permissions{
+		Send:    []hub.Pattern{"a type with spaces", `quo"te\`, "reading/+/#"},
+		Receive: []hub.Pattern{"#"},
+		Reach:   []hub.Address{{User: "zoe"}, {User: "x", Server: "h:1"}, {Server: "h:1"}},
+		Serve:   []hub.Pattern{"f/+"},
+		Peer:    true,
+		Admin:   true,
+	}
+	must(t, s.Add("zoe", "secret", may))
+	must(t, s.Add("ann", "secret", DefaultPermissions()))
+	must(t, s.Add("Bob", "secret", Permissions{}))
+	must(t, s.Allow("ann", func(p *Permissions) { p.Send = []hub.Pattern{"x"}; p.Admin = true }))
+	must(t, s.Remove("Bob"))
+
+	fresh, err := Open(s.Path(), Options{})
+	must(t, err)
+	for _, s := range []*Store{s, fresh} {
+		list := s.List()
+		if len(list) != 2 || list[0].Name() != "ann" || list[1].Name() != "zoe" {
+			t.Fatalf("got %v, want ann and zoe", list)
+		}
+		if got := list[1].Permissions(); !reflect.DeepEqual(got, may) {
+			t.Errorf("zoe: got %+v, want %+v", got, may)
+		}
+		want := DefaultPermissions()
+		want.Send, want.Admin = []hub.Pattern{"x"}, true
+		if got := list[0].Permissions(); !reflect.DeepEqual(got, want) {
+			t.Errorf("ann: got %+v, want %+v", got, want)
+		}
+	}
+}
+
+func TestChangesRefused(t *testing.T) {
+	s := newStore(t)
+	must(t, s.Add("a", "secret", DefaultPermissions()))
+	before := readFile(t, s.Path())
+	many := make([]hub.Pattern, MaxValues+1)
+	for i := range many {
+		many[i] = hub.Pattern(fmt.Sprint(i))
+	}
+	send := func(p ...hub.Pattern) func(*Permissions) { return func(may *Permissions) { may.Send = p } }
+	reach := func(a ...hub.Address) func(*Permissions) { return func(may *Permissions) { may.Reach = a } }
+	errs := map[string]error{
+		"same name":       s.Add("a", "x", DefaultPermissions()),
+		"bad name":        s.Add("a b", "x", DefaultPermissions()),
+		"add bad":         s.Add("b", "x", Permissions{Serve: []hub.Pattern{"#/x"}}),
+		"pattern":         s.Allow("a", send("a#")),
+		"tab":             s.Allow("a", send("a\tb")),
+		"c1":              s.Allow("a", send("a\u009bb")),
+		"twice":           s.Allow("a", send("x", "x")),
+		"many":            s.Allow("a", send(many...)),
+		"reach":           s.Allow("a", reach(hub.Address{User: "a b"})),
+		"reach nobody":    s.Allow("a", reach(hub.Address{})),
+		"reach server":    s.Allow("a", reach(hub.Address{Server: "a b"})),
+		"reach at":        s.Allow("a", reach(hub.Address{User: "a@b"})),
+		"allow unknown":   s.Allow("b", send("x")),
+		"remove unknown":  s.Remove("b"),
+		"passwd unknown":  s.SetPassword("b", "x"),
+		"passwd wrong":    s.ChangePassword(t.Context(), "a", "wrong", "x"),
+		"passwd, no such": s.ChangePassword(t.Context(), "b", "secret", "x"),
+	}
+	for what, err := range errs {
+		var want error
+		switch {
+		case what == "same name":
+			want = ErrExists
+		case strings.HasSuffix(what, "unknown"):
+			want = ErrUnknown
+		case strings.HasPrefix(what, "passwd"):
+			want = ErrDenied
+		}
+		if err == nil || want != nil && !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want an error %v", what, err, want)
+		}
+	}
+	if got := readFile(t, s.Path()); !bytes.Equal(got, before) {
+		t.Errorf("the file was changed to\n%s", got)
+	}
+	if p := s.Lookup("a").Permissions(); !reflect.DeepEqual(p, DefaultPermissions()) {
+		t.Errorf("permissions were changed to %v", p)
+	}
+}
+
+func TestChangePassword(t *testing.T) {
+	s := newStore(t)
+	must(t, s.Add("a", "old", DefaultPermissions()))
+	must(t, s.ChangePassword(t.Context(), "a", "old", "new"))
+	tryLogin(t, s, "a", "old", ErrDenied, 1)
+	tryLogin(t, s, "a", "new", nil, 1)
+
+	// Two who know the old password: the second comes too late, also from another process.
+	other := createStore(t, s.Path(), Options{})
+	must(t, s.ChangePassword(t.Context(), "a", "new", "mine"))
+	if err := other.ChangePassword(t.Context(), "a", "new", "theirs"); err != ErrDenied {
+		t.Errorf("got %v, want ErrDenied", err)
+	}
+	must(t, other.Reload())
+	tryLogin(t, other, "a", "mine", nil, 1)
+}
+
+func TestDamageIsRefusedWholeAndTheOldTableStays(t *testing.T) {
+	s := newStore(t)
+	must(t, s.Add("a", "secret", DefaultPermissions()))
+	data := readFile(t, s.Path())
+	damaged := bytes.Replace(data, []byte("  send"), []byte("  sned"), 1)
+	must(t, os.WriteFile(s.Path(), damaged, 0o600))
+	line := 1 + bytes.Count(damaged[:bytes.Index(damaged, []byte("sned"))], []byte("\n"))
+
+	want := fmt.Sprintf("account: %s:%d:3: unknown field \"sned\"", s.Path(), line)
+	_, openErr := Open(s.Path(), Options{})
+	for what, err := range map[string]error{"Reload": s.Reload(), "Remove": s.Remove("a"), "Open": openErr} {
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", what, err, want)
+		}
+	}
+	if !bytes.Equal(readFile(t, s.Path()), damaged) {
+		t.Error("the damaged file was written to")
+	}
+	tryLogin(t, s, "a", "secret", nil, 1)
+
+	must(t, os.Remove(s.Path()))
+	if err := s.Reload(); err == nil || s.Lookup("a") == nil {
+		t.Errorf("file gone: got %v, account %v, want an error and the old account", err, s.Lookup("a"))
+	}
+}
+
+func TestAccountIsOfItsMoment(t *testing.T) {
+	s := newStore(t)
+	must(t, s.Add("a", "secret", DefaultPermissions()))
+	a := s.Lookup("a")
+	must(t, s.Allow("a", func(p *Permissions) { p.Send = nil }))
+	if !a.MaySend("x") || s.Lookup("a").MaySend("x") {
+		t.Error("want the old Account unchanged and the new one changed")
+	}
+	must(t, s.Remove("a"))
+	if s.Lookup("a") != nil {
+		t.Error("Lookup finds an account that was removed")
+	}
+}
