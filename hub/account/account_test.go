@@ -156,6 +156,12 @@ func TestPermissionsAreACopy(t *testing.T) {
 	may.Send[0] = "x"
 	a := s.Lookup("a")
 	a.Permissions().Send[0] = "y"
+	mine := []hub.Pattern{"z"}
+	must(t, s.Allow("a", func(p *Permissions) { p.Receive = mine }))
+	mine[0] = "#"
+	if s.Lookup("a").Permissions().Receive[0] != "z" {
+		t.Error("Allow kept the slice that it was given")
+	}
 	if !a.MaySend("reading") || a.Permissions().Send[0] != "#" {
 		t.Errorf("permissions changed to %v", a.Permissions())
 	}

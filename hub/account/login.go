@@ -116,14 +116,24 @@ func (s *Store) verify(ctx context.Context, name hub.UserName, password string) 
 		return nil, ErrDenied
 	}
 
-	now := s.table.Load().records[name]
-	if now == nil || !hmac.Equal(now.hash, r.hash) {
+	now := s.current(r)
+	if now == nil {
 		return nil, ErrDenied
 	}
 	if s.opts.Remember > 0 {
 		now.login.Store(&login{s.mac(now, password), time.Now().Add(s.opts.Remember)})
 	}
 	return now, nil
+}
+
+// current returns the record of r's account as it is now, or nil if it is gone or
+// has another password than r.
+func (s *Store) current(r *record) *record {
+	now := s.table.Load().records[r.account.name]
+	if now == nil || !hmac.Equal(now.hash, r.hash) {
+		return nil
+	}
+	return now
 }
 
 // remembered returns the record of a login that a full check let in lately, or nil.
