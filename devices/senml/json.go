@@ -1,0 +1,332 @@
+package senml
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// JSON as RFC 8259 has it, nothing else: no trailing commas, no comments, no
+// numbers beyond a float64, strings in UTF-8.
+
+var (
+	errEnd    = errors.New("ends too early")
+	errNumber = errors.New("want a number")
+	errString = errors.New("want a string")
+	errBool   = errors.New("want true or false")
+	errDepth  = fmt.Errorf("nested deeper than %d levels", maxDepth)
+)
+
+func (r *Reader) space() {
+	for r.pos < len(r.b) {
+		switch r.b[r.pos] {
+		case ' ', '\t', '\n', '\r':
+			r.pos++
+		default:
+			return
+		}
+	}
+}
+
+// peek returns the next byte that is no space, or 0 at the end.
+func (r *Reader) peek() byte {
+	r.space()
+	if r.pos < len(r.b) {
+		return r.b[r.pos]
+	}
+	return 0
+}
+
+// expect reads c.
+func (r *Reader) expect(c byte) error {
+	if got := r.peek(); got != c || r.pos == len(r.b) {
+		return r.unexpected(c)
+	}
+	r.pos++
+	return nil
+}
+
+func (r *Reader) unexpected(want byte) error {
+	if r.pos >= len(r.b) {
+		return errEnd
+	}
+	return fmt.Errorf("byte %d: want %q, not %q", r.pos, want, r.b[r.pos])
+}
+
+// jsonElement moves to the next record, past the array's bracket or comma.
+func (r *Reader) jsonElement(first bool) (bool, error) {
+	if first {
+		if err := r.expect('['); err != nil {
+			return false, err
+		}
+	}
+	if r.peek() == ']' {
+		r.pos++
+		if r.peek(); r.pos != len(r.b) {
+			return false, fmt.Errorf("%d bytes after the end of the pack", len(r.b)-r.pos)
+		}
+		return false, nil
+	}
+	if !first {
+		if err := r.expect(','); err != nil {
+			return false, err
+		}
+	}
+	r.space()
+	return true, nil
+}
+
+func (r *Reader) jsonOpen() error { return r.expect('{') }
+
+func (r *Reader) jsonMember(first bool) (bool, error) {
+	if r.peek() == '}' {
+		r.pos++
+		return false, nil
+	}
+	if !first {
+		if err := r.expect(','); err != nil {
+			return false, err
+		}
+		r.space()
+	}
+	return true, nil
+}
+
+func (r *Reader) jsonKey() ([]byte, error) {
+	key, err := r.jsonString()
+	if err != nil {
+		return nil, fmt.Errorf("field name: %w", err)
+	}
+	if len(key) == 0 {
+		return nil, errors.New(`field "" has no name`)
+	}
+	return key, r.expect(':')
+}
+
+// jsonString reads a string that begins right here. It is a part of the pack,
+// or, if it has escapes, of r.text.
+func (r *Reader) jsonString() ([]byte, error) {
+	if r.pos >= len(r.b) {
+		return nil, errEnd
+	}
+	if r.b[r.pos] != '"' {
+		return nil, errString
+	}
+	start := r.pos + 1
+	ascii, plain := true, true
+	for i := start; i < len(r.b); i++ {
+		switch c := r.b[i]; {
+		case c == '"':
+			r.pos = i + 1
+			s := r.b[start:i]
+			if !ascii && !utf8.Valid(s) {
+				return nil, errors.New("string is not UTF-8")
+			}
+			if !plain {
+				return r.unescape(s)
+			}
+			return s, nil
+		case c == '\\':
+			plain = false
+			i++ // whatever it is, it does not end the string; unescape looks at it
+		case c < ' ':
+			return nil, errors.New("string has a control character")
+		case c >= utf8.RuneSelf:
+			ascii = false
+		}
+	}
+	return nil, errEnd
+}
+
+// unescape appends s to r.text without its escapes.
+func (r *Reader) unescape(s []byte) ([]byte, error) {
+	start := len(r.text)
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' {
+			r.text = append(r.text, s[i])
+			continue
+		}
+		i++
+		switch s[i] {
+		case '"', '\\', '/':
+			r.text = append(r.text, s[i])
+		case 'b':
+			r.text = append(r.text, '\b')
+		case 'f':
+			r.text = append(r.text, '\f')
+		case 'n':
+			r.text = append(r.text, '\n')
+		case 'r':
+			r.text = append(r.text, '\r')
+		case 't':
+			r.text = append(r.text, '\t')
+		case 'u':
+			c, ok := hex4(s[i+1:])
+			if !ok {
+				return nil, errors.New(`string has \u without four hexadecimal digits`)
+			}
+			i += 4
+			if utf16.IsSurrogate(c) {
+				low := rune(-1)
+				if len(s) > i+6 && s[i+1] == '\\' && s[i+2] == 'u' {
+					low, _ = hex4(s[i+3:])
+				}
+				if c = utf16.DecodeRune(c, low); c != utf8.RuneError {
+					i += 6
+				}
+			}
+			r.text = utf8.AppendRune(r.text, c)
+		default:
+			return nil, fmt.Errorf("string has the unknown escape \\%c", s[i])
+		}
+	}
+	return r.text[start:len(r.text):len(r.text)], nil
+}
+
+func hex4(s []byte) (c rune, ok bool) {
+	if len(s) < 4 {
+		return -1, false
+	}
+	for _, d := range s[:4] {
+		switch {
+		case d >= '0' && d <= '9':
+			d -= '0'
+		case d >= 'a' && d <= 'f':
+			d -= 'a' - 10
+		case d >= 'A' && d <= 'F':
+			d -= 'A' - 10
+		default:
+			return -1, false
+		}
+		c = c<<4 | rune(d)
+	}
+	return c, true
+}
+
+// jsonNumber reads a number. One that a float64 cannot hold is an error, not infinity.
+func (r *Reader) jsonNumber() (float64, error) {
+	r.space()
+	start := r.pos
+	if !r.jsonDigits() {
+		r.pos = start
+		return 0, errNumber
+	}
+	f, err := strconv.ParseFloat(string(r.b[start:r.pos]), 64)
+	if err != nil {
+		return 0, errors.New("number is too large")
+	}
+	return f, nil
+}
+
+// jsonDigits moves past a number of RFC 8259's grammar, which is narrower than strconv's.
+func (r *Reader) jsonDigits() bool {
+	b, i := r.b, r.pos
+	digits := func() bool {
+		from := i
+		for i < len(b) && b[i] >= '0' && b[i] <= '9' {
+			i++
+		}
+		return i > from
+	}
+	if i < len(b) && b[i] == '-' {
+		i++
+	}
+	if i < len(b) && b[i] == '0' {
+		i++
+	} else if !digits() {
+		return false
+	}
+	if i < len(b) && b[i] == '.' {
+		i++
+		if !digits() {
+			return false
+		}
+	}
+	if i < len(b) && b[i]|0x20 == 'e' {
+		i++
+		if i < len(b) && (b[i] == '+' || b[i] == '-') {
+			i++
+		}
+		if !digits() {
+			return false
+		}
+	}
+	r.pos = i
+	return true
+}
+
+func (r *Reader) word(w string) bool {
+	if len(r.b)-r.pos >= len(w) && string(r.b[r.pos:r.pos+len(w)]) == w {
+		r.pos += len(w)
+		return true
+	}
+	return false
+}
+
+func (r *Reader) jsonBool() (float64, error) {
+	r.space()
+	switch {
+	case r.word("true"):
+		return 1, nil
+	case r.word("false"):
+		return 0, nil
+	}
+	return 0, errBool
+}
+
+// jsonSkip moves past any value.
+func (r *Reader) jsonSkip(depth int) error {
+	c := r.peek()
+	var err error
+	switch {
+	case r.pos == len(r.b):
+		return errEnd
+	case c == '"':
+		from := len(r.text)
+		_, err = r.jsonString()
+		r.text = r.text[:from]
+		return err
+	case c == '{' || c == '[':
+		if depth > maxDepth {
+			return errDepth
+		}
+		return r.jsonNested(c, depth)
+	case r.word("true"), r.word("false"), r.word("null"), r.jsonDigits():
+		return nil
+	}
+	return fmt.Errorf("byte %d: want a value, not %q", r.pos, c)
+}
+
+func (r *Reader) jsonNested(open byte, depth int) error {
+	end := open + 2 // ASCII: [ \ ] and { | }
+	r.pos++
+	if r.peek() == end {
+		r.pos++
+		return nil
+	}
+	for {
+		if open == '{' {
+			r.space()
+			from := len(r.text)
+			if _, err := r.jsonString(); err != nil {
+				return err
+			}
+			r.text = r.text[:from]
+			if err := r.expect(':'); err != nil {
+				return err
+			}
+		}
+		if err := r.jsonSkip(depth + 1); err != nil {
+			return err
+		}
+		if r.peek() == end {
+			r.pos++
+			return nil
+		}
+		if err := r.expect(','); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,281 @@
+package senml
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/tinylib/msgp/msgp"
+)
+
+// A Pack makes one pack, record by record:
+//
+//	p.Reset(hub.MessagePack, "greenhouse/bme280/", now)
+//	p.Number("temperature", "Cel", 21.4, time.Time{})
+//	data, err := p.Data()
+//
+// The zero value is ready after Reset. It keeps its memory from one pack to the
+// next and allocates nothing in steady state. It belongs to one goroutine.
+//
+// A record that cannot be written (its name is not one that RFC 8428 allows, or
+// its value is no finite number) is left out: the method returns why, and the
+// pack goes on without it.
+type Pack struct {
+	json  bool
+	base  string
+	at    time.Time
+	timed bool // at is written
+	count int
+	b     []byte
+}
+
+// Reset begins a pack. base is put before the names of all records (bn, left out
+// if empty), and at is when they were measured (bt). Left out as well is a time
+// that is zero or before 2020, since it comes from a clock that has not been
+// set: the records are then "now", which is the time of the message.
+func (p *Pack) Reset(e hub.Encoding, base string, at time.Time) {
+	*p = Pack{json: e == hub.JSON, base: base, at: at, timed: !at.Before(clockSet), b: reuse(p.b)}
+	if p.json {
+		p.b = append(p.b, '[')
+	} else {
+		p.b = append(p.b, 0xdc, 0, 0) // array 16; Data makes it shorter if it can
+	}
+}
+
+// maxRecords is what the header of the array has room for.
+const maxRecords = math.MaxUint16
+
+// Number adds a record with a number. at is when it was measured, if that is not
+// the time of the pack; else zero.
+func (p *Pack) Number(name, unit string, v float64, at time.Time) error {
+	if !finite(v) {
+		return fmt.Errorf("senml: %q: value %v is no finite number", name, v)
+	}
+	if err := p.record(name, unit, at); err != nil {
+		return err
+	}
+	p.label("v")
+	p.number(v)
+	p.end()
+	return nil
+}
+
+// Bool adds a record that is true or false; at as in Number.
+func (p *Pack) Bool(name string, v bool, at time.Time) error {
+	if err := p.record(name, "", at); err != nil {
+		return err
+	}
+	p.label("vb")
+	if p.json {
+		p.b = strconv.AppendBool(p.b, v)
+	} else {
+		p.b = msgp.AppendBool(p.b, v)
+	}
+	p.end()
+	return nil
+}
+
+// Text adds a record with a text; at as in Number. What is not UTF-8 in it is
+// replaced by U+FFFD.
+func (p *Pack) Text(name, v string, at time.Time) error {
+	if err := p.record(name, "", at); err != nil {
+		return err
+	}
+	p.label("vs")
+	p.text(v)
+	p.end()
+	return nil
+}
+
+// Len returns the number of records so far.
+func (p *Pack) Len() int { return p.count }
+
+// Data returns the pack. It is the Pack's until the next Reset. A pack without
+// records is an error.
+func (p *Pack) Data() (hub.Data, error) {
+	if p.count == 0 {
+		return hub.Data{}, errors.New("senml: the pack is empty")
+	}
+	if p.json {
+		p.b = append(p.b, ']')
+		d := hub.Data{Encoding: hub.JSON, Bytes: p.b}
+		p.b = p.b[:len(p.b)-1]
+		return d, nil
+	}
+	b := p.b
+	if p.count < 16 {
+		b = b[2:]
+		b[0] = 0x90 | byte(p.count)
+	} else {
+		b[1], b[2] = byte(p.count>>8), byte(p.count)
+	}
+	return hub.Data{Encoding: hub.MessagePack, Bytes: b}, nil
+}
+
+// record begins a record with everything but its value.
+func (p *Pack) record(name, unit string, at time.Time) error {
+	if !p.validName(name) {
+		return fmt.Errorf("senml: name %q: want 1 to %d letters, digits and - : . / _ with a letter or digit first", p.base+name, MaxName)
+	}
+	if p.count == maxRecords {
+		return fmt.Errorf("senml: name %q: the pack is full: %d records", p.base+name, maxRecords)
+	}
+	first := p.count == 0
+	p.count++
+	var offset float64
+	if !at.IsZero() {
+		offset = p.offset(at)
+	}
+	base, bt := first && p.base != "", first && p.timed
+	if p.json {
+		if !first {
+			p.b = append(p.b, ',')
+		}
+		p.b = append(p.b, '{')
+	} else {
+		n := uint32(1)
+		for _, has := range [...]bool{base, bt, name != "", unit != "", offset != 0} {
+			if has {
+				n++
+			}
+		}
+		p.b = msgp.AppendMapHeader(p.b, n)
+	}
+	if base {
+		p.label("bn")
+		p.text(p.base)
+	}
+	if bt {
+		p.label("bt")
+		p.number(seconds(p.at.UnixMicro()))
+	}
+	if name != "" {
+		p.label("n")
+		p.text(name)
+	}
+	if unit != "" {
+		p.label("u")
+		p.text(unit)
+	}
+	if offset != 0 {
+		p.label("t")
+		p.number(offset)
+	}
+	return nil
+}
+
+// offset returns how many seconds after the pack's time at is, or, if the pack
+// has no time, when. A time of a clock that has not been set counts only by its
+// monotonic reading against the pack's.
+func (p *Pack) offset(at time.Time) float64 {
+	switch set := !at.Before(clockSet); {
+	case set && p.timed:
+		return seconds(at.UnixMicro() - p.at.UnixMicro())
+	case set:
+		return seconds(at.UnixMicro())
+	}
+	d := at.Sub(p.at)
+	if p.at.IsZero() || d.Abs() >= absoluteFrom*time.Second {
+		return 0
+	}
+	return seconds(d.Microseconds())
+}
+
+func seconds(micro int64) float64 { return float64(micro) / 1e6 }
+
+func (p *Pack) validName(name string) bool {
+	if len(p.base)+len(name) > MaxName || len(p.base)+len(name) == 0 {
+		return false
+	}
+	for i := range len(p.base) {
+		if nameBytes[p.base[i]] == 0 {
+			return false
+		}
+	}
+	for i := range len(name) {
+		if nameBytes[name[i]] == 0 {
+			return false
+		}
+	}
+	first := name
+	if p.base != "" {
+		first = p.base
+	}
+	return nameBytes[first[0]] == 2
+}
+
+func (p *Pack) label(l string) {
+	if !p.json {
+		p.b = msgp.AppendString(p.b, l)
+		return
+	}
+	if p.b[len(p.b)-1] != '{' {
+		p.b = append(p.b, ',')
+	}
+	p.b = append(p.b, '"')
+	p.b = append(p.b, l...)
+	p.b = append(p.b, '"', ':')
+}
+
+func (p *Pack) end() {
+	if p.json {
+		p.b = append(p.b, '}')
+	}
+}
+
+// number writes the shortest form that reads back as the same float64.
+func (p *Pack) number(f float64) {
+	if p.json {
+		form := byte('f')
+		if a := math.Abs(f); a != 0 && (a < 1e-6 || a >= 1e21) {
+			form = 'e'
+		}
+		p.b = strconv.AppendFloat(p.b, f, form, -1, 64)
+		return
+	}
+	if f == math.Trunc(f) && math.Abs(f) < 1<<53 && (f != 0 || !math.Signbit(f)) {
+		p.b = msgp.AppendInt64(p.b, int64(f))
+		return
+	}
+	p.b = msgp.AppendFloat(p.b, f)
+}
+
+func (p *Pack) text(s string) {
+	if p.json {
+		p.b = appendJSONString(p.b, s)
+	} else if utf8.ValidString(s) {
+		p.b = msgp.AppendString(p.b, s)
+	} else {
+		p.b = msgp.AppendString(p.b, string([]rune(s)))
+	}
+}
+
+const hex = "0123456789abcdef"
+
+// appendJSONString appends s as a JSON string, escaping only what must be.
+func appendJSONString(b []byte, s string) []byte {
+	b = append(b, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c < utf8.RuneSelf {
+			switch {
+			case c == '"' || c == '\\':
+				b = append(b, '\\', c)
+			case c < ' ':
+				b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&0xf])
+			default:
+				b = append(b, c)
+			}
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		b = utf8.AppendRune(b, r)
+		i += n
+	}
+	return append(b, '"')
+}

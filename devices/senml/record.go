@@ -1,0 +1,234 @@
+package senml
+
+import (
+	"errors"
+	"fmt"
+	"math"
+)
+
+// The labels of RFC 8428, table 1. A bit each, so that none comes twice in a record.
+const (
+	hasName = 1 << iota
+	hasUnit
+	hasNumber
+	hasBool
+	hasText
+	hasBlob
+	hasSum
+	hasTime
+	hasUpdate
+	hasBaseName
+	hasBaseUnit
+	hasBaseTime
+	hasBaseValue
+	hasBaseSum
+	hasBaseVersion
+
+	values = hasNumber | hasBool | hasText | hasBlob
+)
+
+func label(key []byte) uint16 {
+	switch string(key) {
+	case "n":
+		return hasName
+	case "u":
+		return hasUnit
+	case "v":
+		return hasNumber
+	case "vb":
+		return hasBool
+	case "vs":
+		return hasText
+	case "vd":
+		return hasBlob
+	case "s":
+		return hasSum
+	case "t":
+		return hasTime
+	case "ut":
+		return hasUpdate
+	case "bn":
+		return hasBaseName
+	case "bu":
+		return hasBaseUnit
+	case "bt":
+		return hasBaseTime
+	case "bv":
+		return hasBaseValue
+	case "bs":
+		return hasBaseSum
+	case "bver":
+		return hasBaseVersion
+	}
+	return 0
+}
+
+// fields are the values of one record before the base fields are worked in.
+type fields struct {
+	has       uint16
+	name      []byte
+	unit      []byte
+	number    float64
+	time, sum float64
+}
+
+// record reads one record and resolves it.
+func (r *Reader) record() error {
+	var f fields
+	r.rec.Text, r.rec.Kind = nil, None
+	r.start = r.pos
+	n, err := r.open()
+	if err != nil {
+		return err
+	}
+	r.body, r.fields = r.pos, n
+	for first := true; ; first = false {
+		more, err := r.member(first, &n)
+		if err != nil {
+			return err
+		}
+		if !more {
+			break
+		}
+		if err := r.field(&f); err != nil {
+			return err
+		}
+	}
+	if r.json {
+		r.fields = n // counted on the way
+	}
+	return r.resolve(&f)
+}
+
+// field reads one field: its key and its value.
+func (r *Reader) field(f *fields) error {
+	at := r.pos
+	key, err := r.key()
+	if err != nil {
+		return err
+	}
+	l := label(key)
+	if l&f.has != 0 {
+		return fmt.Errorf("field %q comes twice", key)
+	}
+	f.has |= l
+	switch l {
+	case hasName:
+		f.name, err = r.str()
+	case hasUnit:
+		f.unit, err = r.str()
+	case hasNumber:
+		f.number, err = r.number()
+	case hasBool:
+		f.number, err = r.boolean()
+	case hasText, hasBlob:
+		r.rec.Text, err = r.str()
+	case hasSum:
+		f.sum, err = r.number()
+	case hasTime:
+		f.time, err = r.number()
+	case hasUpdate:
+		_, err = r.number()
+	case hasBaseName:
+		err = r.setBaseName()
+	case hasBaseUnit:
+		r.baseUnit, err = r.str()
+	case hasBaseTime:
+		r.baseTime, err = r.number()
+	case hasBaseValue:
+		r.baseValue, err = r.number()
+		r.hasValue = true
+	case hasBaseSum:
+		r.baseSum, err = r.number()
+	case hasBaseVersion:
+		err = r.version()
+	default:
+		// RFC 8428, 4.4: what ends in "_" must be understood, the rest is skipped.
+		if len(key) > 0 && key[len(key)-1] == '_' {
+			return fmt.Errorf("field %.64q must be understood, and is not", key)
+		}
+		err = r.skip(3)
+	}
+	if err != nil {
+		return fmt.Errorf("field %.64q: %w", key, err)
+	}
+	// RFC 8428, 12.2: all labels of base fields, also those to come, begin with "b".
+	if key[0] == 'b' {
+		return r.addBase(key, at, r.pos)
+	}
+	return nil
+}
+
+func (r *Reader) setBaseName() error {
+	s, err := r.str()
+	if err != nil {
+		return err
+	}
+	r.name = append(r.name[:0], s...)
+	r.baseName = len(s)
+	return nil
+}
+
+// version checks bver. RFC 8428's version is 10; RFC 9100 makes it a set of
+// features, of which only secondary units (1<<4) are defined: they are units like others here.
+func (r *Reader) version() error {
+	v, err := r.number()
+	if err != nil {
+		return err
+	}
+	if v != math.Trunc(v) || v < 1 || v > 10 && v != 10|1<<4 {
+		return fmt.Errorf("version %v is not understood: want 10 or 26", v)
+	}
+	return nil
+}
+
+// resolve works the base fields into the record (RFC 8428, 4.6).
+func (r *Reader) resolve(f *fields) error {
+	if r.baseName+len(f.name) > MaxName {
+		return fmt.Errorf("name of %d bytes, at most %d are allowed", r.baseName+len(f.name), MaxName)
+	}
+	r.name = append(r.name[:r.baseName], f.name...)
+	if len(r.name) == 0 {
+		return errors.New("no name: want n, or bn before it")
+	}
+	ok := nameBytes[r.name[0]] == 2
+	for _, c := range r.name {
+		ok = ok && nameBytes[c] != 0
+	}
+	if !ok {
+		return fmt.Errorf("name %q: want letters, digits and - : . / _ with a letter or digit first", r.name)
+	}
+	rec := &r.rec
+	rec.Name, rec.Unit = r.name, f.unit
+	if f.has&hasUnit == 0 {
+		rec.Unit = r.baseUnit
+	}
+
+	rec.Number = f.number
+	switch f.has & values {
+	case hasNumber:
+		rec.Kind, rec.Number = Number, f.number+r.baseValue
+	case hasBool:
+		rec.Kind = Bool
+	case hasText:
+		rec.Kind = Text
+	case hasBlob:
+		rec.Kind = Blob
+	case 0: // "the missing field is considered to have a value of zero"
+		if r.hasValue && f.has&hasSum == 0 {
+			rec.Kind, rec.Number = Number, r.baseValue
+		}
+	default:
+		return errors.New("more than one value: want one of v, vs, vb, vd")
+	}
+	rec.HasSum = f.has&hasSum != 0
+	rec.Sum = f.sum + r.baseSum
+	if !finite(rec.Number) || !finite(rec.Sum) {
+		return errors.New("value and base value together are no finite number")
+	}
+	if at := r.baseTime + f.time; at >= maxTime || at <= -absoluteFrom || math.Abs(f.time) >= maxTime {
+		return fmt.Errorf("time %v: want seconds since 1970, or less than 2^28 seconds from now", at)
+	}
+	rec.micros = toMicros(r.baseTime) + toMicros(f.time)
+	return nil
+}
