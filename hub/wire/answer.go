@@ -1,0 +1,170 @@
+package wire
+
+import (
+	"github.com/tinylib/msgp/msgp"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// An Answer is what a handler process made of one message.
+type Answer struct {
+	// Commands are to be carried out in order; none means that the message goes
+	// nowhere. Data of a pass that has none is nil: the data as it was handled.
+	Commands []hub.Command
+	// Reason says why the handler failed, after its commands; "" if it did not.
+	Reason string
+}
+
+// Answer reads an answer's body. What it returns is the Decoder's and aliases body,
+// until the Decoder's next call. An error wraps both ErrMalformed and hub.ErrHandler:
+// this one message has failed, the connection is still in step. In steady state
+// nothing is allocated, unless there is a Reason.
+func (d *Decoder) Answer(body []byte) (*Answer, error) {
+	a := &d.out
+	clear(a.Commands)
+	a.Commands, a.Reason, d.to = a.Commands[:0], "", d.to[:0]
+	if err := d.readAnswer(body, a); err != nil {
+		return nil, &failure{err.Error(), [2]error{ErrMalformed, hub.ErrHandler}}
+	}
+	return a, nil
+}
+
+func (d *Decoder) readAnswer(body []byte, a *Answer) error {
+	b := &d.answer
+	*b = answerBody{}
+	if err := unmarshal("answer", body, 3, b); err != nil {
+		return err
+	}
+	if b.Reason != nil {
+		if a.Reason = line(b.Reason); a.Reason == "" {
+			a.Reason = hub.ErrHandler.Error()
+		}
+	}
+	if b.Commands == nil {
+		return nil
+	}
+	n, rest, err := msgp.ReadArrayHeaderBytes(b.Commands)
+	if err != nil {
+		return malformed("answer: a: want a list of commands")
+	}
+	if n > MaxCommands {
+		return malformed("answer: a: %d commands, at most %d are allowed", n, MaxCommands)
+	}
+	for i := range n {
+		c := &d.command
+		*c = commandBody{}
+		if rest, err = c.UnmarshalMsg(rest); err == nil {
+			a.Commands = append(a.Commands, hub.Command{})
+			err = d.readCommand(c, &a.Commands[i])
+		}
+		if err != nil {
+			return malformed("answer: command %d: %s", i+1, trim(err))
+		}
+	}
+	return nil
+}
+
+func (d *Decoder) readCommand(b *commandBody, c *hub.Command) (err error) {
+	if c.Verb = hub.ParseVerb(b.Verb); c.Verb == 0 {
+		return malformed("c: unknown command %q", line(b.Verb))
+	}
+	if c.Verb == hub.Drop {
+		return nil
+	}
+	switch {
+	case b.Data != nil:
+		c.Data = hub.Data{Encoding: hub.MessagePack, Bytes: b.Data}
+	case c.Verb == hub.Pass:
+		c.Data.Encoding = hub.MessagePack
+	default:
+		return malformed("%s: d: data missing", c.Verb)
+	}
+	switch c.Verb {
+	case hub.SendClients, hub.SendServers:
+		if b.To == nil {
+			return malformed("%s: r: recipients missing", c.Verb)
+		}
+		if c.To, err = d.recipients(b.To, c.Verb); err != nil {
+			return malformed("%s: r: %v", c.Verb, err)
+		}
+	case hub.SendHandler:
+		if c.Type, err = d.typ(b.Type); err != nil {
+			return malformed("%s: t: %v", c.Verb, err)
+		}
+	}
+	return nil
+}
+
+// An AnswerEncoder writes the payload of one answer, command by command. The zero
+// value is ready; after End it can begin another. It is used by one goroutine.
+type AnswerEncoder struct {
+	dst      []byte
+	list     int // where the head of the list of commands is
+	commands int
+	to       int // recipients so far
+}
+
+// Begin starts the answer to the handle with that tag, behind dst.
+func (e *AnswerEncoder) Begin(dst []byte, tag uint64) {
+	dst = append(begin(dst, tag, KindAnswer), 0x81, 0xa1, 'a', 0x90)
+	*e = AnswerEncoder{dst: dst, list: len(dst) - 1}
+}
+
+// Command adds a command. It copies what c points to, and converts JSON data. A Pass
+// whose Data.Bytes is nil passes the data on as it was handled. An error wraps
+// hub.ErrEncoding where the data cannot be converted, else hub.ErrHandler; nothing
+// was added then.
+func (e *AnswerEncoder) Command(c *hub.Command) error {
+	if e.commands == MaxCommands {
+		return failed(hub.ErrHandler, "answer: more than %d commands", MaxCommands)
+	}
+	if e.to+len(c.To) > MaxRecipients {
+		return failed(hub.ErrHandler, "answer: more than %d recipients", MaxRecipients)
+	}
+	name := c.Verb.String()
+	if name == "" {
+		return failed(hub.ErrHandler, "answer: unknown command %d", c.Verb)
+	}
+	start := len(e.dst)
+	dst := msgp.AppendString(append(e.dst, 0x81, 0xa1, 'c'), name)
+	fields := byte(1)
+	switch c.Verb {
+	case hub.SendClients:
+		fields++
+		dst = appendRecipients(dst, c.To)
+	case hub.SendServers:
+		fields++
+		dst = msgp.AppendArrayHeader(append(dst, 0xa1, 'r'), uint32(len(c.To)))
+		for _, a := range c.To {
+			dst = msgp.AppendString(dst, string(a.Server))
+		}
+	case hub.SendHandler:
+		fields++
+		dst = msgp.AppendString(append(dst, 0xa1, 't'), string(c.Type))
+	}
+	if c.Verb != hub.Drop && !(c.Verb == hub.Pass && c.Data.Bytes == nil) {
+		fields++
+		var err error
+		if dst, err = AppendMessagePack(append(dst, 0xa1, 'd'), c.Data); err != nil {
+			return err
+		}
+	}
+	dst[start] = 0x80 | fields
+	e.dst = dst
+	e.commands++
+	e.to += len(c.To)
+	return nil
+}
+
+// End finishes the answer and returns dst with its payload; err says why the handler
+// failed after its commands, or is nil.
+func (e *AnswerEncoder) End(err error) []byte {
+	e.dst = setCount(e.dst, e.list, e.commands, 0xdc)
+	if err != nil {
+		e.dst[e.list-3]++
+		e.dst = appendReason(append(e.dst, 0xa1, 'e'), err.Error())
+	}
+	dst := e.dst
+	*e = AnswerEncoder{}
+	return dst
+}

@@ -1,0 +1,280 @@
+package wire
+
+import (
+	"encoding/base64"
+	"math"
+	"unicode/utf8"
+
+	"github.com/tinylib/msgp/msgp"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// AppendMessagePack appends d in MessagePack: as it is, or converted (ToMessagePack).
+func AppendMessagePack(dst []byte, d hub.Data) ([]byte, error) {
+	if d.Encoding != hub.MessagePack {
+		return ToMessagePack(dst, d.Bytes)
+	}
+	if len(d.Bytes) == 0 {
+		return dst, noData()
+	}
+	return append(dst, d.Bytes...), nil
+}
+
+// AppendJSON appends d in JSON: as it is, or converted (ToJSON).
+func AppendJSON(dst []byte, d hub.Data) ([]byte, error) {
+	if d.Encoding == hub.MessagePack {
+		return ToJSON(dst, d.Bytes)
+	}
+	if len(d.Bytes) == 0 {
+		return dst, noData()
+	}
+	return append(dst, d.Bytes...), nil
+}
+
+func noData() error { return failed(hub.ErrEncoding, "no data, want one value") }
+
+// ToMessagePack appends the JSON value to dst in MessagePack, as the package comment
+// says. An error wraps hub.ErrEncoding and says what cannot be converted, or is
+// malformed, and where; dst then comes back as it was.
+func ToMessagePack(dst, json []byte) ([]byte, error) {
+	var s scanner
+	s.all(json)
+	out := s.pack(dst)
+	if err := s.done(); err != nil {
+		return dst, failed(hub.ErrEncoding, "JSON to MessagePack: %v", err)
+	}
+	return out, nil
+}
+
+// pack appends the next value in MessagePack.
+func (s *scanner) pack(dst []byte) []byte {
+	head, n := len(dst), 0
+	if s.i >= len(s.b) {
+		s.fail("")
+		return dst
+	}
+	switch s.b[s.i] {
+	case '{':
+		dst = append(dst, 0x80)
+		for more := s.open("{}"); more; more = s.next("{}") {
+			dst = s.packString(dst, s.rawKey())
+			dst = s.pack(dst)
+			n++
+		}
+		return setCount(dst, head, n, 0xde)
+	case '[':
+		dst = append(dst, 0x90)
+		for more := s.open("[]"); more; more = s.next("[]") {
+			dst = s.pack(dst)
+			n++
+		}
+		return setCount(dst, head, n, 0xdc)
+	case '"':
+		return s.packString(dst, s.str())
+	case 't':
+		s.word("true")
+		return append(dst, 0xc3)
+	case 'f':
+		s.word("false")
+		return append(dst, 0xc2)
+	case 'n':
+		s.word("null")
+		return append(dst, 0xc0)
+	}
+	return packNumber(dst, s.number())
+}
+
+// setCount puts n into the head, one byte long until now, of the array or map that
+// begins at dst[head]. long is the first byte where 16 bits hold n.
+func setCount(dst []byte, head, n int, long byte) []byte {
+	switch {
+	case n < 16:
+		dst[head] |= byte(n)
+		return dst
+	case n < 1<<16:
+		dst = append(dst, 0, 0)
+		copy(dst[head+3:], dst[head+1:])
+		dst[head], dst[head+1], dst[head+2] = long, byte(n>>8), byte(n)
+		return dst
+	}
+	dst = append(dst, 0, 0, 0, 0)
+	copy(dst[head+5:], dst[head+1:])
+	dst[head] = long + 1
+	dst[head+1], dst[head+2], dst[head+3], dst[head+4] = byte(n>>24), byte(n>>16), byte(n>>8), byte(n)
+	return dst
+}
+
+// packString appends a string that str has passed, with its quotes.
+func (s *scanner) packString(dst, raw []byte) []byte {
+	if len(raw) < 2 {
+		return dst
+	}
+	raw = raw[1 : len(raw)-1]
+	if !escaped(raw) {
+		return msgp.AppendStringFromBytes(dst, raw)
+	}
+	// What it means is shorter than it is written, so it is put where the longest
+	// head would end, and then moved down behind its own.
+	const longest = 5
+	start := len(dst)
+	dst = append(dst, 0, 0, 0, 0, 0)
+	dst, err := unescape(dst, raw)
+	if err != nil && s.err == nil {
+		s.err = malformed("%v, in the string that ends at byte %d", err, s.i)
+		s.i = len(s.b)
+	}
+	return msgp.AppendStringFromBytes(dst[:start], dst[start+longest:])
+}
+
+func escaped(s []byte) bool {
+	for _, c := range s {
+		if c == '\\' {
+			return true
+		}
+	}
+	return false
+}
+
+// ToJSON appends the MessagePack value to dst in JSON, as the package comment says.
+// An error wraps hub.ErrEncoding and says what cannot be converted, or is malformed,
+// and where; dst then comes back as it was.
+func ToJSON(dst, msgpack []byte) ([]byte, error) {
+	end, err := walk(msgpack, 0, 1, 0)
+	if err == nil && end < len(msgpack) {
+		err = malformed("byte %d: more bytes after the value", end)
+	}
+	if err == nil {
+		u := unpacker{b: msgpack}
+		var out []byte
+		if out, err = u.value(dst, msgpack); err == nil {
+			return out, nil
+		}
+	}
+	return dst, failed(hub.ErrEncoding, "MessagePack to JSON: %v", err)
+}
+
+// An unpacker writes MessagePack that walk has passed as JSON.
+type unpacker struct {
+	b    []byte
+	rest []byte // of b, after the value last written
+}
+
+func (u *unpacker) refuse(at []byte, what string) error {
+	return malformed("byte %d: %s", len(u.b)-len(at), what)
+}
+
+// value appends the value that b, the rest of u.b, begins with.
+func (u *unpacker) value(dst, b []byte) ([]byte, error) {
+	var err error
+	switch t := msgp.NextType(b); t {
+	case msgp.MapType:
+		return u.object(dst, b)
+	case msgp.ArrayType:
+		var n uint32
+		n, u.rest, err = msgp.ReadArrayHeaderBytes(b)
+		dst = append(dst, '[')
+		for i := uint32(0); i < n && err == nil; i++ {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst, err = u.value(dst, u.rest)
+		}
+		return append(dst, ']'), err
+	case msgp.StrType:
+		return u.str(dst, b)
+	case msgp.BinType:
+		var v []byte
+		v, u.rest, err = msgp.ReadBytesZC(b)
+		dst = base64.RawURLEncoding.AppendEncode(append(dst, '"'), v)
+		return append(dst, '"'), err
+	case msgp.IntType, msgp.UintType:
+		return u.integer(dst, b)
+	case msgp.Float32Type:
+		var f float32
+		f, u.rest, err = msgp.ReadFloat32Bytes(b)
+		if finite(float64(f)) {
+			return appendFloat(dst, float64(f), 32), err
+		}
+		return dst, u.refuse(b, "NaN and infinity are no JSON")
+	case msgp.Float64Type:
+		var f float64
+		f, u.rest, err = msgp.ReadFloat64Bytes(b)
+		if finite(f) {
+			return appendFloat(dst, f, 64), err
+		}
+		return dst, u.refuse(b, "NaN and infinity are no JSON")
+	case msgp.BoolType:
+		u.rest = b[1:]
+		if b[0] == 0xc3 {
+			return append(dst, "true"...), nil
+		}
+		return append(dst, "false"...), nil
+	case msgp.NilType:
+		u.rest = b[1:]
+		return append(dst, "null"...), nil
+	}
+	return u.extension(dst, b)
+}
+
+func (u *unpacker) object(dst, b []byte) ([]byte, error) {
+	n, rest, err := msgp.ReadMapHeaderBytes(b)
+	dst = append(dst, '{')
+	for i := uint32(0); i < n && err == nil; i++ {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		if msgp.NextType(rest) != msgp.StrType {
+			return dst, u.refuse(rest, "the key of a map is no string")
+		}
+		if dst, err = u.str(dst, rest); err != nil {
+			break
+		}
+		dst, err = u.value(append(dst, ':'), u.rest)
+		rest = u.rest
+	}
+	u.rest = rest
+	return append(dst, '}'), err
+}
+
+func (u *unpacker) str(dst, b []byte) ([]byte, error) {
+	v, rest, err := msgp.ReadStringZC(b)
+	if err == nil && !utf8.Valid(v) {
+		err = u.refuse(b, "a string that is not UTF-8")
+	}
+	u.rest = rest
+	return AppendJSONString(dst, msgp.UnsafeString(v)), err
+}
+
+// extension appends a number that only its text can hold; there is no JSON for
+// anything else.
+func (u *unpacker) extension(dst, b []byte) ([]byte, error) {
+	end, err := walk(b, 0, 1, maxDepth)
+	if err != nil {
+		return dst, err
+	}
+	head := 1
+	if b[0] < 0xd4 { // ext 8, 16, 32
+		head += 1 << (b[0] - 0xc7)
+	}
+	if typ := b[head]; typ != numberExtension {
+		return dst, u.refuse(b, extensionName(int8(typ)))
+	}
+	var s scanner
+	text := b[head+1 : end]
+	s.all(text)
+	if len(s.number()) != len(text) || s.err != nil {
+		return dst, u.refuse(b, "a number extension that holds no JSON number")
+	}
+	u.rest = b[end:]
+	return append(dst, text...), nil
+}
+
+func extensionName(typ int8) string {
+	if typ == -1 {
+		return "a timestamp has no JSON: send a number of seconds or an RFC 3339 string"
+	}
+	return "this extension has no JSON"
+}
+
+func finite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }

@@ -1,0 +1,90 @@
+package wire
+
+import (
+	"math"
+	"unicode/utf8"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// A Hello is the first frame of each side of a native connection.
+type Hello struct {
+	// Version of the dialect, at least 1. A peer whose version is not Version is
+	// told so and left.
+	Version int
+	// Role says what the sender is: one of the constants Role…, or what a later
+	// version knows.
+	Role string
+	// User and Password are the account's; empty where the socket vouches for
+	// the peer. At most 255 and 1024 bytes.
+	User, Password string
+	// Name of the hub or of the handler process, for logs. At most 255 bytes.
+	Name string
+	// Types are the patterns that a handler serves, at most 256.
+	Types []string
+	// Credits is how many unanswered requests the sender of the hello takes at a
+	// time; 0 if it does not say.
+	Credits int
+	// Frame is the largest payload, in bytes, that the sender of the hello takes;
+	// 0 if it does not say.
+	Frame int
+}
+
+const (
+	maxHelloString   = 255  // bytes of a role, user, name or type
+	maxHelloPassword = 1024 // bytes
+)
+
+// AppendHello appends the payload of a hello, under tag 0. Numbers below 0 count as 0.
+func AppendHello(dst []byte, h *Hello) []byte {
+	b := helloBody{
+		Version: uint64(max(h.Version, 0)), Role: h.Role, User: h.User, Password: h.Password,
+		Name: h.Name, Types: h.Types, Credits: uint64(max(h.Credits, 0)), Frame: uint64(max(h.Frame, 0)),
+	}
+	dst, err := b.MarshalMsg(begin(dst, 0, KindHello))
+	if err != nil {
+		panic("wire: hello: " + err.Error()) // nothing in it can fail
+	}
+	return dst
+}
+
+// ParseHello reads a hello's body. It takes strings of at most 255 bytes (the
+// password 1024) of UTF-8 without control characters, and at most 256 types, each a
+// valid hub.Pattern. Numbers over 2³¹-1 become that. An error wraps ErrMalformed.
+func ParseHello(body []byte) (*Hello, error) {
+	var b helloBody
+	if err := unmarshal("hello", body, 1, &b); err != nil {
+		return nil, err
+	}
+	for _, f := range [...]struct {
+		key, value string
+		limit      int
+	}{
+		{"r", b.Role, maxHelloString}, {"u", b.User, maxHelloString},
+		{"p", b.Password, maxHelloPassword}, {"n", b.Name, maxHelloString},
+	} {
+		if len(f.value) > f.limit {
+			return nil, malformed("hello: %s: %d bytes, at most %d are allowed", f.key, len(f.value), f.limit)
+		}
+		if f.key != "p" && checkName(f.value) != nil || !utf8.ValidString(f.value) {
+			return nil, malformed("hello: %s: not UTF-8, or contains a control character", f.key)
+		}
+	}
+	if b.Version < 1 {
+		return nil, malformed("hello: v: version missing or 0")
+	}
+	if b.Role == "" {
+		return nil, malformed("hello: r: role missing")
+	}
+	for _, t := range b.Types {
+		if _, err := hub.ParsePattern(t); err != nil {
+			return nil, malformed("hello: t: %v", err)
+		}
+	}
+	return &Hello{
+		Version: toInt(b.Version), Role: b.Role, User: b.User, Password: b.Password,
+		Name: b.Name, Types: b.Types, Credits: toInt(b.Credits), Frame: toInt(b.Frame),
+	}, nil
+}
+
+func toInt(n uint64) int { return int(min(n, math.MaxInt32)) }

@@ -1,0 +1,83 @@
+package wire
+
+import "github.com/besterhub/bester/hub"
+
+// A Decoder turns what one peer sends into the hub's own types. It keeps the types
+// and names it has seen, so that in steady state it allocates nothing; what it keeps
+// is bounded, and a peer that sends ever new ones only makes it forget. The zero
+// value is ready. It is used by one goroutine at a time.
+type Decoder struct {
+	types     interned[hub.Type]
+	addresses interned[hub.Address] // of the native dialect
+	users     interned[hub.Address] // in the answers of classic handlers
+	servers   interned[hub.Address]
+	origin    string // the last one seen
+
+	message  messageBody
+	answer   answerBody
+	command  commandBody
+	out      Answer
+	json     scanner
+	to       []hub.Address // recipients of the message or answer last decoded
+	unquoted []byte        // the JSON string last decoded, if it had escapes
+}
+
+// interned keeps strings that have been checked, each with what it means.
+type interned[T any] struct {
+	last  *known[T] // the one asked for before
+	all   map[string]*known[T]
+	bytes int // of the strings in all
+}
+
+type known[T any] struct {
+	text    string
+	meaning T
+}
+
+const (
+	maxInterned      = 256     // strings in one table
+	maxInternedBytes = 8 << 10 // of all strings in one table
+)
+
+// find returns what b means: as it did before, or as parse says.
+func (t *interned[T]) find(b []byte, parse func(string) (T, error)) (T, error) {
+	if t.last != nil && string(b) == t.last.text {
+		return t.last.meaning, nil
+	}
+	if k := t.all[string(b)]; k != nil {
+		t.last = k
+		return k.meaning, nil
+	}
+	s := string(b)
+	meaning, err := parse(s)
+	if err != nil || len(s) > maxInternedBytes/8 {
+		return meaning, err
+	}
+	if t.all == nil || len(t.all) >= maxInterned || t.bytes+len(s) > maxInternedBytes {
+		t.all, t.bytes = make(map[string]*known[T]), 0
+	}
+	t.last = &known[T]{s, meaning}
+	t.all[s] = t.last
+	t.bytes += len(s)
+	return meaning, nil
+}
+
+func (d *Decoder) typ(b []byte) (hub.Type, error) {
+	return d.types.find(b, hub.ParseType)
+}
+
+func (d *Decoder) address(b []byte) (hub.Address, error) {
+	return d.addresses.find(b, parseAddress)
+}
+
+// hubName returns b as a string: in steady state the one that it returned before.
+func (d *Decoder) hubName(b []byte) (string, error) {
+	if string(b) != d.origin {
+		s := string(b)
+		if err := checkName(s); err != nil {
+			return "", err
+		}
+		d.origin = s
+	}
+	return d.origin, nil
+}

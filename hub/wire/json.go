@@ -1,0 +1,368 @@
+package wire
+
+import "unicode/utf8"
+
+// A scanner reads JSON strictly as RFC 8259 has it, nested at most maxDepth deep,
+// and allocates nothing. Its first error stays, and from then on it finds nothing
+// more, so that loops over it end.
+type scanner struct {
+	b     []byte
+	i     int
+	depth int
+	err   error
+	short [16]byte // the key last read, if it was written with escapes
+}
+
+// all starts reading b, which must hold exactly one value; done checks that it did.
+func (s *scanner) all(b []byte) {
+	s.b, s.i, s.depth, s.err = b, 0, 0, nil
+	s.space()
+}
+
+func (s *scanner) done() error {
+	if s.space(); s.err == nil && s.i < len(s.b) {
+		s.fail("more bytes after the value")
+	}
+	return s.err
+}
+
+func (s *scanner) fail(what string) {
+	if s.err == nil {
+		switch {
+		case len(s.b) == 0:
+			s.err = malformed("JSON: empty")
+		case s.i >= len(s.b):
+			s.err = malformed("JSON: ends too early, at byte %d", len(s.b))
+		default:
+			s.err = malformed("JSON: byte %d, %q: %s", s.i, s.b[s.i:s.i+1], what)
+		}
+	}
+	s.i = len(s.b)
+}
+
+// space skips white space.
+func (s *scanner) space() {
+	for s.i < len(s.b) {
+		switch s.b[s.i] {
+		case ' ', '\t', '\n', '\r':
+			s.i++
+		default:
+			return
+		}
+	}
+}
+
+// at reports whether the next byte is c.
+func (s *scanner) at(c byte) bool { return s.i < len(s.b) && s.b[s.i] == c }
+
+// open enters an array or object, begun by the brackets' first byte, and reports
+// whether there is anything in it. Its use:
+//
+//	for more := s.open("{}"); more; more = s.next("{}") {
+func (s *scanner) open(brackets string) bool {
+	if !s.at(brackets[0]) {
+		s.fail("want " + brackets[:1])
+		return false
+	}
+	if s.depth == maxDepth {
+		s.fail("nested too deep: at most 64 levels are allowed")
+		return false
+	}
+	s.depth++
+	s.i++
+	s.space()
+	if s.at(brackets[1]) {
+		s.depth--
+		s.i++
+		return false
+	}
+	return s.err == nil
+}
+
+// next goes on to the next element, or leaves the array or object.
+func (s *scanner) next(brackets string) bool {
+	s.space()
+	switch {
+	case s.at(brackets[1]):
+		s.depth--
+		s.i++
+		return false
+	case s.at(','):
+		s.i++
+		s.space()
+		if s.at(brackets[1]) {
+			s.fail("follows a comma")
+		}
+		return s.err == nil
+	}
+	s.fail("want , or " + brackets[1:])
+	return false
+}
+
+// key reads an object's key and the colon, and returns the key unescaped if it is
+// short, as all keys are that mean something here; else something that is none of them.
+func (s *scanner) key() []byte {
+	raw := s.rawKey()
+	if len(raw) < 2 {
+		return nil
+	}
+	key := raw[1 : len(raw)-1]
+	for _, c := range key {
+		if c == '\\' {
+			if len(key) > 6*len(s.short) {
+				return nil
+			}
+			key, _ = unescape(s.short[:0], key)
+			return key
+		}
+	}
+	return key
+}
+
+// rawKey reads a key and the colon, and returns the key as it was written.
+func (s *scanner) rawKey() []byte {
+	raw := s.str()
+	s.space()
+	if !s.at(':') {
+		s.fail("want : after the key")
+		return nil
+	}
+	s.i++
+	s.space()
+	return raw
+}
+
+// value passes over one value and returns it as it was written.
+func (s *scanner) value() []byte {
+	start := s.i
+	if s.i >= len(s.b) {
+		s.fail("")
+		return nil
+	}
+	switch c := s.b[s.i]; c {
+	case '{':
+		for more := s.open("{}"); more; more = s.next("{}") {
+			s.rawKey()
+			s.value()
+		}
+	case '[':
+		for more := s.open("[]"); more; more = s.next("[]") {
+			s.value()
+		}
+	case '"':
+		s.str()
+	case 't':
+		s.word("true")
+	case 'f':
+		s.word("false")
+	case 'n':
+		s.word("null")
+	default:
+		s.number()
+	}
+	if s.err != nil {
+		return nil
+	}
+	return s.b[start:s.i:s.i]
+}
+
+func (s *scanner) word(w string) {
+	for j := range len(w) {
+		if !s.at(w[j]) {
+			s.fail("want " + w)
+			return
+		}
+		s.i++
+	}
+}
+
+// number passes over a number and returns it as it was written.
+func (s *scanner) number() []byte {
+	start := s.i
+	if s.at('-') {
+		s.i++
+	}
+	if s.at('0') {
+		s.i++
+	} else if !s.digits() {
+		s.fail("no value begins so")
+		return nil
+	}
+	if s.at('.') {
+		s.i++
+		if !s.digits() {
+			s.fail("want a digit after the point")
+			return nil
+		}
+	}
+	if s.at('e') || s.at('E') {
+		s.i++
+		if s.at('+') || s.at('-') {
+			s.i++
+		}
+		if !s.digits() {
+			s.fail("want a digit in the exponent")
+			return nil
+		}
+	}
+	return s.b[start:s.i]
+}
+
+func (s *scanner) digits() bool {
+	start := s.i
+	for s.i < len(s.b) && s.b[s.i]-'0' <= 9 {
+		s.i++
+	}
+	return s.i > start
+}
+
+// str passes over a string and returns it as it was written, with its quotes. It may
+// hold escapes of lone surrogates, which only unescape refuses.
+func (s *scanner) str() []byte {
+	start := s.i
+	if !s.at('"') {
+		s.fail("want a string")
+		return nil
+	}
+	s.i++
+	for s.i < len(s.b) {
+		switch c := s.b[s.i]; {
+		case c == '"':
+			s.i++
+			return s.b[start:s.i:s.i]
+		case c == '\\':
+			s.escape()
+		case c < ' ':
+			s.fail("a control character must be escaped")
+		case c < utf8.RuneSelf:
+			s.i++
+		default:
+			_, n := utf8.DecodeRune(s.b[s.i:])
+			if n == 1 {
+				s.fail("not UTF-8")
+			}
+			s.i += n
+		}
+	}
+	s.fail("")
+	return nil
+}
+
+func (s *scanner) escape() {
+	s.i++
+	if s.i >= len(s.b) {
+		return
+	}
+	switch s.b[s.i] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		s.i++
+	case 'u':
+		s.i++
+		for range 4 {
+			if s.i >= len(s.b) {
+				return
+			}
+			if hexDigit(s.b[s.i]) < 0 {
+				s.fail("want four hex digits after \\u")
+				return
+			}
+			s.i++
+		}
+	default:
+		s.fail("no such escape")
+	}
+}
+
+func hexDigit(c byte) rune {
+	switch {
+	case '0' <= c && c <= '9':
+		return rune(c - '0')
+	case 'a' <= c && c <= 'f':
+		return rune(c - 'a' + 10)
+	case 'A' <= c && c <= 'F':
+		return rune(c - 'A' + 10)
+	}
+	return -1
+}
+
+// unescape appends what a string that str has passed means; s is without its quotes.
+// It refuses the escape of half a surrogate pair, which is no character.
+func unescape(dst, s []byte) ([]byte, error) {
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' {
+			dst = append(dst, s[i])
+			continue
+		}
+		i++
+		switch c := s[i]; c {
+		case 'b':
+			dst = append(dst, '\b')
+		case 'f':
+			dst = append(dst, '\f')
+		case 'n':
+			dst = append(dst, '\n')
+		case 'r':
+			dst = append(dst, '\r')
+		case 't':
+			dst = append(dst, '\t')
+		case 'u':
+			r := hex4(s[i+1:])
+			i += 4
+			if 0xd800 <= r && r < 0xe000 {
+				low := rune(0)
+				if r < 0xdc00 && i+6 < len(s) && s[i+1] == '\\' && s[i+2] == 'u' {
+					low = hex4(s[i+3:])
+				}
+				if low < 0xdc00 || low > 0xdfff {
+					return dst, malformed("JSON: \\u%04x is half a surrogate pair, which is no character", r)
+				}
+				r = 0x10000 + (r-0xd800)<<10 + (low - 0xdc00)
+				i += 6
+			}
+			dst = utf8.AppendRune(dst, r)
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return dst, nil
+}
+
+func hex4(s []byte) rune {
+	return hexDigit(s[0])<<12 | hexDigit(s[1])<<8 | hexDigit(s[2])<<4 | hexDigit(s[3])
+}
+
+// AppendJSONString appends s as a JSON string, with as few escapes as there can be.
+// What is not UTF-8 in it becomes U+FFFD.
+func AppendJSONString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= utf8.RuneSelf {
+			r, n := utf8.DecodeRuneInString(s[i:])
+			dst = utf8.AppendRune(dst, r)
+			i += n
+			continue
+		}
+		i++
+		switch {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c >= ' ':
+			dst = append(dst, c)
+		case c == '\n':
+			dst = append(dst, `\n`...)
+		case c == '\t':
+			dst = append(dst, `\t`...)
+		case c == '\r':
+			dst = append(dst, `\r`...)
+		case c == '\b':
+			dst = append(dst, `\b`...)
+		case c == '\f':
+			dst = append(dst, `\f`...)
+		default:
+			const hex = "0123456789abcdef"
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		}
+	}
+	return append(dst, '"')
+}

@@ -1,0 +1,171 @@
+package wire
+
+import (
+	"math"
+	"time"
+
+	"github.com/tinylib/msgp/msgp"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// absent marks a time that the body does not give; no clock shows it.
+const absent = math.MinInt64
+
+// Message reads the body of a send, deliver or handle into m: Type, From, To, ID,
+// Time, Hops and Data, each zero where the body has none; m's other fields are left
+// alone. Data is MessagePack and aliases body, To belongs to the Decoder and is valid
+// until its next call; strings are m's for good. An error wraps ErrMalformed. In
+// steady state nothing is allocated.
+func (d *Decoder) Message(body []byte, m *hub.Message) error {
+	b := &d.message
+	*b = messageBody{When: absent}
+	if err := unmarshal("message", body, 1, b); err != nil {
+		return err
+	}
+	var err error
+	if m.Type, err = d.typ(b.Type); err != nil {
+		return malformed("message: t: %v", err)
+	}
+	m.From = hub.Address{}
+	if len(b.From) > 0 {
+		if m.From, err = d.address(b.From); err != nil {
+			return malformed("message: f: %v", err)
+		}
+	}
+	d.to, m.To = d.to[:0], nil
+	if b.To != nil {
+		if m.To, err = d.recipients(b.To, hub.Pass); err != nil {
+			return malformed("message: r: %v", err)
+		}
+	}
+	m.ID = hub.ID{Number: b.Number}
+	if len(b.Origin) > 0 {
+		if m.ID.Origin, err = d.hubName(b.Origin); err != nil {
+			return malformed("message: o: %v", err)
+		}
+	}
+	m.Time = time.Time{}
+	if b.When != absent {
+		m.Time = time.Unix(0, b.When)
+	}
+	m.Hops = int(b.Hops)
+	if b.Data == nil {
+		return malformed("message: d: data missing")
+	}
+	m.Data = hub.Data{Encoding: hub.MessagePack, Bytes: b.Data}
+	return nil
+}
+
+// recipients appends the list r to d.to and returns that part of it. They are
+// addresses, or, for SendServers, the names of servers.
+func (d *Decoder) recipients(r raw, v hub.Verb) ([]hub.Address, error) {
+	n, rest, err := msgp.ReadArrayHeaderBytes(r)
+	if err != nil {
+		return nil, malformed("want a list of strings")
+	}
+	start := len(d.to)
+	if uint64(start)+uint64(n) > MaxRecipients {
+		return nil, malformed("more than %d recipients", MaxRecipients)
+	}
+	for range n {
+		var s text
+		if rest, err = s.UnmarshalMsg(rest); err != nil {
+			return nil, malformed("want a list of strings")
+		}
+		var to hub.Address
+		if v == hub.SendServers {
+			to, err = d.server(s)
+		} else {
+			to, err = d.address(s)
+		}
+		if err != nil {
+			return nil, err
+		}
+		d.to = append(d.to, to)
+	}
+	if n == 0 {
+		return nil, nil
+	}
+	return d.to[start:len(d.to):len(d.to)], nil
+}
+
+// AppendMessage appends the payload of a send, deliver or handle. Data that is JSON
+// is converted to MessagePack; data that is MessagePack must be one value and is
+// appended as it is, without allocating. Fields of m that are zero are left out, and
+// a time outside the years 1678 to 2261, which nanoseconds cannot express. If the data cannot
+// be converted, the error wraps hub.ErrEncoding and dst comes back as it was.
+func AppendMessage(dst []byte, tag uint64, k Kind, m *hub.Message) ([]byte, error) {
+	start := len(dst)
+	dst = begin(dst, tag, k)
+	head := len(dst)
+	fields := byte(2)
+	dst = append(dst, 0, 0xa1, 't')
+	dst = msgp.AppendString(dst, string(m.Type))
+	if m.From != (hub.Address{}) {
+		fields++
+		dst = appendAddress(append(dst, 0xa1, 'f'), m.From)
+	}
+	if len(m.To) > 0 {
+		fields++
+		dst = appendRecipients(dst, m.To)
+	}
+	if m.ID.Origin != "" {
+		fields++
+		dst = msgp.AppendString(append(dst, 0xa1, 'o'), m.ID.Origin)
+	}
+	if m.ID.Number != 0 {
+		fields++
+		dst = msgp.AppendUint64(append(dst, 0xa1, 'n'), m.ID.Number)
+	}
+	if w, ok := nanoseconds(m.Time); ok {
+		fields++
+		dst = msgp.AppendInt64(append(dst, 0xa1, 'w'), w)
+	}
+	if m.Hops > 0 {
+		fields++
+		dst = msgp.AppendUint16(append(dst, 0xa1, 'h'), uint16(min(m.Hops, math.MaxUint16)))
+	}
+	dst[head] = 0x80 | fields
+	dst, err := AppendMessagePack(append(dst, 0xa1, 'd'), m.Data)
+	if err != nil {
+		return dst[:start], err
+	}
+	return dst, nil
+}
+
+// nanoseconds returns t as the wire has it, if it can.
+func nanoseconds(t time.Time) (int64, bool) {
+	const most = math.MaxInt64/1_000_000_000 - 1
+	if s := t.Unix(); s < -most || s > most { // the zero time, too
+		return 0, false
+	}
+	return t.UnixNano(), true
+}
+
+func appendRecipients(dst []byte, to []hub.Address) []byte {
+	dst = msgp.AppendArrayHeader(append(dst, 0xa1, 'r'), uint32(len(to)))
+	for _, a := range to {
+		dst = appendAddress(dst, a)
+	}
+	return dst
+}
+
+// appendAddress appends what hub.Address.String returns as a MessagePack string.
+func appendAddress(dst []byte, a hub.Address) []byte {
+	if a.Server == "" {
+		return msgp.AppendString(dst, string(a.User))
+	}
+	n := len(a.User) + 1 + len(a.Server)
+	switch {
+	case n < 32:
+		dst = append(dst, 0xa0|byte(n))
+	case n < 1<<8:
+		dst = append(dst, 0xd9, byte(n))
+	default:
+		dst = append(dst, 0xda, byte(n>>8), byte(n)) // names are shorter than 64 KiB
+	}
+	dst = append(dst, a.User...)
+	dst = append(dst, '@')
+	return append(dst, a.Server...)
+}

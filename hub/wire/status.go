@@ -1,0 +1,75 @@
+package wire
+
+import (
+	"errors"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// codes are the status codes of the native dialect; good is 0. The first one that an
+// error is, by errors.Is, is the code it is sent with.
+var codes = [...]struct {
+	code uint8
+	err  error
+}{
+	{2, hub.ErrNoHandler},
+	{3, hub.ErrHops},
+	{4, hub.ErrFull},
+	{5, hub.ErrDenied},
+	{6, hub.ErrUnknownServer},
+	{7, hub.ErrTimeout},
+	{9, hub.ErrEncoding},
+	{10, hub.ErrClosed},
+	{1, hub.ErrHandler}, // before malformed: a handler's answer may be both
+	{8, ErrMalformed},
+}
+
+// AppendStatus appends the payload of a status: good where err is nil, else the code
+// of the hub's error that err wraps (of hub.ErrHandler, if none) and its text as the
+// reason, cut to MaxReason bytes. It allocates nothing.
+func AppendStatus(dst []byte, tag uint64, err error) []byte {
+	dst = begin(dst, tag, KindStatus)
+	if err == nil {
+		return append(dst, 0x81, 0xa1, 's', 0)
+	}
+	code := uint8(1)
+	for _, c := range codes {
+		if errors.Is(err, c.err) {
+			code = c.code
+			break
+		}
+	}
+	dst = append(dst, 0x82, 0xa1, 's', code, 0xa1, 'e')
+	return appendReason(dst, err.Error())
+}
+
+// ParseStatus reads a status' body. It returns nil if the status is good; else an error whose
+// text is the peer's reason and that wraps the hub's error with that code (ErrMalformed for code 8,
+// hub.ErrHandler for a code unknown here). A body that does not parse is an error that
+// wraps ErrMalformed too.
+func ParseStatus(body []byte) error {
+	if len(body) == 4 && body[0] == 0x81 && body[1] == 0xa1 && body[2] == 's' && body[3] == 0 {
+		return nil // the usual one
+	}
+	s := statusBody{Code: 1 << 63}
+	if err := unmarshal("status", body, 1, &s); err != nil {
+		return err
+	}
+	switch s.Code {
+	case 0:
+		return nil
+	case 1 << 63:
+		return malformed("status: s: code missing")
+	}
+	kind := hub.ErrHandler
+	for _, c := range codes {
+		if uint64(c.code) == s.Code {
+			kind = c.err
+		}
+	}
+	reason := line(s.Reason)
+	if reason == "" {
+		reason = kind.Error()
+	}
+	return &failure{reason, [2]error{kind}}
+}

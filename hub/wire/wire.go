@@ -1,0 +1,170 @@
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tinylib/msgp/msgp"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// Version is the version of the native dialect that this package speaks.
+const Version = 1
+
+// Kind says what a native frame is: the byte after its tag.
+type Kind uint8
+
+// The kinds of frames. A receiver skips those it does not know.
+const (
+	KindHello Kind = iota + 1
+	KindSend
+	KindDeliver
+	KindStatus
+	KindHandle
+	KindAnswer
+	KindPing
+	KindGoodbye
+)
+
+// The roles of a hello.
+const (
+	RoleClient  = "client"
+	RoleServer  = "server"
+	RoleHandler = "handler"
+	RoleHub     = "hub" // of the hub's own hello
+)
+
+const (
+	// MaxRecipients is the most recipients that a message names, or all commands
+	// of one answer together.
+	MaxRecipients = 1024
+
+	// MaxCommands is the most commands in one answer.
+	MaxCommands = 256
+
+	// MaxReason is the longest reason of a status, answer or goodbye, in bytes;
+	// a longer one is cut short when it is sent.
+	MaxReason = 1024
+)
+
+// ErrMalformed is wrapped by the error of every parser here: the bytes are not what
+// they should be. Its text says what is wrong and where.
+var ErrMalformed = errors.New("malformed")
+
+// CutKind cuts the kind off a native payload whose tag has been cut off, and
+// returns the body that follows. It does not check that the kind is a known one.
+// An error wraps ErrMalformed.
+func CutKind(b []byte) (Kind, []byte, error) {
+	if len(b) == 0 {
+		return 0, nil, malformed("frame: no kind after the tag")
+	}
+	if b[0] > 0x7f {
+		return 0, nil, malformed("frame: kind 0x%02x is no positive fixint", b[0])
+	}
+	return Kind(b[0]), b[1:], nil
+}
+
+// begin appends tag and kind.
+func begin(dst []byte, tag uint64, k Kind) []byte {
+	return append(binary.LittleEndian.AppendUint64(dst, tag), byte(k))
+}
+
+// AppendPing appends the payload of a ping: answered under its tag with a good
+// status, or by nothing if the tag is 0.
+func AppendPing(dst []byte, tag uint64) []byte {
+	return append(begin(dst, tag, KindPing), 0x80)
+}
+
+// AppendGoodbye appends the payload of a goodbye: the sender closes once what is in
+// flight is answered. The reason may be empty.
+func AppendGoodbye(dst []byte, reason string) []byte {
+	dst = append(begin(dst, 0, KindGoodbye), 0x81, 0xa1, 'e')
+	return appendReason(dst, reason)
+}
+
+// ParseGoodbye returns the reason in a goodbye's body. An error wraps ErrMalformed.
+func ParseGoodbye(body []byte) (reason string, err error) {
+	var g goodbyeBody
+	if err := unmarshal("goodbye", body, 1, &g); err != nil {
+		return "", err
+	}
+	return line(g.Reason), nil
+}
+
+// unmarshal decodes a body that has so many arrays and maps around its data.
+func unmarshal(what string, body []byte, levels int, v msgp.Unmarshaler) error {
+	err := checkBody(body, levels)
+	if err == nil {
+		if _, err = v.UnmarshalMsg(body); err == nil {
+			return nil
+		}
+	}
+	return within(what, err)
+}
+
+// within says in an error's text where it was; what is malformed stays so.
+func within(what string, err error) error {
+	return malformed("%s: %s", what, trim(err))
+}
+
+// appendReason appends a reason as a string: valid UTF-8, at most MaxReason bytes.
+func appendReason(dst []byte, reason string) []byte {
+	if len(reason) > MaxReason {
+		n := MaxReason
+		for n > 0 && !utf8.RuneStart(reason[n]) {
+			n--
+		}
+		reason = reason[:n]
+	}
+	if !utf8.ValidString(reason) {
+		reason = strings.ToValidUTF8(reason, "\uFFFD")
+		if len(reason) > MaxReason {
+			return appendReason(dst, reason)
+		}
+	}
+	return msgp.AppendString(dst, reason)
+}
+
+// line makes a reason that a peer gave fit to be printed and logged: one line of
+// UTF-8, at most MaxReason bytes.
+func line(reason []byte) string {
+	if len(reason) > MaxReason {
+		reason = reason[:MaxReason]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(string(reason), "\uFFFD"))
+}
+
+// checkName checks what names a user or a server.
+func checkName(s string) error {
+	const longest = 512 // user@host:port
+	if len(s) > longest {
+		return failed(ErrMalformed, "%d bytes, at most %d are allowed", len(s), longest)
+	}
+	if !utf8.ValidString(s) {
+		return malformed("%q is not UTF-8", s)
+	}
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == 0x7f {
+			return malformed("%q contains a control character", s)
+		}
+	}
+	return nil
+}
+
+func parseAddress(s string) (hub.Address, error) {
+	if err := checkName(s); err != nil {
+		return hub.Address{}, err
+	}
+	return hub.ParseAddress(s)
+}
+
+// trim returns an error's text without what every error of msgp's begins with.
+func trim(err error) string { return strings.TrimPrefix(err.Error(), "msgp: ") }
