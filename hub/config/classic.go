@@ -1,0 +1,206 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// A classic is the original's server.conf.
+type classic struct {
+	types            []string // the networks to open
+	unix, tcp4, tcp6 endpoint
+	peers            Peers
+	available        []hub.Type
+	handlers         []classicHandler
+	database, file   string
+	redis            any // what is left of it in a file that says file now
+	info             any
+}
+
+type endpoint struct {
+	address, port string
+}
+
+type classicHandler struct {
+	name, binary, socket string
+}
+
+func (c *classic) keys() []key {
+	return []key{
+		{"network", fields(c.network), ""},
+		{"handlers", fields(c.handlersBlock), ""},
+		{"database", fields(c.databaseBlock), ""},
+		{"admin", fields(func() []key { return []key{{"info", anything(&c.info), ""}} }), ""},
+	}
+}
+
+func (c *classic) network() []key {
+	return []key{
+		{"types", texts(&c.types, oneOf([]string{Unix, TCP4, TCP6})), ""},
+		{"unix", fields(func() []key { return []key{{"address", text(&c.unix.address, checkSocket), ""}} }), ""},
+		{"tcp4", fields(func() []key { return c.tcp4.keys(TCP4) }), ""},
+		{"tcp6", fields(func() []key { return c.tcp6.keys(TCP6) }), ""},
+		{"peers", classicPeers{&c.peers}, ""},
+	}
+}
+
+func (e *endpoint) keys(network string) []key {
+	return []key{
+		{"address", text(&e.address, func(s string) error { return checkIP(network, s) }), ""},
+		{"port", scalar[string]{&e.port, portString, nil}, ""},
+	}
+}
+
+func portString(n *node) (string, error) {
+	if i, ok := n.value.(int64); ok {
+		return "", fmt.Errorf("%d: want a string: \"%d\"", i, i)
+	}
+	return checked(checkPort)(n)
+}
+
+func (c *classic) handlersBlock() []key {
+	return []key{
+		{"availableTypes", list[hub.Type]{&c.available, parsed(hub.ParseType), nil}, ""},
+		{"typeMap", named[classicHandler]{to: &c.handlers, check: checkName,
+			name:  func(h *classicHandler) *string { return &h.name },
+			fresh: func() classicHandler { return classicHandler{} },
+			keys: func(h *classicHandler) []key {
+				return []key{
+					{"handlerBinary", text(&h.binary, nil), ""},
+					{"unixDomainSocketPath", text(&h.socket, checkSocket), ""},
+				}
+			}}, ""},
+	}
+}
+
+func (c *classic) databaseBlock() []key {
+	return []key{
+		{"type", text(&c.database, checkDatabase), ""},
+		{"file", fields(func() []key { return []key{{"path", text(&c.file, nil), ""}} }), ""},
+		{"redis", anything(&c.redis), ""},
+	}
+}
+
+func checkDatabase(s string) error {
+	const instead = `use {"type":"file","file":{"path":"accounts"}}, the accounts file that "bester account" keeps`
+	switch s {
+	case "file":
+		return nil
+	case "redis":
+		return errors.New(`"redis": accounts are not kept in Redis; ` + instead)
+	}
+	return fmt.Errorf("%q: want \"file\"; %s", s, instead)
+}
+
+// ParseClassic parses the content of the original's server.conf: its listeners,
+// handlers, accounts and informer (bInformer in the working directory). The name
+// is the file's in errors; the error is an *Error.
+//
+// Every block but handlers may be missing. A handler's handlerBinary becomes a
+// command with StartNeeded. Paths stay relative to the working directory.
+func ParseClassic(name string, data []byte, checks ...Check) (*Config, error) {
+	r, from := newReader(name, data), new(classic)
+	root, err := parseWith(parseJSON, data)
+	if err != nil {
+		r.syntax(err)
+		return nil, r.err()
+	}
+	readKeys(r, nil, root, from.keys, nil)
+	c := fresh()
+	from.listeners(r, c)
+	from.links(r, c)
+	if r.given(path{"database"}) && !r.given(path{"database", "type"}) {
+		r.problem(path{"database", "type"}, `missing: want "file"`)
+	}
+	c.Accounts.File = from.file
+	c.Informer.Socket = "bInformer"
+	c.Peers = from.peers
+	if from.info != nil {
+		c.Admin.Info = from.info
+	}
+	c.complete()
+	return c.finish(r, checks)
+}
+
+// listeners makes the listeners of the networks in network.types, or leaves the
+// default ones where the file has none at all.
+func (c *classic) listeners(r *reader, to *Config) {
+	p := path{"network", "types"}
+	if !r.given(p) {
+		for _, network := range []string{Unix, TCP4, TCP6} {
+			if r.given(path{"network", network}) {
+				r.problem(p, "missing: want the list of those to open: [%q]", network)
+				return
+			}
+		}
+		return
+	}
+	if len(c.types) == 0 {
+		r.problem(p, "want at least one of unix, tcp4 and tcp6")
+	}
+	seen := make(map[string]bool)
+	for i, network := range c.types {
+		if seen[network] && network != "" {
+			r.problem(p.index(i), "%q is there twice", network)
+		}
+		seen[network] = true
+		l, block := freshListen(), path{"network", network}
+		l.Network = network
+		switch network {
+		case Unix:
+			l.Address = c.unix.address
+		case TCP4:
+			l.Address = net.JoinHostPort(c.tcp4.address, c.tcp4.port)
+		case TCP6:
+			l.Address = net.JoinHostPort(c.tcp6.address, c.tcp6.port)
+		default:
+			continue // the problem is known
+		}
+		for _, k := range []string{"address", "port"} {
+			if !r.given(block.key(k)) && (k != "port" || network != Unix) {
+				r.problem(block.key(k), "missing, though network.types has %q", network)
+			}
+		}
+		to.Listen = append(to.Listen, l)
+	}
+}
+
+// links makes the handlers of handlers.availableTypes.
+func (c *classic) links(r *reader, to *Config) {
+	p := path{"handlers", "availableTypes"}
+	if !r.given(p) {
+		r.problem(p, "missing: want the list of types that have a handler; it may be empty")
+	}
+	byName := make(map[string]classicHandler)
+	for _, h := range c.handlers {
+		byName[h.name] = h
+	}
+	seen := make(map[hub.Type]bool)
+	for i, t := range c.available {
+		if t == "" {
+			continue // the problem is known
+		}
+		entry := path{"handlers", "typeMap", string(t)}
+		from, ok := byName[string(t)]
+		switch {
+		case seen[t]:
+			r.problem(p.index(i), "%q is there twice", t)
+			continue
+		case !ok:
+			r.problem(p.index(i), `%q: add its handler to handlers.typeMap: %s: {"unixDomainSocketPath": …}`, t, appendString(nil, string(t)))
+		case !r.given(entry.key("unixDomainSocketPath")):
+			r.problem(entry.key("unixDomainSocketPath"), "missing: want the path of the UNIX socket that the handler listens on")
+		}
+		seen[t] = true
+		h := freshHandler()
+		h.Name, h.Types, h.Dialect, h.Socket = string(t), []hub.Pattern{hub.Pattern(t)}, Classic, from.socket
+		if from.binary != "" {
+			h.Command, h.Start = []string{from.binary}, StartNeeded
+		}
+		r.places[path{"handlers", string(t)}.id()] = r.place(entry)
+		to.Handlers = append(to.Handlers, h)
+	}
+}

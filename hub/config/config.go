@@ -1,0 +1,286 @@
+// Package config reads the hub's config file: bester.toml, which one struct
+// mirrors, and the original's server.conf, which becomes the same struct.
+//
+// It is strict. A key that does not exist, a value of the wrong type or out of
+// range, a route through something that is not there: each is an error that
+// names the file, line, column and key and says what is allowed, and all that is
+// wrong in a file is reported at once (Error). What the file does not say has a
+// default; the Config that is returned is complete.
+//
+// Example is the annotated file, with every key. What a filter's or device's
+// kind takes is known to the program alone, which hands in a Check.
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// A Config is a config file, complete with defaults. Sections of two Configs can
+// be compared with reflect.DeepEqual.
+type Config struct {
+	Hub      Hub
+	Log      Log
+	Admin    Admin
+	Listen   []Listen // never empty
+	Session  Session
+	Accounts Accounts
+	Informer Informer
+	Peers    Peers
+	Servers  []Server // these four in the order of the file, names unique
+	Handlers []Handler
+	Filters  []Filter
+	Devices  []Device
+	Routes   []Route
+
+	from *reader // what it was read by; nil: no file
+}
+
+// Hub is the section [hub].
+type Hub struct {
+	Name    string        // of this hub, in message ids and types of readings; default: the host's name
+	MaxHops int           // how often handlers may send one message round, 1 to 255
+	Frame   Bytes         // the largest frame from a peer that has logged in, 4 KiB to 64 MiB
+	Drain   time.Duration // how long SIGTERM waits for what was taken, 0 to 1h
+}
+
+// Log is the section [log].
+type Log struct {
+	Level  slog.Level
+	Format string // FormatText or FormatJSON
+}
+
+// Formats of the log.
+const (
+	FormatText = "text"
+	FormatJSON = "json"
+)
+
+// Admin is the section [admin].
+type Admin struct {
+	// Info is what serverInfo says: string, int64, float64, bool, []any or
+	// map[string]any, as encoding/json writes them.
+	Info any
+}
+
+// Listen is one section [[listen]].
+type Listen struct {
+	Network string // Unix, TCP4, TCP6 or TLS
+	Address string // Unix: the socket's path, else IP:port; no IP: all, port 0: any that is free
+
+	Mode  fs.FileMode // Unix: of the socket, permission bits alone
+	Group string      // Unix: the name of the group that owns the socket; "": as the process
+	Trust bool        // Unix: the hub's own user and root need no password
+
+	Certificate, Key string // TLS: paths of PEM files
+}
+
+// Networks to listen on.
+const (
+	Unix = "unix"
+	TCP4 = "tcp4"
+	TCP6 = "tcp6"
+	TLS  = "tls" // over IPv4 and IPv6, TLS 1.3
+)
+
+// Session is the section [session].
+type Session struct {
+	Login       time.Duration // time to log in, 1ms to 1h
+	Connections int           // at most, over all listeners, logged in or not; 1 to 1000000
+	Queue       Bytes         // that may wait for one session, 1 KiB to 1 GiB
+	Full        string        // what happens when it is full: DropOldest, DropNewest or Close
+	Write       time.Duration // a peer that takes nothing for so long is closed, 1ms to 1h
+	Credits     int           // messages of one session that may be under way at once, 1 to 65535
+}
+
+// What happens to a session whose queue is full.
+const (
+	DropOldest = "drop-oldest"
+	DropNewest = "drop-newest"
+	Close      = "close"
+)
+
+// Accounts is the section [accounts].
+type Accounts struct {
+	File string // the path of the accounts file
+}
+
+// Informer is the section [informer].
+type Informer struct {
+	Socket string // the path of the informer's UNIX socket; "": none
+}
+
+// Peers is the section [peers]: which original servers may hand in messages. In
+// the file, classic is "open" or a list of addresses and CIDR ranges.
+type Peers struct {
+	Open    bool           // every one
+	Classic []netip.Prefix // those from here
+}
+
+// Allow reports whether an original server at that address may hand in messages.
+func (p *Peers) Allow(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	return p.Open || slices.ContainsFunc(p.Classic, func(q netip.Prefix) bool { return q.Contains(a) })
+}
+
+// Server is a section [servers.NAME].
+type Server struct {
+	Name    hub.ServerName
+	Address string // host:port
+}
+
+// Handler is a section [handlers.NAME].
+type Handler struct {
+	Name        string
+	Types       []hub.Pattern // what it serves; may be empty for one that routes name
+	Dialect     string        // Native: it dials in; Classic: the hub connects to Socket
+	Socket      string        // Classic: the path of its UNIX socket
+	Command     []string      // argv of the process to start and supervise; empty: somebody else does
+	Start       string        // Classic with a Command: StartAlways or StartNeeded
+	Timeout     time.Duration // for its answer to one message, 1ms to 1h
+	Queue       int           // messages that may wait for it, 1 to 1048576
+	Connections int           // Classic: at once, 1 to 1024
+}
+
+// Dialects of handlers.
+const (
+	Native  = "native"
+	Classic = "classic"
+)
+
+// When a handler's command is started.
+const (
+	StartAlways = "always" // with the hub
+	StartNeeded = "needed" // only while nobody listens on the socket, and only if its file is executable
+)
+
+// Filter is a section [filters.NAME].
+type Filter struct {
+	Name, Kind string
+	// Options are the kind's own keys: string, int64, float64, bool, []any or
+	// map[string]any; nil if none. Durations and sizes are strings.
+	Options map[string]any
+}
+
+// Device is a section [devices.NAME].
+type Device struct {
+	Name, Kind string
+	Every      time.Duration  // from one reading to the next, 1ms to 168h
+	Type       hub.Type       // of its messages; default: reading/HUB/NAME
+	Options    map[string]any // as a Filter's
+}
+
+// Route is one section [[route]].
+type Route struct {
+	Match   hub.Pattern
+	Through []string // names of filters and handlers
+	To      []hub.Address
+}
+
+// MaxFile is the size of the largest file that is read.
+const MaxFile = 1 << 20
+
+// A Check finds what is wrong with a file's content that this package cannot
+// know, such as an option that a filter's kind does not have. It is called
+// after the file has been read, perhaps with problems of its own, and makes its
+// Problems with Config.Problem.
+type Check func(c *Config) []Problem
+
+// Load reads the file at path: the original's server.conf if the name ends in
+// .conf or the content begins with "{", else bester.toml. The error is an *Error
+// or says why the file could not be read.
+func Load(path string, checks ...Check) (*Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	if filepath.Ext(path) == ".conf" || bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{")) {
+		return ParseClassic(path, data, checks...)
+	}
+	return Parse(path, data, checks...)
+}
+
+// Parse reads the content of a bester.toml. The name is the file's in errors; the
+// error is an *Error.
+func Parse(name string, data []byte, checks ...Check) (*Config, error) {
+	r, c := newReader(name, data), fresh()
+	root, err := parseWith(parseTOML, data)
+	if err != nil {
+		r.syntax(err)
+		return nil, r.err()
+	}
+	readKeys(r, nil, root, c.keys, nil)
+	c.complete()
+	c.check(r)
+	return c.finish(r, checks)
+}
+
+// parseWith parses a file of the size that is allowed.
+func parseWith(parse func([]byte) (*table, error), data []byte) (*table, error) {
+	if len(data) > MaxFile {
+		return nil, wrong(MaxFile, "the file is larger than %v", Bytes(MaxFile))
+	}
+	return parse(data)
+}
+
+// finish lets the checks look at the config, which is right if nobody finds a problem.
+func (c *Config) finish(r *reader, checks []Check) (*Config, error) {
+	c.from = r
+	for _, check := range checks {
+		for _, p := range check(c) {
+			r.note(p)
+		}
+	}
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (r *reader) err() error {
+	if len(r.found) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(r.found, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return &Error{r.found, r.more}
+}
+
+// Problem makes a problem with the key of that path, such as "filters", "coarse",
+// "kind"; an element of a list is "#" and its index: "route", "#0", "match". It points at the key's value; where the file does not have the key, at
+// the nearest section around it.
+func (c *Config) Problem(text string, keys ...string) Problem {
+	p := path(keys)
+	if c.from == nil {
+		return Problem{Key: p.String(), Text: text}
+	}
+	line, column := c.from.source.position(c.from.place(p))
+	return Problem{c.from.source.name, line, column, p.String(), text}
+}
+
+// AppendTOML appends the whole config as a bester.toml, defaults and all. Parse
+// reads it back to the same: so a server.conf can be turned into one.
+func (c *Config) AppendTOML(dst []byte) []byte {
+	var w writer
+	for _, k := range c.keys() {
+		k.value.write(&w, path{k.name})
+	}
+	return append(dst, w.dst...)
+}

@@ -1,0 +1,154 @@
+package config
+
+import (
+	_ "embed"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// Example is an annotated bester.toml: every key there is, with its default.
+//
+//go:embed example.toml
+var Example string
+
+// Default is the config of a hub without a file: a UNIX socket for the hub's own
+// user and root (the first of Sockets that can be made), and TCP on the loopback,
+// port 2223.
+func Default() *Config {
+	c := fresh()
+	c.complete()
+	return c
+}
+
+// fresh is what a file begins with.
+func fresh() *Config {
+	return &Config{
+		Hub: Hub{MaxHops: hub.MaxHops, Frame: MiB, Drain: 10 * time.Second},
+		Log: Log{Format: FormatText},
+		// Its Level is the zero slog.Level: info.
+		Admin: Admin{Info: ""},
+		Session: Session{Login: 10 * time.Second, Connections: 1024, Queue: 256 * KiB,
+			Full: DropOldest, Write: 30 * time.Second, Credits: 256},
+	}
+}
+
+func freshListen() Listen { return Listen{Mode: 0660, Trust: true} }
+
+func freshHandler() Handler {
+	return Handler{Dialect: Native, Start: StartAlways, Timeout: 10 * time.Second, Queue: 1024, Connections: 16}
+}
+
+func freshDevice() Device { return Device{Every: 10 * time.Second} }
+
+// complete fills in what depends on the machine or on other keys, and takes away
+// what has no meaning.
+func (c *Config) complete() {
+	if c.Hub.Name == "" {
+		c.Hub.Name = hostName()
+	}
+	if c.Accounts.File == "" {
+		c.Accounts.File = filepath.Join(configDir(), "accounts")
+	}
+	if len(c.Listen) == 0 {
+		l := freshListen()
+		l.Network, l.Address = Unix, socket()
+		c.Listen = []Listen{l, {Network: TCP4, Address: "127.0.0.1:2223"}}
+	}
+	for i := range c.Listen {
+		if l := &c.Listen[i]; l.Network != Unix {
+			l.Mode, l.Group, l.Trust = 0, "", false
+		}
+	}
+	for i := range c.Handlers {
+		h := &c.Handlers[i]
+		if h.Dialect == Native {
+			h.Connections = 0
+		}
+		if h.Dialect == Native || len(h.Command) == 0 {
+			h.Start = ""
+		}
+	}
+	for i := range c.Devices {
+		if d := &c.Devices[i]; d.Type == "" {
+			d.Type = hub.Type("reading/" + c.Hub.Name + "/" + d.Name)
+		}
+	}
+}
+
+// hostName returns the host's name as one level of a type.
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "bester"
+	}
+	name = strings.Map(func(r rune) rune {
+		if r <= ' ' || r > '~' || strings.ContainsRune("/+#@:", r) {
+			return '-'
+		}
+		return r
+	}, name)
+	return name[:min(len(name), maxLevel)]
+}
+
+// File returns the config file that is taken if none is named: the first there is
+// of /etc/bester/bester.toml and bester.toml in the user's own config folder
+// ($XDG_CONFIG_HOME/bester), or "".
+func File() string {
+	for _, dir := range []string{system, userConfigDir()} {
+		file := filepath.Join(dir, "bester.toml")
+		if _, err := os.Stat(file); dir != "" && err == nil {
+			return file
+		}
+	}
+	return ""
+}
+
+const (
+	system = "/etc/bester"
+	run    = "/run/bester"
+)
+
+// configDir is where the accounts are by default.
+func configDir() string {
+	if dir := userConfigDir(); os.Geteuid() != 0 && dir != "" {
+		return dir
+	}
+	return system
+}
+
+func userConfigDir() string {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "bester")
+}
+
+// Sockets returns where a hub with the default config may listen on this machine,
+// the likeliest first: /run/bester/bester.sock, then under $XDG_RUNTIME_DIR, then
+// under the folder for temporary files. Who listens makes the folder around it,
+// mode 0700, and makes sure that it is theirs.
+func Sockets() []string {
+	all := []string{filepath.Join(run, "bester.sock")}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+		all = append(all, filepath.Join(dir, "bester", "bester.sock"))
+	}
+	own := "bester-" + strconv.Itoa(os.Geteuid())
+	return append(all, filepath.Join(os.TempDir(), own, "bester.sock"))
+}
+
+// socket is where a hub without a file listens.
+func socket() string {
+	all := Sockets()
+	if os.Geteuid() == 0 || unix.Access(run, unix.W_OK) == nil {
+		return all[0]
+	}
+	return all[1]
+}

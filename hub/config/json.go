@@ -1,0 +1,133 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"unicode/utf8"
+)
+
+// parseJSON returns the document's root: strictly RFC 8259, one object, no key
+// twice. Its error is a *misplaced.
+func parseJSON(data []byte) (*table, error) {
+	if i := notUTF8(data); i >= 0 {
+		return nil, wrong(i, "not UTF-8")
+	}
+	var whole json.RawMessage
+	if err := json.Unmarshal(data, &whole); err != nil {
+		var se *json.SyntaxError
+		if errors.As(err, &se) {
+			return nil, wrong(max(int(se.Offset)-1, 0), "%w", se)
+		}
+		return nil, wrong(0, "%w", err)
+	}
+	w := &walker{data: data, dec: json.NewDecoder(bytes.NewReader(data))}
+	w.dec.UseNumber()
+	n, err := w.value(0)
+	if err != nil {
+		return nil, err
+	}
+	root, ok := n.value.(*table)
+	if !ok {
+		return nil, wrong(n.at, "want an object: { … }")
+	}
+	return root, nil
+}
+
+// A walker turns JSON that is known to be well-formed into nodes.
+type walker struct {
+	data []byte
+	dec  *json.Decoder
+}
+
+// next returns the next token and where it stands.
+func (w *walker) next() (json.Token, int, error) {
+	at := int(w.dec.InputOffset())
+	for at < len(w.data) && bytes.IndexByte([]byte(" \t\r\n,:"), w.data[at]) >= 0 {
+		at++
+	}
+	tok, err := w.dec.Token()
+	if err != nil {
+		return nil, at, wrong(at, "%w", err)
+	}
+	return tok, at, nil
+}
+
+func (w *walker) value(depth int) (*node, error) {
+	tok, at, err := w.next()
+	if err != nil {
+		return nil, err
+	}
+	if depth > maxDepth {
+		return nil, wrong(at, "more than %d objects and lists deep", maxDepth)
+	}
+	n := &node{at: at, value: tok}
+	switch tok {
+	case json.Delim('{'):
+		n.value, err = w.object(depth)
+	case json.Delim('['):
+		list := []*node{}
+		for err == nil && w.dec.More() {
+			var e *node
+			e, err = w.value(depth + 1)
+			list = append(list, e)
+		}
+		if err == nil {
+			_, _, err = w.next() // the closing bracket
+		}
+		n.value = list
+	default:
+		if num, ok := tok.(json.Number); ok {
+			n.value, err = number(num, at)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+func (w *walker) object(depth int) (*table, error) {
+	t := new(table)
+	for w.dec.More() {
+		tok, at, err := w.next()
+		if err != nil {
+			return nil, err
+		}
+		key, _ := tok.(string)
+		if t.get(key) != nil {
+			return nil, wrong(at, "%q is there twice", key)
+		}
+		n, err := w.value(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		t.add(key, at, n)
+	}
+	_, _, err := w.next() // the closing brace
+	return t, err
+}
+
+func number(n json.Number, at int) (any, error) {
+	if i, err := strconv.ParseInt(n.String(), 10, 64); err == nil {
+		return i, nil
+	}
+	f, err := n.Float64()
+	if err != nil {
+		return nil, wrong(at, "%s: not a number that fits 64 bits", n)
+	}
+	return f, nil
+}
+
+// notUTF8 returns the offset of the first byte that is not UTF-8, or -1.
+func notUTF8(data []byte) int {
+	for i := 0; i < len(data); {
+		r, size := utf8.DecodeRune(data[i:])
+		if r == utf8.RuneError && size == 1 {
+			return i
+		}
+		i += size
+	}
+	return -1
+}

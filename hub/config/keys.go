@@ -1,0 +1,209 @@
+package config
+
+import (
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// The whole of bester.toml, section by section.
+
+func (c *Config) keys() []key {
+	return []key{
+		{"hub", fields(c.Hub.keys), ""},
+		{"log", fields(c.Log.keys), ""},
+		{"admin", fields(c.Admin.keys), ""},
+		{"listen", tables[Listen]{&c.Listen, freshListen, (*Listen).keys}, ""},
+		{"session", fields(c.Session.keys), ""},
+		{"accounts", fields(c.Accounts.keys), ""},
+		{"informer", fields(c.Informer.keys), ""},
+		{"peers", fields(c.Peers.keys), ""},
+		{"servers", named[Server]{to: &c.Servers, name: func(s *Server) *string { return (*string)(&s.Name) },
+			check: checkLevel, fresh: func() Server { return Server{} }, keys: (*Server).keys}, ""},
+		{"handlers", named[Handler]{to: &c.Handlers, name: func(h *Handler) *string { return &h.Name },
+			check: checkName, fresh: freshHandler, keys: (*Handler).keys}, ""},
+		{"filters", named[Filter]{to: &c.Filters, name: func(f *Filter) *string { return &f.Name },
+			check: checkName, fresh: func() Filter { return Filter{} }, keys: (*Filter).keys,
+			rest: func(f *Filter) *map[string]any { return &f.Options }}, ""},
+		{"devices", named[Device]{to: &c.Devices, name: func(d *Device) *string { return &d.Name },
+			check: checkLevel, fresh: freshDevice, keys: (*Device).keys,
+			rest: func(d *Device) *map[string]any { return &d.Options }}, ""},
+		{"route", tables[Route]{&c.Routes, func() Route { return Route{} }, (*Route).keys}, ""},
+	}
+}
+
+func (h *Hub) keys() []key {
+	return []key{
+		{"name", text(&h.Name, orNone(checkLevel)), ""},
+		{"max_hops", count(&h.MaxHops, 1, 255), ""},
+		{"frame", size(&h.Frame, 4*KiB, 64*MiB), ""},
+		{"drain", span(&h.Drain, 0, time.Hour), ""},
+	}
+}
+
+func (l *Log) keys() []key {
+	return []key{
+		{"level", scalar[slog.Level]{&l.Level, parsed(parseLevel), appendLevel}, ""},
+		{"format", choice(&l.Format, FormatText, FormatJSON), ""},
+	}
+}
+
+func (a *Admin) keys() []key {
+	return []key{{"info", anything(&a.Info), ""}}
+}
+
+func (l *Listen) keys() []key {
+	unix := when(l.Network == Unix || l.Network == "", `network = "unix"`)
+	tls := when(l.Network == TLS || l.Network == "", `network = "tls"`)
+	return []key{
+		{"network", choice(&l.Network, Unix, TCP4, TCP6, TLS), ""},
+		{"address", text(&l.Address, nil), ""}, // checked when the network is known
+		{"mode", scalar[fs.FileMode]{&l.Mode, parsed(parseMode), appendMode}, unix},
+		{"group", text(&l.Group, nil), unix},
+		{"trust", boolean(&l.Trust), unix},
+		{"certificate", text(&l.Certificate, nil), tls},
+		{"key", text(&l.Key, nil), tls},
+	}
+}
+
+func (s *Session) keys() []key {
+	return []key{
+		{"login", span(&s.Login, time.Millisecond, time.Hour), ""},
+		{"connections", count(&s.Connections, 1, 1000000), ""},
+		{"queue", size(&s.Queue, KiB, GiB), ""},
+		{"full", choice(&s.Full, DropOldest, DropNewest, Close), ""},
+		{"write", span(&s.Write, time.Millisecond, time.Hour), ""},
+		{"credits", count(&s.Credits, 1, 65535), ""},
+	}
+}
+
+func (a *Accounts) keys() []key {
+	return []key{{"file", text(&a.File, nil), ""}}
+}
+
+func (i *Informer) keys() []key {
+	return []key{{"socket", text(&i.Socket, orNone(checkSocket)), ""}}
+}
+
+func (p *Peers) keys() []key {
+	return []key{{"classic", classicPeers{p}, ""}}
+}
+
+func (s *Server) keys() []key {
+	return []key{{"address", text(&s.Address, checkHostPort), ""}}
+}
+
+func (h *Handler) keys() []key {
+	classic := when(h.Dialect != Native, `dialect = "classic": a native handler dials in`)
+	start := classic
+	if start == "" {
+		start = when(len(h.Command) > 0, "a command")
+	}
+	return []key{
+		{"types", list[hub.Pattern]{&h.Types, parsed(hub.ParsePattern), appendName[hub.Pattern]}, ""},
+		{"dialect", choice(&h.Dialect, Native, Classic), ""},
+		{"socket", text(&h.Socket, checkSocket), classic},
+		{"command", texts(&h.Command, nil), ""},
+		{"start", choice(&h.Start, StartAlways, StartNeeded), start},
+		{"timeout", span(&h.Timeout, time.Millisecond, time.Hour), ""},
+		{"queue", count(&h.Queue, 1, 1<<20), ""},
+		{"connections", count(&h.Connections, 1, 1024), classic},
+	}
+}
+
+func (f *Filter) keys() []key {
+	return []key{{"kind", text(&f.Kind, nil), ""}}
+}
+
+func (d *Device) keys() []key {
+	return []key{
+		{"kind", text(&d.Kind, nil), ""},
+		{"every", span(&d.Every, time.Millisecond, 7*24*time.Hour), ""},
+		{"type", scalar[hub.Type]{&d.Type, parsed(parseTypeOrNone), appendName[hub.Type]}, ""},
+	}
+}
+
+func (r *Route) keys() []key {
+	return []key{
+		{"match", scalar[hub.Pattern]{&r.Match, parsed(hub.ParsePattern), appendName[hub.Pattern]}, ""},
+		{"through", texts(&r.Through, nil), ""},
+		{"to", list[hub.Address]{&r.To, parsed(parseAddress), func(dst []byte, a hub.Address) []byte {
+			return appendString(dst, a.String())
+		}}, ""},
+	}
+}
+
+// when returns what a key with a condition says: nothing if it holds.
+func when(holds bool, condition string) string {
+	if holds {
+		return ""
+	}
+	return condition
+}
+
+func parseLevel(s string) (slog.Level, error) {
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	l, ok := levels[s]
+	if !ok {
+		return 0, fmt.Errorf("%q: want debug, info, warn or error", s)
+	}
+	return l, nil
+}
+
+func appendLevel(dst []byte, l slog.Level) []byte {
+	switch {
+	case l < slog.LevelInfo:
+		return append(dst, `"debug"`...)
+	case l < slog.LevelWarn:
+		return append(dst, `"info"`...)
+	case l < slog.LevelError:
+		return append(dst, `"warn"`...)
+	}
+	return append(dst, `"error"`...)
+}
+
+func parseMode(s string) (fs.FileMode, error) {
+	m, err := strconv.ParseUint(s, 8, 32)
+	if err != nil || m > 0777 || s[0] != '0' {
+		return 0, fmt.Errorf(`%q: want permissions in octal, "0600" to "0777"`, s)
+	}
+	return fs.FileMode(m), nil
+}
+
+func appendMode(dst []byte, m fs.FileMode) []byte { return fmt.Appendf(dst, `"%04o"`, m.Perm()) }
+
+func appendName[T ~string](dst []byte, v T) []byte { return appendString(dst, string(v)) }
+
+// classicPeers is the value of peers.classic.
+type classicPeers struct{ to *Peers }
+
+func (c classicPeers) read(r *reader, p path, n *node) {
+	const want = `want a list of addresses and ranges such as ["127.0.0.1", "10.4.0.0/16"], or "open"`
+	switch v := n.value.(type) {
+	case []*node:
+		list[netip.Prefix]{&c.to.Classic, parsed(parsePrefix), nil}.read(r, p, n)
+	default:
+		if v != "open" {
+			r.wrong(n.at, p, fmt.Sprintf("%v: %s", n, want))
+		}
+		c.to.Open = v == "open"
+	}
+}
+
+func (c classicPeers) write(w *writer, p path) {
+	if c.to.Open {
+		w.line(p, []byte(`"open"`))
+		return
+	}
+	list[netip.Prefix]{&c.to.Classic, nil, func(dst []byte, q netip.Prefix) []byte {
+		if q.IsSingleIP() {
+			return appendString(dst, q.Addr().String())
+		}
+		return appendString(dst, q.String())
+	}}.write(w, p)
+}

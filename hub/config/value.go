@@ -1,0 +1,227 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A key is one line of a section: its name, where its value goes, and what it
+// takes. The tables of keys in keys.go are the whole schema: reading a file,
+// writing one and testing the example go by them.
+type key struct {
+	name  string
+	value value
+	// only is empty, or says when the key has a meaning, where that is not now:
+	// `network = "unix"`.
+	only string
+}
+
+// A value is what stands behind a key: it reads itself from a file's node,
+// noting what is wrong, and writes itself as TOML.
+type value interface {
+	read(r *reader, p path, n *node)
+	write(w *writer, p path)
+}
+
+// A scalar is a value that is read and written in one piece.
+type scalar[T any] struct {
+	to   *T
+	from func(n *node) (T, error)
+	text func(dst []byte, v T) []byte
+}
+
+func (s scalar[T]) read(r *reader, p path, n *node) {
+	v, err := s.from(n)
+	if err != nil {
+		r.wrong(n.at, p, err.Error())
+	}
+	*s.to = v // zero after an error, so that it decides nothing else
+}
+
+func (s scalar[T]) write(w *writer, p path) { w.line(p, s.text(nil, *s.to)) }
+
+// A list is a list of what scalars read.
+type list[T any] struct {
+	to   *[]T
+	from func(n *node) (T, error)
+	text func(dst []byte, v T) []byte
+}
+
+func (l list[T]) read(r *reader, p path, n *node) {
+	nodes, ok := n.value.([]*node)
+	if !ok {
+		r.wrong(n.at, p, fmt.Sprintf("%v: want a list: [ … ]", n))
+		return
+	}
+	var all []T
+	for i, e := range nodes {
+		v, err := l.from(e)
+		if err != nil {
+			r.wrong(e.at, p, err.Error())
+		}
+		r.places[p.index(i).id()] = e.at
+		all = append(all, v)
+	}
+	*l.to = all
+}
+
+func (l list[T]) write(w *writer, p path) {
+	dst := []byte{'['}
+	for i, v := range *l.to {
+		if i > 0 {
+			dst = append(dst, ", "...)
+		}
+		dst = l.text(dst, v)
+	}
+	w.line(p, append(dst, ']'))
+}
+
+// str reads a string.
+func str(n *node) (string, error) {
+	s, ok := n.value.(string)
+	if !ok {
+		return "", fmt.Errorf(`%v: want a string in quotes`, n)
+	}
+	return s, nil
+}
+
+// text takes a string that passes the check, if there is one.
+func text(to *string, check func(string) error) value {
+	return scalar[string]{to, checked(check), appendString}
+}
+
+// texts takes a list of such strings.
+func texts(to *[]string, check func(string) error) value {
+	return list[string]{to, checked(check), appendString}
+}
+
+func checked(check func(string) error) func(n *node) (string, error) {
+	return parsed(func(s string) (string, error) {
+		if check == nil {
+			return s, nil
+		}
+		return s, check(s)
+	})
+}
+
+// parsed reads a string by a parser, for scalars and lists of any type.
+func parsed[T any](parse func(string) (T, error)) func(n *node) (T, error) {
+	return func(n *node) (none T, err error) {
+		s, err := str(n)
+		if err != nil {
+			return none, err
+		}
+		v, err := parse(s)
+		if err != nil {
+			return none, err
+		}
+		return v, nil
+	}
+}
+
+// choice takes one of some words.
+func choice(to *string, words ...string) value {
+	return text(to, oneOf(words))
+}
+
+func oneOf(words []string) func(string) error {
+	return func(s string) error {
+		if !slices.Contains(words, s) {
+			return fmt.Errorf("%q: want %s", s, or(words))
+		}
+		return nil
+	}
+}
+
+// or writes "a, b or c".
+func or(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+// count takes a whole number.
+func count(to *int, low, high int) value {
+	return scalar[int]{to, func(n *node) (int, error) {
+		i, ok := n.value.(int64)
+		if !ok || i < int64(low) || i > int64(high) {
+			return 0, fmt.Errorf("%v: want a whole number from %d to %d", n, low, high)
+		}
+		return int(i), nil
+	}, func(dst []byte, v int) []byte { return strconv.AppendInt(dst, int64(v), 10) }}
+}
+
+// size takes a number of bytes.
+func size(to *Bytes, low, high Bytes) value {
+	return scalar[Bytes]{to, func(n *node) (b Bytes, err error) {
+		switch v := n.value.(type) {
+		case int64:
+			err = b.UnmarshalText(strconv.AppendInt(nil, v, 10))
+		case string:
+			err = b.UnmarshalText([]byte(v))
+		default:
+			return 0, fmt.Errorf(`%v: want a size such as "256 KiB"`, n)
+		}
+		if err != nil {
+			return 0, err
+		}
+		if b < low || b > high {
+			return 0, fmt.Errorf("%v: want %v to %v", n, low, high)
+		}
+		return b, nil
+	}, func(dst []byte, v Bytes) []byte { return appendString(dst, v.String()) }}
+}
+
+// span takes a duration.
+func span(to *time.Duration, low, high time.Duration) value {
+	return scalar[time.Duration]{to, func(n *node) (time.Duration, error) {
+		s, _ := n.value.(string)
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			return 0, fmt.Errorf(`%v: want a duration with its unit, in quotes, such as "500ms", "10s" or "1m30s"`, n)
+		}
+		if d < low || d > high {
+			return 0, fmt.Errorf("%v: want %s to %s", n, short(low), short(high))
+		}
+		return d, nil
+	}, func(dst []byte, v time.Duration) []byte { return appendString(dst, short(v)) }}
+}
+
+// short writes a duration without the zero units that String ends in: 1h, not 1h0m0s.
+func short(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = s[:len(s)-2]
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = s[:len(s)-2]
+	}
+	return s
+}
+
+// boolean takes true or false.
+func boolean(to *bool) value {
+	return scalar[bool]{to, func(n *node) (bool, error) {
+		b, ok := n.value.(bool)
+		if !ok {
+			return false, fmt.Errorf("%v: want true or false", n)
+		}
+		return b, nil
+	}, strconv.AppendBool}
+}
+
+// anything takes any value that both TOML and JSON have.
+func anything(to *any) value {
+	return scalar[any]{to, func(n *node) (any, error) {
+		v, bad := n.plain()
+		if bad != nil {
+			return nil, fmt.Errorf("%v: want a string, a number, true, false, a list or a table of these", bad)
+		}
+		return v, nil
+	}, appendPlain}
+}
