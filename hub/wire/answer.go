@@ -30,65 +30,87 @@ func (d *Decoder) Answer(body []byte) (*Answer, error) {
 }
 
 func (d *Decoder) readAnswer(body []byte, a *Answer) error {
-	b := &d.answer
-	*b = answerBody{}
-	if err := unmarshal("answer", body, 3, b); err != nil {
-		return err
-	}
-	if b.Reason != nil {
-		if a.Reason = line(b.Reason); a.Reason == "" {
-			a.Reason = hub.ErrHandler.Error()
+	r := reader{b: body}
+	for range r.head(0x80) {
+		var err error
+		key := r.key()
+		switch key {
+		case 'a':
+			err = d.commands(&r, a)
+		case 'e':
+			if a.Reason = line(r.text()); a.Reason == "" {
+				a.Reason = hub.ErrHandler.Error()
+			}
+		default:
+			r.value()
+		}
+		if err != nil || r.err != nil {
+			return r.failed("answer", key, err)
 		}
 	}
-	if b.Commands == nil {
-		return nil
+	if r.err != nil {
+		return malformed("answer: %v", r.err)
 	}
-	n, rest, err := msgp.ReadArrayHeaderBytes(b.Commands)
-	if err != nil {
-		return malformed("answer: a: want a list of commands")
-	}
+	return nil
+}
+
+// commands reads the list of commands.
+func (d *Decoder) commands(r *reader, a *Answer) error {
+	n := r.head(0x90)
 	if n > MaxCommands {
-		return malformed("answer: a: %d commands, at most %d are allowed", n, MaxCommands)
+		return malformed("%d commands, at most %d are allowed", n, MaxCommands)
 	}
+	a.Commands, d.to = a.Commands[:0], d.to[:0]
 	for i := range n {
-		c := &d.command
-		*c = commandBody{}
-		if rest, err = c.UnmarshalMsg(rest); err == nil {
-			a.Commands = append(a.Commands, hub.Command{})
-			err = d.readCommand(c, &a.Commands[i])
-		}
-		if err != nil {
-			return malformed("answer: command %d: %s", i+1, trim(err))
+		a.Commands = append(a.Commands, hub.Command{})
+		if err := d.commandNext(r, &a.Commands[i]); err != nil {
+			return malformed("command %d: %v", i+1, err)
 		}
 	}
 	return nil
 }
 
-func (d *Decoder) readCommand(b *commandBody, c *hub.Command) (err error) {
-	if c.Verb = hub.ParseVerb(b.Verb); c.Verb == 0 {
-		return malformed("c: unknown command %q", line(b.Verb))
+// commandNext reads one command. The recipients' key may come before the verb's, so
+// they are read when the whole command has been seen.
+func (d *Decoder) commandNext(r *reader, c *hub.Command) (err error) {
+	var verb, typ, to []byte
+	for range r.head(0x80) {
+		switch r.key() {
+		case 'c':
+			verb = r.text()
+		case 'd':
+			c.Data.Bytes = r.value()
+		case 'r':
+			to = r.value()
+		case 't':
+			typ = r.text()
+		default:
+			r.value()
+		}
 	}
-	if c.Verb == hub.Drop {
-		return nil
+	if r.err != nil {
+		return r.err
 	}
+	c.Verb, c.Data.Encoding = hub.ParseVerb(verb), hub.MessagePack
 	switch {
-	case b.Data != nil:
-		c.Data = hub.Data{Encoding: hub.MessagePack, Bytes: b.Data}
-	case c.Verb == hub.Pass:
-		c.Data.Encoding = hub.MessagePack
-	default:
+	case c.Verb == 0:
+		return malformed("unknown command %q", line(verb))
+	case c.Verb == hub.Drop:
+		c.Data = hub.Data{}
+	case c.Verb != hub.Pass && c.Data.Bytes == nil:
 		return malformed("%s: d: data missing", c.Verb)
 	}
 	switch c.Verb {
 	case hub.SendClients, hub.SendServers:
-		if b.To == nil {
-			return malformed("%s: r: recipients missing", c.Verb)
+		list := reader{b: to}
+		if c.To, err = d.recipients(&list, c.Verb); err == nil {
+			err = list.err
 		}
-		if c.To, err = d.recipients(b.To, c.Verb); err != nil {
+		if err != nil {
 			return malformed("%s: r: %v", c.Verb, err)
 		}
 	case hub.SendHandler:
-		if c.Type, err = d.typ(b.Type); err != nil {
+		if c.Type, err = d.typ(typ); err != nil {
 			return malformed("%s: t: %v", c.Verb, err)
 		}
 	}

@@ -1,46 +1,16 @@
 package wire
 
-// The bodies of the native dialect's frames. Their fields are documented in the
-// package comment. text and raw alias the frame; a body is reset before it is
-// decoded, since msgp leaves a field that is absent as it was.
+// The bodies of the frames that come once a connection, or once a failure. Those of
+// messages and answers, which come all the time, are read by hand (reader). A body
+// must be zero before it is decoded, since msgp leaves an absent field as it was, and
+// checked (checkBody), since msgp follows any nesting and, where an int has 32 bits,
+// any length.
 
 //go:generate go tool msgp -io=false -tests=false -unexported
 
 //msgp:limit arrays:256 maps:256
-//msgp:marshal ignore messageBody answerBody commandBody statusBody goodbyeBody
-//msgp:size ignore messageBody answerBody commandBody statusBody goodbyeBody
-
-type messageBody struct {
-	Type   text   `msg:"t"`
-	From   text   `msg:"f"`
-	To     raw    `msg:"r"`
-	Origin text   `msg:"o"`
-	Number uint64 `msg:"n"`
-	When   int64  `msg:"w"`
-	Hops   uint16 `msg:"h"`
-	Data   raw    `msg:"d"`
-}
-
-type answerBody struct {
-	Commands raw  `msg:"a"`
-	Reason   text `msg:"e"`
-}
-
-type commandBody struct {
-	Verb text `msg:"c"`
-	Data raw  `msg:"d"`
-	To   raw  `msg:"r"`
-	Type text `msg:"t"`
-}
-
-type statusBody struct {
-	Code   uint64 `msg:"s"`
-	Reason text   `msg:"e"`
-}
-
-type goodbyeBody struct {
-	Reason text `msg:"e"`
-}
+//msgp:marshal ignore statusBody goodbyeBody
+//msgp:size ignore statusBody goodbyeBody
 
 type helloBody struct {
 	Version  uint64   `msg:"v"`
@@ -51,4 +21,13 @@ type helloBody struct {
 	Types    []string `msg:"t,omitempty"`
 	Credits  uint64   `msg:"c,omitempty"`
 	Frame    uint64   `msg:"f,omitempty"`
+}
+
+type statusBody struct {
+	Code   uint64 `msg:"s"`
+	Reason string `msg:"e"`
+}
+
+type goodbyeBody struct {
+	Reason string `msg:"e"`
 }

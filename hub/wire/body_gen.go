@@ -13,110 +13,6 @@ const (
 )
 
 // UnmarshalMsg implements msgp.Unmarshaler
-func (z *answerBody) UnmarshalMsg(bts []byte) (o []byte, err error) {
-	var field []byte
-	_ = field
-	var zb0001 uint32
-	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
-	if err != nil {
-		err = msgp.WrapError(err)
-		return
-	}
-	if zb0001 > z7e66af09limitMaps {
-		err = msgp.ErrLimitExceeded
-		return
-	}
-	for zb0001 > 0 {
-		zb0001--
-		field, bts, err = msgp.ReadMapKeyZC(bts)
-		if err != nil {
-			err = msgp.WrapError(err)
-			return
-		}
-		switch msgp.UnsafeString(field) {
-		case "a":
-			bts, err = z.Commands.UnmarshalMsg(bts)
-			if err != nil {
-				err = msgp.WrapError(err, "Commands")
-				return
-			}
-		case "e":
-			bts, err = z.Reason.UnmarshalMsg(bts)
-			if err != nil {
-				err = msgp.WrapError(err, "Reason")
-				return
-			}
-		default:
-			bts, err = msgp.Skip(bts)
-			if err != nil {
-				err = msgp.WrapError(err)
-				return
-			}
-		}
-	}
-	o = bts
-	return
-}
-
-// UnmarshalMsg implements msgp.Unmarshaler
-func (z *commandBody) UnmarshalMsg(bts []byte) (o []byte, err error) {
-	var field []byte
-	_ = field
-	var zb0001 uint32
-	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
-	if err != nil {
-		err = msgp.WrapError(err)
-		return
-	}
-	if zb0001 > z7e66af09limitMaps {
-		err = msgp.ErrLimitExceeded
-		return
-	}
-	for zb0001 > 0 {
-		zb0001--
-		field, bts, err = msgp.ReadMapKeyZC(bts)
-		if err != nil {
-			err = msgp.WrapError(err)
-			return
-		}
-		switch msgp.UnsafeString(field) {
-		case "c":
-			bts, err = z.Verb.UnmarshalMsg(bts)
-			if err != nil {
-				err = msgp.WrapError(err, "Verb")
-				return
-			}
-		case "d":
-			bts, err = z.Data.UnmarshalMsg(bts)
-			if err != nil {
-				err = msgp.WrapError(err, "Data")
-				return
-			}
-		case "r":
-			bts, err = z.To.UnmarshalMsg(bts)
-			if err != nil {
-				err = msgp.WrapError(err, "To")
-				return
-			}
-		case "t":
-			bts, err = z.Type.UnmarshalMsg(bts)
-			if err != nil {
-				err = msgp.WrapError(err, "Type")
-				return
-			}
-		default:
-			bts, err = msgp.Skip(bts)
-			if err != nil {
-				err = msgp.WrapError(err)
-				return
-			}
-		}
-	}
-	o = bts
-	return
-}
-
-// UnmarshalMsg implements msgp.Unmarshaler
 func (z *goodbyeBody) UnmarshalMsg(bts []byte) (o []byte, err error) {
 	var field []byte
 	_ = field
@@ -139,7 +35,7 @@ func (z *goodbyeBody) UnmarshalMsg(bts []byte) (o []byte, err error) {
 		}
 		switch msgp.UnsafeString(field) {
 		case "e":
-			bts, err = z.Reason.UnmarshalMsg(bts)
+			z.Reason, bts, err = msgp.ReadStringBytes(bts)
 			if err != nil {
 				err = msgp.WrapError(err, "Reason")
 				return
@@ -345,88 +241,6 @@ func (z *helloBody) Msgsize() (s int) {
 }
 
 // UnmarshalMsg implements msgp.Unmarshaler
-func (z *messageBody) UnmarshalMsg(bts []byte) (o []byte, err error) {
-	var field []byte
-	_ = field
-	var zb0001 uint32
-	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
-	if err != nil {
-		err = msgp.WrapError(err)
-		return
-	}
-	if zb0001 > z7e66af09limitMaps {
-		err = msgp.ErrLimitExceeded
-		return
-	}
-	for zb0001 > 0 {
-		zb0001--
-		field, bts, err = msgp.ReadMapKeyZC(bts)
-		if err != nil {
-			err = msgp.WrapError(err)
-			return
-		}
-		switch msgp.UnsafeString(field) {
-		case "t":
-			bts, err = z.Type.UnmarshalMsg(bts)
-			if err != nil {
-				err = msgp.WrapError(err, "Type")
-				return
-			}
-		case "f":
-			bts, err = z.From.UnmarshalMsg(bts)
-			if err != nil {
-				err = msgp.WrapError(err, "From")
-				return
-			}
-		case "r":
-			bts, err = z.To.UnmarshalMsg(bts)
-			if err != nil {
-				err = msgp.WrapError(err, "To")
-				return
-			}
-		case "o":
-			bts, err = z.Origin.UnmarshalMsg(bts)
-			if err != nil {
-				err = msgp.WrapError(err, "Origin")
-				return
-			}
-		case "n":
-			z.Number, bts, err = msgp.ReadUint64Bytes(bts)
-			if err != nil {
-				err = msgp.WrapError(err, "Number")
-				return
-			}
-		case "w":
-			z.When, bts, err = msgp.ReadInt64Bytes(bts)
-			if err != nil {
-				err = msgp.WrapError(err, "When")
-				return
-			}
-		case "h":
-			z.Hops, bts, err = msgp.ReadUint16Bytes(bts)
-			if err != nil {
-				err = msgp.WrapError(err, "Hops")
-				return
-			}
-		case "d":
-			bts, err = z.Data.UnmarshalMsg(bts)
-			if err != nil {
-				err = msgp.WrapError(err, "Data")
-				return
-			}
-		default:
-			bts, err = msgp.Skip(bts)
-			if err != nil {
-				err = msgp.WrapError(err)
-				return
-			}
-		}
-	}
-	o = bts
-	return
-}
-
-// UnmarshalMsg implements msgp.Unmarshaler
 func (z *statusBody) UnmarshalMsg(bts []byte) (o []byte, err error) {
 	var field []byte
 	_ = field
@@ -455,7 +269,7 @@ func (z *statusBody) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				return
 			}
 		case "e":
-			bts, err = z.Reason.UnmarshalMsg(bts)
+			z.Reason, bts, err = msgp.ReadStringBytes(bts)
 			if err != nil {
 				err = msgp.WrapError(err, "Reason")
 				return

@@ -53,7 +53,7 @@ func AppendHello(dst []byte, h *Hello) []byte {
 // valid hub.Pattern. Numbers over 2³¹-1 become that. An error wraps ErrMalformed.
 func ParseHello(body []byte) (*Hello, error) {
 	var b helloBody
-	if err := unmarshal("hello", body, 1, &b); err != nil {
+	if err := unmarshal("hello", body, &b); err != nil {
 		return nil, err
 	}
 	for _, f := range [...]struct {

@@ -13,9 +13,6 @@ type Decoder struct {
 	servers   interned[hub.Address]
 	origin    string // the last one seen
 
-	message  messageBody
-	answer   answerBody
-	command  commandBody
 	out      Answer
 	json     scanner
 	to       []hub.Address // recipients of the message or answer last decoded

@@ -9,83 +9,73 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// absent marks a time that the body does not give; no clock shows it.
-const absent = math.MinInt64
-
 // Message reads the body of a send, deliver or handle into m: Type, From, To, ID,
 // Time, Hops and Data, each zero where the body has none; m's other fields are left
 // alone. Data is MessagePack and aliases body, To belongs to the Decoder and is valid
-// until its next call; strings are m's for good. An error wraps ErrMalformed. In
-// steady state nothing is allocated.
-func (d *Decoder) Message(body []byte, m *hub.Message) error {
-	b := &d.message
-	*b = messageBody{When: absent}
-	if err := unmarshal("message", body, 1, b); err != nil {
-		return err
-	}
-	var err error
-	if m.Type, err = d.typ(b.Type); err != nil {
-		return malformed("message: t: %v", err)
-	}
-	m.From = hub.Address{}
-	if len(b.From) > 0 {
-		if m.From, err = d.address(b.From); err != nil {
-			return malformed("message: f: %v", err)
+// until its next call; strings are m's for good. An error wraps ErrMalformed, and m
+// then holds nothing of use. In steady state nothing is allocated.
+func (d *Decoder) Message(body []byte, m *hub.Message) (err error) {
+	m.Type, m.From, m.To = "", hub.Address{}, nil
+	m.ID, m.Time, m.Hops = hub.ID{}, time.Time{}, 0
+	m.Data = hub.Data{Encoding: hub.MessagePack}
+	d.to = d.to[:0]
+	r := reader{b: body}
+	for range r.head(0x80) {
+		key := r.key()
+		switch key {
+		case 't':
+			m.Type, err = d.typ(r.text())
+		case 'f':
+			m.From, err = d.address(r.text())
+		case 'r':
+			m.To, err = d.recipients(&r, hub.SendClients)
+		case 'o':
+			m.ID.Origin, err = d.hubName(r.text())
+		case 'n':
+			m.ID.Number = r.unsigned(math.MaxUint64)
+		case 'w':
+			m.Time = time.Unix(0, r.signed())
+		case 'h':
+			m.Hops = int(r.unsigned(math.MaxUint16))
+		case 'd':
+			m.Data.Bytes = r.value()
+		default:
+			r.value()
+		}
+		if err != nil || r.err != nil {
+			return r.failed("message", key, err)
 		}
 	}
-	d.to, m.To = d.to[:0], nil
-	if b.To != nil {
-		if m.To, err = d.recipients(b.To, hub.Pass); err != nil {
-			return malformed("message: r: %v", err)
-		}
-	}
-	m.ID = hub.ID{Number: b.Number}
-	if len(b.Origin) > 0 {
-		if m.ID.Origin, err = d.hubName(b.Origin); err != nil {
-			return malformed("message: o: %v", err)
-		}
-	}
-	m.Time = time.Time{}
-	if b.When != absent {
-		m.Time = time.Unix(0, b.When)
-	}
-	m.Hops = int(b.Hops)
-	if b.Data == nil {
+	switch {
+	case r.err != nil:
+		return malformed("message: %v", r.err)
+	case m.Type == "":
+		return malformed("message: t: type missing")
+	case m.Data.Bytes == nil:
 		return malformed("message: d: data missing")
 	}
-	m.Data = hub.Data{Encoding: hub.MessagePack, Bytes: b.Data}
 	return nil
 }
 
-// recipients appends the list r to d.to and returns that part of it. They are
+// recipients appends the list that comes next to d.to and returns that part of it:
 // addresses, or, for SendServers, the names of servers.
-func (d *Decoder) recipients(r raw, v hub.Verb) ([]hub.Address, error) {
-	n, rest, err := msgp.ReadArrayHeaderBytes(r)
-	if err != nil {
-		return nil, malformed("want a list of strings")
-	}
+func (d *Decoder) recipients(r *reader, v hub.Verb) (to []hub.Address, err error) {
 	start := len(d.to)
-	if uint64(start)+uint64(n) > MaxRecipients {
+	n := r.head(0x90)
+	if start+n > MaxRecipients {
 		return nil, malformed("more than %d recipients", MaxRecipients)
 	}
 	for range n {
-		var s text
-		if rest, err = s.UnmarshalMsg(rest); err != nil {
-			return nil, malformed("want a list of strings")
-		}
-		var to hub.Address
-		if v == hub.SendServers {
-			to, err = d.server(s)
+		var a hub.Address
+		if name := r.text(); v == hub.SendServers {
+			a, err = d.server(name)
 		} else {
-			to, err = d.address(s)
+			a, err = d.address(name)
 		}
-		if err != nil {
+		if err != nil || r.err != nil {
 			return nil, err
 		}
-		d.to = append(d.to, to)
-	}
-	if n == 0 {
-		return nil, nil
+		d.to = append(d.to, a)
 	}
 	return d.to[start:len(d.to):len(d.to)], nil
 }

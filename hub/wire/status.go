@@ -52,7 +52,7 @@ func ParseStatus(body []byte) error {
 		return nil // the usual one
 	}
 	s := statusBody{Code: 1 << 63}
-	if err := unmarshal("status", body, 1, &s); err != nil {
+	if err := unmarshal("status", body, &s); err != nil {
 		return err
 	}
 	switch s.Code {

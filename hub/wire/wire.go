@@ -88,26 +88,21 @@ func AppendGoodbye(dst []byte, reason string) []byte {
 // ParseGoodbye returns the reason in a goodbye's body. An error wraps ErrMalformed.
 func ParseGoodbye(body []byte) (reason string, err error) {
 	var g goodbyeBody
-	if err := unmarshal("goodbye", body, 1, &g); err != nil {
+	if err := unmarshal("goodbye", body, &g); err != nil {
 		return "", err
 	}
 	return line(g.Reason), nil
 }
 
-// unmarshal decodes a body that has so many arrays and maps around its data.
-func unmarshal(what string, body []byte, levels int, v msgp.Unmarshaler) error {
-	err := checkBody(body, levels)
+// unmarshal decodes a body into v, which is zero.
+func unmarshal(what string, body []byte, v msgp.Unmarshaler) error {
+	err := checkBody(body)
 	if err == nil {
 		if _, err = v.UnmarshalMsg(body); err == nil {
 			return nil
 		}
 	}
-	return within(what, err)
-}
-
-// within says in an error's text where it was; what is malformed stays so.
-func within(what string, err error) error {
-	return malformed("%s: %s", what, trim(err))
+	return malformed("%s: %s", what, strings.TrimPrefix(err.Error(), "msgp: "))
 }
 
 // appendReason appends a reason as a string: valid UTF-8, at most MaxReason bytes.
@@ -129,8 +124,8 @@ func appendReason(dst []byte, reason string) []byte {
 }
 
 // line makes a reason that a peer gave fit to be printed and logged: one line of
-// UTF-8, at most MaxReason bytes.
-func line(reason []byte) string {
+// UTF-8, of at most MaxReason bytes as it came.
+func line[T string | []byte](reason T) string {
 	if len(reason) > MaxReason {
 		reason = reason[:MaxReason]
 	}
@@ -165,6 +160,3 @@ func parseAddress(s string) (hub.Address, error) {
 	}
 	return hub.ParseAddress(s)
 }
-
-// trim returns an error's text without what every error of msgp's begins with.
-func trim(err error) string { return strings.TrimPrefix(err.Error(), "msgp: ") }

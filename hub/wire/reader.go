@@ -1,0 +1,159 @@
+package wire
+
+import (
+	"encoding/binary"
+
+	"github.com/tinylib/msgp/msgp"
+)
+
+// A reader takes the fields of the bodies that come once a message out of their
+// maps. It does what msgp's generated code would, in one pass that checks every length and
+// the nesting as it goes (that code trusts both, so a body has to be walked before
+// it may see it). Its first error stays, and it then finds nothing more.
+type reader struct {
+	b   []byte
+	i   int
+	err error
+}
+
+// head reads the head of a map (first is 0x80) or an array (0x90) and returns how many
+// entries follow; an entry takes a byte at least, so it is no more than there are bytes.
+func (r *reader) head(first byte) int {
+	if r.err != nil || r.i >= len(r.b) {
+		r.fail(r.i, "ends too early")
+		return 0
+	}
+	c := r.b[r.i]
+	if c&0xf0 == first {
+		r.i++
+		return int(c & 0x0f)
+	}
+	long := byte(0xde)
+	if first == 0x90 {
+		long = 0xdc
+	}
+	if c&^1 != long {
+		if first == 0x90 {
+			r.fail(r.i, "want a list")
+		} else {
+			r.fail(r.i, "want a map")
+		}
+		return 0
+	}
+	n, next, err := length(r.b, r.i, &heads[c-0xc0])
+	if err != nil || n > uint64(len(r.b)) {
+		r.fail(r.i, "ends too early")
+		return 0
+	}
+	r.i = next
+	return int(n)
+}
+
+// key reads a key, of one byte; another is returned as 0, which no field is called.
+func (r *reader) key() byte {
+	if i := r.i; i+1 < len(r.b) && r.b[i] == 0xa1 && r.err == nil {
+		r.i += 2
+		return r.b[i+1]
+	}
+	if k := r.text(); len(k) == 1 {
+		return k[0]
+	}
+	return 0
+}
+
+// text reads a string, which aliases the body; it is never nil unless there is an error.
+func (r *reader) text() []byte {
+	i := r.i
+	if r.err != nil || i >= len(r.b) {
+		r.fail(i, "ends too early")
+		return nil
+	}
+	c := r.b[i]
+	if c&0xe0 == 0xa0 {
+		end := i + 1 + int(c&0x1f)
+		if end <= len(r.b) {
+			r.i = end
+			return r.b[i+1 : end : end]
+		}
+	} else if c >= 0xd9 && c <= 0xdb {
+		n, next, err := length(r.b, i, &heads[c-0xc0])
+		if err == nil && n <= uint64(len(r.b)-next) {
+			r.i = next + int(n)
+			return r.b[next:r.i:r.i]
+		}
+	} else {
+		r.fail(i, "want a string")
+		return nil
+	}
+	r.fail(i, "ends too early")
+	return nil
+}
+
+// value passes over a value of any kind, which aliases the body.
+func (r *reader) value() []byte {
+	if r.err != nil {
+		return nil
+	}
+	start := r.i
+	end, err := walk(r.b, start, 1, 0)
+	if err != nil {
+		r.err = err
+		return nil
+	}
+	r.i = end
+	return r.b[start:end:end]
+}
+
+// unsigned reads an integer from 0 to max.
+func (r *reader) unsigned(max uint64) uint64 {
+	if r.err != nil {
+		return 0
+	}
+	i := r.i
+	if i < len(r.b) && r.b[i] <= 0x7f {
+		r.i++
+		return uint64(r.b[i])
+	}
+	n, rest, err := msgp.ReadUint64Bytes(r.b[i:])
+	if err != nil || n > max {
+		r.fail(i, "want a number that is not negative and not too large")
+		return 0
+	}
+	r.i = len(r.b) - len(rest)
+	return n
+}
+
+// signed reads an integer.
+func (r *reader) signed() int64 {
+	if r.err != nil {
+		return 0
+	}
+	if i := r.i; len(r.b)-i > 8 && r.b[i] == 0xd3 {
+		r.i += 9
+		return int64(binary.BigEndian.Uint64(r.b[i+1:]))
+	}
+	n, rest, err := msgp.ReadInt64Bytes(r.b[r.i:])
+	if err != nil {
+		r.fail(r.i, "want an integer of 64 bits")
+		return 0
+	}
+	r.i = len(r.b) - len(rest)
+	return n
+}
+
+func (r *reader) fail(i int, what string) {
+	if r.err == nil {
+		r.err = malformed("byte %d: %s", i, what)
+	}
+}
+
+// failed is the error of a body whose field key could not be read: err, or else r's own.
+func (r *reader) failed(what string, key byte, err error) error {
+	if r.err != nil { // it came first: what could not be read could not be wrong
+		err = r.err
+	}
+	if key == 0 {
+		return malformed("%s: %v", what, err)
+	}
+	return malformed("%s: %q: %v", what, string(rune(key)), err)
+}
