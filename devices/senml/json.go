@@ -115,30 +115,56 @@ func (r *Reader) jsonString() ([]byte, error) {
 		return nil, errString
 	}
 	start := r.pos + 1
-	ascii, plain := true, true
+	var seen uint8
 	for i := start; i < len(r.b); i++ {
-		switch c := r.b[i]; {
-		case c == '"':
+		class := stringBytes[r.b[i]]
+		if class == 0 {
+			continue
+		}
+		seen |= class
+		switch class {
+		case isQuote:
 			r.pos = i + 1
 			s := r.b[start:i]
-			if !ascii && !utf8.Valid(s) {
+			if seen&isWide != 0 && !utf8.Valid(s) {
 				return nil, errors.New("string is not UTF-8")
 			}
-			if !plain {
+			if seen&isEscape != 0 {
 				return r.unescape(s)
 			}
 			return s, nil
-		case c == '\\':
-			plain = false
+		case isEscape:
 			i++ // whatever it is, it does not end the string; unescape looks at it
-		case c < ' ':
+		case isControl:
 			return nil, errors.New("string has a control character")
-		case c >= utf8.RuneSelf:
-			ascii = false
 		}
 	}
 	return nil, errEnd
 }
+
+const (
+	isQuote = 1 << iota
+	isEscape
+	isControl
+	isWide // part of a character beyond ASCII
+)
+
+// stringBytes has what is special about a byte in a string.
+var stringBytes = func() (t [256]uint8) {
+	for c := range t {
+		switch {
+		case c == '"':
+			t[c] = isQuote
+		case c == '\\':
+			t[c] = isEscape
+		case c < ' ':
+			t[c] = isControl
+		case c >= utf8.RuneSelf:
+			t[c] = isWide
+		}
+	}
+	return t
+}()
 
 // unescape appends s to r.text without its escapes.
 func (r *Reader) unescape(s []byte) ([]byte, error) {

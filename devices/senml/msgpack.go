@@ -80,6 +80,12 @@ func (r *Reader) packKey() ([]byte, error) {
 // packText reads a value that is a str or bin.
 func (r *Reader) packText() ([]byte, error) {
 	b := r.rest()
+	if len(b) > 0 && b[0]&0xe0 == 0xa0 {
+		if n := int(b[0]&0x1f) + 1; n <= len(b) && ascii(b[1:n]) {
+			r.pos += n
+			return b[1:n], nil
+		}
+	}
 	if msgp.NextType(b) == msgp.BinType {
 		s, o, err := msgp.ReadBytesZC(b)
 		if err != nil {
@@ -97,6 +103,14 @@ func (r *Reader) packText() ([]byte, error) {
 	}
 	r.to(o)
 	return s, nil
+}
+
+func ascii(b []byte) bool {
+	var or byte
+	for _, c := range b {
+		or |= c
+	}
+	return or < utf8.RuneSelf
 }
 
 func (r *Reader) packNumber() (float64, error) {

@@ -188,24 +188,11 @@ func (p *Pack) offset(at time.Time) float64 {
 func seconds(micro int64) float64 { return float64(micro) / 1e6 }
 
 func (p *Pack) validName(name string) bool {
-	if len(p.base)+len(name) > MaxName || len(p.base)+len(name) == 0 {
-		return false
-	}
-	for i := range len(p.base) {
-		if nameBytes[p.base[i]] == 0 {
-			return false
-		}
-	}
-	for i := range len(name) {
-		if nameBytes[name[i]] == 0 {
-			return false
-		}
-	}
 	first := name
 	if p.base != "" {
 		first = p.base
 	}
-	return nameBytes[first[0]] == 2
+	return len(p.base)+len(name) <= MaxName && first != "" && nameBytes[first[0]] == 2 && checkName(p.base) && checkName(name)
 }
 
 func (p *Pack) label(l string) {

@@ -31,6 +31,7 @@ type Reader struct {
 	// The base fields as they are now (RFC 8428, 4.1).
 	name      []byte // base name, and behind it the record's
 	baseName  int    // its length
+	badBase   bool   // it has bytes that no name may have
 	baseUnit  []byte
 	baseTime  float64
 	baseValue float64
@@ -48,7 +49,7 @@ func (r *Reader) Reset(d hub.Data) {
 	r.b, r.json = d.Bytes, d.Encoding == hub.JSON
 	r.pos, r.count, r.seen, r.err = 0, -1, 0, nil
 	r.rec = Record{}
-	r.name, r.baseName, r.baseUnit = r.name[:0], 0, nil
+	r.name, r.baseName, r.badBase, r.baseUnit = r.name[:0], 0, false, nil
 	r.baseTime, r.baseValue, r.hasValue, r.baseSum = 0, 0, false, 0
 	r.text = reuse(r.text)
 	r.keeping.reset()

@@ -164,8 +164,11 @@ func (r *Reader) setBaseName() error {
 	if err != nil {
 		return err
 	}
+	if len(s) > MaxName {
+		return fmt.Errorf("%d bytes, at most %d are allowed", len(s), MaxName)
+	}
 	r.name = append(r.name[:0], s...)
-	r.baseName = len(s)
+	r.baseName, r.badBase = len(s), !checkName(s)
 	return nil
 }
 
@@ -191,11 +194,7 @@ func (r *Reader) resolve(f *fields) error {
 	if len(r.name) == 0 {
 		return errors.New("no name: want n, or bn before it")
 	}
-	ok := nameBytes[r.name[0]] == 2
-	for _, c := range r.name {
-		ok = ok && nameBytes[c] != 0
-	}
-	if !ok {
+	if r.badBase || nameBytes[r.name[0]] != 2 || !checkName(f.name) {
 		return fmt.Errorf("name %q: want letters, digits and - : . / _ with a letter or digit first", r.name)
 	}
 	rec := &r.rec

@@ -87,7 +87,12 @@ func (r *Record) At(now time.Time) time.Time {
 
 // toMicros converts seconds, at most maxTime of them. Base time and time are
 // converted apart, since their sum as a float64 would miss the microsecond.
-func toMicros(seconds float64) int64 { return int64(math.Round(seconds * 1e6)) }
+func toMicros(seconds float64) int64 {
+	if seconds == 0 {
+		return 0
+	}
+	return int64(math.Round(seconds * 1e6))
+}
 
 // clockSet is the earliest time that a clock which has been set can show. A
 // board without a clock of its own starts in 1970, or when it was built.
@@ -110,15 +115,18 @@ var nameBytes = func() (t [256]uint8) {
 // ValidName reports whether s may be the resolved name of a record: 1 to MaxName
 // letters, digits and the signs - : . / _ of which the first is a letter or digit.
 func ValidName(s string) bool {
-	if s == "" || len(s) > MaxName || nameBytes[s[0]] != 2 {
-		return false
-	}
-	for i := range len(s) {
-		if nameBytes[s[i]] == 0 {
+	return s != "" && len(s) <= MaxName && nameBytes[s[0]] == 2 && checkName(s)
+}
+
+// checkName reports whether name holds only what RFC 8428, 4.5.1 allows.
+func checkName[T string | []byte](name T) bool {
+	for i := range len(name) {
+		if nameBytes[name[i]] == 0 {
 			return false
 		}
 	}
 	return true
 }
 
-func finite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }
+// finite is false for infinities and NaN, whose difference from themselves is NaN.
+func finite(f float64) bool { return f-f == 0 }
