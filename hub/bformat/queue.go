@@ -3,6 +3,7 @@ package bformat
 import (
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -64,7 +65,8 @@ type Queue struct {
 	w        io.Writer
 	deadline interface{ SetWriteDeadline(time.Time) error } // nil: w has none
 	o        QueueOptions
-	wake     chan struct{} // holds one token from Flush to Run
+	wake     chan struct{} // holds one token for Run
+	pending  atomic.Bool   // frames have come that Run has not seen
 
 	mu      sync.Mutex
 	k       *chunk // what waits; nil if nothing does
@@ -170,6 +172,7 @@ func (q *Queue) end(b []byte, droppable bool) (frames, bytes int, err error) {
 	}
 	q.adopt(End(b, start))
 	q.k.frames = append(q.k.frames, f)
+	q.pending.Store(true)
 	if droppable && len(b) > q.o.Limit {
 		frames, bytes = q.compact(n)
 	}
@@ -231,7 +234,7 @@ func (q *Queue) fail(err error) (frames, bytes int, _ error) {
 	q.firm = 0
 	q.dropped += uint64(frames)
 	q.tidy()
-	q.Flush()
+	q.rouse()
 	return frames, bytes, q.err
 }
 
@@ -272,9 +275,16 @@ func (q *Queue) Put(droppable bool, parts ...[]byte) error {
 
 // Flush has Run write what waits. It does not wait for that.
 func (q *Queue) Flush() {
+	if q.pending.Load() {
+		q.rouse()
+	}
+}
+
+// rouse makes Run look once more.
+func (q *Queue) rouse() {
 	select {
 	case q.wake <- struct{}{}:
-	default: // Run has not looked since the last call; it will see these frames too
+	default: // Run has not looked since the last call; it will see what is new too
 	}
 }
 
@@ -315,6 +325,7 @@ func (q *Queue) take() (k *chunk, done bool, err error) {
 		return nil, q.shut, nil
 	}
 	k, q.k = q.k, nil
+	q.pending.Store(false)
 	q.firm, q.last = 0, min(len(k.buf), maxGuess)
 	return k, false, nil
 }
@@ -324,7 +335,7 @@ func (q *Queue) Shutdown() {
 	q.mu.Lock()
 	q.shut = true
 	q.mu.Unlock()
-	q.Flush()
+	q.rouse()
 }
 
 // Fail ends the queue with err, if it has not ended before: what waits is forgotten and

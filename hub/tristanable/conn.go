@@ -1,0 +1,311 @@
+package tristanable
+
+import (
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/besterhub/bester/hub/bformat"
+)
+
+// The way of a request and its reply:
+//
+//  1. start registers the call under a free tag,
+//  2. and encodes it into the way out; Flush wakes writeLoop.
+//  3. writeLoop writes all that waits at once.
+//  4. readLoop reads what arrived at once, and for each frame
+//  5. dispatch finds the call by its tag, and Done gets the reply.
+//  6. When all that arrived is handled, readLoop calls Idle and flushes.
+
+// Options are the options of a Conn. The zero value works.
+type Options struct {
+	// Reader reads the connection, if something has read from it already: frames that
+	// lie in it are not lost. The Conn releases it. If nil, a new one with Limit.
+	Reader *bformat.Reader
+
+	// Limit is the longest payload in bytes, tag included, that the peer may send; a
+	// longer one ends the connection. Not used with Reader. If zero, bformat.DefaultLimit.
+	Limit int
+
+	// Out is the way out. Requests and what Send sends are never dropped: over Out.Limit
+	// Go and Call return ErrBusy, and if twice as much waits, Send ends the connection
+	// with bformat.ErrFull. So whoever answers agrees with the peer how many requests
+	// may be in flight, and has room for as many answers. The zero value works.
+	Out bformat.QueueOptions
+
+	// QueueLimit is how many bytes may wait in each Queue, 12 for a header counted with
+	// every message. If zero, 256 KiB.
+	QueueLimit int
+
+	// QueueCount is how many messages may wait in each Queue. If zero, 1024.
+	QueueCount int
+
+	// QueueFull is what happens when a Queue is full: the oldest message is dropped, the
+	// newest is dropped, or the connection ends with bformat.ErrFull. Drops are counted.
+	// If zero, bformat.DropOldest.
+	QueueFull bformat.Full
+
+	// Incoming gets the messages that nobody registered for, on the goroutine that reads:
+	// while it blocks, nothing is read, which holds up the peer. message is borrowed
+	// until it returns. If nil, they go to the queue that Default returns.
+	Incoming func(c *Conn, tag uint64, message []byte)
+
+	// Idle is called on the goroutine that reads, when all that arrived has been handled and
+	// it is about to wait for more: the moment to flush what the batch touched
+	// elsewhere. The Conn flushes itself afterwards. If nil, nothing is called.
+	Idle func(c *Conn)
+}
+
+// A Conn is one end of a stream of tagged messages. Its methods may be called from any
+// goroutine. It ends when the peer ends the stream, when reading or writing fails, when the peer
+// breaks the rules, or by Close, Fail or Shutdown; then every call in flight and every
+// queue gets the error, once.
+type Conn struct {
+	rw      io.ReadWriteCloser
+	r       *bformat.Reader
+	out     *bformat.Queue
+	o       Options
+	def     *Queue // nil with Options.Incoming
+	late    atomic.Uint64
+	close   func() error // closes rw, once
+	written chan struct{}
+	done    chan struct{}
+
+	mu     sync.Mutex
+	tags   tags
+	queues map[uint64]*Queue
+	err    error // why it ended
+}
+
+// NewConn returns a Conn over rw, which it closes in the end, and starts to read and write. rw's
+// Close must unblock its Read and Write, as that of every net.Conn does.
+func NewConn(rw io.ReadWriteCloser, o Options) *Conn {
+	if o.Out.Limit <= 0 {
+		o.Out.Limit = 256 << 10
+	}
+	if o.QueueLimit <= 0 {
+		o.QueueLimit = 256 << 10
+	}
+	if o.QueueCount <= 0 {
+		o.QueueCount = 1024
+	}
+	if o.Reader == nil {
+		o.Reader = bformat.NewReader(rw, o.Limit)
+	}
+	c := &Conn{
+		rw: rw, r: o.Reader, out: bformat.NewQueue(rw, o.Out), o: o,
+		close:   sync.OnceValue(rw.Close),
+		written: make(chan struct{}), done: make(chan struct{}),
+	}
+	if o.Incoming == nil {
+		c.def = newQueue(0, &c.o)
+	}
+	go c.writeLoop()
+	go c.readLoop()
+	return c
+}
+
+// writeLoop writes what waits until the way out ends, and closes the connection.
+func (c *Conn) writeLoop() {
+	defer close(c.written)
+	err := c.out.Run()
+	if err == nil {
+		err = ErrClosed
+	}
+	c.end(err)
+	c.close()
+}
+
+// readLoop hands on what arrives until the connection ends, and tells everyone.
+func (c *Conn) readLoop() {
+	defer close(c.done)
+	err := c.readAll()
+	c.end(err)
+	if err == io.EOF {
+		c.out.Shutdown() // the peer may have closed one way only: what it asked is answered
+	} else {
+		c.out.Fail(err)
+		c.close()
+	}
+	c.tellAll()
+	c.r.Release()
+	<-c.written
+}
+
+func (c *Conn) readAll() error {
+	for {
+		if !c.r.Ready() {
+			if c.o.Idle != nil {
+				c.o.Idle(c)
+			}
+			c.out.Flush()
+		}
+		payload, err := c.r.Next()
+		if err != nil {
+			return err
+		}
+		if err := c.dispatch(payload); err != nil {
+			return err
+		}
+	}
+}
+
+// dispatch hands one frame's message to the call or queue of its tag.
+func (c *Conn) dispatch(payload []byte) error {
+	tag, message, err := Cut(payload)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	if c.err != nil { // ended by this side: nothing more is handed on
+		defer c.mu.Unlock()
+		return c.err
+	}
+	call := c.tags.get(tag)
+	if call != nil && call.Part != nil {
+		c.mu.Unlock()
+		part := call.Part(call, message)
+		c.mu.Lock()
+		if part {
+			c.mu.Unlock()
+			return nil
+		}
+	}
+	if call != nil {
+		c.tags.release(uint16(tag))
+	}
+	q := c.def
+	if len(c.queues) > 0 && c.queues[tag] != nil {
+		q = c.queues[tag]
+	}
+	c.mu.Unlock()
+
+	switch {
+	case call == abandoned:
+		c.late.Add(1)
+	case call != nil:
+		call.Done(call, message, nil)
+	case q != nil:
+		return q.put(payload)
+	default:
+		c.o.Incoming(c, tag, message)
+	}
+	return nil
+}
+
+// end notes why the connection ended: the first reason counts. From then on no call is
+// registered.
+func (c *Conn) end(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.err = err
+	}
+}
+
+// tellAll gives every call in flight and every queue the error. The connection has ended.
+func (c *Conn) tellAll() {
+	c.mu.Lock()
+	err, slots, queues := c.err, c.tags.slots, c.queues
+	c.tags, c.queues = tags{}, nil
+	c.mu.Unlock()
+	for _, s := range slots {
+		if s.call != nil && s.call != abandoned {
+			s.call.Done(s.call, nil, err)
+		}
+	}
+	for _, q := range queues {
+		q.end(err)
+	}
+	if c.def != nil {
+		c.def.end(err)
+	}
+}
+
+// Send queues one message, whose bytes are the parts one after the other, under a tag: that of
+// the peer's request, to answer it, or 0, to push. The parts are copied. It goes out at the
+// next Flush or when the reader has handled all that arrived. A nil error means no more than
+// that it waits in memory. See Out for encoding in place and for what may be dropped.
+func (c *Conn) Send(tag uint64, parts ...[]byte) error {
+	b := Append(c.out.Begin(), tag)
+	for _, p := range parts {
+		b = append(b, p...)
+	}
+	return c.out.End(b, false)
+}
+
+// Out returns the way out, to encode answers and pushes in place: each frame must begin
+// with Append. Only the Conn may Run it or Shutdown or Fail it.
+func (c *Conn) Out() *bformat.Queue { return c.out }
+
+// Register returns a queue of the messages that come under tag and are not replies. No
+// request will have this tag. It returns ErrTaken if the tag has a queue or a request in
+// flight, or the error that the connection ended with.
+func (c *Conn) Register(tag uint64) (*Queue, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return nil, c.err
+	}
+	if c.queues[tag] != nil || c.tags.get(tag) != nil {
+		return nil, ErrTaken
+	}
+	if c.queues == nil {
+		c.queues = make(map[uint64]*Queue)
+	}
+	q := newQueue(tag, &c.o)
+	c.queues[tag] = q
+	return q, nil
+}
+
+// Unregister ends q with ErrUnregistered; what waits in it can still be dequeued. Further messages
+// of its tag go where those of unregistered tags go. It does nothing if q is not registered here.
+func (c *Conn) Unregister(q *Queue) {
+	c.mu.Lock()
+	mine := c.queues[q.tag] == q
+	if mine {
+		delete(c.queues, q.tag)
+		c.tags.unpark(q.tag)
+	}
+	c.mu.Unlock()
+	if mine {
+		q.end(ErrUnregistered)
+	}
+}
+
+// Default returns the queue of messages under tags that nobody registered, replies to nothing
+// among them. It is nil if Options.Incoming gets those.
+func (c *Conn) Default() *Queue { return c.def }
+
+// Flush has what waits written. It does not wait for that.
+func (c *Conn) Flush() { c.out.Flush() }
+
+// Shutdown writes what waits, then closes the connection. It does not wait for that; Done does.
+func (c *Conn) Shutdown() { c.out.Shutdown() }
+
+// Close ends the connection at once with ErrClosed; what waits to be written is lost. It returns
+// what closing the stream returned. It does not wait for the last Done to be called;
+// for that wait for the channel that Done returns.
+func (c *Conn) Close() error { return c.Fail(ErrClosed) }
+
+// Fail is Close with err as the reason that calls and queues get.
+func (c *Conn) Fail(err error) error {
+	c.end(err)
+	c.out.Fail(err)
+	return c.close()
+}
+
+// Err returns why the connection ended, io.EOF if the peer ended it between two frames, and
+// nil while it works.
+func (c *Conn) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// Done returns a channel that is closed when the connection has ended, both its
+// goroutines have, and everyone has been told.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Late returns how many replies came after their Call had given up.
+func (c *Conn) Late() uint64 { return c.late.Load() }

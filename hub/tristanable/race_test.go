@@ -1,0 +1,5 @@
+//go:build race
+
+package tristanable
+
+func init() { raceEnabled = true }
