@@ -1,0 +1,197 @@
+// Package informer answers what classic handlers ask about the hub, on a UNIX
+// socket of its own: who is connected, and what the hub is.
+//
+// A request is one frame of JSON, {"command":{"type":T,"data":D}}, an answer another;
+// a connection may carry many. See hub/wire for the commands.
+package informer
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/bformat"
+	"github.com/besterhub/bester/hub/lograte"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+// Options are what a Server answers from. Directory is required.
+type Options struct {
+	// Directory is who is connected.
+	Directory *hub.Directory
+	// Listeners returns what the hub listens on, as "tcp4://127.0.0.1:2223".
+	Listeners func() []string
+	// Admin returns what the operator says of this hub: one JSON value, or nil.
+	Admin func() []byte
+	// Idle is how long a connection may be quiet before it is closed. If zero, 5 min.
+	Idle time.Duration
+	// Connections is how many may be open. If zero, 64.
+	Connections int
+	// Log takes one line for each event. If nil, nothing is logged.
+	Log *slog.Logger
+}
+
+// requestLimit is the longest request in bytes.
+const requestLimit = 4 << 10
+
+// A Server answers on any number of listeners.
+type Server struct {
+	o      Options
+	often  lograte.Limiter
+	mu     sync.Mutex
+	open   map[io.Closer]bool // listeners and connections
+	conns  int
+	ended  bool
+	ending sync.WaitGroup
+}
+
+// NewServer returns a Server without listeners.
+func NewServer(o Options) *Server {
+	if o.Idle == 0 {
+		o.Idle = 5 * time.Minute
+	}
+	if o.Connections == 0 {
+		o.Connections = 64
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Server{o: o, open: make(map[io.Closer]bool)}
+}
+
+// Serve answers on l until l or the Server is closed, then returns nil.
+func (s *Server) Serve(l net.Listener) error {
+	if !s.enter(l, 0) {
+		return nil
+	}
+	defer s.leave(l, 0)
+	for {
+		conn, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			s.often.Log(s.o.Log, slog.LevelWarn, "informer: cannot accept", slog.Any("err", err))
+			time.Sleep(100 * time.Millisecond)
+			continue
+		}
+		if !s.enter(conn, 1) {
+			conn.Close()
+			s.often.Log(s.o.Log, slog.LevelWarn, "informer: connection closed: too many", slog.Int("limit", s.o.Connections))
+			continue
+		}
+		go func() {
+			defer s.leave(conn, 1)
+			if err := s.serve(conn); err != nil {
+				s.often.Log(s.o.Log, slog.LevelWarn, "informer: connection closed", slog.Any("err", err))
+			}
+		}()
+	}
+}
+
+// enter notes what Close has to close; n is 1 for a connection.
+func (s *Server) enter(c io.Closer, n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || s.conns+n > s.o.Connections {
+		return false
+	}
+	s.conns += n
+	s.open[c] = true
+	s.ending.Add(1)
+	return true
+}
+
+func (s *Server) leave(c io.Closer, n int) {
+	c.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns -= n
+	delete(s.open, c)
+	s.ending.Done()
+}
+
+// serve answers one connection's requests until it closes.
+func (s *Server) serve(conn net.Conn) error {
+	in := bformat.NewReader(conn, requestLimit)
+	defer in.Release()
+	var out []byte
+	for {
+		conn.SetDeadline(time.Now().Add(s.o.Idle))
+		frame, err := in.Next()
+		if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var closes bool
+		out, closes = s.answer(bformat.Begin(out[:0]), frame)
+		if _, err := conn.Write(bformat.End(out, 0)); err != nil {
+			return err
+		}
+		if closes {
+			return nil
+		}
+	}
+}
+
+// answer appends the answer to one request; closes says that it is the last.
+func (s *Server) answer(dst, frame []byte) (out []byte, closes bool) {
+	q, err := wire.ParseInformerRequest(frame)
+	if err != nil {
+		return wire.AppendInformerError(dst), errors.Is(err, wire.ErrMalformed)
+	}
+	switch q.Command {
+	case "listClients":
+		return wire.AppendInformerUsers(dst, s.o.Directory.Users()), false
+	case "isClient":
+		if !q.Named {
+			return wire.AppendInformerNone(dst, false), false
+		}
+		return wire.AppendInformerBool(dst, len(s.o.Directory.Sessions(q.Name)) > 0), false
+	case "serverInfo":
+		return wire.AppendInformerServer(dst, s.info()), false
+	case "quit":
+		return wire.AppendInformerNone(dst, true), true
+	}
+	return wire.AppendInformerNone(dst, false), false
+}
+
+func (s *Server) info() *wire.ServerInfo {
+	i := &wire.ServerInfo{Clients: len(s.o.Directory.Users())}
+	if s.o.Admin != nil {
+		i.Admin = s.o.Admin()
+	}
+	if s.o.Listeners != nil {
+		i.Listeners = s.o.Listeners()
+	}
+	return i
+}
+
+// Shutdown closes the listeners and connections and waits for their goroutines, or
+// until ctx ends.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.ended = true
+	for c := range s.open {
+		c.Close()
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		s.ending.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

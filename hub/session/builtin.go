@@ -1,0 +1,57 @@
+package session
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+// builtin carries out a command that the hub itself serves, under the type
+// "builtin". closes means that the session is to be closed without an answer.
+//
+//	close, logout   ends the session
+//	login           nothing: who sends it is logged in
+//	changePassword  sets the account's password, given the old one
+//	status          replies with the hub's status, to administrators
+func (s *session) builtin(data hub.Data) (reply []byte, closes bool, err error) {
+	json, err := wire.AppendJSON(nil, data)
+	if err != nil {
+		return nil, false, err
+	}
+	b, err := wire.ParseClassicBuiltin(json)
+	if err != nil {
+		return nil, false, err
+	}
+	switch b.Command {
+	case "close", "logout":
+		return nil, true, nil
+	case "login":
+		return nil, false, nil
+	case "changePassword":
+		return nil, false, s.changePassword(b)
+	case "status":
+		if s.server.o.Status == nil || !s.account.Load().IsAdmin() {
+			return nil, false, fmt.Errorf("%w: account %q is no administrator: bester account allow --admin %s", hub.ErrDenied, s.name, s.name)
+		}
+		return s.server.o.Status(), false, nil
+	}
+	return nil, false, fmt.Errorf("%w: unknown builtin command %q", hub.ErrHandler, b.Command)
+}
+
+func (s *session) changePassword(b wire.ClassicBuiltin) error {
+	if s.server.o.Accounts == nil {
+		return fmt.Errorf("%w: this hub has no accounts", hub.ErrDenied)
+	}
+	if b.User != "" && b.User != string(s.name) {
+		return fmt.Errorf("%w: only one's own password can be changed", hub.ErrDenied)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.limits.Login)
+	defer cancel()
+	if err := s.server.o.Accounts.ChangePassword(ctx, s.name, b.Password, b.NewPassword); err != nil {
+		return fmt.Errorf("%w: password not changed: %v", hub.ErrDenied, err)
+	}
+	s.log.Info("password changed")
+	return nil
+}

@@ -1,0 +1,241 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+// A classic is a session in the dialect of the original: JSON over bformat, one
+// message after the other, each with one status after its deliveries.
+type classic struct {
+	session
+	decoder wire.Decoder
+	message wire.ClassicMessage // the one being read
+	id      []byte              // the sender's id of the one under way, as it wrote it
+}
+
+// serve serves the connection whose first frame is JSON.
+func (c *classic) serve(first []byte) {
+	c.credits = 1
+	f, err := wire.ParseClassicFirst(first, &c.decoder)
+	if err != nil {
+		c.refuse(err, "first frame")
+		c.part(nil, err)
+		return
+	}
+	c.scope = f.Scope
+	if f.Scope == wire.RoleServer {
+		c.serveServer(f.Message)
+		return
+	}
+	if f.User == "" || f.Password == "" {
+		c.server.stats.denied.Add(1)
+		c.part(wire.ClassicAuthID, fmt.Errorf("%w: a user name and a password are needed", hub.ErrDenied))
+		return
+	}
+	if err := c.login(f.User, f.Password); err != nil {
+		c.part(wire.ClassicAuthID, hub.ErrDenied)
+		return
+	}
+	c.startWriter()
+	c.status(wire.ClassicAuthID, nil, nil)
+	c.run(c, c.readLoop)
+}
+
+// part tells a peer that is not let in as much as it may know, and closes.
+func (c *classic) part(id []byte, err error) {
+	c.startWriter()
+	c.status(id, err, nil)
+	c.out.Shutdown()
+	<-c.written
+}
+
+// readLoop takes frames until the input ends. The next message is looked at when
+// the one before has been answered.
+func (c *classic) readLoop() error {
+	for {
+		if !c.in.Ready() {
+			c.batch.Flush()
+		}
+		frame, err := c.in.Next()
+		if c.ending.Load() {
+			return errEnding
+		}
+		if err != nil {
+			return c.inputError(err)
+		}
+		c.takeOff()
+		if err := c.take(frame); err != nil {
+			return err
+		}
+	}
+}
+
+// take acts on one frame of a client. Its error ends the session.
+func (c *classic) take(frame []byte) error {
+	m := &c.message
+	err := wire.ParseClassicMessage(frame, &c.decoder, m)
+	c.id = append(c.id[:0], m.ID...)
+	switch {
+	case errors.Is(err, hub.ErrNoHandler): // a string, but one that names no type
+		c.answer(err)
+		return nil
+	case err != nil:
+		return c.malformed(err)
+	}
+	c.received.Add(1)
+	switch m.Type {
+	case "dummy":
+		c.out.End(wire.AppendClassicDummy(c.out.Begin(), m.ID), false)
+		c.touch(&c.batch)
+		c.land()
+		return nil
+	case "builtin":
+		return c.builtin(m.Data)
+	}
+	if !c.account.Load().MaySend(m.Type) {
+		c.answer(fmt.Errorf("%w: %q may not send type %q", hub.ErrDenied, c.name, m.Type))
+		return nil
+	}
+	err = c.server.o.Router.Put(&hub.Message{
+		Type: m.Type, From: hub.Address{User: c.name}, Time: time.Now(), Data: m.Data,
+		Receipt: c, Reach: c, Batch: &c.batch,
+	})
+	if err != nil {
+		c.answer(err)
+	}
+	return nil
+}
+
+// Done queues the status of the message under way.
+func (c *classic) Done(m *hub.Message, err error) {
+	c.status(c.id, err, m.Batch)
+	c.land()
+}
+
+// answer is Done for a message that the hub has not taken.
+func (c *classic) answer(err error) {
+	c.status(c.id, err, &c.batch)
+	c.land()
+}
+
+func (c *classic) status(id []byte, err error, b *hub.Batch) {
+	c.out.End(wire.AppendClassicStatus(c.out.Begin(), id, err), false)
+	c.touch(b)
+}
+
+// Put queues m for the session's user: its nil reaches as far as the queue in
+// memory, where it may still be dropped and counted when the user does not read.
+func (c *classic) Put(m *hub.Message) error {
+	if !c.account.Load().MayReceive(m.Type) {
+		return hub.ErrDenied
+	}
+	b, err := wire.AppendClassicReceived(c.out.Begin(), m)
+	if err != nil {
+		c.out.Cancel()
+		return err
+	}
+	if c.out.End(b, true) != nil {
+		return hub.ErrClosed
+	}
+	c.sent.Add(1)
+	c.touch(m.Batch)
+	return nil
+}
+
+func (c *classic) builtin(data hub.Data) error {
+	reply, closes, err := c.session.builtin(data)
+	if closes {
+		c.land()
+		return errClose
+	}
+	if reply != nil {
+		c.Put(&hub.Message{Type: "builtin", Data: hub.Data{Encoding: hub.JSON, Bytes: reply}, Batch: &c.batch})
+	}
+	c.answer(err)
+	return nil
+}
+
+// serveServer takes the one message that a classic server connects for.
+func (c *classic) serveServer(m wire.ClassicMessage) {
+	if !c.knownPeer() {
+		c.server.stats.denied.Add(1)
+		c.warn(&c.server.often.peer, "server refused: it is not among the peers",
+			slog.String("remedy", fmt.Sprintf("add %q to peers.classic in bester.toml, or to network.peers in server.conf", c.host())))
+		return
+	}
+	c.startWriter()
+	c.id = append(c.id, m.ID...)
+	c.run(nil, func() error {
+		c.takeOff()
+		c.received.Add(1)
+		message := hub.Message{Type: m.Type, To: m.To, Hops: m.Hops + 1, Time: time.Now(), Data: m.Data, Batch: &c.batch, Receipt: once{c}}
+		put := c.server.o.Router.Put
+		if len(m.To) > 0 {
+			put = c.server.o.Router.Deliver
+		}
+		if err := put(&message); err != nil {
+			once{c}.Done(&message, err)
+		}
+		return nil
+	})
+}
+
+// A once is the receipt of a server's one message: its status goes out only where
+// the server gave an id to put into it.
+type once struct{ c *classic }
+
+func (o once) Done(m *hub.Message, err error) {
+	if len(o.c.id) > 0 {
+		o.c.status(o.c.id, err, m.Batch)
+	}
+	o.c.land()
+}
+
+func (c *classic) knownPeer() bool {
+	if c.trusted {
+		return true
+	}
+	ip, err := netip.ParseAddr(c.host())
+	if err != nil {
+		ip = netip.Addr{} // a UNIX socket: only where all the world is let in
+	}
+	return c.limits.Peer != nil && c.limits.Peer(ip.Unmap().WithZone(""))
+}
+
+func (c *classic) host() string {
+	host, _, err := net.SplitHostPort(c.conn.RemoteAddr().String())
+	if err != nil {
+		return c.conn.RemoteAddr().String()
+	}
+	return host
+}
+
+func (c *classic) inputError(err error) error {
+	if !isTooLong(err) {
+		return err
+	}
+	c.takeOff() // what came before is answered first
+	c.server.stats.tooLong.Add(1)
+	c.id = c.id[:0]
+	return c.tell(err)
+}
+
+func (c *classic) malformed(err error) error {
+	c.server.stats.malformed.Add(1)
+	return c.tell(err)
+}
+
+// tell lets the client know why its session ends.
+func (c *classic) tell(err error) error {
+	c.warn(&c.server.often.malformed, "session closed: it sent what is no message", slog.String("user", string(c.name)), slog.Any("err", err))
+	c.answer(err)
+	return &toldError{err}
+}

@@ -1,0 +1,154 @@
+package session
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/user"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Listener accepts connections for a Server.
+type Listener struct {
+	net.Listener
+	network string // as in the config: unix, tcp4, tcp6, tls
+	trust   bool
+	path    string // of a UNIX socket
+}
+
+// Listen opens a listener: network is "tcp4", "tcp6" (which takes IPv6 only),
+// "tls" or "unix". Close it, or let Server.Shutdown do so.
+//
+// A UNIX socket that a running program serves is never taken from it; one that
+// nobody serves any more is replaced.
+func Listen(network, address string, o ListenOptions) (*Listener, error) {
+	l := &Listener{network: network, trust: o.Trust && network == "unix"}
+	var err error
+	switch network {
+	case "unix":
+		l.path = address
+		l.Listener, err = listenUnix(address, o)
+	case "tls":
+		if o.TLS == nil || len(o.TLS.Certificates) == 0 && o.TLS.GetCertificate == nil {
+			return nil, fmt.Errorf("listen tls %s: no certificate", address)
+		}
+		var tcp net.Listener
+		if tcp, err = net.Listen("tcp", address); err == nil {
+			config := o.TLS.Clone()
+			config.MinVersion = tls.VersionTLS13
+			l.Listener = tls.NewListener(tcp, config)
+		}
+	case "tcp4", "tcp6":
+		l.Listener, err = net.Listen(network, address)
+	default:
+		return nil, fmt.Errorf("listen: unknown network %q: want unix, tcp4, tcp6 or tls", network)
+	}
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("listen %s %s: in use by another program: stop it or choose another port (%w)", network, address, syscall.EADDRINUSE)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen %s %s: %w", network, address, err)
+	}
+	return l, nil
+}
+
+// ListenOptions say how a listener is opened. The zero value is a UNIX socket of
+// mode 0660, or a TCP port.
+type ListenOptions struct {
+	Mode  fs.FileMode // of a UNIX socket; if zero, 0660
+	Group string      // that owns a UNIX socket; if empty, the hub's own
+	Trust bool        // UNIX: peers with the hub's own uid, or root's, need no password
+	TLS   *tls.Config // for "tls": its certificates; TLS 1.3 is always the least
+}
+
+// String returns what the original prints of a listener: "tcp4://127.0.0.1:2223".
+func (l *Listener) String() string {
+	if l.path != "" {
+		return l.network + "://" + l.path
+	}
+	return l.network + "://" + l.Addr().String()
+}
+
+func listenUnix(path string, o ListenOptions) (net.Listener, error) {
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	mode := o.Mode
+	if mode == 0 {
+		mode = 0o660
+	}
+	// The socket must never be open to more than its mode says, so it is made closed.
+	old := syscall.Umask(0o777)
+	l, err := net.Listen("unix", path)
+	syscall.Umask(old)
+	if err != nil {
+		return nil, err
+	}
+	if o.Group != "" {
+		err = chgrp(path, o.Group)
+	}
+	if err == nil {
+		err = os.Chmod(path, mode)
+	}
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// removeStale removes a socket that nobody serves. It connects first to tell.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil // nothing there, or Listen will say what is wrong
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%s exists and is no socket: remove it or choose another path", path)
+	}
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		c.Close()
+		return syscall.EADDRINUSE
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return os.Remove(path)
+	}
+	return err
+}
+
+func chgrp(path, name string) error {
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		return fmt.Errorf("group %q: %w: create it with groupadd, or leave group empty", name, err)
+	}
+	gid, err := strconv.Atoi(g.Gid)
+	if err != nil {
+		return err
+	}
+	return os.Chown(path, -1, gid)
+}
+
+// trusted reports whether c comes from a UNIX peer with the hub's own uid or root's.
+func (l *Listener) trusted(c net.Conn) bool {
+	uc, ok := c.(*net.UnixConn)
+	if !l.trust || !ok {
+		return false
+	}
+	raw, err := uc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var cred *unix.Ucred
+	ctrlErr := raw.Control(func(fd uintptr) {
+		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	return ctrlErr == nil && err == nil && (cred.Uid == 0 || int(cred.Uid) == os.Geteuid())
+}

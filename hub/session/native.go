@@ -1,0 +1,308 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/account"
+	"github.com/besterhub/bester/hub/tristanable"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+// isNative tells the dialect by a connection's first frame: a native one opens with
+// a hello under tag 0, and JSON never begins with a zero byte.
+func isNative(first []byte) bool { return len(first) > 0 && first[0] == 0 }
+
+// A native is a session in the native dialect. The way of one message through it:
+//
+//  1. readLoop takes a frame from the connection and cuts tag and kind off.
+//  2. send decodes it, checks the sender's rights and puts it into the router.
+//  3. Done, perhaps much later, queues the status under the message's tag.
+//  4. Put queues what the hub has for the user, a delivery under tag 0 or a reply.
+type native struct {
+	session
+	decoder wire.Decoder
+	message hub.Message // the one being read
+	now     time.Time   // of the batch being read
+}
+
+// serve serves the connection whose first frame is a native hello.
+func (n *native) serve(first []byte) {
+	hello, err := n.hello(first)
+	if err != nil {
+		n.refuse(err, "hello")
+		n.part(err)
+		return
+	}
+	if err := n.enter(hello); err != nil {
+		n.part(err)
+		return
+	}
+	if hello.Role == wire.RoleHandler {
+		n.handOn(hello)
+		return
+	}
+	n.scope = hello.Role
+	n.credits = int64(n.limits.Credits)
+	n.startWriter()
+	n.out.Put(false, wire.AppendHello(nil, &wire.Hello{
+		Version: wire.Version, Role: wire.RoleHub, Name: n.server.o.Hub,
+		Credits: n.limits.Credits, Frame: n.limits.Frame,
+	}))
+	n.out.Flush()
+	var self receiver
+	if n.scope == wire.RoleClient {
+		self = n
+	}
+	n.run(self, n.readLoop)
+}
+
+// hello parses the first frame.
+func (n *native) hello(first []byte) (*wire.Hello, error) {
+	tag, rest, err := tristanable.Cut(first)
+	if err != nil {
+		return nil, err
+	}
+	kind, body, err := wire.CutKind(rest)
+	if err != nil {
+		return nil, err
+	}
+	if tag != 0 || kind != wire.KindHello {
+		return nil, fmt.Errorf("%w: the first frame is of kind %d under tag %d, want a hello under tag 0", wire.ErrMalformed, kind, tag)
+	}
+	return wire.ParseHello(body)
+}
+
+// enter checks who says hello, and whether the account may have that role.
+func (n *native) enter(h *wire.Hello) error {
+	if h.Version != wire.Version {
+		return n.denied(fmt.Errorf("%w: version %d of the native dialect; this hub speaks version %d", hub.ErrDenied, h.Version, wire.Version))
+	}
+	if n.trusted && h.Password == "" {
+		if h.User == "" {
+			return n.denied(fmt.Errorf("%w: no user name", hub.ErrDenied))
+		}
+		n.as(account.Trusted(hub.UserName(h.User)), h.User)
+	} else if err := n.login(h.User, h.Password); err != nil {
+		return hub.ErrDenied
+	}
+	a := n.account.Load()
+	switch h.Role {
+	case wire.RoleClient:
+	case wire.RoleServer:
+		if !a.MayPeer() {
+			return n.denied(fmt.Errorf("%w: account %q may not connect as a server: bester account allow --peer %s", hub.ErrDenied, h.User, h.User))
+		}
+	case wire.RoleHandler:
+		if n.server.o.Handler == nil {
+			return n.denied(fmt.Errorf("%w: this hub takes no handlers", hub.ErrDenied))
+		}
+		for _, p := range h.Types {
+			if !a.MayServe(hub.Pattern(p)) {
+				return n.denied(fmt.Errorf("%w: account %q may not serve %q: bester account allow --serve '%s' %s", hub.ErrDenied, h.User, p, p, h.User))
+			}
+		}
+	default:
+		return n.denied(fmt.Errorf("%w: unknown role %q: want client, server or handler", hub.ErrDenied, h.Role))
+	}
+	return nil
+}
+
+func (n *native) denied(err error) error {
+	n.server.stats.denied.Add(1)
+	n.warn(&n.server.often.hello, "hello refused", slog.String("user", string(n.name)), slog.Any("err", err))
+	return err
+}
+
+// part tells a peer that is not let in why, as far as it may know, and closes.
+func (n *native) part(err error) {
+	n.startWriter()
+	n.out.Put(false, wire.AppendStatus(nil, 0, err))
+	n.out.Shutdown()
+	<-n.written
+}
+
+// handOn gives the connection of a handler process to whoever links it to the hub.
+func (n *native) handOn(h *wire.Hello) {
+	n.in.SetLimit(n.limits.Frame)
+	n.conn.SetReadDeadline(time.Time{})
+	n.server.o.Handler(Handshake{Conn: n.conn, In: n.in, Hello: h, User: n.name})
+}
+
+// readLoop takes frames until the input ends.
+func (n *native) readLoop() error {
+	for {
+		if !n.in.Ready() {
+			n.batch.Flush()
+			n.now = time.Time{}
+		}
+		frame, err := n.in.Next()
+		if n.ending.Load() {
+			n.out.Put(false, wire.AppendGoodbye(nil, errEnding.Error()))
+			return errEnding
+		}
+		if err != nil {
+			return n.inputError(err)
+		}
+		tag, rest, err := tristanable.Cut(frame)
+		if err != nil {
+			return n.malformed(err)
+		}
+		kind, body, err := wire.CutKind(rest)
+		if err != nil {
+			return n.malformed(err)
+		}
+		switch kind {
+		case wire.KindSend:
+			err = n.send(tag, body)
+		case wire.KindPing:
+			if tag != 0 {
+				n.status(tag, nil, &n.batch)
+			}
+		case wire.KindGoodbye:
+			return nil
+		}
+		// Kinds that this version does not know are skipped.
+		if err == errClose {
+			return err
+		}
+		if err != nil {
+			return n.malformed(err)
+		}
+	}
+}
+
+// send puts one message into the hub.
+func (n *native) send(tag uint64, body []byte) error {
+	m := &n.message
+	*m = hub.Message{}
+	if err := n.decoder.Message(body, m); err != nil {
+		return err
+	}
+	n.received.Add(1)
+	m.Receipt, m.Tag, m.Batch = n, tag, &n.batch
+	if m.Time.IsZero() {
+		m.Time = n.clock()
+	}
+	n.takeOff()
+	var err error
+	switch {
+	case n.scope == wire.RoleServer:
+		err = n.fromServer(m)
+	case m.Type == "builtin":
+		return n.builtin(m)
+	case m.Type == "dummy":
+	default:
+		err = n.fromClient(m)
+	}
+	if err != nil || m.Type == "dummy" { // not taken: no receipt comes
+		n.Done(m, err)
+	}
+	return nil
+}
+
+func (n *native) fromClient(m *hub.Message) error {
+	m.From, m.ID, m.Hops, m.Reach = hub.Address{User: n.name}, hub.ID{}, 0, n
+	if !n.account.Load().MaySend(m.Type) {
+		return fmt.Errorf("%w: %q may not send type %q", hub.ErrDenied, n.name, m.Type)
+	}
+	return n.server.o.Router.Put(m)
+}
+
+// builtin acts on a message that is for the hub itself.
+func (n *native) builtin(m *hub.Message) error {
+	reply, closes, err := n.session.builtin(m.Data)
+	if closes {
+		n.land()
+		return errClose
+	}
+	if reply != nil {
+		err = n.Put(&hub.Message{Type: m.Type, Tag: m.Tag, Data: hub.Data{Encoding: hub.JSON, Bytes: reply}, Batch: m.Batch})
+	}
+	n.Done(m, err)
+	return nil
+}
+
+// fromServer takes what another hub hands over: for users here, or for a handler.
+func (n *native) fromServer(m *hub.Message) error {
+	if m.From.Server == "" {
+		m.From.Server = hub.ServerName(n.name)
+	}
+	m.Hops++ // from one hub to another
+	if len(m.To) > 0 {
+		return n.server.o.Router.Deliver(m)
+	}
+	return n.server.o.Router.Put(m)
+}
+
+// clock is the time at which the batch being read came.
+func (n *native) clock() time.Time {
+	if n.now.IsZero() {
+		n.now = time.Now()
+	}
+	return n.now
+}
+
+// Done queues the status of a message of this session, unless it was sent under tag
+// 0, which asks for none.
+func (n *native) Done(m *hub.Message, err error) {
+	if m.Tag != 0 {
+		n.status(m.Tag, err, m.Batch)
+	}
+	n.land()
+}
+
+func (n *native) status(tag uint64, err error, b *hub.Batch) {
+	n.out.End(wire.AppendStatus(n.out.Begin(), tag, err), false)
+	n.touch(b)
+}
+
+// Put queues m for the session's user: its nil reaches as far as the queue in
+// memory, where a delivery may still be dropped and counted when the user does not
+// read. A reply is never dropped.
+func (n *native) Put(m *hub.Message) error {
+	if m.Tag == 0 && !n.account.Load().MayReceive(m.Type) {
+		return hub.ErrDenied
+	}
+	b, err := wire.AppendMessage(n.out.Begin(), m.Tag, wire.KindDeliver, m)
+	if err != nil {
+		n.out.Cancel()
+		return err
+	}
+	if n.out.End(b, m.Tag == 0) != nil {
+		return hub.ErrClosed
+	}
+	n.sent.Add(1)
+	n.touch(m.Batch)
+	return nil
+}
+
+// inputError is what ends the session when the input does.
+func (n *native) inputError(err error) error {
+	if ended(err) {
+		return err
+	}
+	if isTooLong(err) {
+		n.server.stats.tooLong.Add(1)
+		return n.tell(err)
+	}
+	return err
+}
+
+func (n *native) malformed(err error) error {
+	n.server.stats.malformed.Add(1)
+	n.warn(&n.server.often.malformed, "session closed: it sent what is no message", slog.String("user", string(n.name)), slog.Any("err", err))
+	return n.tell(err)
+}
+
+// tell lets the peer know why its session ends.
+func (n *native) tell(err error) error {
+	if !errors.Is(err, wire.ErrMalformed) {
+		err = fmt.Errorf("%w: %v", wire.ErrMalformed, err)
+	}
+	n.status(0, err, nil)
+	return &toldError{err}
+}

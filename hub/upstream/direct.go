@@ -1,0 +1,256 @@
+// Package upstream hands messages to other Bester servers.
+//
+// Direct speaks the classic dialect as the original's servers do among themselves:
+// one connection for each message, nothing kept. It is what the command sendServers
+// and addresses of the form user@server lead to.
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/bformat"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+// Options are the options of a Direct. The zero value works.
+type Options struct {
+	// Addresses are the servers that have names, as host:port.
+	Addresses map[hub.ServerName]string
+	// Timeout is how long connecting and sending may take together. If zero, 10 s.
+	Timeout time.Duration
+	// Wait is how long a server that has been sent a message may take to answer and
+	// close, before the next message goes to it. If zero, 2 s.
+	Wait time.Duration
+	// Queue is how many messages may wait for one server. If zero, 256.
+	Queue int
+	// Bytes is how much data may wait for one server. If zero, 4 MiB.
+	Bytes int
+	// Servers is how many servers may have messages waiting. If zero, 64.
+	Servers int
+}
+
+// A Direct is the hub.Sink of all servers: those with names and any host:port.
+//
+// Messages for one server go one after the other, each over a connection of its own;
+// servers do not wait for each other. When as much as Options allow waits for a
+// server, Put refuses with hub.ErrFull.
+type Direct struct {
+	o    Options
+	sent atomic.Uint64
+	lost atomic.Uint64
+	ctx  context.Context
+	stop context.CancelFunc
+
+	mu     sync.Mutex
+	queues map[string]*queue // by host:port; only those with work
+	closed bool
+	work   sync.WaitGroup
+}
+
+// A queue is what waits for one server. Its goroutine lives as long as it is not empty.
+type queue struct {
+	address string
+	jobs    []job
+	bytes   int
+}
+
+type job struct {
+	frame   []byte
+	receipt hub.Receipt
+	message hub.Message // for the receipt
+}
+
+// NewDirect returns a Direct. Shutdown ends it.
+func NewDirect(o Options) *Direct {
+	fill(&o.Timeout, 10*time.Second)
+	fill(&o.Wait, 2*time.Second)
+	fill(&o.Queue, 256)
+	fill(&o.Bytes, 4<<20)
+	fill(&o.Servers, 64)
+	d := &Direct{o: o, queues: make(map[string]*queue)}
+	d.ctx, d.stop = context.WithCancel(context.Background())
+	return d
+}
+
+func fill[T comparable](p *T, value T) {
+	var zero T
+	if *p == zero {
+		*p = value
+	}
+}
+
+// Put queues m for the server in m.To, which holds exactly one address. Its nil
+// reaches as far as memory. The receipt is told when the server has the message: it
+// was sent whole, and the server did not say within Options.Wait that it failed.
+func (d *Direct) Put(m *hub.Message) error {
+	if len(m.To) != 1 || m.To[0].Server == "" {
+		return fmt.Errorf("%w: upstream: want one server, got %v", hub.ErrUnknownServer, m.To)
+	}
+	to := m.To[0]
+	address, ok := d.o.Addresses[to.Server]
+	if !ok {
+		address = string(to.Server)
+	}
+	if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+		return fmt.Errorf("%w %q: want a name from the config, or host:port", hub.ErrUnknownServer, to.Server)
+	}
+	j := job{receipt: m.Receipt, message: *m}
+	out := *m
+	out.To = nil
+	if to.User != "" {
+		out.To = []hub.Address{{User: to.User}}
+	}
+	frame := bformat.Begin(nil)
+	frame, err := wire.AppendClassicServer(frame, &out)
+	if err != nil {
+		return err
+	}
+	j.frame = bformat.End(frame, 0)
+	j.message.To, j.message.Data, j.message.Batch = nil, hub.Data{}, nil
+	return d.add(address, j)
+}
+
+func (d *Direct) add(address string, j job) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return fmt.Errorf("server %s: %w", address, hub.ErrClosed)
+	}
+	q := d.queues[address]
+	if q == nil {
+		if len(d.queues) >= d.o.Servers {
+			return fmt.Errorf("server %s: %w: messages wait for %d servers already", address, hub.ErrFull, len(d.queues))
+		}
+		q = &queue{address: address}
+		d.queues[address] = q
+		d.work.Add(1)
+		go d.serve(q)
+	}
+	if len(q.jobs) >= d.o.Queue || q.bytes+len(j.frame) > d.o.Bytes {
+		return fmt.Errorf("server %s: %w: %d messages wait for it", address, hub.ErrFull, len(q.jobs))
+	}
+	q.jobs = append(q.jobs, j)
+	q.bytes += len(j.frame)
+	return nil
+}
+
+// serve sends what waits for one server until nothing does.
+func (d *Direct) serve(q *queue) {
+	defer d.work.Done()
+	for {
+		d.mu.Lock()
+		if len(q.jobs) == 0 {
+			delete(d.queues, q.address)
+			d.mu.Unlock()
+			return
+		}
+		j := q.jobs[0]
+		q.jobs = q.jobs[1:]
+		q.bytes -= len(j.frame)
+		d.mu.Unlock()
+
+		err := d.send(q.address, j.frame)
+		if err != nil {
+			d.lost.Add(1)
+			err = fmt.Errorf("server %s: %w", q.address, err)
+		} else {
+			d.sent.Add(1)
+		}
+		if j.receipt != nil {
+			j.receipt.Done(&j.message, err)
+		}
+	}
+}
+
+// send connects, sends one frame and waits for the server to close.
+func (d *Direct) send(address string, frame []byte) error {
+	ctx, cancel := context.WithTimeout(d.ctx, d.o.Timeout)
+	defer cancel()
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	unblock := context.AfterFunc(d.ctx, func() { conn.Close() })
+	defer unblock()
+	deadline, _ := ctx.Deadline()
+	conn.SetDeadline(deadline)
+	if _, err := conn.Write(frame); err != nil {
+		return err
+	}
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		if err := half.CloseWrite(); err != nil {
+			return err
+		}
+	}
+	conn.SetReadDeadline(time.Now().Add(d.o.Wait))
+	return verdict(bformat.NewReader(conn, answerLimit))
+}
+
+// answerLimit is the longest answer of a server that is read.
+const answerLimit = 64 << 10
+
+// verdict reads what the server says of the message. The original says nothing: to
+// have been reached is good. A server of ours says where it failed.
+func verdict(r *bformat.Reader) error {
+	frame, err := r.Next()
+	if err != nil {
+		return nil // closed, or no word in time
+	}
+	good, reason, err := wire.ParseClassicStatus(frame)
+	if err == nil && !good {
+		return errors.New("refused: " + reason)
+	}
+	for err == nil { // until it closes: then it is ready for the next
+		_, err = r.Next()
+	}
+	return nil
+}
+
+// Shutdown refuses new messages and waits until those that wait are sent, or until
+// ctx ends: then the rest fail.
+func (d *Direct) Shutdown(ctx context.Context) error {
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		d.work.Wait()
+		close(done)
+	}()
+	defer d.stop()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		d.stop()
+		<-done
+		return ctx.Err()
+	}
+}
+
+// Stats counts messages since the start.
+type Stats struct {
+	Sent    uint64 `json:"sent"`    // servers have them
+	Failed  uint64 `json:"failed"`  // a server could not be reached, or refused
+	Waiting int    `json:"waiting"` // now
+}
+
+// Stats returns the counters as they are now.
+func (d *Direct) Stats() Stats {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := Stats{Sent: d.sent.Load(), Failed: d.lost.Load()}
+	for _, q := range d.queues {
+		s.Waiting += len(q.jobs)
+	}
+	return s
+}
