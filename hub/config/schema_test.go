@@ -28,8 +28,9 @@ func TestExampleHasEveryKeyWithItsDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	required := map[string]bool{"network": true, "address": true, "certificate": true, "key": true,
-		"kind": true, "match": true, "through": true, "to": true}
+	required := map[string]bool{"listen.network": true, "listen.address": true, "listen.certificate": true, "listen.key": true,
+		"servers.address": true, "handlers.socket": true, "filters.kind": true, "devices.kind": true,
+		"route.match": true, "route.through": true, "route.to": true}
 	var c, d Config
 	d = *fresh()
 	for i, section := range c.keys() {
@@ -44,7 +45,7 @@ func TestExampleHasEveryKeyWithItsDefault(t *testing.T) {
 				t.Errorf("%s.%s is missing", section.name, k.name)
 				continue
 			}
-			if required[k.name] {
+			if required[section.name+"."+k.name] {
 				continue
 			}
 			var w writer

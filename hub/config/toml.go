@@ -1,9 +1,9 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 
@@ -209,13 +209,13 @@ func (t *tree) value(v *unstable.Node, at, depth int) (*node, error) {
 		}
 		n.value = i
 	case unstable.Float:
-		f, err := strconv.ParseFloat(strings.ReplaceAll(string(v.Data), "_", ""), 64)
-		if err != nil {
-			return nil, wrong(at, "%s: not a number that fits 64 bits", v.Data)
-		}
-		n.value = f
-		if math.IsNaN(f) || math.IsInf(f, 0) {
-			n.value = other(v.Data)
+		n.value = other(v.Data) // inf or nan, unless
+		if bytes.IndexByte(v.Data, 'n') < 0 {
+			f, err := strconv.ParseFloat(strings.ReplaceAll(string(v.Data), "_", ""), 64)
+			if err != nil {
+				return nil, wrong(at, "%s: not a number that fits 64 bits", v.Data)
+			}
+			n.value = f
 		}
 	case unstable.Array:
 		list := []*node{}
