@@ -1,0 +1,268 @@
+package handlers
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// DefaultSocket is where a handler looks for the hub if neither --socket nor BESTER_SOCKET says.
+const DefaultSocket = "/run/bester/bester.sock"
+
+// The exit codes of a handler.
+const (
+	ExitOK      = 0 // it was told to stop, by a signal or, if the hub started it, by the hub
+	ExitFailed  = 1 // its connection ended, if the hub started it; or it could not be made
+	ExitUsage   = 2 // its flags make no sense
+	ExitRefused = 3 // the hub does not let it in, and will not: wrong password, types that another serves
+)
+
+// A Program is a handler as a process of its own, with these flags beside its own:
+//
+//	--socket PATH         the hub's UNIX socket; default $BESTER_SOCKET, else DefaultSocket
+//	--name NAME           which handler this is; default $BESTER_HANDLER, else the program's name
+//	--types LIST          patterns it serves, separated by commas
+//	--user NAME           the account to serve as, where the socket does not vouch for it
+//	--password-file PATH  holds that account's password in its first line
+//	--concurrency N       messages handled at once; default 1
+//	--help, --version
+//
+// Started by the hub, which sets BESTER_HANDLER, it ends with its connection: the hub
+// starts it again. Otherwise it connects again, after 100 ms and longer each time, up to
+// 30 s, and logs when that changes something.
+type Program struct {
+	// Name is the program's. If empty, the name of its file.
+	Name string
+	// Summary is one line that says what it does, for --help. May be empty.
+	Summary string
+	// Types are the patterns it serves if --types does not say.
+	Types []string
+	// Flags are its own. If nil, it has none.
+	Flags *flag.FlagSet
+	// New makes the handler, after the flags have been read. Its error is one of usage.
+	New func() (hub.Handler, error)
+}
+
+// settings are what the flags say.
+type settings struct {
+	socket, name, types, user, passwordFile string
+	concurrency                             int
+	version                                 bool
+}
+
+// Run runs the program until ctx ends, and returns its exit code.
+func (p Program) Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if p.Name == "" {
+		p.Name = filepath.Base(os.Args[0])
+	}
+	owner := os.Getenv("BESTER_HANDLER") // the hub started it under this name
+	set, fs := p.flags(owner)
+	switch err := fs.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		p.usage(fs, stdout)
+		return ExitOK
+	case err == nil && fs.NArg() > 0:
+		err = fmt.Errorf("unexpected argument %q", fs.Arg(0))
+		fallthrough
+	case err != nil:
+		return p.wrong(stderr, err)
+	}
+	if set.version {
+		fmt.Fprintln(stdout, p.Name, version())
+		return ExitOK
+	}
+	o, types, err := p.options(set)
+	if err != nil {
+		return p.wrong(stderr, err)
+	}
+	h, err := p.New()
+	if err != nil {
+		return p.wrong(stderr, err)
+	}
+	o.Log = logger(stderr, owner != "")
+	if owner != "" {
+		return p.once(ctx, set.socket, h, types, o)
+	}
+	return p.forever(ctx, set.socket, h, types, o)
+}
+
+func (p Program) wrong(stderr io.Writer, err error) int {
+	fmt.Fprintf(stderr, "%s: %v\nTry '%s --help'.\n", p.Name, err, p.Name)
+	return ExitUsage
+}
+
+// flags defines the flags of every handler beside the program's own.
+func (p Program) flags(owner string) (*settings, *flag.FlagSet) {
+	fs := flag.NewFlagSet(p.Name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard) // Run says what is wrong
+	if p.Flags != nil {
+		p.Flags.VisitAll(func(f *flag.Flag) { fs.Var(f.Value, f.Name, f.Usage) })
+	}
+	socket, name := os.Getenv("BESTER_SOCKET"), owner
+	if socket == "" {
+		socket = DefaultSocket
+	}
+	if name == "" {
+		name = p.Name
+	}
+	set := new(settings)
+	fs.StringVar(&set.socket, "socket", socket, "the hub's UNIX socket, `PATH`")
+	fs.StringVar(&set.name, "name", name, "`NAME` of the handler; processes of one name share the work")
+	fs.StringVar(&set.types, "types", strings.Join(p.Types, ","), "`LIST` of the patterns it serves, separated by commas")
+	fs.StringVar(&set.user, "user", "", "`NAME` of the account to serve as, where the socket does not vouch for it")
+	fs.StringVar(&set.passwordFile, "password-file", "", "`PATH` of a file whose first line is that account's password")
+	fs.IntVar(&set.concurrency, "concurrency", 1, "`N` messages are handled at once; those of one sender and type never are")
+	fs.BoolVar(&set.version, "version", false, "print the version and exit")
+	return set, fs
+}
+
+func (p Program) usage(fs *flag.FlagSet, w io.Writer) {
+	fmt.Fprintf(w, "Usage: %s [flags]\n", p.Name)
+	if p.Summary != "" {
+		fmt.Fprintf(w, "\n%s\n", p.Summary)
+	}
+	fmt.Fprint(w, "\nFlags:\n")
+	fs.VisitAll(func(f *flag.Flag) {
+		arg, text := flag.UnquoteUsage(f)
+		fmt.Fprintf(w, "  %-22s %s", strings.TrimSpace("--"+f.Name+" "+arg), text)
+		if f.DefValue != "" && f.DefValue != "false" {
+			fmt.Fprintf(w, " (default %s)", f.DefValue)
+		}
+		fmt.Fprintln(w)
+	})
+	fmt.Fprintf(w, "\nIt ends with 0 when it is told to stop, 1 when its connection fails and the hub started it,\n"+
+		"2 when its flags make no sense, 3 when the hub does not let it in.\n")
+}
+
+// options checks the settings and reads the password.
+func (p Program) options(set *settings) (o Options, types []string, err error) {
+	for t := range strings.SplitSeq(set.types, ",") {
+		if t = strings.TrimSpace(t); t == "" {
+			continue
+		}
+		if _, err := hub.ParsePattern(t); err != nil {
+			return o, nil, fmt.Errorf("--types: %w", err)
+		}
+		types = append(types, t)
+	}
+	if set.concurrency < 1 || set.concurrency > 1024 {
+		return o, nil, fmt.Errorf("--concurrency %d: want 1 to 1024", set.concurrency)
+	}
+	o = Options{Name: set.name, User: set.user, Concurrency: set.concurrency}
+	if set.passwordFile != "" {
+		f, err := os.Open(set.passwordFile)
+		if err != nil {
+			return o, nil, fmt.Errorf("--password-file: %w", err)
+		}
+		defer f.Close()
+		line, err := bufio.NewReader(io.LimitReader(f, 4096)).ReadString('\n')
+		if o.Password = strings.TrimRight(line, "\r\n"); o.Password == "" {
+			return o, nil, fmt.Errorf("--password-file %q: no password in its first line (%v)", set.passwordFile, err)
+		}
+	}
+	if (o.User == "") != (o.Password == "") {
+		return o, nil, errors.New("--user and --password-file go together")
+	}
+	return o, types, nil
+}
+
+// once serves one connection.
+func (p Program) once(ctx context.Context, socket string, h hub.Handler, types []string, o Options) int {
+	err := connect(ctx, socket, h, types, o)
+	if err == nil || ctx.Err() != nil {
+		return ExitOK
+	}
+	o.Log.Error("ended", "reason", err)
+	if denied(err) {
+		return ExitRefused
+	}
+	return ExitFailed
+}
+
+// The pauses between attempts to connect.
+const (
+	firstPause = 100 * time.Millisecond
+	mostPause  = 30 * time.Second
+)
+
+// forever serves one connection after the other until ctx ends.
+func (p Program) forever(ctx context.Context, socket string, h hub.Handler, types []string, o Options) int {
+	pause := firstPause
+	said := ""
+	o.Ready = func() {
+		pause, said = firstPause, ""
+		o.Log.Info("connected", "socket", socket, "types", strings.Join(types, " "))
+	}
+	for {
+		err := connect(ctx, socket, h, types, o)
+		if ctx.Err() != nil {
+			return ExitOK
+		}
+		if denied(err) {
+			o.Log.Error("refused", "reason", err)
+			return ExitRefused
+		}
+		text := "the hub said goodbye"
+		if err != nil {
+			text = err.Error()
+		}
+		if text != said {
+			o.Log.Warn("not connected: trying again", "reason", text)
+			said = text
+		}
+		// Spread, so that the handlers of a hub that comes back do not come all at once.
+		timer := time.NewTimer(pause/2 + rand.N(pause))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ExitOK
+		}
+		pause = min(2*pause, mostPause)
+	}
+}
+
+func connect(ctx context.Context, socket string, h hub.Handler, types []string, o Options) error {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unix", socket)
+	if err != nil {
+		return err
+	}
+	return Serve(ctx, c, h, types, o)
+}
+
+// denied reports whether the hub has refused for a reason that will not pass.
+func denied(err error) bool {
+	return errors.Is(err, ErrRefused) && errors.Is(err, hub.ErrDenied)
+}
+
+// logger logs to stderr; without times where the hub adds its own.
+func logger(stderr io.Writer, started bool) *slog.Logger {
+	o := &slog.HandlerOptions{ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+		if started && len(groups) == 0 && a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}
+	return slog.New(slog.NewTextHandler(stderr, o))
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}

@@ -1,0 +1,77 @@
+package handlers
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+// A reply is the answer to one message, encoded as the handler gives it. It is the Carrier
+// of its hub.Answer and used again for other messages.
+type reply struct {
+	s      *server
+	answer *hub.Answer
+	tag    uint64
+	enc    wire.AnswerEncoder
+	buf    []byte
+	err    error         // the first command that could not be encoded
+	life   atomic.Uint64 // counts the messages it has been used for, each when it is done
+	dead   atomic.Bool   // not used again: its handler panicked
+}
+
+// maxKept is how long a buffer may be to be used again, in bytes.
+const maxKept = 64 << 10
+
+func newReply(s *server) *reply {
+	r := &reply{s: s}
+	r.answer = hub.NewAnswer(&hub.Message{}, r)
+	return r
+}
+
+// reply begins the answer to the message m under tag. m may be nil if it is not to be handled.
+func (s *server) reply(tag uint64, m *hub.Message) *reply {
+	r := s.replies.Get().(*reply)
+	r.tag, r.err = tag, nil
+	r.enc.Begin(r.buf[:0], tag)
+	if m == nil {
+		m = &noMessage
+	}
+	r.answer.Reset(m)
+	return r
+}
+
+var noMessage hub.Message
+
+// Do encodes one command.
+func (r *reply) Do(_ *hub.Answer, c *hub.Command) {
+	if r.dead.Load() {
+		return
+	}
+	if err := r.enc.Command(c); err != nil && r.err == nil {
+		r.err = err
+	}
+}
+
+// Done sends the answer.
+func (r *reply) Done(_ *hub.Answer, err error) {
+	if life := r.life.Load(); r.dead.Load() || !r.life.CompareAndSwap(life, life+1) {
+		return
+	}
+	if err == nil {
+		err = r.err
+	}
+	s, batch := r.s, r.answer.Message().Batch
+	payload := r.enc.End(err)
+	if len(payload) > s.most {
+		r.enc.Begin(nil, r.tag)
+		payload = r.enc.End(fmt.Errorf("an answer of %d bytes, the hub takes %d", len(payload), s.most))
+	}
+	r.buf = payload[:0]
+	if cap(r.buf) > maxKept {
+		r.buf = nil
+	}
+	s.send(payload, batch)
+	s.replies.Put(r)
+}

@@ -1,0 +1,278 @@
+package link
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/bformat"
+	"github.com/besterhub/bester/hub/lograte"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+// The way of a message through a Classic:
+//
+//  1. Handle copies it into a job, at the end of its stream.
+//  2. A worker, of at most Connections, takes the head of a stream: so one message of
+//     a stream is with the handler at a time.
+//  3. ask connects, sends the data as one frame, reads one frame, closes.
+//  4. The worker carries out the command that was in it.
+
+// ClassicConfig describes a handler of the original kind.
+type ClassicConfig struct {
+	// Name is for reasons and the log: the original's type, or a name from the config.
+	Name string
+	// Path is the UNIX socket on which the handler listens.
+	Path string
+	Options
+	// Connections is how many connections to the handler there may be at once, each
+	// for one message. If zero, 16.
+	Connections int
+	// Command is the handler's program. If its Argv is empty, somebody else starts it.
+	Command Command
+	// Needed says that the program is only started once nobody listens on Path, and only
+	// if the file is executable: what the original's handlerBinary means here. A socket
+	// file that is there at the start is taken at its word until a message finds
+	// nobody behind it. Otherwise the program is started at once.
+	Needed bool
+}
+
+// A Classic is a handler of the original kind: a UNIX socket to which the hub connects
+// once for each message. It is a hub.Handler. Each message costs a connection, and so memory.
+type Classic struct {
+	c       ClassicConfig
+	addr    *net.UnixAddr
+	command *supervisor // nil: somebody else starts it
+	log     lograte.Limiter
+	cut     chan struct{} // closed when what is under way is given up
+
+	mu      sync.Mutex // guards what follows; never held while a sink or handler is called
+	streams streams
+	ready   streamList // streams of which no message is with the handler
+	workers map[*worker]struct{}
+	jobs    int // taken and not done
+	asking  int // of these, with the handler
+	bytes   int // of all jobs
+	closing bool
+	empty   chan struct{} // closed when jobs is 0 and closing; nil until somebody waits
+	stats   Stats         // its counters
+}
+
+// A worker is one goroutine and what it uses again for each message.
+type worker struct {
+	batch hub.Batch
+	dec   wire.Decoder
+	frame []byte   // the one to be sent
+	conn  net.Conn // while it has one; the Classic's lock guards it
+}
+
+var workers = sync.Pool{New: func() any { return new(worker) }}
+
+// NewClassic returns the handler that c describes, and starts its program if that is due.
+func NewClassic(c ClassicConfig) *Classic {
+	c.Options = c.Options.withDefaults()
+	if c.Connections <= 0 {
+		c.Connections = DefaultConnections
+	}
+	h := &Classic{
+		c:       c,
+		addr:    &net.UnixAddr{Name: c.Path, Net: "unix"},
+		cut:     make(chan struct{}),
+		workers: make(map[*worker]struct{}),
+	}
+	if len(c.Command.Argv) > 0 {
+		h.command = newSupervisor(c.Name, c.Command, c.Log)
+		h.command.prepare = func() { removeStale(c.Path) }
+		if !c.Needed || nothingAt(c.Path) && executable(c.Command) == nil {
+			h.command.start()
+		}
+	}
+	return h
+}
+
+// Name returns the name from the config.
+func (c *Classic) Name() string { return c.c.Name }
+
+// Handle queues m for the handler and returns at once. What it cannot take fails with an
+// error that wraps hub.ErrFull or hub.ErrClosed.
+func (c *Classic) Handle(m *hub.Message, a *hub.Answer) {
+	now := time.Now()
+	c.mu.Lock()
+	if err := c.admit(m); err != nil {
+		c.stats.Refused++
+		c.mu.Unlock()
+		a.Done(err)
+		return
+	}
+	j := newJob(m, a, now)
+	c.jobs++
+	c.bytes += j.size
+	if s := c.streams.add(j); !s.busy && s.in == nil {
+		c.ready.push(s)
+	}
+	// A worker ends when nothing is ready: those there are have their hands full.
+	if c.ready.head != nil && len(c.workers) < c.c.Connections {
+		w := workers.Get().(*worker)
+		c.workers[w] = struct{}{}
+		go c.work(w)
+	}
+	c.mu.Unlock()
+}
+
+// admit says why m cannot be taken.
+func (c *Classic) admit(m *hub.Message) error {
+	switch waiting := c.jobs - c.asking; {
+	case c.closing:
+		return failed(hub.ErrClosed, "handler %q: the hub is closing", c.c.Name)
+	case waiting >= c.c.Waiting || c.bytes+sizeOf(m) > c.c.Bytes && c.jobs > 0:
+		return full(c.c.Name, &c.c.Options, waiting)
+	}
+	return nil
+}
+
+// work takes what is ready until nothing is.
+func (c *Classic) work(w *worker) {
+	c.mu.Lock()
+	for c.ready.head != nil {
+		s := c.ready.head
+		c.ready.remove(s)
+		s.busy = true
+		j := s.head
+		c.asking++
+		c.mu.Unlock()
+
+		err := c.handle(j, w)
+
+		c.mu.Lock()
+		c.asking--
+		if err != nil {
+			c.stats.Failed++
+		}
+		s.pop()
+		s.busy = false
+		if s.head != nil {
+			c.ready.push(s)
+		} else {
+			c.streams.remove(s)
+		}
+		c.jobs--
+		c.bytes -= j.size
+		j.recycle()
+		if c.jobs == 0 && c.empty != nil {
+			close(c.empty)
+			c.empty = nil
+		}
+	}
+	delete(c.workers, w)
+	c.mu.Unlock()
+	if cap(w.frame) > maxKept {
+		w.frame = nil
+	}
+	workers.Put(w)
+}
+
+// handle asks the handler and carries out its answer. It returns why the message failed.
+func (c *Classic) handle(j *job, w *worker) error {
+	defer w.batch.Flush()
+	a := j.answer
+	var in *bformat.Reader
+	var command hub.Command
+	w.frame = bformat.Begin(w.frame[:0])
+	frame, err := wire.AppendJSON(w.frame, j.m.Data)
+	if err == nil && time.Since(j.since) > c.c.Timeout {
+		c.count(&c.stats.Timeouts)
+		err = failed(hub.ErrTimeout, "handler %q: took no message for %v", c.c.Name, c.c.Timeout)
+	}
+	if err == nil {
+		w.frame = bformat.End(frame, 0)
+		in, err = c.ask(w)
+	}
+	if in != nil {
+		defer in.Release() // the command points into it
+		if err == nil {
+			command, err = c.read(in, w)
+		}
+	}
+	a.Resume(&w.batch)
+	if err == nil {
+		a.Do(command)
+	}
+	a.Done(err)
+	return err
+}
+
+func (c *Classic) count(n *uint64) {
+	c.mu.Lock()
+	*n++
+	c.mu.Unlock()
+}
+
+// Stats returns the counters as they are now.
+func (c *Classic) Stats() Stats {
+	c.mu.Lock()
+	s := c.stats
+	s.Processes, s.InFlight, s.Waiting = c.asking, c.asking, c.jobs-c.asking
+	c.mu.Unlock()
+	s.Name = c.c.Name
+	if c.command != nil {
+		s.Restarts = c.command.restarts.Load()
+	}
+	return s
+}
+
+// Shutdown takes no new messages (hub.ErrClosed), waits until those it has are
+// answered, and ends the program if the hub has started it. When ctx ends first, what is
+// unanswered fails, and Shutdown returns ctx's error after everything has ended.
+func (c *Classic) Shutdown(ctx context.Context) error {
+	c.mu.Lock()
+	c.closing = true
+	empty := c.empty
+	if empty == nil {
+		empty = make(chan struct{})
+		if c.jobs == 0 {
+			close(empty)
+		} else {
+			c.empty = empty
+		}
+	}
+	c.mu.Unlock()
+
+	var err error
+	select {
+	case <-empty:
+	case <-ctx.Done():
+		err = fmt.Errorf("handler %q: shutdown: %w", c.c.Name, ctx.Err())
+		c.giveUp()
+		<-empty
+	}
+	if c.command != nil {
+		c.command.stop()
+	}
+	return err
+}
+
+// giveUp fails what is under way and what waits.
+func (c *Classic) giveUp() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-c.cut:
+		return
+	default:
+	}
+	close(c.cut)
+	for w := range c.workers {
+		if w.conn != nil {
+			w.conn.Close()
+		}
+	}
+}
+
+// complain logs what the operator should know about a failed exchange.
+func (c *Classic) complain(err error) {
+	c.log.Log(c.c.Log, slog.LevelWarn, "handler failed", slog.String("handler", c.c.Name), slog.String("reason", err.Error()))
+}

@@ -1,0 +1,186 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/bformat"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+// Times of an exchange.
+const (
+	firstKnock = time.Millisecond // before connecting once more; then twice as long each time
+	mostKnock  = 50 * time.Millisecond
+	startTime  = 5 * time.Second // in which a program must listen after its start
+)
+
+// ask connects, sends w.frame and returns what the answer is to be read from. The
+// connection ends with the returned Reader's owner calling w.hangUp, which read does.
+func (c *Classic) ask(w *worker) (*bformat.Reader, error) {
+	deadline := time.Now().Add(c.c.Timeout)
+	conn, err := c.dial(deadline)
+	if err != nil {
+		c.complain(err)
+		return nil, err
+	}
+	c.mu.Lock()
+	w.conn = conn
+	c.stats.Sent++
+	select {
+	case <-c.cut:
+		conn.Close()
+	default:
+	}
+	c.mu.Unlock()
+	conn.SetDeadline(deadline)
+	// A handler may answer and close before it has read everything: what it has said
+	// counts, so an error of writing is left to show in the reading.
+	conn.Write(w.frame)
+	return bformat.NewReader(conn, c.c.Frame), nil
+}
+
+// read reads the answer, closes the connection and returns the command.
+func (c *Classic) read(in *bformat.Reader, w *worker) (hub.Command, error) {
+	frame, err := in.Next()
+	c.mu.Lock()
+	w.conn.Close()
+	w.conn = nil
+	c.mu.Unlock()
+	var command hub.Command
+	if err == nil {
+		if command, err = wire.ParseClassicAnswer(frame, &w.dec); err == nil {
+			c.count(&c.stats.Answered)
+			return command, nil
+		}
+		c.count(&c.stats.Garbage)
+		err = failed(hub.ErrHandler, "handler %q: %v", c.c.Name, err)
+	} else {
+		err = c.unanswered(err)
+	}
+	c.complain(err)
+	return command, err
+}
+
+// unanswered says for the sender why there was no answer.
+func (c *Classic) unanswered(err error) error {
+	var limit *bformat.LimitError
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.count(&c.stats.Timeouts)
+		return failed(hub.ErrTimeout, "handler %q: no answer for %v", c.c.Name, c.c.Timeout)
+	case errors.As(err, &limit):
+		c.count(&c.stats.Garbage)
+		return failed(hub.ErrHandler, "handler %q: an answer of %d bytes, at most %d are allowed", c.c.Name, limit.Length, limit.Limit)
+	case errors.Is(err, net.ErrClosed):
+		return failed(hub.ErrClosed, "handler %q: the hub is closing", c.c.Name)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		c.count(&c.stats.Garbage)
+		return failed(hub.ErrHandler, "handler %q ended inside its answer", c.c.Name)
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return failed(hub.ErrHandler, "handler %q ended before it answered", c.c.Name)
+	}
+	return failed(hub.ErrHandler, "handler %q: %v", c.c.Name, err)
+}
+
+// dial connects to the handler; it starts the program if nobody listens and that is how
+// it is to be, and waits for it to listen.
+func (c *Classic) dial(deadline time.Time) (net.Conn, error) {
+	knock := firstKnock
+	var starting time.Time // when nobody listened for the first time
+	for {
+		select {
+		case <-c.cut:
+			return nil, failed(hub.ErrClosed, "handler %q: the hub is closing", c.c.Name)
+		default:
+		}
+		conn, err := net.DialUnix("unix", nil, c.addr)
+		switch {
+		case err == nil:
+			return conn, nil
+		case errors.Is(err, syscall.EAGAIN):
+			// Its backlog is full. The kernel has no event for when it is not.
+		case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
+			if starting.IsZero() {
+				starting = time.Now()
+			}
+			if err := c.summon(starting); err != nil {
+				return nil, err
+			}
+		default:
+			return nil, failed(hub.ErrHandler, "handler %q: %v", c.c.Name, err)
+		}
+		left := time.Until(deadline)
+		if left <= 0 {
+			c.count(&c.stats.Timeouts)
+			return nil, failed(hub.ErrTimeout, "handler %q: accepts no connection on %q for %v", c.c.Name, c.c.Path, c.c.Timeout)
+		}
+		timer := time.NewTimer(min(knock, left))
+		select {
+		case <-timer.C:
+		case <-c.cut:
+			timer.Stop()
+		}
+		knock = min(2*knock, mostKnock)
+	}
+}
+
+// summon sees to it that somebody will listen, or says why nobody will.
+func (c *Classic) summon(starting time.Time) error {
+	if c.command == nil {
+		return failed(hub.ErrHandler, "handler %q: nobody listens on %q", c.c.Name, c.c.Path)
+	}
+	if err := executable(c.c.Command); err != nil {
+		return failed(hub.ErrHandler, "handler %q: nobody listens on %q, and its program cannot be started: %v", c.c.Name, c.c.Path, err)
+	}
+	c.command.start()
+	if why, down := c.command.down(); down {
+		return failed(hub.ErrHandler, "handler %q: nobody listens on %q: its program has ended (%s) and is started again soon", c.c.Name, c.c.Path, why)
+	}
+	if time.Since(starting) > startTime {
+		return failed(hub.ErrHandler, "handler %q: nobody listens on %q, though its program was started %v ago", c.c.Name, c.c.Path, startTime)
+	}
+	return nil
+}
+
+// executable says why the program cannot be started, nil if it looks as if it can.
+func executable(c Command) error {
+	if c.Dir != "" { // a relative path is relative to that, which LookPath does not know
+		if fi, err := os.Stat(c.Dir); err != nil || !fi.IsDir() {
+			return fmt.Errorf("no directory %q", c.Dir)
+		}
+		return nil
+	}
+	_, err := exec.LookPath(c.Argv[0])
+	return err
+}
+
+// nothingAt reports whether there is no file of that name.
+func nothingAt(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, os.ErrNotExist)
+}
+
+// removeStale removes a socket file that a dead process has left: nobody listens
+// behind it, which only connecting can tell.
+func removeStale(path string) {
+	fi, err := os.Lstat(path)
+	if err != nil || fi.Mode()&os.ModeSocket == 0 {
+		return
+	}
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	if err == nil {
+		conn.Close()
+		return
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		os.Remove(path)
+	}
+}

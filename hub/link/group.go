@@ -1,0 +1,376 @@
+package link
+
+import (
+	"sync"
+	"time"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/lograte"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+// The way of a message through a Group:
+//
+//  1. Handle copies it into a job, at the end of its stream.
+//  2. pump gives it to a process with a free credit: the one that has others of its
+//     stream in flight, or, if none has, the one with the most credits free. Else it waits.
+//  3. The process answers; its reading goroutine marks the job done (process.answer).
+//  4. carry takes what is done from the head of the stream and hands the answer to the
+//     router, without the lock.
+//
+// expire fails jobs whose time is over; they go through 4 like any other.
+
+// A Group is a native handler: all processes that serve one name. It is a
+// hub.Handler from the start, also while no process is connected.
+type Group struct {
+	name     string
+	o        Options
+	groups   *Groups
+	command  *supervisor // nil: somebody else starts its processes
+	log      lograte.Limiter
+	standing bool // named in the config: messages may wait for a process
+
+	mu        sync.Mutex // guards what follows; never held while a sink or handler is called
+	streams   streams
+	processes []*process
+	ready     streamList // streams with something to send and nothing in flight
+	waiting   timeline   // jobs not sent
+	sent      timeline   // jobs in flight
+	due       *stream    // streams whose head may be done, through nextDue
+	jobs      int        // taken and not done
+	inFlight  int
+	bytes     int         // of all jobs
+	timer     *time.Timer // runs expire; armed while there is anything to expire
+	armed     bool
+	closing   bool
+	empty     chan struct{} // closed when jobs is 0 and closing; nil until somebody waits
+	gone      chan struct{} // closed when processes is empty and closing; nil until somebody waits
+	stats     Stats         // its counters
+}
+
+// A hand is what a goroutine needs to carry out answers.
+type hand struct {
+	batch *hub.Batch
+	dec   wire.Decoder
+	job   *job         // the one that answer belongs to
+	reply *wire.Answer // its answer, while it can still be read from the frame
+}
+
+var hands = sync.Pool{New: func() any { return new(hand) }}
+
+func newGroup(name string, o Options, gs *Groups) *Group {
+	g := &Group{name: name, o: o.withDefaults(), groups: gs}
+	g.timer = time.AfterFunc(time.Hour, g.expire)
+	g.timer.Stop()
+	return g
+}
+
+// Name returns the name that the config, or the processes' hellos, gave the handler.
+func (g *Group) Name() string { return g.name }
+
+func (g *Group) options() Options {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.o
+}
+
+// Handle queues m for a process and returns at once. What it cannot take fails with
+// an error that wraps hub.ErrFull, hub.ErrClosed, or, where no process is
+// connected and none is to come, hub.ErrHandler. It allocates nothing in steady state.
+func (g *Group) Handle(m *hub.Message, a *hub.Answer) {
+	b, now := m.Batch, time.Now()
+	g.mu.Lock()
+	if err := g.admit(m); err != nil {
+		g.stats.Refused++
+		g.mu.Unlock()
+		a.Done(err)
+		return
+	}
+	j := newJob(m, a, now)
+	g.jobs++
+	g.bytes += j.size
+	g.waiting.push(j)
+	g.arm(g.o.Timeout)
+	g.place(g.streams.add(j))
+	g.pump(b, now)
+	if g.due != nil {
+		h := hands.Get().(*hand)
+		h.batch = b
+		g.settle(h)
+		h.batch = nil
+		hands.Put(h)
+	}
+	g.mu.Unlock()
+}
+
+// admit says why m cannot be taken.
+func (g *Group) admit(m *hub.Message) error {
+	switch waiting := g.jobs - g.inFlight; {
+	case g.closing:
+		return failed(hub.ErrClosed, "handler %q: the hub is closing", g.name)
+	case len(g.processes) == 0 && !g.standing:
+		return failed(hub.ErrHandler, "handler %q is not connected", g.name)
+	case waiting >= g.o.Waiting || g.bytes+sizeOf(m) > g.o.Bytes && g.jobs > 0:
+		return full(g.name, &g.o, waiting)
+	}
+	return nil
+}
+
+// place puts s on the list where a process with a free credit looks for it, or on none.
+func (g *Group) place(s *stream) {
+	var where *streamList
+	if s.unsent != nil {
+		where = &g.ready
+		if s.at != nil {
+			where = &s.at.ready
+		}
+	}
+	if s.in == where {
+		return
+	}
+	if s.in != nil {
+		s.in.remove(s)
+	}
+	if where != nil {
+		where.push(s)
+	}
+}
+
+// pump sends what can be sent. Afterwards nothing waits that some process has a credit for.
+func (g *Group) pump(b *hub.Batch, now time.Time) {
+	for _, p := range g.processes {
+		for p.ready.head != nil && p.room() {
+			// Streams that have nothing in flight get every second turn, so that
+			// busy ones cannot starve them.
+			s := p.ready.head
+			if p.turn = !p.turn; p.turn && g.ready.head != nil {
+				s = g.ready.head
+			}
+			g.send(s, p, b, now)
+		}
+	}
+	for g.ready.head != nil {
+		p := g.freest()
+		if p == nil {
+			return
+		}
+		g.send(g.ready.head, p, b, now)
+	}
+}
+
+// freest returns the process with the most credits free, preferring those that owe
+// no answer past its time; nil if none has any.
+func (g *Group) freest() *process {
+	var best *process
+	for _, p := range g.processes {
+		if !p.room() {
+			continue
+		}
+		if best == nil || p.owes() < best.owes() || p.owes() == best.owes() && p.free > best.free {
+			best = p
+		}
+	}
+	return best
+}
+
+// send sends the first unsent job of s to p, which has room.
+func (g *Group) send(s *stream, p *process, b *hub.Batch, now time.Time) {
+	j := s.unsent
+	err := p.put(j, b)
+	if p.broken {
+		return // nothing was sent; the job goes on waiting
+	}
+	j.leave()
+	s.unsent = j.next
+	if err != nil {
+		j.fail(err)
+		g.makeDue(s)
+	} else {
+		g.stats.Sent++
+		g.inFlight++
+		s.sent++
+		s.at = p
+		j.since = now
+		g.sent.push(j)
+	}
+	if s.in != nil { // to the end, for the others' sake
+		s.in.remove(s)
+	}
+	g.place(s)
+}
+
+// landed notes that j is no longer in flight.
+func (g *Group) landed(j *job) {
+	j.leave()
+	j.at = nil
+	g.inFlight--
+	s := j.stream
+	if s.sent--; s.sent == 0 {
+		s.at = nil
+		g.place(s)
+	}
+}
+
+// makeDue has settle look at s.
+func (g *Group) makeDue(s *stream) {
+	if !s.due {
+		s.due, s.nextDue, g.due = true, g.due, s
+	}
+}
+
+// settle carries out what is due. It is called with the lock, and lets go of it meanwhile.
+func (g *Group) settle(h *hand) {
+	for g.due != nil {
+		s := g.due
+		s.due, g.due, s.nextDue = false, s.nextDue, nil
+		g.carry(s, h)
+	}
+}
+
+// carry carries out the answers at the head of s, unless another goroutine is at it:
+// that one will see what has been done meanwhile. It is called with the lock, and lets
+// go of it meanwhile; s may be gone when it returns.
+func (g *Group) carry(s *stream, h *hand) {
+	if s.busy {
+		return
+	}
+	s.busy = true
+	for s.head != nil && s.head.done {
+		j := s.head
+		g.mu.Unlock()
+		failed := j.finish(g.name, h)
+		g.mu.Lock()
+		if failed {
+			g.stats.Failed++
+		}
+		g.release(s.pop())
+	}
+	s.busy = false
+	if s.head == nil && !s.due {
+		g.streams.remove(s)
+	}
+}
+
+// release forgets j, which has been carried out.
+func (g *Group) release(j *job) {
+	g.jobs--
+	g.bytes -= j.size
+	j.recycle()
+	if g.jobs == 0 && g.empty != nil {
+		close(g.empty)
+		g.empty = nil
+	}
+}
+
+// finish hands the answer of j to the router and reports whether j has failed. The
+// data that a pass leaves out is that of the message as it was handled.
+func (j *job) finish(name string, h *hand) bool {
+	a, err := j.answer, j.err
+	a.Resume(h.batch)
+	if err == nil {
+		var reply *wire.Answer
+		if h.job == j {
+			reply = h.reply
+		} else {
+			reply, err = h.dec.Answer(j.reply) // was parsed when it came
+		}
+		if err == nil {
+			if len(reply.Commands) == 0 && reply.Reason == "" {
+				a.Drop()
+			}
+			for i := range reply.Commands {
+				c := reply.Commands[i]
+				if c.Verb == hub.Pass && c.Data.Bytes == nil {
+					c.Data = j.m.Data
+				}
+				a.Do(c)
+			}
+			if reply.Reason != "" {
+				err = failed(hub.ErrHandler, "handler %q: %s", name, reply.Reason)
+			}
+		}
+	}
+	a.Done(err)
+	return err != nil
+}
+
+// arm has expire run after d, if it is not to run already.
+func (g *Group) arm(d time.Duration) {
+	if !g.armed {
+		g.armed = true
+		g.timer.Reset(max(d, time.Millisecond))
+	}
+}
+
+// expire fails the jobs whose time is over. It runs on the timer's goroutine.
+func (g *Group) expire() {
+	h := hands.Get().(*hand)
+	var batch hub.Batch
+	h.batch = &batch
+	now := time.Now()
+
+	g.mu.Lock()
+	g.armed = false
+	over := now.Add(-g.o.Timeout)
+	for j := g.waiting.head; j != nil && !j.since.After(over); j = g.waiting.head {
+		g.stats.Timeouts++
+		g.unqueue(j, failed(hub.ErrTimeout, "handler %q: took no message for %v", g.name, g.o.Timeout))
+	}
+	for j := g.sent.head; j != nil && !j.since.After(over); j = g.sent.head {
+		g.stats.Timeouts++
+		p := j.at
+		p.forget(j.tag)
+		g.landed(j)
+		j.fail(failed(hub.ErrTimeout, "handler %q: no answer for %v", g.name, g.o.Timeout))
+		g.makeDue(j.stream)
+		p.checkDebt()
+	}
+	g.pump(&batch, now)
+	g.rearm() // before the lock is let go of
+	g.settle(h)
+	forgotten := len(g.processes) == 0 && g.jobs == 0 && !g.standing
+	g.mu.Unlock()
+
+	batch.Flush()
+	h.batch = nil
+	hands.Put(h)
+	if forgotten {
+		g.groups.forget(g)
+	}
+}
+
+// rearm arms the timer for what is to expire next.
+func (g *Group) rearm() {
+	next := g.waiting.head
+	if j := g.sent.head; next == nil || j != nil && j.since.Before(next.since) {
+		next = j
+	}
+	if next != nil {
+		g.arm(time.Until(next.since.Add(g.o.Timeout)))
+	}
+}
+
+// unqueue fails j, which waits and is the oldest that does.
+func (g *Group) unqueue(j *job, err error) {
+	s := j.stream
+	j.leave()
+	s.unsent = j.next // the oldest of all is also the oldest of its stream
+	g.place(s)
+	j.fail(err)
+	g.makeDue(s)
+}
+
+// Stats returns the counters as they are now.
+func (g *Group) Stats() Stats {
+	g.mu.Lock()
+	s := g.stats
+	s.Processes = len(g.processes)
+	s.Waiting = g.jobs - g.inFlight
+	s.InFlight = g.inFlight
+	if g.command != nil {
+		s.Restarts = g.command.restarts.Load()
+	}
+	g.mu.Unlock()
+	s.Name, s.Native = g.name, true
+	return s
+}

@@ -1,0 +1,333 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/bformat"
+	"github.com/besterhub/bester/hub/lograte"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+// GroupsOptions are what Groups need to know.
+type GroupsOptions struct {
+	// Options are those of handlers that dial in without being named in the config.
+	Options
+	// Router is where the handlers serve their types. It must not be nil.
+	Router *hub.Router
+	// Name is the hub's, which its hello says. May be empty.
+	Name string
+}
+
+// Groups are all native handlers of a hub, by name. Its methods may be called from
+// many goroutines.
+type Groups struct {
+	o   GroupsOptions
+	log lograte.Limiter
+
+	mu      sync.Mutex // taken before a group's
+	byName  map[string]*Group
+	members map[*Group]*membership
+	closing bool
+}
+
+// A membership is what Groups know about a group beside the group itself.
+type membership struct {
+	types     []hub.Pattern // what it serves, sorted
+	fixed     bool          // types are from the config, and served also without a process
+	stop      []func()      // of the router, one for each type
+	processes int           // connections that belong to it, or are about to
+}
+
+// NewGroups returns Groups without any handler.
+func NewGroups(o GroupsOptions) *Groups {
+	o.Options = o.Options.withDefaults()
+	return &Groups{o: o, byName: make(map[string]*Group), members: make(map[*Group]*membership)}
+}
+
+// Config describes a native handler that the config names.
+type Config struct {
+	// Name is what its processes say in their hellos.
+	Name string
+	// Types are the patterns it serves, from now on and whatever its processes say.
+	// If nil, those that its processes name, while any is connected; empty: none,
+	// it is there for routes alone.
+	Types []hub.Pattern
+	Options
+	// Command starts its process. If its Argv is empty, somebody else does.
+	Command Command
+}
+
+// Add makes the handler that c describes. Its Handle may be called at once: messages
+// wait for a process, no longer than c.Timeout. A handler of that name which has
+// dialled in already becomes it. Add fails if another handler serves one of its types or
+// a handler of this name has been added before.
+func (gs *Groups) Add(c Config) (*Group, error) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	g := gs.byName[c.Name]
+	if g != nil && g.standing {
+		return nil, fmt.Errorf("handler %q: there are two; give each a name of its own", c.Name)
+	}
+	if gs.closing {
+		return nil, failed(hub.ErrClosed, "handler %q: the hub is closing", c.Name)
+	}
+	if c.Log == nil {
+		c.Log = gs.o.Log
+	}
+	fresh := g == nil
+	if fresh {
+		g = gs.enter(c.Name, c.Options)
+	}
+	ms := gs.members[g]
+	if c.Types != nil {
+		old := ms.types
+		gs.unserve(g)
+		if err := gs.serve(g, c.Types); err != nil {
+			if fresh {
+				gs.leave(g)
+			} else {
+				gs.serve(g, old) // they were its own a moment ago
+			}
+			return nil, err
+		}
+		ms.fixed = true
+	}
+	g.mu.Lock()
+	g.o = c.Options.withDefaults()
+	g.standing = true
+	if len(c.Command.Argv) > 0 {
+		g.command = newSupervisor(c.Name, c.Command, g.o.Log)
+		g.command.start()
+	}
+	g.mu.Unlock()
+	return g, nil
+}
+
+// Group returns the handler of that name, or nil if none is configured or connected.
+func (gs *Groups) Group(name string) *Group {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	return gs.byName[name]
+}
+
+// Attach serves one connection of a handler process until it ends, and then returns
+// why. in has read the process's hello, whose right to serve its types has been
+// checked; nothing has been answered. Attach answers it, and closes c in any case. A
+// process without a name has its types for one.
+//
+// It is refused, with a status that says why, if another handler serves one of its
+// types, or if processes of its name serve others than it wants to.
+func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello) error {
+	defer c.Close()
+	p, err := gs.admit(c, in, h)
+	if err != nil {
+		gs.refuse(c, h, err)
+		return err
+	}
+	g := p.g
+	o := g.options()
+	in.SetLimit(o.Frame)
+	hello := wire.Hello{Version: wire.Version, Role: wire.RoleHub, Name: gs.o.Name, Frame: o.Frame}
+	p.out.End(wire.AppendHello(p.out.Begin(), &hello), false)
+	p.out.Flush()
+	o.Log.Info("handler connected", "handler", g.name, "types", strings.Join(h.Types, " "), "credits", p.credits())
+
+	g.join(p)
+	err = p.serve()
+	gs.dismiss(g)
+	g.part(p, err)
+	gs.forget(g)
+	return err
+}
+
+// admit makes the process that says h one of the group it belongs to.
+func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello) (*process, error) {
+	types, err := patterns(h.Types)
+	if err != nil {
+		return nil, err
+	}
+	name := h.Name
+	if name == "" {
+		name = strings.Join(h.Types, ",")
+	}
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	if gs.closing {
+		return nil, failed(hub.ErrClosed, "handler %q: the hub is closing", name)
+	}
+	g := gs.byName[name]
+	if g == nil {
+		g = gs.enter(name, gs.o.Options)
+	}
+	ms := gs.members[g]
+	switch {
+	case ms.fixed: // the config says what it serves
+	case ms.processes == 0:
+		if len(types) == 0 && !g.standing {
+			err = failed(hub.ErrDenied, "handler %q: its hello names no types, and neither does the config", name)
+		} else {
+			gs.unserve(g)
+			err = gs.serve(g, types)
+		}
+	case !slices.Equal(types, ms.types):
+		err = failed(hub.ErrDenied, "handler %q serves %q, as other processes of that name say; this one wants %q: "+
+			"give it another name", name, ms.types, types)
+	}
+	g.mu.Lock()
+	if err == nil && g.closing {
+		err = failed(hub.ErrClosed, "handler %q: the hub is closing", name)
+	}
+	g.mu.Unlock()
+	if err != nil {
+		gs.forgetLocked(g)
+		return nil, err
+	}
+	ms.processes++
+	return newProcess(g, c, in, h), nil
+}
+
+// patterns returns the types of a hello, sorted and each once.
+func patterns(types []string) ([]hub.Pattern, error) {
+	var ps []hub.Pattern
+	for _, t := range types {
+		p, err := hub.ParsePattern(t)
+		if err != nil {
+			return nil, failed(hub.ErrDenied, "%v", err)
+		}
+		ps = append(ps, p)
+	}
+	slices.Sort(ps)
+	return slices.Compact(ps), nil
+}
+
+// refuse tells a process why it may not serve, and logs it.
+func (gs *Groups) refuse(c net.Conn, h *wire.Hello, err error) {
+	gs.log.Log(gs.o.Log, slog.LevelWarn, "handler refused", slog.String("handler", h.Name), slog.String("reason", err.Error()))
+	q := bformat.NewQueue(c, bformat.QueueOptions{Timeout: gs.o.Timeout})
+	q.End(wire.AppendStatus(q.Begin(), 0, err), false)
+	q.Shutdown()
+	q.Run()
+}
+
+// enter makes a group without types.
+func (gs *Groups) enter(name string, o Options) *Group {
+	g := newGroup(name, o, gs)
+	gs.byName[name] = g
+	gs.members[g] = new(membership)
+	return g
+}
+
+// leave forgets a group.
+func (gs *Groups) leave(g *Group) {
+	gs.unserve(g)
+	delete(gs.members, g)
+	if gs.byName[g.name] == g {
+		delete(gs.byName, g.name)
+	}
+}
+
+// serve has the router give g messages of these types: all of them, or, with an error, none.
+func (gs *Groups) serve(g *Group, types []hub.Pattern) error {
+	types = slices.Clone(types)
+	slices.Sort(types)
+	types = slices.Compact(types)
+	ms := gs.members[g]
+	for _, p := range types {
+		stop, err := gs.o.Router.Serve(p, g)
+		if err != nil {
+			gs.unserve(g)
+			return failed(hub.ErrDenied, "handler %q: %v", g.name, err)
+		}
+		ms.stop = append(ms.stop, stop)
+	}
+	ms.types = types
+	return nil
+}
+
+func (gs *Groups) unserve(g *Group) {
+	ms := gs.members[g]
+	for _, stop := range ms.stop {
+		stop()
+	}
+	ms.stop, ms.types = nil, nil
+}
+
+// dismiss notes that a connection of g has ended.
+func (gs *Groups) dismiss(g *Group) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	ms := gs.members[g]
+	if ms == nil {
+		return // it has been shut down meanwhile
+	}
+	ms.processes--
+	if ms.processes == 0 && !ms.fixed {
+		gs.unserve(g)
+	}
+}
+
+// forget forgets g if it is not named in the config and nothing of it is left.
+func (gs *Groups) forget(g *Group) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	gs.forgetLocked(g)
+}
+
+func (gs *Groups) forgetLocked(g *Group) {
+	ms := gs.members[g]
+	if ms == nil || ms.processes > 0 {
+		return
+	}
+	g.mu.Lock()
+	idle := g.jobs == 0 && !g.standing
+	g.mu.Unlock()
+	if idle {
+		gs.leave(g)
+	}
+}
+
+// Stats returns those of all handlers, by name.
+func (gs *Groups) Stats() []Stats {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	all := make([]Stats, 0, len(gs.members))
+	for g, ms := range gs.members {
+		s := g.Stats()
+		for _, p := range ms.types {
+			s.Types = append(s.Types, string(p))
+		}
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b Stats) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Shutdown takes no new processes and messages (hub.ErrClosed), waits until all that
+// was taken is answered, says goodbye to the processes, closes their connections and
+// ends those that the hub has started. When ctx ends first, what is still
+// unanswered fails, and Shutdown returns ctx's error after everything has ended.
+func (gs *Groups) Shutdown(ctx context.Context) error {
+	gs.mu.Lock()
+	gs.closing = true
+	groups := make([]*Group, 0, len(gs.members))
+	for g := range gs.members {
+		groups = append(groups, g)
+	}
+	gs.mu.Unlock()
+
+	errs := make([]error, len(groups))
+	var wg sync.WaitGroup
+	for i, g := range groups {
+		wg.Go(func() { errs[i] = g.Shutdown(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}

@@ -1,0 +1,112 @@
+// Package link speaks to message handlers that are processes of their own, over
+// UNIX domain sockets, in either dialect.
+//
+// A [Group] is a native handler: one or several processes that have dialled in to
+// the hub and said which types they serve. Each keeps one lasting connection, over
+// which messages are pipelined under tags, as many unanswered as the process has
+// given credits. [Groups] knows them all and takes the connections from the
+// listener. A [Classic] is a handler of the original kind, which the hub dials once
+// for each message. A [Command] starts either kind's program and keeps it running.
+//
+// Both are a hub.Handler, and both keep a handler from holding up anybody: Handle
+// copies what it needs, queues and returns; what waits is bounded in messages and
+// bytes; a message that is not answered in time fails alone. Messages of one sender
+// and one type are answered in order, whatever the processes do.
+package link
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/bformat"
+)
+
+// Limits and defaults.
+const (
+	DefaultTimeout     = 10 * time.Second
+	DefaultWaiting     = 1024
+	DefaultBytes       = 4 << 20
+	DefaultConnections = 16
+	DefaultCredits     = 64   // of a process whose hello names none
+	MaxCredits         = 4096 // of any process, whatever its hello names
+)
+
+// Options are what every kind of handler has. The zero value works.
+type Options struct {
+	// Timeout is how long a message may wait to be sent, and how long after that for
+	// its answer; then it fails with hub.ErrTimeout. If zero, 10 s.
+	Timeout time.Duration
+	// Waiting is how many messages may wait, to be sent or, answered out of turn, for
+	// those before them. What comes on top is refused with hub.ErrFull. If zero, 1024.
+	Waiting int
+	// Bytes is how much memory, in bytes, messages may take that wait or are in
+	// flight. What comes on top is refused with hub.ErrFull. If zero, 4 MiB.
+	Bytes int
+	// Frame is the longest frame, in bytes, that a handler may send. If zero, 1 MiB.
+	Frame int
+	// Log gets what the operator should know. If nil, nothing is logged.
+	Log *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	if o.Timeout <= 0 {
+		o.Timeout = DefaultTimeout
+	}
+	if o.Waiting <= 0 {
+		o.Waiting = DefaultWaiting
+	}
+	if o.Bytes <= 0 {
+		o.Bytes = DefaultBytes
+	}
+	o.Bytes = min(o.Bytes, bformat.MaxPayload/16)
+	if o.Frame <= 0 {
+		o.Frame = bformat.DefaultLimit
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Stats says how a handler is doing: counts since the start, and what is now.
+type Stats struct {
+	Name      string   // from the config or the handler's hello
+	Types     []string // the patterns it serves
+	Native    bool     // a Group; else a Classic
+	Processes int      // connected now; of a Classic: exchanges under way
+	Waiting   int      // messages that wait to be sent, or for the answers before theirs
+	InFlight  int      // messages sent and not answered
+
+	Sent     uint64 // messages sent
+	Answered uint64 // answers that came in time
+	Failed   uint64 // messages that failed, for whatever reason, Timeouts included
+	Timeouts uint64 // messages not sent or not answered in time
+	Late     uint64 // answers that came after their time
+	Refused  uint64 // messages not taken: too many waited, or the hub was closing
+	Garbage  uint64 // connections closed, or answers refused, because they made no sense
+	Restarts uint64 // times its program was started again
+}
+
+// A failure is why a message failed, for its sender to read.
+type failure struct {
+	sentinel error
+	text     string
+}
+
+func (f *failure) Error() string { return f.text }
+func (f *failure) Unwrap() error { return f.sentinel }
+
+// failed returns an error that reads as text and wraps one of the hub's sentinels.
+func failed(sentinel error, format string, args ...any) error {
+	return &failure{sentinel, fmt.Sprintf(format, args...)}
+}
+
+// full is the reason for a refusal.
+func full(name string, o *Options, waiting int) error {
+	if waiting >= o.Waiting {
+		return failed(hub.ErrFull, "handler %q: %d messages wait for it already", name, waiting)
+	}
+	return failed(hub.ErrFull, "handler %q: messages of %d bytes wait for it already", name, o.Bytes)
+}
