@@ -1,8 +1,8 @@
 // Package account keeps the file that says who may connect to the hub and what
 // they may do, and checks their passwords.
 //
-// An operator keeps the file with "bester account", or with an editor and a
-// reload. It is text in UTF-8, one block an account, one value a line:
+// An operator keeps the file with "bester account", or with an editor. It is text
+// in UTF-8, one block an account, one value a line:
 //
 //	# the greenhouse's board
 //	account greenhouse
@@ -118,6 +118,7 @@ func DefaultPermissions() Permissions {
 type Account struct {
 	name                          hub.UserName
 	may                           Permissions
+	send, receive                 []rule
 	sendAll, receiveAll, reachAll bool
 }
 
@@ -127,6 +128,8 @@ func newAccount(name hub.UserName, p Permissions) *Account {
 	return &Account{
 		name:       name,
 		may:        p,
+		send:       newRules(p.Send),
+		receive:    newRules(p.Receive),
 		sendAll:    slices.Contains(p.Send, "#"),
 		receiveAll: slices.Contains(p.Receive, "#"),
 		reachAll:   slices.Contains(p.Reach, Everyone),
@@ -137,10 +140,10 @@ func newAccount(name hub.UserName, p Permissions) *Account {
 func (a *Account) Name() hub.UserName { return a.name }
 
 // MaySend reports whether the account may send messages of type t.
-func (a *Account) MaySend(t hub.Type) bool { return a.sendAll || match(a.may.Send, t) }
+func (a *Account) MaySend(t hub.Type) bool { return a.sendAll || match(a.send, t) }
 
 // MayReceive reports whether messages of type t may be given to the account.
-func (a *Account) MayReceive(t hub.Type) bool { return a.receiveAll || match(a.may.Receive, t) }
+func (a *Account) MayReceive(t hub.Type) bool { return a.receiveAll || match(a.receive, t) }
 
 // MayReach reports whether the account's messages may be handed to an address.
 func (a *Account) MayReach(to hub.Address) bool {
@@ -167,15 +170,6 @@ func (a *Account) IsAdmin() bool { return a.may.Admin }
 
 // Permissions returns a copy of all that the account may do.
 func (a *Account) Permissions() Permissions { return a.may.clone() }
-
-func match(patterns []hub.Pattern, t hub.Type) bool {
-	for _, p := range patterns {
-		if p.Match(t) {
-			return true
-		}
-	}
-	return false
-}
 
 func (p Permissions) clone() Permissions {
 	p.Send, p.Receive = slices.Clone(p.Send), slices.Clone(p.Receive)

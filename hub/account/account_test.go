@@ -1,6 +1,7 @@
 package account
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -99,15 +100,16 @@ func TestMayAllocatesNothing(t *testing.T) {
 	}
 }
 
-// patterns over these levels, and types over these and one that no pattern names,
-// one level deeper than any pattern, tell any two relations apart.
-func combine(levels []string, depth int) (all []string) {
-	last := []string{""}
-	for range depth {
+// combine returns all types or patterns of up to depth of these levels. Types of
+// the levels that patterns name and of one that none names, one level deeper than
+// any pattern, tell any two patterns apart.
+func combine(levels []string, depth int) []string {
+	all, last := slices.Clone(levels), levels
+	for range depth - 1 {
 		var next []string
 		for _, s := range last {
 			for _, l := range levels {
-				next = append(next, strings.TrimPrefix(s+"/"+l, "/"))
+				next = append(next, s+"/"+l)
 			}
 		}
 		all = append(all, next...)
@@ -147,6 +149,22 @@ func TestCoversIsWhatMatchSays(t *testing.T) {
 	}
 }
 
+func TestRulesAreWhatMatchSays(t *testing.T) {
+	types := combine([]string{"a", "ab", ""}, 4)
+	for _, s := range combine([]string{"a", "b", "+", "#", ""}, 3) {
+		p, err := hub.ParsePattern(s)
+		if err != nil {
+			continue
+		}
+		rules := newRules([]hub.Pattern{p})
+		for _, typ := range types {
+			if got, want := match(rules, hub.Type(typ)), p.Match(hub.Type(typ)); got != want {
+				t.Errorf("rule %q (kind %d) matches %q: %v, want %v", p, rules[0].kind, typ, got, want)
+			}
+		}
+	}
+}
+
 func TestPermissionsAreACopy(t *testing.T) {
 	may := DefaultPermissions()
 	s := newStore(t)
@@ -164,5 +182,14 @@ func TestPermissionsAreACopy(t *testing.T) {
 	}
 	if !a.MaySend("reading") || a.Permissions().Send[0] != "#" {
 		t.Errorf("permissions changed to %v", a.Permissions())
+	}
+}
+
+func BenchmarkMaySend(b *testing.B) {
+	a := newAccount("a", Permissions{Send: []hub.Pattern{"alarm/+", "reading/greenhouse/#"}})
+	for b.Loop() {
+		if !a.MaySend("reading/greenhouse/bme280") {
+			b.Fatal("denied")
+		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 // header opens a file that bester makes.
 var header = []string{
 	"# Who may connect to this hub and what they may do. What is not written is not allowed.",
-	`# Kept by "bester account" (bester account --help); after a change by hand, reload besterd.`,
+	`# Kept by "bester account", or by hand: "bester account --help" says more.`,
 	"",
 }
 
@@ -105,6 +105,9 @@ func (d *document) remove(name hub.UserName) {
 		}
 		*rest = append(keep[:len(keep):len(keep)], *rest...)
 		d.entries = append(d.entries[:i], d.entries[i+1:]...)
+		for len(d.entries) > 0 && len(d.tail) > 0 && d.tail[len(d.tail)-1] == "" {
+			d.tail = d.tail[:len(d.tail)-1] // it stood between two accounts
+		}
 		return
 	}
 }

@@ -155,14 +155,17 @@ func writeBeside(old *os.File, path string, data []byte) error {
 // create makes an empty file and its folder, unless there is one.
 func create(path string) error {
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("account: %w", err)
+	err := os.MkdirAll(dir, 0o700)
+	var f *os.File
+	if err == nil {
+		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
+	switch {
+	case errors.Is(err, fs.ErrExist):
 		return nil
-	}
-	if err != nil {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("account: make %s: %w: do it as root (sudo), or name a file of your own", path, err)
+	case err != nil:
 		return fmt.Errorf("account: %w", err)
 	}
 	defer f.Close()

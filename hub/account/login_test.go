@@ -317,3 +317,27 @@ func TestRaces(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func BenchmarkLogin(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "accounts")
+	s, err := Create(path, Options{}) // at the usual cost
+	must(b, err)
+	must(b, s.Add("alice", "secret", DefaultPermissions()))
+	b.Run("remembered", func(b *testing.B) {
+		if _, err := s.Login(b.Context(), "alice", "secret"); err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			if _, err := s.Login(b.Context(), "alice", "secret"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("denied", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := s.Login(b.Context(), "alice", "wrong"); err != ErrDenied {
+				b.Fatal(err)
+			}
+		}
+	})
+}

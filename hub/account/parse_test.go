@@ -123,6 +123,7 @@ func TestAddAndRemoveKeepWhatAnOperatorWrote(t *testing.T) {
 		{"add below a blank line", "# top\n\n", addC, "# top\n\n" + c},
 		{"remove the first", "# top\n\n# of a\n" + a + "\n# of b\n" + b, func(d *document) { d.remove("a") }, "# top\n\n# of b\n" + b},
 		{"remove the last", a + "\n# of b\n" + b + "# end\n", func(d *document) { d.remove("b") }, a + "\n# end\n"},
+		{"remove what was added", a + "\n# of b\n" + b, func(d *document) { addC(d); d.remove("c") }, a + "\n# of b\n" + b},
 		{"remove the only", "# top\n\n# of a\n" + a, func(d *document) { d.remove("a") }, "# top\n\n"},
 	}
 	for _, test := range tests {

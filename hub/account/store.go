@@ -20,7 +20,7 @@ import (
 // Options are what may be set of a Store. The zero value works.
 type Options struct {
 	// Cost is the bcrypt cost of new passwords, 4 to 16; each step doubles the time
-	// of a login. If zero, 10: 0.1 s on a Pi 4 and about 1 s on a Pi Zero.
+	// of a login. If zero, 10: under 0.1 s on a PC, and several times that on a small board.
 	Cost int
 	// Remember is how long after a full check of its password an account logs in
 	// again without one, given the same password. Negative: never. If zero, 1 hour.
