@@ -1,0 +1,317 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/account"
+)
+
+const defaultAccounts = "/etc/bester/accounts"
+
+// usageError is an error in how a command was called, as opposed to one in carrying it out.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// accountFlags are the flags that several of the account commands have.
+type accountFlags struct {
+	file string
+	cost int
+
+	send, receive, reach, serve []string
+	peer, admin                 bool
+}
+
+// accountCommand is "bester account": it keeps the accounts file.
+func accountCommand() *cobra.Command {
+	f := &accountFlags{}
+	cmd := &cobra.Command{
+		Use:   "account",
+		Short: "Keep the accounts: who may connect and what they may do",
+		Long: `Keep the accounts: who may connect to the hub and what they may do.
+
+They are in a text file that may also be read and edited by hand. A running
+besterd sees a change at the next login, or at once when it is told to reload
+(systemctl reload besterd).
+
+A password is asked for twice at a terminal, without showing it. Where standard
+input is no terminal, its first line is the password.`,
+		Example: `  bester account add gardener --admin
+  bester account add greenhouse --send 'reading/greenhouse/#' --receive 'command/greenhouse/#'
+  bester account allow greenhouse --reach gardener
+  bester account list
+  pass show bester/greenhouse | bester account passwd greenhouse
+  bester account remove greenhouse`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("unknown command %q: want add, allow, list, passwd or remove", args[0])}
+			}
+			return cmd.Help()
+		},
+	}
+	cmd.PersistentFlags().StringVar(&f.file, "file", "", "`path` of the accounts file (default $BESTER_ACCOUNTS, else "+defaultAccounts+")")
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	cmd.AddCommand(f.addCommand(), f.listCommand(), f.removeCommand(), f.passwdCommand(), f.allowCommand())
+	return cmd
+}
+
+func (f *accountFlags) addCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "add NAME",
+		Short: "Add an account",
+		Long: `Add an account. Unless told otherwise, it may send and receive every type and
+reach everyone, but not serve types, connect as a server or ask for the hub's
+status. The file and its folder are made if there are none.
+
+` + patternHelp,
+		Example: `  bester account add gardener --admin
+  bester account add greenhouse --send 'reading/greenhouse/#' --send 'alarm/+' --receive ''
+  bester account add filters --serve 'filter/#'
+  bester account add attic --peer`,
+		Args:              oneName,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              f.add,
+	}
+	f.permissions(cmd, "")
+	f.costFlag(cmd)
+	return cmd
+}
+
+func (f *accountFlags) add(cmd *cobra.Command, args []string) error {
+	name := hub.UserName(args[0])
+	if err := account.CheckName(args[0]); err != nil {
+		return usageError{err}
+	}
+	edit, _, err := f.edit(cmd)
+	if err != nil {
+		return err
+	}
+	may := account.DefaultPermissions()
+	edit(&may)
+	// Whatever is wrong already is said before a password is asked for. The file is
+	// made after that, so that giving up leaves nothing behind.
+	s, err := f.open()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case s.Lookup(name) != nil:
+		return f.explain(name, account.ErrExists)
+	}
+	password, err := readPassword(cmd, args[0])
+	if err != nil {
+		return err
+	}
+	if s, err = account.Create(f.path(), account.Options{Cost: f.cost}); err != nil {
+		return err
+	}
+	if err := s.Add(name, password, may); err != nil {
+		return f.explain(name, err)
+	}
+	return done(cmd, "added %s to %s: %s", name, f.path(), describe(may))
+}
+
+func (f *accountFlags) listCommand() *cobra.Command {
+	asJSON := false
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the accounts and what they may do",
+		Example: `  bester account list
+  bester account list --json | jq -r '.[] | select(.admin) | .name'`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("%s takes no arguments, got %q", cmd.CommandPath(), args)}
+			}
+			return nil
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := f.open()
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), s.List())
+			}
+			return writeTable(cmd.OutOrStdout(), s.List())
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as a JSON array with an object for each account")
+	return cmd
+}
+
+func (f *accountFlags) removeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:               "remove NAME",
+		Short:             "Remove an account",
+		Example:           `  bester account remove greenhouse`,
+		Args:              oneName,
+		ValidArgsFunction: f.completeName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name := hub.UserName(args[0])
+			s, err := f.open()
+			if err != nil {
+				return err
+			}
+			was := s.Lookup(name)
+			if err := s.Remove(name); err != nil {
+				return f.explain(name, err)
+			}
+			if was == nil { // it came between the two
+				return done(cmd, "removed %s from %s", name, f.path())
+			}
+			return done(cmd, "removed %s from %s: %s", name, f.path(), describe(was.Permissions()))
+		},
+	}
+}
+
+func (f *accountFlags) passwdCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "passwd NAME",
+		Short: "Give an account a new password",
+		Example: `  bester account passwd greenhouse
+  pass show bester/greenhouse | bester account passwd greenhouse`,
+		Args:              oneName,
+		ValidArgsFunction: f.completeName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name := hub.UserName(args[0])
+			s, err := f.open()
+			if err != nil {
+				return err
+			}
+			if s.Lookup(name) == nil {
+				return f.explain(name, account.ErrUnknown)
+			}
+			password, err := readPassword(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			if err := s.SetPassword(name, password); err != nil {
+				return f.explain(name, err)
+			}
+			return done(cmd, "changed the password of %s in %s", name, f.path())
+		},
+	}
+	f.costFlag(cmd)
+	return cmd
+}
+
+func (f *accountFlags) allowCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "allow NAME",
+		Short: "Change what an account may do",
+		Long: `Change what an account may do. Only what is given changes, but a list is replaced
+whole: --send a --send b allows it to send a and b, and nothing that it was
+allowed to send before.
+
+` + patternHelp,
+		Example: `  bester account allow greenhouse --send 'reading/greenhouse/#' --send 'alarm/+'
+  bester account allow greenhouse --reach gardener --reach 'gardener@attic'
+  bester account allow greenhouse --receive ''
+  bester account allow gardener --admin=false`,
+		Args:              oneName,
+		ValidArgsFunction: f.completeName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name := hub.UserName(args[0])
+			edit, changes, err := f.edit(cmd)
+			if err != nil {
+				return err
+			}
+			if !changes {
+				return usageError{errors.New("nothing to change: give --send, --receive, --reach, --serve, --peer or --admin")}
+			}
+			s, err := f.open()
+			if err != nil {
+				return err
+			}
+			var may account.Permissions
+			if err := s.Allow(name, func(p *account.Permissions) { edit(p); may = *p }); err != nil {
+				return f.explain(name, err)
+			}
+			return done(cmd, "changed %s in %s: %s", name, f.path(), describe(may))
+		},
+	}
+	f.permissions(cmd, "; replaces the list")
+	return cmd
+}
+
+// path is where the accounts are.
+func (f *accountFlags) path() string {
+	if f.file != "" {
+		return f.file
+	}
+	if p := os.Getenv("BESTER_ACCOUNTS"); p != "" {
+		return p
+	}
+	return defaultAccounts
+}
+
+func (f *accountFlags) open() (*account.Store, error) {
+	return account.Open(f.path(), account.Options{Cost: f.cost})
+}
+
+// explain says how to mend what the Store says about a name.
+func (f *accountFlags) explain(name hub.UserName, err error) error {
+	switch {
+	case errors.Is(err, account.ErrExists):
+		return fmt.Errorf(`%w: %q is in %s already; "bester account allow" changes what it may do, "bester account passwd" its password`, account.ErrExists, name, f.path())
+	case errors.Is(err, account.ErrUnknown):
+		return fmt.Errorf(`%w: %q is not in %s; "bester account list" shows who is`, account.ErrUnknown, name, f.path())
+	}
+	return err
+}
+
+// done says what was done.
+func done(cmd *cobra.Command, format string, args ...any) error {
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), format+"\n", args...)
+	return err
+}
+
+func oneName(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usageError{fmt.Errorf("%s takes one name, got %d: %s", cmd.CommandPath(), len(args), cmd.UseLine())}
+	}
+	return nil
+}
+
+func writeTable(w io.Writer, list []*account.Account) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "NAME\tSEND\tRECEIVE\tREACH\tSERVE\tPEER\tADMIN")
+	for _, a := range list {
+		p := a.Permissions()
+		fmt.Fprintln(t, strings.Join([]string{string(a.Name()), values(p.Send), values(p.Receive),
+			values(p.Reach), values(p.Serve), yesNo(p.Peer), yesNo(p.Admin)}, "\t"))
+	}
+	return t.Flush()
+}
+
+func writeJSON(w io.Writer, list []*account.Account) error {
+	type object struct {
+		Name    hub.UserName `json:"name"`
+		Send    []string     `json:"send"`
+		Receive []string     `json:"receive"`
+		Reach   []string     `json:"reach"`
+		Serve   []string     `json:"serve"`
+		Peer    bool         `json:"peer"`
+		Admin   bool         `json:"admin"`
+	}
+	objects := make([]object, len(list))
+	for i, a := range list {
+		p := a.Permissions()
+		objects[i] = object{a.Name(), texts(p.Send), texts(p.Receive), texts(p.Reach), texts(p.Serve), p.Peer, p.Admin}
+	}
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(objects)
+}

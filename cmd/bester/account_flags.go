@@ -1,0 +1,150 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/account"
+)
+
+const patternHelp = `A PATTERN is a type in which + stands for one level and # at the end for the rest:
+'reading/#' allows reading/greenhouse/bme280. Put # and * in quotation marks, or the
+shell takes them for itself. A flag may be given several times; '' allows nothing.`
+
+// permissions adds the flags that say what an account may do.
+func (f *accountFlags) permissions(cmd *cobra.Command, note string) {
+	flags := cmd.Flags()
+	flags.StringArrayVar(&f.send, "send", nil, "may send types of this `pattern`"+note)
+	flags.StringArrayVar(&f.receive, "receive", nil, "may receive types of this `pattern`"+note)
+	flags.StringArrayVar(&f.reach, "reach", nil, "may reach this `user`, user@server or @server; '*' for all"+note)
+	flags.StringArrayVar(&f.serve, "serve", nil, "may be the handler of types of this `pattern`"+note)
+	flags.BoolVar(&f.peer, "peer", false, "may connect as a server")
+	flags.BoolVar(&f.admin, "admin", false, "may ask for the hub's status")
+	for _, name := range []string{"send", "receive", "serve"} {
+		complete(cmd, name, cobra.NoFileCompletions)
+	}
+	complete(cmd, "reach", func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+		return f.completeName(cmd, nil, word)
+	})
+}
+
+func (f *accountFlags) costFlag(cmd *cobra.Command) {
+	cmd.Flags().IntVar(&f.cost, "cost", 10, "bcrypt cost, 4 to 16: each step doubles the time of a login")
+	complete(cmd, "cost", cobra.NoFileCompletions)
+}
+
+func complete(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
+		panic(err) // no such flag: a mistake in this file
+	}
+}
+
+// completeName offers the names in the file.
+func (f *accountFlags) completeName(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	s, err := f.open()
+	if err != nil {
+		return cobra.AppendActiveHelp(nil, err.Error()), cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for _, a := range s.List() {
+		if name := string(a.Name()); strings.HasPrefix(name, word) {
+			names = append(names, name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// edit returns what the given flags do to permissions, and whether there are any.
+// Values that cannot be are a usage error.
+func (f *accountFlags) edit(cmd *cobra.Command) (edit func(*account.Permissions), changes bool, err error) {
+	var do []func(*account.Permissions)
+	patterns := func(flag string, list []string, field func(*account.Permissions) *[]hub.Pattern) {
+		if err == nil && cmd.Flags().Changed(flag) {
+			var parsed []hub.Pattern
+			parsed, err = parseAll(flag, list, account.ParsePattern)
+			do = append(do, func(p *account.Permissions) { *field(p) = parsed })
+		}
+	}
+	patterns("send", f.send, func(p *account.Permissions) *[]hub.Pattern { return &p.Send })
+	patterns("receive", f.receive, func(p *account.Permissions) *[]hub.Pattern { return &p.Receive })
+	patterns("serve", f.serve, func(p *account.Permissions) *[]hub.Pattern { return &p.Serve })
+	if err == nil && cmd.Flags().Changed("reach") {
+		var parsed []hub.Address
+		parsed, err = parseAll("reach", f.reach, account.ParseReach)
+		do = append(do, func(p *account.Permissions) { p.Reach = parsed })
+	}
+	if cmd.Flags().Changed("peer") {
+		do = append(do, func(p *account.Permissions) { p.Peer = f.peer })
+	}
+	if cmd.Flags().Changed("admin") {
+		do = append(do, func(p *account.Permissions) { p.Admin = f.admin })
+	}
+	return func(p *account.Permissions) {
+		for _, d := range do {
+			d(p)
+		}
+	}, len(do) > 0, err
+}
+
+func parseAll[T any](flag string, list []string, parse func(string) (T, error)) ([]T, error) {
+	if len(list) == 1 && list[0] == "" {
+		return nil, nil
+	}
+	parsed := make([]T, 0, len(list))
+	for _, s := range list {
+		v, err := parse(s)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--%s: %w", flag, err)}
+		}
+		parsed = append(parsed, v)
+	}
+	return parsed, nil
+}
+
+// describe says in one line what an account may do.
+func describe(p account.Permissions) string {
+	s := "send " + values(p.Send) + "; receive " + values(p.Receive) + "; reach " + values(p.Reach)
+	if len(p.Serve) > 0 {
+		s += "; serve " + values(p.Serve)
+	}
+	if p.Peer {
+		s += "; peer"
+	}
+	if p.Admin {
+		s += "; admin"
+	}
+	return s
+}
+
+// texts writes patterns or addresses as they are given on the command line.
+func texts[T hub.Pattern | hub.Address](list []T) []string {
+	all := make([]string, len(list)) // not nil: in JSON, none is []
+	for i, v := range list {
+		all[i] = fmt.Sprint(v)
+	}
+	return all
+}
+
+func values[T hub.Pattern | hub.Address](list []T) string {
+	if len(list) == 0 {
+		return "-"
+	}
+	all := texts(list)
+	for i, s := range all {
+		all[i] = account.Quote(s)
+	}
+	return strings.Join(all, ", ")
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
