@@ -181,12 +181,22 @@ func (c *Config) checkServer(name hub.ServerName) error {
 // hub.MaxType it leaves room for the others.
 const maxLevel = 64
 
-// checkLevel checks the name of a hub, server or device.
+// checkLevel checks the name of a hub, server or device: a level of types, and a
+// part of the names of readings, for which SenML (RFC 8428, 4.5.1) has these
+// letters alone.
 func checkLevel(s string) error {
-	if _, err := hub.ParseType(s); err != nil || len(s) > maxLevel || strings.ContainsAny(s, "/@:") {
-		return fmt.Errorf("name %s: want 1 to %d bytes of text without / + # @ :", printable(s), maxLevel)
+	ok := len(s) > 0 && len(s) <= maxLevel && !strings.ContainsRune("-._", rune(s[0]))
+	for i := range len(s) {
+		ok = ok && levelByte(rune(s[i]))
+	}
+	if !ok {
+		return fmt.Errorf("name %s: want 1 to %d letters, digits, - . and _, a letter or digit first", printable(s), maxLevel)
 	}
 	return nil
+}
+
+func levelByte(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.' || r == '_'
 }
 
 // checkName checks the name of a handler or filter.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	_ "embed"
 	"os"
 	"path/filepath"
@@ -82,19 +83,20 @@ func (c *Config) complete() {
 	}
 }
 
-// hostName returns the host's name as one level of a type.
+// hostName returns the host's name as checkLevel wants it.
 func hostName() string {
 	name, err := os.Hostname()
-	if err != nil || name == "" {
-		return "bester"
+	if err != nil {
+		name = ""
 	}
 	name = strings.Map(func(r rune) rune {
-		if r <= ' ' || r > '~' || strings.ContainsRune("/+#@:", r) {
-			return '-'
+		if levelByte(r) {
+			return r
 		}
-		return r
+		return '-'
 	}, name)
-	return name[:min(len(name), maxLevel)]
+	name = strings.TrimLeft(name[:min(len(name), maxLevel)], "-._")
+	return cmp.Or(name, "bester")
 }
 
 // File returns the config file that is taken if none is named: the first there is
