@@ -32,11 +32,10 @@ func (d *Decoder) Answer(body []byte) (*Answer, error) {
 func (d *Decoder) readAnswer(body []byte, a *Answer) error {
 	r := reader{b: body}
 	for range r.head(0x80) {
-		var err error
 		key := r.key()
 		switch key {
 		case 'a':
-			err = d.commands(&r, a)
+			d.commands(&r, a)
 		case 'e':
 			if a.Reason = line(r.text()); a.Reason == "" {
 				a.Reason = hub.ErrHandler.Error()
@@ -44,8 +43,8 @@ func (d *Decoder) readAnswer(body []byte, a *Answer) error {
 		default:
 			r.value()
 		}
-		if err != nil || r.err != nil {
-			return r.failed("answer", key, err)
+		if r.err != nil {
+			return r.failed("answer", key, nil)
 		}
 	}
 	if r.err != nil {
@@ -55,19 +54,20 @@ func (d *Decoder) readAnswer(body []byte, a *Answer) error {
 }
 
 // commands reads the list of commands.
-func (d *Decoder) commands(r *reader, a *Answer) error {
+func (d *Decoder) commands(r *reader, a *Answer) {
 	n := r.head(0x90)
 	if n > MaxCommands {
-		return malformed("%d commands, at most %d are allowed", n, MaxCommands)
+		r.err = malformed("%d commands, at most %d are allowed", n, MaxCommands)
+		return
 	}
 	a.Commands, d.to = a.Commands[:0], d.to[:0]
 	for i := range n {
 		a.Commands = append(a.Commands, hub.Command{})
 		if err := d.commandNext(r, &a.Commands[i]); err != nil {
-			return malformed("command %d: %v", i+1, err)
+			r.err = malformed("command %d: %v", i+1, err)
+			return
 		}
 	}
-	return nil
 }
 
 // commandNext reads one command. The recipients' key may come before the verb's, so
@@ -102,6 +102,9 @@ func (d *Decoder) commandNext(r *reader, c *hub.Command) (err error) {
 	}
 	switch c.Verb {
 	case hub.SendClients, hub.SendServers:
+		if to == nil {
+			return malformed("%s: r: recipients missing", c.Verb)
+		}
 		list := reader{b: to}
 		if c.To, err = d.recipients(&list, c.Verb); err == nil {
 			err = list.err

@@ -83,10 +83,14 @@ func (d *Decoder) recipients(r *reader, v hub.Verb) (to []hub.Address, err error
 // AppendMessage appends the payload of a send, deliver or handle. Data that is JSON
 // is converted to MessagePack; data that is MessagePack must be one value and is
 // appended as it is, without allocating. Fields of m that are zero are left out, and
-// a time outside the years 1678 to 2261, which nanoseconds cannot express. If the data cannot
-// be converted, the error wraps hub.ErrEncoding and dst comes back as it was.
+// a time that 64 bits of nanoseconds cannot express (it is before 1678 or after
+// 2261). An error wraps hub.ErrEncoding: the data cannot be converted, or there are
+// more than MaxRecipients; dst then comes back as it was.
 func AppendMessage(dst []byte, tag uint64, k Kind, m *hub.Message) ([]byte, error) {
 	start := len(dst)
+	if len(m.To) > MaxRecipients {
+		return dst, failed(hub.ErrEncoding, "message for %d recipients, at most %d are allowed", len(m.To), MaxRecipients)
+	}
 	dst = begin(dst, tag, k)
 	head := len(dst)
 	fields := byte(2)
@@ -126,11 +130,12 @@ func AppendMessage(dst []byte, tag uint64, k Kind, m *hub.Message) ([]byte, erro
 
 // nanoseconds returns t as the wire has it, if it can.
 func nanoseconds(t time.Time) (int64, bool) {
-	const most = math.MaxInt64/1_000_000_000 - 1
-	if s := t.Unix(); s < -most || s > most { // the zero time, too
-		return 0, false
+	const safe = math.MaxInt64/1_000_000_000 - 1 // seconds
+	n := t.UnixNano()
+	if s := t.Unix(); s < -safe || s > safe {
+		return n, time.Unix(0, n).Equal(t)
 	}
-	return t.UnixNano(), true
+	return n, true
 }
 
 func appendRecipients(dst []byte, to []hub.Address) []byte {
