@@ -9,7 +9,7 @@ import (
 
 const (
 	smallSize = 512      // what an idle connection may hold
-	largeSize = 64 << 10 // what a busy one reads into
+	largeSize = 56 << 10 // what a busy one reads into; with all else it stays under 64 KiB
 	maxEmpty  = 100      // reads in a row that may bring neither bytes nor an error
 )
 
@@ -20,8 +20,9 @@ var large = sync.Pool{New: func() any { return new([largeSize]byte) }}
 // so one system call brings many frames, and nothing else may read from the stream.
 //
 // Its memory follows the traffic. A quiet stream has a buffer of 512 bytes. A read that
-// fills it moves on to 64 KiB from a shared pool, and a read that finds the stream
-// drained gives those back. A frame over 64 KiB grows a buffer of its own, which
+// fills it moves on to 56 KiB from a shared pool, and a read that finds the stream
+// drained gives those back. A TCP or UNIX socket is always read into 56 KiB, which are
+// borrowed only while it has bytes. A frame over 56 KiB grows a buffer of its own, which
 // doubles only as the bytes really arrive and is dropped after the frame.
 //
 // A Reader is for one goroutine.
@@ -33,6 +34,7 @@ type Reader struct {
 	err     error            // final, but only once buf holds no whole frame
 	lent    *[largeSize]byte // what buf is, if it came from the pool
 	drained bool             // the last read brought less than it could have
+	sock    *socket          // how src is read if it is a bare socket
 	small   [smallSize]byte
 }
 
@@ -41,6 +43,7 @@ type Reader struct {
 func NewReader(r io.Reader, limit int) *Reader {
 	rd := &Reader{src: r}
 	rd.buf = rd.small[:]
+	rd.sock = newSocket(rd)
 	rd.SetLimit(limit)
 	return rd
 }
@@ -95,6 +98,10 @@ func (r *Reader) next() ([]byte, error) {
 			}
 			return nil, r.fail(r.err)
 		}
+		if r.sock != nil && need <= largeSize {
+			r.sock.read()
+			continue
+		}
 		r.fit(need)
 		r.read()
 	}
@@ -114,12 +121,17 @@ func (r *Reader) fit(need int) {
 			r.r = 0
 		}
 	case len(r.buf) < largeSize:
-		b := large.Get().(*[largeSize]byte)
-		r.swap(b[:], b)
+		r.borrow()
 	default:
 		// Never longer than the frame: so nothing follows it in this buffer.
 		r.swap(make([]byte, min(2*uint64(len(r.buf)), uint64(need))), nil)
 	}
+}
+
+// borrow moves on to a large buffer.
+func (r *Reader) borrow() {
+	b := large.Get().(*[largeSize]byte)
+	r.swap(b[:], b)
 }
 
 // swap moves the unread bytes to buf and gives the buffer they were in back.

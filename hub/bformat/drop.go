@@ -1,0 +1,67 @@
+package bformat
+
+// What a Queue loses, and how it is counted. All but tell need the lock.
+
+// compact drops the oldest droppable frames but the last frame, of n bytes, until a
+// quarter of the limit is free, or as much as the firm ones leave. One pass frees that
+// much, so its cost is shared by as many bytes that follow.
+func (q *Queue) compact(n int) (frames, bytes int) {
+	b, fs := q.k.buf, q.k.frames
+	excess := len(b) - max(q.o.Limit-q.o.Limit/4, q.firm+n)
+	r, w, i, kept := 0, 0, 0, 0
+	for ; bytes < excess && i < len(fs)-1; i++ {
+		size := fs[i].size()
+		if fs[i].droppable() {
+			frames++
+			bytes += size
+		} else {
+			w += copy(b[w:], b[r:r+size])
+			fs[kept] = fs[i]
+			kept++
+		}
+		r += size
+	}
+	w += copy(b[w:], b[r:])
+	kept += copy(fs[kept:], fs[i:])
+	q.k.buf, q.k.frames = b[:w], fs[:kept]
+	q.dropped += uint64(frames)
+	return frames, bytes
+}
+
+// drop leaves the frame of n bytes that is being put out.
+func (q *Queue) drop(n int) (frames, bytes int, err error) {
+	q.dropped++
+	q.tidy()
+	return 1, n, nil
+}
+
+// fail ends the queue, counts what waits and forgets it. The error returned is the first one's.
+func (q *Queue) fail(err error) (frames, bytes int, _ error) {
+	if q.err == nil {
+		q.err = err
+	}
+	if q.k != nil {
+		frames, bytes = len(q.k.frames), len(q.k.buf)
+		q.k.buf, q.k.frames = q.k.buf[:0], q.k.frames[:0]
+	}
+	q.firm = 0
+	q.dropped += uint64(frames)
+	q.tidy()
+	q.rouse()
+	return frames, bytes, q.err
+}
+
+// tidy gives the buffer back if nothing waits in it.
+func (q *Queue) tidy() {
+	if q.k != nil && len(q.k.frames) == 0 {
+		putChunk(q.k)
+		q.k = nil
+	}
+}
+
+// tell passes drops on, without the lock.
+func (q *Queue) tell(frames, bytes int) {
+	if frames > 0 && q.o.Dropped != nil {
+		q.o.Dropped(frames, bytes)
+	}
+}

@@ -1,0 +1,104 @@
+package bformat
+
+import (
+	"encoding/binary"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// Many producers, each flushing what it put: all arrives, each one's in order.
+func TestQueueManyProducers(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	const producers, each = 8, 3000
+	a, b := net.Pipe()
+	q := NewQueue(a, QueueOptions{Limit: 64 << 20})
+	done := run(q)
+	var wg sync.WaitGroup
+	for p := range producers {
+		wg.Go(func() {
+			for i := range each {
+				buf := q.Begin()
+				buf = binary.LittleEndian.AppendUint32(buf, uint32(p))
+				buf = binary.LittleEndian.AppendUint32(buf, uint32(i))
+				if err := q.End(buf, i%2 == 0); err != nil {
+					t.Error(err)
+				}
+				if i%7 == 0 || i == each-1 {
+					q.Flush()
+				}
+			}
+		})
+	}
+	var next [producers]uint32
+	r := NewReader(b, 0)
+	for range producers * each {
+		f, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, i := binary.LittleEndian.Uint32(f), binary.LittleEndian.Uint32(f[4:])
+		if next[p] != i {
+			t.Fatalf("producer %d: got %d, want %d", p, i, next[p])
+		}
+		next[p]++
+	}
+	wg.Wait()
+	q.Shutdown()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	a.Close()
+	b.Close()
+}
+
+// Under overload every frame is either written or counted, in order.
+func TestQueueOverloadAccounts(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	a, b := net.Pipe()
+	var told atomic.Int64
+	q := NewQueue(a, QueueOptions{Limit: 16000, Dropped: func(f, _ int) { told.Add(int64(f)) }})
+	done := run(q)
+	const n = 20000
+	go func() {
+		for i := range uint32(n) {
+			if q.Put(i%50 != 0, binary.LittleEndian.AppendUint32(make([]byte, i%90, 100), i)) != nil {
+				t.Error("Put failed")
+				break
+			}
+			q.Flush()
+		}
+		q.Shutdown()
+	}()
+	got, firm, last := 0, 0, -1
+	r := NewReader(b, 0)
+	go func() { <-done; a.Close() }()
+	for {
+		f, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := int(binary.LittleEndian.Uint32(f[len(f)-4:]))
+		if i <= last {
+			t.Fatalf("%d after %d", i, last)
+		}
+		last = i
+		got++
+		if i%50 == 0 {
+			firm++
+		}
+	}
+	if d := q.Dropped(); got+int(d) != n || told.Load() != int64(d) {
+		t.Errorf("%d written, %d dropped, %d told; want %d in all", got, d, told.Load(), n)
+	}
+	if firm != n/50 {
+		t.Errorf("%d of the frames that may not be dropped arrived, want %d", firm, n/50)
+	}
+}

@@ -1,0 +1,86 @@
+//go:build unix
+
+package bformat
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+)
+
+// A socket reads a Reader's stream where that is a bare TCP or UNIX socket: it borrows the
+// large buffer only once the kernel has bytes, which an io.Reader cannot know. So a burst
+// comes in one read, though an idle connection holds no large buffer.
+type socket struct {
+	r   *Reader
+	raw syscall.RawConn
+	try func(fd uintptr) bool
+	n   int
+	err error
+}
+
+// newSocket returns nil if r's stream is anything else, also if it wraps a socket.
+func newSocket(r *Reader) *socket {
+	var c syscall.Conn
+	switch src := r.src.(type) {
+	case *net.TCPConn:
+		c = src
+	case *net.UnixConn:
+		c = src
+	default:
+		return nil
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil // the first ordinary Read will say why
+	}
+	s := &socket{r: r, raw: raw}
+	s.try = s.readNow
+	return s
+}
+
+// read reads once. The frame being read fits in a large buffer, but is not whole.
+func (s *socket) read() {
+	s.n, s.err = 0, nil
+	err := s.raw.Read(s.try)
+	switch {
+	case err != nil: // closed, or the deadline has passed
+		s.r.err = err
+	case s.err != nil:
+		s.r.err = &net.OpError{Op: "read", Net: "socket", Err: os.NewSyscallError("read", s.err)}
+	case s.n == 0:
+		s.r.err = io.EOF
+	}
+}
+
+// readNow reads what the kernel has. It reports false if that is nothing yet, and then
+// leaves at most a frame's beginning behind, in the smallest buffer that holds it.
+func (s *socket) readNow(fd uintptr) bool {
+	r := s.r
+	if r.lent == nil {
+		r.borrow()
+	} else if r.r > 0 {
+		r.w = copy(r.buf, r.buf[r.r:r.w])
+		r.r = 0
+	}
+	for {
+		n, err := syscall.Read(int(fd), r.buf[r.w:])
+		switch {
+		case err == syscall.EINTR:
+		case err == syscall.EAGAIN:
+			if r.w < smallSize {
+				r.swap(r.small[:], nil)
+			}
+			return false
+		case err != nil:
+			s.err = err
+			return true
+		default:
+			s.n = n
+			r.drained = n < len(r.buf)-r.w
+			r.w += n
+			return true
+		}
+	}
+}
