@@ -281,17 +281,19 @@ func (s *server) Flush() {
 // A flow is the batch of one goroutine that handles messages, and when it was flushed.
 type flow struct {
 	batch   hub.Batch
-	flushed time.Time
+	flushed time.Duration // since epoch
 }
 
 // maxDelay is how long an answer may wait for others to go out with it.
 const maxDelay = time.Millisecond
 
+var epoch = time.Now()
+
 // pause flushes the batch if the goroutine is about to wait, or if the last flush was
 // long ago: a handler that takes its time must not hold back its first answers.
 func (f *flow) pause(more bool) {
-	now := time.Now()
-	if !more || now.Sub(f.flushed) > maxDelay {
+	now := time.Since(epoch)
+	if !more || now-f.flushed > maxDelay {
 		f.batch.Flush()
 		f.flushed = now
 	}

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"sync"
-	"time"
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/bformat"
@@ -100,7 +99,7 @@ func (c *Classic) Name() string { return c.c.Name }
 // Handle queues m for the handler and returns at once. What it cannot take fails with an
 // error that wraps hub.ErrFull or hub.ErrClosed.
 func (c *Classic) Handle(m *hub.Message, a *hub.Answer) {
-	now := time.Now()
+	now := clock()
 	c.mu.Lock()
 	if err := c.admit(m); err != nil {
 		c.stats.Refused++
@@ -183,7 +182,7 @@ func (c *Classic) handle(j *job, w *worker) error {
 	var command hub.Command
 	w.frame = bformat.Begin(w.frame[:0])
 	frame, err := wire.AppendJSON(w.frame, j.m.Data)
-	if err == nil && time.Since(j.since) > c.c.Timeout {
+	if err == nil && clock()-j.since > c.c.Timeout {
 		c.count(&c.stats.Timeouts)
 		err = failed(hub.ErrTimeout, "handler %q: took no message for %v", c.c.Name, c.c.Timeout)
 	}

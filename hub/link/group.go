@@ -78,7 +78,7 @@ func (g *Group) options() Options {
 // an error that wraps hub.ErrFull, hub.ErrClosed, or, where no process is
 // connected and none is to come, hub.ErrHandler. It allocates nothing in steady state.
 func (g *Group) Handle(m *hub.Message, a *hub.Answer) {
-	b, now := m.Batch, time.Now()
+	b, now := m.Batch, clock()
 	g.mu.Lock()
 	if err := g.admit(m); err != nil {
 		g.stats.Refused++
@@ -136,8 +136,9 @@ func (g *Group) place(s *stream) {
 	}
 }
 
-// pump sends what can be sent. Afterwards nothing waits that some process has a credit for.
-func (g *Group) pump(b *hub.Batch, now time.Time) {
+// pump sends what can be sent. Afterwards nothing waits that some process has a credit
+// for. now is what clock says, or 0 if it has not been asked.
+func (g *Group) pump(b *hub.Batch, now time.Duration) {
 	for _, p := range g.processes {
 		for p.ready.head != nil && p.room() {
 			// Streams that have nothing in flight get every second turn, so that
@@ -174,7 +175,7 @@ func (g *Group) freest() *process {
 }
 
 // send sends the first unsent job of s to p, which has room.
-func (g *Group) send(s *stream, p *process, b *hub.Batch, now time.Time) {
+func (g *Group) send(s *stream, p *process, b *hub.Batch, now time.Duration) {
 	j := s.unsent
 	err := p.put(j, b)
 	if p.broken {
@@ -190,6 +191,9 @@ func (g *Group) send(s *stream, p *process, b *hub.Batch, now time.Time) {
 		g.inFlight++
 		s.sent++
 		s.at = p
+		if now == 0 {
+			now = clock()
+		}
 		j.since = now
 		g.sent.push(j)
 	}
@@ -307,16 +311,16 @@ func (g *Group) expire() {
 	h := hands.Get().(*hand)
 	var batch hub.Batch
 	h.batch = &batch
-	now := time.Now()
+	now := clock()
 
 	g.mu.Lock()
 	g.armed = false
-	over := now.Add(-g.o.Timeout)
-	for j := g.waiting.head; j != nil && !j.since.After(over); j = g.waiting.head {
+	over := now - g.o.Timeout
+	for j := g.waiting.head; j != nil && j.since <= over; j = g.waiting.head {
 		g.stats.Timeouts++
 		g.unqueue(j, failed(hub.ErrTimeout, "handler %q: took no message for %v", g.name, g.o.Timeout))
 	}
-	for j := g.sent.head; j != nil && !j.since.After(over); j = g.sent.head {
+	for j := g.sent.head; j != nil && j.since <= over; j = g.sent.head {
 		g.stats.Timeouts++
 		p := j.at
 		p.forget(j.tag)
@@ -342,11 +346,11 @@ func (g *Group) expire() {
 // rearm arms the timer for what is to expire next.
 func (g *Group) rearm() {
 	next := g.waiting.head
-	if j := g.sent.head; next == nil || j != nil && j.since.Before(next.since) {
+	if j := g.sent.head; next == nil || j != nil && j.since < next.since {
 		next = j
 	}
 	if next != nil {
-		g.arm(time.Until(next.since.Add(g.o.Timeout)))
+		g.arm(next.since + g.o.Timeout - clock())
 	}
 }
 

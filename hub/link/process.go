@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"sync/atomic"
-	"time"
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/bformat"
@@ -243,7 +242,6 @@ func (p *process) status(tag uint64, reason error) {
 func (p *process) answer(tag uint64, body []byte) error {
 	g := p.g
 	reply, bad := p.h.dec.Answer(body)
-	now := time.Now()
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -255,7 +253,7 @@ func (p *process) answer(tag uint64, body []byte) error {
 	if j == overdue {
 		p.late--
 		g.stats.Late++
-		g.pump(&p.b, now)
+		g.pump(&p.b, 0)
 		g.settle(&p.h)
 		p.checkLeft()
 		return nil
@@ -267,7 +265,7 @@ func (p *process) answer(tag uint64, body []byte) error {
 	} else {
 		g.stats.Answered++
 	}
-	g.pump(&p.b, now)
+	g.pump(&p.b, 0)
 	switch s := j.stream; {
 	case bad != nil:
 		g.makeDue(s)
@@ -306,7 +304,7 @@ func (g *Group) join(p *process) {
 	if g.closing { // since it was admitted
 		p.end(errors.New("the hub is closing"), false)
 	}
-	g.pump(&p.b, time.Now())
+	g.pump(&p.b, 0)
 	g.settle(&p.h)
 }
 
@@ -346,7 +344,7 @@ func (g *Group) part(p *process, err error) {
 			g.gone = nil
 		}
 	}
-	g.pump(&p.b, time.Now())
+	g.pump(&p.b, 0)
 	g.settle(&p.h)
 	g.mu.Unlock()
 	p.b.Flush()
