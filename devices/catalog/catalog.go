@@ -1,0 +1,51 @@
+// Package catalog is the table of the devices that exist: what the config file
+// may name as a device's kind. A new chip is a folder in devices and a line here.
+package catalog
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/besterhub/bester/devices"
+	"github.com/besterhub/bester/devices/system"
+	"github.com/besterhub/bester/hub/options"
+)
+
+// A Kind is one kind of device.
+type Kind struct {
+	Name string // in the config file
+	Help string // what it is, in a line
+	// Keys are the options it takes. What they mean stands at its Options.
+	Keys []string
+	// Open makes a Sensor of what the operator wrote: see options.Decode. A chip
+	// on a bus is probed, so that a Sensor in hand is a live one.
+	Open func(o map[string]any) (devices.Sensor, error)
+}
+
+// Kinds are the devices that exist, in alphabetical order.
+var Kinds = []Kind{
+	kind("system", "this machine: processor, load, memory, disks, power, clock", system.New),
+}
+
+// Open makes a Sensor of the kind, or says which kinds there are.
+func Open(name string, o map[string]any) (devices.Sensor, error) {
+	names := make([]string, len(Kinds))
+	for i, k := range Kinds {
+		if k.Name == name {
+			return k.Open(o)
+		}
+		names[i] = k.Name
+	}
+	return nil, fmt.Errorf("no device of kind %q: there are %s", name, strings.Join(names, ", "))
+}
+
+// kind makes a line of the table from a constructor.
+func kind[O any, S devices.Sensor](name, help string, open func(O) (S, error)) Kind {
+	return Kind{name, help, options.Keys(*new(O)), func(m map[string]any) (devices.Sensor, error) {
+		var o O
+		if err := options.Decode(m, &o); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		return open(o)
+	}}
+}

@@ -1,0 +1,164 @@
+// Package system reads the machine itself, from /proc and /sys: on any Linux
+// there is something to read.
+//
+// Its readings, of which those that a machine does not have are left out:
+//
+//	cpu/temperature             Cel
+//	cpu/used                    /    share of all cores' time since the read before
+//	cpu/frequency               Hz   of the first core
+//	cpu/throttled               bool on a Raspberry Pi: slowed down, now
+//	cpu/throttled_since_boot    bool ... or once since boot
+//	power/undervoltage          bool on a Raspberry Pi: the supply is too weak, now
+//	power/undervoltage_since_boot
+//	load1, load5, load15             processes that run or wait, mean of so many minutes
+//	memory/available            B    what programs can have without swapping
+//	memory/used                 /
+//	swap/used                   /    if there is swap
+//	disk/<mount>/free           B    what programs can write; / is called root
+//	disk/<mount>/used           /
+//	network/<interface>/received, network/<interface>/sent  B, since boot
+//	uptime                      s
+//	clock/synchronized          bool the clock is kept right, by NTP for example
+package system
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/besterhub/bester/devices"
+)
+
+// Options say what to read. The zero value works.
+type Options struct {
+	// Mounts are the mount points whose space is read. One that is not there is
+	// left out. If empty, only "/".
+	Mounts []string `toml:"mounts"`
+	// Networks are the interfaces whose bytes are counted, for example "eth0".
+	// If empty, none.
+	Networks []string `toml:"networks"`
+	// Root is where proc and sys are found, for a tree that is not this
+	// machine's own. If empty, "/".
+	Root string `toml:"root"`
+}
+
+// A Sensor reads the machine. It keeps one buffer for all files and no file open.
+type Sensor struct {
+	root     string
+	disks    []disk
+	networks []network
+	sources  sources
+	reads    int
+	busy     busy
+	buffer   [16 << 10]byte
+
+	statfs func(path string, s *syscall.Statfs_t) error
+	synced func() (synchronized, known bool)
+}
+
+// A disk is one mount point.
+type disk struct{ path, free, used string }
+
+// A network is one interface.
+type network struct{ name, received, sent string }
+
+// New returns a Sensor. It reads nothing yet. It is an error if a mount point is
+// not an absolute path, or an interface's name is none.
+func New(o Options) (*Sensor, error) {
+	s := &Sensor{root: o.Root, statfs: syscall.Statfs}
+	if s.root == "" {
+		s.root = "/"
+		s.synced = synchronized
+	}
+	if len(o.Mounts) == 0 {
+		o.Mounts = []string{"/"}
+	}
+	for _, m := range o.Mounts {
+		if !filepath.IsAbs(m) {
+			return nil, fmt.Errorf("system: mounts: %q: want a path that begins with /", m)
+		}
+		name := "disk/" + label(strings.Trim(filepath.Clean(m), "/"), "root")
+		s.disks = append(s.disks, disk{filepath.Join(s.root, m), name + "/free", name + "/used"})
+	}
+	for _, n := range o.Networks {
+		if n == "" || strings.ContainsAny(n, "/: \t\n") {
+			return nil, fmt.Errorf("system: networks: %q: want the name of an interface, for example eth0", n)
+		}
+		name := "network/" + label(n, "")
+		s.networks = append(s.networks, network{n, name + "/received", name + "/sent"})
+	}
+	return s, nil
+}
+
+// label makes a part of a reading's name of s: letters in lower case, digits and
+// - . / stay, all else becomes "_".
+func label(s, empty string) string {
+	if s == "" {
+		return empty
+	}
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '-', r == '.', r == '/':
+			return r
+		}
+		return '_'
+	}, s)
+}
+
+// rediscover is after how many reads the sources are looked for anew: drivers
+// come and go.
+const rediscover = 64
+
+// Read appends what the machine shows now. It is an error if that is nothing.
+func (s *Sensor) Read(ctx context.Context, dst []devices.Reading) ([]devices.Reading, error) {
+	if err := ctx.Err(); err != nil {
+		return dst, err
+	}
+	if s.reads%rediscover == 0 {
+		s.sources = find(s.root)
+	}
+	s.reads++
+	before := len(dst)
+	dst = s.readCPU(dst)
+	dst = s.readPower(dst)
+	dst = s.readLoad(dst)
+	dst = s.readMemory(dst)
+	dst = s.readUptime(dst)
+	dst = s.readNetworks(dst)
+	if s.synced != nil {
+		if ok, known := s.synced(); known {
+			dst = append(dst, devices.Bool("clock/synchronized", ok))
+		}
+	}
+	for _, d := range s.disks {
+		if err := ctx.Err(); err != nil {
+			return dst, err
+		}
+		dst = s.readDisk(dst, d)
+	}
+	if len(dst) == before {
+		return dst, errors.New("system: nothing to read in " + s.root + ": are proc and sys mounted there?")
+	}
+	return dst, nil
+}
+
+// readDisk reads the space of one mount point, as df shows it: what is kept for
+// root is neither free nor used.
+func (s *Sensor) readDisk(dst []devices.Reading, d disk) []devices.Reading {
+	var fs syscall.Statfs_t
+	if err := s.statfs(d.path, &fs); err != nil || fs.Blocks == 0 {
+		return dst
+	}
+	used := float64(fs.Blocks) - float64(fs.Bfree)
+	available := float64(fs.Bavail)
+	dst = append(dst, devices.Number(d.free, devices.Byte, available*float64(fs.Bsize)))
+	if used >= 0 && used+available > 0 {
+		dst = append(dst, devices.Number(d.used, devices.Ratio, round(used/(used+available))))
+	}
+	return dst
+}

@@ -1,0 +1,202 @@
+// Package options fills the Options struct of a device or filter from what the
+// operator wrote about it in the config file, and says in the operator's words
+// what is wrong with it.
+package options
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Decode sets the fields of the struct that into points to from o, which is a
+// table as a TOML decoder leaves it: string, bool, int64, float64, []any and
+// map[string]any. A field's key is its toml tag; fields without one are the
+// program's own. Keys that are absent leave their fields alone. A number without
+// a fraction does for a float; a time.Duration is written as a string like "1m30s".
+//
+// The error names the first key, in alphabetical order, that is unknown or has a
+// value of the wrong type, and what is allowed. What has been set by then stays.
+func Decode(o map[string]any, into any) error {
+	v := reflect.ValueOf(into)
+	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
+		panic(fmt.Sprintf("options: want a pointer to a struct, not %T", into))
+	}
+	return table("", o, v.Elem())
+}
+
+// Keys lists the keys that Decode takes for a struct, in the order of its fields.
+func Keys(of any) []string {
+	t := reflect.TypeOf(of)
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	var keys []string
+	for i := range t.NumField() {
+		if key := key(t.Field(i)); key != "" {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+func key(f reflect.StructField) string {
+	key, _, _ := strings.Cut(f.Tag.Get("toml"), ",")
+	if key == "-" || !f.IsExported() {
+		return ""
+	}
+	return key
+}
+
+func table(path string, o map[string]any, v reflect.Value) error {
+	fields := make(map[string]reflect.Value)
+	for i := range v.NumField() {
+		if key := key(v.Type().Field(i)); key != "" {
+			fields[key] = v.Field(i)
+		}
+	}
+	for _, key := range sorted(o) {
+		field, ok := fields[key]
+		if !ok {
+			keys := Keys(v.Interface())
+			if len(keys) == 0 {
+				return fmt.Errorf("unknown key %q: none are allowed here", path+key)
+			}
+			return fmt.Errorf("unknown key %q: allowed are %s", path+key, strings.Join(keys, ", "))
+		}
+		if err := set(path+key, o[key], field); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sorted(o map[string]any) []string {
+	keys := make([]string, 0, len(o))
+	for key := range o {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func set(path string, value any, v reflect.Value) error {
+	if v.Type() == reflect.TypeFor[time.Duration]() {
+		return duration(path, value, v)
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		p := reflect.New(v.Type().Elem())
+		if err := set(path, value, p.Elem()); err != nil {
+			return err
+		}
+		v.Set(p)
+		return nil
+	case reflect.String:
+		if s, ok := value.(string); ok {
+			v.SetString(s)
+			return nil
+		}
+		return wrong(path, "a string", value)
+	case reflect.Bool:
+		if b, ok := value.(bool); ok {
+			v.SetBool(b)
+			return nil
+		}
+		return wrong(path, "true or false", value)
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		if i, ok := value.(int64); ok && !v.OverflowInt(i) {
+			v.SetInt(i)
+			return nil
+		}
+		return wrong(path, "a whole number", value)
+	case reflect.Float32, reflect.Float64:
+		return float(path, value, v)
+	case reflect.Slice:
+		return list(path, value, v)
+	case reflect.Map:
+		return byName(path, value, v)
+	case reflect.Struct:
+		if o, ok := value.(map[string]any); ok {
+			return table(path+".", o, v)
+		}
+		return wrong(path, "a table", value)
+	}
+	panic(fmt.Sprintf("options: %q: a field of type %v cannot be set", path, v.Type()))
+}
+
+func duration(path string, value any, v reflect.Value) error {
+	s, ok := value.(string)
+	if !ok {
+		return wrong(path, `a duration in quotes, for example "10s" or "1m30s"`, value)
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return wrong(path, `a duration, for example "10s" or "1m30s"`, value)
+	}
+	v.SetInt(int64(d))
+	return nil
+}
+
+func float(path string, value any, v reflect.Value) error {
+	var f float64
+	switch n := value.(type) {
+	case float64:
+		f = n
+	case int64:
+		f = float64(n)
+	default:
+		return wrong(path, "a number", value)
+	}
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return wrong(path, "a finite number", value)
+	}
+	v.SetFloat(f)
+	return nil
+}
+
+func list(path string, value any, v reflect.Value) error {
+	items := reflect.ValueOf(value)
+	if items.Kind() != reflect.Slice {
+		return wrong(path, "a list in [ ]", value)
+	}
+	s := reflect.MakeSlice(v.Type(), items.Len(), items.Len())
+	for i := range items.Len() {
+		if err := set(fmt.Sprintf("%s[%d]", path, i), items.Index(i).Interface(), s.Index(i)); err != nil {
+			return err
+		}
+	}
+	v.Set(s)
+	return nil
+}
+
+// byName sets a map, whose keys are the operator's own.
+func byName(path string, value any, v reflect.Value) error {
+	o, ok := value.(map[string]any)
+	if !ok {
+		return wrong(path, "a table", value)
+	}
+	m := reflect.MakeMapWithSize(v.Type(), len(o))
+	for _, key := range sorted(o) {
+		item := reflect.New(v.Type().Elem()).Elem()
+		if err := set(path+"."+key, o[key], item); err != nil {
+			return err
+		}
+		m.SetMapIndex(reflect.ValueOf(key).Convert(v.Type().Key()), item)
+	}
+	v.Set(m)
+	return nil
+}
+
+func wrong(path, want string, value any) error {
+	switch value.(type) {
+	case map[string]any:
+		return fmt.Errorf("%s: want %s, not a table", path, want)
+	case []any:
+		return fmt.Errorf("%s: want %s, not a list", path, want)
+	}
+	return fmt.Errorf("%s: want %s, not %#v", path, want, value)
+}
