@@ -1,0 +1,89 @@
+# make           builds bin/besterd and bin/bester
+# make run       shows this machine's readings flowing; ends at Ctrl-C
+# make test      everything there is to test; installs the Debian packages it needs
+# make help      lists all targets
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GOBUILD  = CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+PREFIX  ?= /usr/local
+FUZZTIME ?= 1m
+
+# What make test needs, as command:package of Debian's.
+NEEDS = qemu-arm-static:qemu-user-static qemu-aarch64-static:qemu-user-static python3:python3 gcc:gcc gcc:libc6-dev git:git
+
+.PHONY: all build run test unit race arm fuzz check bench size generate deps install clean help
+
+all: build ## the same as build
+
+build: ## bin/besterd and bin/bester, static
+	$(GOBUILD) -o bin/ ./cmd/besterd ./cmd/bester
+
+run: build ## a hub with this machine's readings, a handler and a client, until Ctrl-C or DURATION=10s
+	bin/besterd demo $(if $(DURATION),--duration $(DURATION))
+
+test: deps ## everything: check, unit, race, arm, a few seconds of fuzz for each parser, size
+	$(MAKE) check
+	$(MAKE) unit
+	$(MAKE) race
+	$(MAKE) arm
+	$(MAKE) fuzz FUZZTIME=3s
+	$(MAKE) size
+
+unit: ## unit tests and stories; also those that measure, which the race detector would disturb
+	go test ./...
+
+race: ## the same under the race detector
+	CGO_ENABLED=1 go test -race ./...
+
+# Emulation is slow: tests that take long leave out what they need not repeat (-short).
+# One package at a time, so that their clocks are not each other's.
+arm: ## the tests for ARMv6 and ARM64, emulated
+	CGO_ENABLED=0 GOARCH=arm GOARM=6 go test -short -p 1 -exec qemu-arm-static ./...
+	CGO_ENABLED=0 GOARCH=arm64 go test -short -p 1 -exec qemu-aarch64-static ./...
+
+fuzz: ## each fuzz target for FUZZTIME (1m)
+	@set -e; grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort | \
+	sed -E 's,/[^/]*:func , ,' | while read -r folder target; do \
+		echo "fuzz $$folder $$target"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "$$folder" </dev/null; \
+	done
+
+check: ## gofmt, vet, staticcheck
+	@wrong=$$(gofmt -l .); [ -z "$$wrong" ] || { echo "not as gofmt has it; run gofmt -w:" $$wrong; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+
+bench: ## the benchmarks, with medians
+	go test -run '^$$' -bench . -count 6 ./cmd/besterd/... | go tool benchstat -
+
+size: ## besterd for ARMv6 must stay within 8 MB
+	GOARCH=arm GOARM=6 $(GOBUILD) -o bin/armv6/ ./cmd/besterd ./cmd/bester
+	@wc -c bin/armv6/besterd bin/armv6/bester
+	@[ $$(wc -c <bin/armv6/besterd) -le 8000000 ] || { echo "bin/armv6/besterd is larger than 8000000 bytes"; exit 1; }
+
+generate: ## make the generated files anew
+	go generate ./...
+
+deps: ## the Debian packages that make test needs
+	@missing=; for need in $(NEEDS); do \
+		case $$need in gcc:libc6-dev) [ -e /usr/include/stdlib.h ];; *) command -v $${need%:*} >/dev/null;; esac || missing="$$missing $${need#*:}"; \
+	done; \
+	[ -n "$$missing" ] || exit 0; \
+	missing=$$(printf '%s\n' $$missing | sort -u | tr '\n' ' '); \
+	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	if ! command -v apt-get >/dev/null || { [ -n "$$sudo" ] && ! command -v sudo >/dev/null; }; then \
+		echo "make test needs these packages; as root: apt-get install $$missing" >&2; exit 1; \
+	fi; \
+	echo "installing $$missing"; \
+	$$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing
+
+install: build ## into $(DESTDIR)$(PREFIX)/bin
+	install -D -m 755 bin/besterd $(DESTDIR)$(PREFIX)/bin/besterd
+	install -D -m 755 bin/bester $(DESTDIR)$(PREFIX)/bin/bester
+
+clean: ## what make has made
+	rm -rf bin
+
+help: ## this list
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 12
