@@ -44,7 +44,7 @@ func ParseClassicFirst(frame []byte, d *Decoder) (ClassicFirst, error) {
 	var scope, user, password, hops []byte
 	header, authentication, isObject := false, false, false
 	s := &d.json
-	s.all(frame)
+	s.all(frame, 2)
 	for more := s.open("{}"); more; more = s.next("{}") {
 		switch string(s.key()) {
 		case "header":
@@ -146,7 +146,7 @@ func ParseClassicMessage(frame []byte, d *Decoder, m *ClassicMessage) error {
 	var p payload
 	header, isObject := false, false
 	s := &d.json
-	s.all(frame)
+	s.all(frame, 2)
 	for more := s.open("{}"); more; more = s.next("{}") {
 		switch string(s.key()) {
 		case "header":
@@ -265,7 +265,7 @@ func (d *Decoder) names(raw []byte, v hub.Verb) ([]hub.Address, error) {
 	}
 	d.to = d.to[:0]
 	s := &d.json
-	s.all(raw)
+	s.all(raw, 0)
 	for more := s.open("[]"); more; more = s.next("[]") {
 		if !s.at('"') {
 			return nil, errNames

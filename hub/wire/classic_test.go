@@ -37,6 +37,8 @@ type wantClassic struct {
 	To          []string `json:"to,omitempty"`
 	Hops        int      `json:"hops,omitempty"`
 	Data        string   `json:"data,omitempty"`
+	Good        *bool    `json:"good,omitempty"`
+	Reason      string   `json:"reason,omitempty"`
 }
 
 func describeClassic(m *ClassicMessage) wantClassic {
@@ -72,6 +74,9 @@ func readClassic(d *Decoder, reader string, frame []byte) (w wantClassic, id str
 	case "informer":
 		r, err := ParseInformerRequest(frame)
 		return wantClassic{Command: r.Command, User: string(r.Name), Named: &r.Named}, "", err
+	case "status":
+		good, reason, err := ParseClassicStatus(frame)
+		return wantClassic{Good: &good, Reason: reason}, "", err
 	}
 	panic("no reader " + reader)
 }

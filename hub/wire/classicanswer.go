@@ -24,7 +24,7 @@ func (d *Decoder) classicAnswer(frame []byte) (c hub.Command, err error) {
 	var data, status, verb, with []byte
 	header, command := false, false
 	s := &d.json
-	s.all(frame)
+	s.all(frame, 1)
 	for more := s.open("{}"); more; more = s.next("{}") {
 		switch string(s.key()) {
 		case "header":
@@ -196,7 +196,7 @@ func ParseClassicBuiltin(data []byte) (ClassicBuiltin, error) {
 	var d Decoder
 	var name, user, password, newPassword []byte
 	s := &d.json
-	s.all(data)
+	s.all(data, 0)
 	for more := s.open("{}"); more; more = s.next("{}") {
 		if string(s.key()) != "command" || !s.at('{') {
 			s.value()

@@ -79,7 +79,10 @@ func AppendClassicServer(dst []byte, m *hub.Message) ([]byte, error) {
 	out = AppendJSONString(out, string(m.Type))
 	if m.ID != (hub.ID{}) {
 		out = append(out, `,"id":`...)
-		out = AppendJSONString(out, m.ID.String())
+		out = AppendJSONString(out, m.ID.Origin)
+		out = append(out[:len(out)-1], '/')
+		out = strconv.AppendUint(out, m.ID.Number, 10)
+		out = append(out, '"')
 	}
 	return append(out, `}}`...), nil
 }

@@ -6,7 +6,7 @@ func ParseClassicStatus(frame []byte) (good bool, reason string, err error) {
 	var d Decoder
 	var kind, status, why []byte
 	s := &d.json
-	s.all(frame)
+	s.all(frame, 2)
 	for more := s.open("{}"); more; more = s.next("{}") {
 		if string(s.key()) != "header" || !s.at('{') {
 			s.value()
@@ -28,13 +28,14 @@ func ParseClassicStatus(frame []byte) (good bool, reason string, err error) {
 	if err := s.done(); err != nil {
 		return false, "", malformed("statusReport: %v", err)
 	}
-	if string(kind) != `"statusReport"` || !isString(status) {
+	if d.copied(kind) != "statusReport" || !isString(status) {
 		return false, "", malformed("frame: want a statusReport")
 	}
 	if isString(why) {
 		if reason, err = d.copy(why); err != nil {
 			return false, "", malformed("statusReport: header.reason: %v", err)
 		}
+		reason = line(reason)
 	}
-	return string(status) == `"good"`, reason, nil
+	return d.copied(status) == "good", reason, nil
 }

@@ -39,7 +39,7 @@ func noData() error { return failed(hub.ErrEncoding, "no data, want one value") 
 // malformed, and where; dst then comes back as it was.
 func ToMessagePack(dst, json []byte) ([]byte, error) {
 	var s scanner
-	s.all(json)
+	s.all(json, 0)
 	out := s.pack(dst)
 	if err := s.done(); err != nil {
 		return dst, failed(hub.ErrEncoding, "JSON to MessagePack: %v", err)
@@ -262,7 +262,7 @@ func (u *unpacker) extension(dst, b []byte) ([]byte, error) {
 	}
 	var s scanner
 	text := b[head+1 : end]
-	s.all(text)
+	s.all(text, 0)
 	if len(s.number()) != len(text) || s.err != nil {
 		return dst, u.refuse(b, "a number extension that holds no JSON number")
 	}

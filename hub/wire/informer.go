@@ -24,7 +24,7 @@ func ParseInformerRequest(frame []byte) (InformerRequest, error) {
 	var d Decoder
 	var name, data []byte
 	s := &d.json
-	s.all(frame)
+	s.all(frame, 0)
 	if !s.at('{') {
 		s.value()
 		if err := s.done(); err != nil {

@@ -14,8 +14,9 @@ type scanner struct {
 }
 
 // all starts reading b, which must hold exactly one value; done checks that it did.
-func (s *scanner) all(b []byte) {
-	s.b, s.i, s.depth, s.err = b, 0, 0, nil
+// That value may have so many levels around the data that maxDepth is meant for.
+func (s *scanner) all(b []byte, around int) {
+	s.b, s.i, s.depth, s.err = b, 0, -around, nil
 	s.space()
 }
 
@@ -65,7 +66,7 @@ func (s *scanner) open(brackets string) bool {
 		return false
 	}
 	if s.depth == maxDepth {
-		s.fail("nested too deep: at most 64 levels are allowed")
+		s.fail("data is nested deeper than 64 levels")
 		return false
 	}
 	s.depth++

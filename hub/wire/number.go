@@ -155,7 +155,12 @@ func (u *unpacker) integer(dst, b []byte) ([]byte, error) {
 // appendFloat appends the shortest text that reads back as f, in a form that no
 // integer has: with a point, or, for very large and small ones, an exponent.
 func appendFloat(dst []byte, f float64, bits int) []byte {
-	if a := math.Abs(f); a != 0 && (a < 1e-6 || a >= 1e21) {
+	a := math.Abs(f)
+	small, large := a < 1e-6, a >= 1e21
+	if bits == 32 { // so that both say the same of one text
+		small, large = float32(a) < 1e-6, float32(a) >= 1e21
+	}
+	if a != 0 && (small || large) {
 		start := len(dst)
 		dst = strconv.AppendFloat(dst, f, 'e', -1, bits)
 		// "1e+21" and "1e-07" are shorter as "1e21" and "1e-7".
