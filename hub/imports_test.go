@@ -55,8 +55,8 @@ var rooms = []room{
 		"every room's tests may use it, so it may use none of them"},
 	{"handlers", "hub hub/bformat hub/lograte hub/options hub/tristanable hub/wire",
 		"a handler is a process of its own: it knows the wire, not the hub's ends"},
-	{"handlers/catalog", "hub hub/options handlers handlers/*",
-		"the one table of the kinds there are"},
+	{"handlers/catalog", "hub hub/config hub/options handlers handlers/*",
+		"the one table of the kinds there are, which checks what a config asks of them"},
 	{"handlers/*", "hub hub/options hub/wire handlers handlers/internal/* github.com/tinylib/msgp",
 		"one kind does not know another; a route puts them together"},
 	{"devices", "hub hub/lograte devices/senml",
@@ -65,10 +65,12 @@ var rooms = []room{
 		"it writes a reading as data"},
 	{"devices/devicetest", "hub devices devices/senml",
 		"every chip's tests use it"},
-	{"devices/catalog", "hub hub/options devices devices/*",
-		"the one table of the kinds there are"},
+	{"devices/catalog", "hub hub/config hub/options devices devices/*",
+		"the one table of the kinds there are, which checks what a config asks of them"},
 	{"devices/*", "hub hub/options devices devices/senml board golang.org/x/sys",
 		"a chip knows its bus and what a reading is, nothing else"},
+	{"cmd/internal/*", "*",
+		"what the two programs share; a library that only a room needs stays in there"},
 	{"cmd/besterd", "* github.com/spf13/cobra golang.org/x/sys",
 		"it puts the rooms together; a library that only a room needs stays in there"},
 	{"cmd/besterd/*", "",
@@ -136,6 +138,8 @@ func TestImportRules(t *testing.T) {
 		{"cmd/besterd", "hub/session", false, true},
 		{"cmd/besterd", "github.com/tinylib/msgp/msgp", false, false},
 		{"cmd/besterd", "cmd/bester", false, false},
+		{"cmd/bester", "cmd/internal/setup", false, true},
+		{"hub/config", "cmd/internal/setup", true, false},
 	} {
 		r := roomOf(c.from)
 		if r == nil {
@@ -175,7 +179,8 @@ func forbidden(r *room, to string, test bool) string {
 		}
 	}
 	ours := !strings.Contains(strings.SplitN(to, "/", 2)[0], ".")
-	if ours && strings.HasPrefix(to, "cmd/") {
+	inCmd := strings.HasPrefix(r.folder, "cmd/")
+	if ours && strings.HasPrefix(to, "cmd/") && !(inCmd && strings.HasPrefix(to, "cmd/internal/")) {
 		return "nothing imports a program"
 	}
 	switch {
