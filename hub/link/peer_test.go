@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -136,3 +137,6 @@ func (p *peer) closed() (kinds []wire.Kind) {
 		kinds = append(kinds, kind)
 	}
 }
+
+// listen changes the backlog of a listening socket.
+func listen(fd, backlog int) { syscall.Listen(fd, backlog) }
