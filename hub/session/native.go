@@ -105,6 +105,11 @@ func (n *native) enter(h *wire.Hello) error {
 				return n.denied(fmt.Errorf("%w: account %q may not serve %q: bester account allow --serve '%s' %s", hub.ErrDenied, h.User, p, p, h.User))
 			}
 		}
+		if may := n.server.o.MayBe; may != nil {
+			if err := may(h.Name, a); err != nil {
+				return n.denied(err)
+			}
+		}
 	default:
 		return n.denied(fmt.Errorf("%w: unknown role %q: want client, server or handler", hub.ErrDenied, h.Role))
 	}
@@ -129,7 +134,7 @@ func (n *native) part(err error) {
 func (n *native) handOn(h *wire.Hello) {
 	n.in.SetLimit(n.limits.Frame)
 	n.conn.SetReadDeadline(time.Time{})
-	n.server.o.Handler(Handshake{Conn: n.conn, In: n.in, Hello: h, User: n.name})
+	n.server.o.Handler(Handshake{Conn: n.conn, In: n.in, Hello: h, Account: n.account.Load()})
 }
 
 // readLoop takes frames until the input ends.

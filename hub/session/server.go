@@ -28,6 +28,10 @@ type Options struct {
 	// Handler serves a connection whose hello says that a handler process is on it,
 	// and closes it; it returns when that has ended. If nil, handlers are refused.
 	Handler func(Handshake)
+	// MayBe checks that an account may be the handler of that name; the error, if any,
+	// is what the process is told. If nil, every account that may serve the types in
+	// its hello may have any name.
+	MayBe func(name string, a *account.Account) error
 	// Status answers the builtin command status with one JSON value. If nil, the
 	// command is refused.
 	Status func() []byte
@@ -47,10 +51,10 @@ type Accounts interface {
 // Handshake is a native connection of a handler process, of which the hello has
 // been read and its right to serve has been checked.
 type Handshake struct {
-	Conn  net.Conn
-	In    *bformat.Reader // has read the hello, and perhaps more
-	Hello *wire.Hello
-	User  hub.UserName // whose account it is
+	Conn    net.Conn
+	In      *bformat.Reader // has read the hello, and perhaps more
+	Hello   *wire.Hello
+	Account *account.Account // may serve all types in Hello
 }
 
 // Limits bound what a peer can make the hub spend. The zero value is the defaults.

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/user"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/client"
+	"github.com/besterhub/bester/hub/config"
+)
+
+// A target is which hub to speak to, and as whom: the flags of every command that does.
+type target struct {
+	hub          string
+	user         string
+	passwordFile string
+	ca           string
+	timeout      time.Duration
+}
+
+func (t *target) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&t.hub, "hub", os.Getenv("BESTER_HUB"), "the hub: socket path, host:port or tls://host:port (default $BESTER_HUB, else the hub on this machine)")
+	f.StringVarP(&t.user, "user", "u", "", "log in as this user (default $BESTER_USER, else your own name)")
+	f.StringVar(&t.passwordFile, "password-file", "", "read the password from this file (else $BESTER_PASSWORD; a UNIX socket needs none)")
+	f.StringVar(&t.ca, "ca", "", "tls: trust the certificates in this PEM file instead of the system's")
+	f.DurationVar(&t.timeout, "timeout", 10*time.Second, "give up after this long")
+	cmd.RegisterFlagCompletionFunc("user", cobra.NoFileCompletions)
+}
+
+// dial connects and logs in.
+func (t *target) dial(ctx context.Context, deliver func(m *hub.Message)) (*client.Client, error) {
+	network, address, config, err := t.where()
+	if err != nil {
+		return nil, err
+	}
+	name, err := t.name()
+	if err != nil {
+		return nil, err
+	}
+	password, err := t.password()
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.Dial(ctx, network, address, client.Options{
+		User: name, Password: password, TLS: config, Timeout: t.timeout, Deliver: deliver,
+	})
+	switch {
+	case errors.Is(err, hub.ErrDenied):
+		return nil, &exit{exitDenied, fmt.Errorf("user %q: %w", name, err)}
+	case err != nil:
+		return nil, &exit{exitAway, fmt.Errorf("cannot reach the hub: %w\nIs besterd running? Say where with --hub", err)}
+	}
+	return c, nil
+}
+
+// where finds out how to reach the hub.
+func (t *target) where() (network, address string, config *tls.Config, err error) {
+	at := t.hub
+	if at == "" {
+		at = localSocket()
+	}
+	host, secure := strings.CutPrefix(at, "tls://")
+	switch {
+	case secure:
+		config, err = t.tls(host)
+		return "tcp", host, config, err
+	case strings.Contains(at, "/") || !strings.Contains(at, ":"):
+		return "unix", at, nil, nil
+	}
+	return "tcp", at, nil, nil
+}
+
+// localSocket is where a hub on this machine is listening, or would be.
+func localSocket() string {
+	places := config.Sockets()
+	for _, path := range places {
+		if info, err := os.Stat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
+			return path
+		}
+	}
+	return places[0]
+}
+
+func (t *target) tls(address string) (*tls.Config, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("--hub tls://%s: want tls://host:port", address)
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS13, ServerName: host}
+	if t.ca != "" {
+		pem, err := os.ReadFile(t.ca)
+		if err != nil {
+			return nil, err
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s: no certificate in PEM form", t.ca)
+		}
+	}
+	return c, nil
+}
+
+func (t *target) name() (hub.UserName, error) {
+	for _, name := range []string{t.user, os.Getenv("BESTER_USER")} {
+		if name != "" {
+			return hub.UserName(name), nil
+		}
+	}
+	u, err := user.Current()
+	if err != nil {
+		return "", fmt.Errorf("no user name: say --user NAME (%w)", err)
+	}
+	return hub.UserName(u.Username), nil
+}
+
+func (t *target) password() (string, error) {
+	if t.passwordFile == "" {
+		return os.Getenv("BESTER_PASSWORD"), nil
+	}
+	f, err := os.Open(t.passwordFile)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	line, err := bufio.NewReader(f).ReadString('\n')
+	if err != nil && line == "" {
+		return "", fmt.Errorf("%s: no password in its first line", t.passwordFile)
+	}
+	return strings.TrimRight(line, "\r\n"), nil
+}
+
+// over ends a session, without waiting long for the hub.
+func over(c *client.Client) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	c.Close(ctx)
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/client"
+)
+
+//go:embed demo.toml
+var demoConfig string
+
+func demoCommand() *cobra.Command {
+	var duration time.Duration
+	var daemon string
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Run a hub on this machine's own readings, and show them arrive",
+		Long: `Start a hub in a temporary folder, with a device that reads this machine, a route
+with a filter in the hub and a handler as a process of its own, and a client that shows
+what arrives. Until Ctrl-C, or for as long as --duration says; then it cleans up.`,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if daemon == "" {
+				self, err := os.Executable()
+				if err != nil {
+					return err
+				}
+				daemon = filepath.Join(filepath.Dir(self), "besterd")
+			}
+			d := &demo{cmd: cmd, daemon: daemon, duration: duration}
+			return d.run(cmd.Context())
+		},
+	}
+	cmd.Flags().DurationVar(&duration, "duration", 0, "end after this long (default: at Ctrl-C)")
+	cmd.Flags().StringVar(&daemon, "besterd", "", "the daemon to run (default: beside this program)")
+	return cmd
+}
+
+// A demo is one hub in a temporary folder, and a client of it.
+type demo struct {
+	cmd      *cobra.Command
+	daemon   string
+	duration time.Duration
+	folder   string
+	target   target
+}
+
+func (d *demo) run(ctx context.Context) (err error) {
+	if d.folder, err = os.MkdirTemp("", "bester-demo-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(d.folder)
+	d.target = target{hub: filepath.Join(d.folder, "bester.sock"), user: "dashboard", timeout: 10 * time.Second}
+
+	hub, err := d.start()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop(hub)) }()
+
+	out := d.cmd.OutOrStdout()
+	p := newPrinter(d.cmd, false)
+	client, err := d.listen(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer over(client)
+	fmt.Fprintf(out, "A hub runs on %s (pid %d).\n"+
+		"device system -> filter deadband (in the hub) -> handler alarm (a process) -> this client:\n\n", d.target.hub, hub.Process.Pid)
+
+	began := time.Now()
+	if d.duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d.duration)
+		defer cancel()
+	}
+	select {
+	case <-ctx.Done():
+	case <-client.Done():
+		return fmt.Errorf("the hub closed the connection: %w", client.Err())
+	}
+	return d.summary(out, p, time.Since(began))
+}
+
+// start writes the config and starts the daemon on it.
+func (d *demo) start() (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	text := strings.NewReplacer(
+		`"{{socket}}"`, strconv.Quote(d.target.hub),
+		`"{{bester}}"`, strconv.Quote(self),
+		"{{folder}}", d.folder,
+	).Replace(demoConfig)
+	config := filepath.Join(d.folder, "bester.toml")
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(d.daemon, config)
+	cmd.Stderr = d.cmd.ErrOrStderr()
+	// Ctrl-C is for this program, which ends the hub in its own time.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("besterd: %w", err)
+	}
+	return cmd, nil
+}
+
+// stop ends the hub and says if it did not end well.
+func stop(hub *exec.Cmd) error {
+	hub.Process.Signal(syscall.SIGTERM)
+	if err := hub.Wait(); err != nil {
+		return fmt.Errorf("besterd: %w", err)
+	}
+	return nil
+}
+
+// listen connects as soon as the hub is there.
+func (d *demo) listen(ctx context.Context, p *printer) (*client.Client, error) {
+	deadline := time.Now().Add(d.target.timeout)
+	for {
+		c, err := d.target.dial(ctx, func(m *hub.Message) { p.print(m) })
+		if err == nil || time.Now().After(deadline) || ctx.Err() != nil {
+			return c, err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// summary asks the hub what it has done.
+func (d *demo) summary(out io.Writer, p *printer, took time.Duration) error {
+	if p.n == 0 {
+		return errors.New("nothing arrived")
+	}
+	fmt.Fprintf(out, "\n%d messages arrived in %s. What the hub says of it:\n\n", p.n, took.Round(time.Second))
+	report, err := d.target.status(context.Background())
+	if err != nil {
+		return err
+	}
+	return showStatus(out, report)
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/besterhub/bester/handlers"
+	"github.com/besterhub/bester/handlers/catalog"
+	"github.com/besterhub/bester/hub"
+)
+
+// handleCommand runs a built-in handler as a process of its own: the same code as in
+// the hub's routes.
+func handleCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "handle KIND [flags]",
+		Short: "Run a built-in handler as a process of its own",
+		Long: `Run a built-in handler as a process that dials in to the hub, with the same code that
+runs it in the hub's routes. The kinds are:
+
+` + kinds() + `
+Flags are those of every handler (bester handle KIND --help), and --set KEY=VALUE for
+each of the kind's own options, written as in bester.toml.`,
+		Example: `  bester handle alarm --types 'reading/#' --set name=board/temperature --set above=70
+  bester handle throttle --types 'gps/#' --set 'every="5s"'`,
+		DisableFlagParsing: true,
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return kindNames(), cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 || args[0] == "--help" || args[0] == "-h" {
+				return cmd.Help()
+			}
+			kind := args[0]
+			if !slices.Contains(kindNames(), kind) {
+				return usageError{fmt.Errorf("no handler of kind %q: there are %s", kind, strings.Join(kindNames(), ", "))}
+			}
+			var set settings
+			flags := flag.NewFlagSet(kind, flag.ContinueOnError)
+			flags.Var(&set, "set", "`KEY=VALUE` of one of its own options; may be given more than once")
+			p := handlers.Program{
+				Name:    kind,
+				Summary: summary(kind),
+				Flags:   flags,
+				New:     func() (hub.Handler, error) { return catalog.New(kind, set) },
+			}
+			if code := p.Run(cmd.Context(), args[1:], cmd.OutOrStdout(), cmd.ErrOrStderr()); code != 0 {
+				return &exit{code, errors.New("handler " + kind + " has ended")}
+			}
+			return nil
+		},
+	}
+	return cmd
+}
+
+// settings are options given as KEY=VALUE.
+type settings map[string]any
+
+func (s *settings) String() string { return "" }
+
+// Set takes one option. A value that is no TOML is a string: so name=board/load needs
+// no quotes.
+func (s *settings) Set(text string) error {
+	key, value, ok := strings.Cut(text, "=")
+	if !ok || key == "" {
+		return fmt.Errorf("%q: want KEY=VALUE", text)
+	}
+	var table map[string]any
+	if toml.Unmarshal([]byte("value = "+value), &table) != nil {
+		table = map[string]any{"value": value}
+	}
+	if *s == nil {
+		*s = make(settings)
+	}
+	(*s)[key] = table["value"]
+	return nil
+}
+
+func kindNames() []string {
+	var names []string
+	for _, k := range catalog.Kinds {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+func summary(kind string) string {
+	for _, k := range catalog.Kinds {
+		if k.Name == kind {
+			return k.Help + "\n\nOptions for --set: " + strings.Join(k.Keys, ", ")
+		}
+	}
+	return ""
+}
+
+func kinds() string {
+	var b strings.Builder
+	for _, k := range catalog.Kinds {
+		fmt.Fprintf(&b, "  %-10s %s\n", k.Name, k.Help)
+	}
+	return b.String()
+}

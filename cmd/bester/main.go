@@ -1,0 +1,93 @@
+// Command bester is the operator's tool: it sends and listens as a user of a hub,
+// checks configs, keeps accounts, shows what a hub is doing, and runs the built-in
+// handlers as processes of their own.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the Makefile.
+var version = "devel"
+
+// Exit codes.
+const (
+	exitFailed = 1 // the message failed, the config is wrong, and so on
+	exitUsage  = 2 // the arguments make no sense
+	exitAway   = 3 // the hub cannot be reached
+	exitDenied = 4 // the hub does not let the user in
+)
+
+// An exit is an error with an exit code of its own.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e *exit) Error() string { return e.err.Error() }
+func (e *exit) Unwrap() error { return e.err }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run runs the command that args name and returns its exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := command()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(stderr, "bester:", err)
+	var e *exit
+	if errors.As(err, &e) {
+		return e.code
+	}
+	var wrong usageError
+	if !cmd.SilenceUsage || errors.As(err, &wrong) { // the arguments
+		fmt.Fprintf(stderr, "Try: %s --help\n", cmd.CommandPath())
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// command returns the whole tree of commands.
+func command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "bester",
+		Short: "The operator's tool of the Bester message hub",
+		Long: `The operator's tool of the Bester message hub.
+
+The hub is found on its UNIX socket on this machine, or where --hub or BESTER_HUB
+says: a path, host:port, or tls://host:port.
+
+Exit status: 0 good, 1 failed, 2 wrong usage, 3 the hub cannot be reached, 4 the
+hub does not let the user in.`,
+		Version:       version,
+		SilenceErrors: true,
+		// Past the parsing of arguments an error is no longer one of usage.
+		PersistentPreRun: func(cmd *cobra.Command, _ []string) { cmd.SilenceUsage = true },
+		Args:             cobra.NoArgs,
+		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return err })
+	root.AddCommand(sendCommand(), requestCommand(), listenCommand(), statusCommand(), checkCommand(),
+		accountCommand(), handleCommand(), demoCommand(), manCommand())
+	return root
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+func statusCommand() *cobra.Command {
+	var t target
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what the hub is doing",
+		Long: `Show what the hub is doing: its listeners, users, handlers and devices, and what
+became of the messages since it started. The account must be an administrator's
+(bester account allow --admin NAME), or the socket must trust you.`,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			report, err := t.status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", report)
+				return err
+			}
+			return showStatus(cmd.OutOrStdout(), report)
+		},
+	}
+	t.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	return cmd
+}
+
+// status asks the hub.
+func (t *target) status(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
+	c, err := t.dial(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer over(c)
+	m := &hub.Message{Type: "builtin", Data: hub.Data{Encoding: hub.JSON, Bytes: []byte(`{"command":{"type":"status"}}`)}}
+	var report []byte
+	var bad error
+	err = c.Request(ctx, m, func(m *hub.Message) { report, bad = wire.AppendJSON(nil, m.Data) })
+	if err == nil {
+		err = bad
+	}
+	return report, err
+}
+
+// showStatus writes a report for people. What it does not know it leaves out.
+func showStatus(out io.Writer, report []byte) error {
+	var r struct {
+		Hub, Version string
+		PID          int
+		Uptime       float64
+		Memory       uint64
+		Listeners    []string
+		Users        []string
+		Router       map[string]uint64
+		Sessions     map[string]uint64
+		Servers      map[string]uint64
+		Handlers     []struct {
+			Name                                      string
+			Types                                     []string
+			Native                                    bool
+			Processes, Waiting, InFlight              int
+			Answered, Failed, Timeouts, Refused, Late uint64
+			Restarts                                  uint64
+		}
+		Devices []struct {
+			Name, Kind                              string
+			Reads, Failures, Skipped, Sent, Refused uint64
+			Failing                                 bool
+		}
+	}
+	d := json.NewDecoder(bytes.NewReader(report))
+	if err := d.Decode(&r); err != nil {
+		return fmt.Errorf("the hub's report: %w", err)
+	}
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	up := (time.Duration(r.Uptime) * time.Second).String()
+	fmt.Fprintf(w, "hub\t%s (besterd %s, pid %d), up %s, %.1f MB\n", clean(r.Hub), clean(r.Version), r.PID, up, float64(r.Memory)/1e6)
+	fmt.Fprintf(w, "listens\t%s\n", strings.Join(r.Listeners, " "))
+	fmt.Fprintf(w, "users\t%s\n", users(r.Users))
+	fmt.Fprintf(w, "messages\t%s\n", counts(r.Router, "taken", "delivered", "dropped", "absent", "failed", "refused", "lost"))
+	fmt.Fprintf(w, "sessions\t%s\n", counts(r.Sessions, "sessions", "logins", "denied", "malformed", "frames_too_long", "logins_too_slow", "too_many", "slow_readers_closed", "dropped"))
+	if r.Servers["sent"]+r.Servers["failed"]+r.Servers["waiting"] > 0 {
+		fmt.Fprintf(w, "servers\t%s\n", counts(r.Servers, "sent", "waiting", "failed"))
+	}
+	if len(r.Handlers) > 0 {
+		fmt.Fprintf(w, "\nHANDLER\tTYPES\tPROCESSES\tWAITING\tIN FLIGHT\tANSWERED\tFAILED\tTIMED OUT\tREFUSED\tRESTARTS\n")
+		for _, h := range r.Handlers {
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", clean(h.Name), clean(strings.Join(h.Types, " ")),
+				h.Processes, h.Waiting, h.InFlight, h.Answered, h.Failed, h.Timeouts, h.Refused, h.Restarts)
+		}
+	}
+	if len(r.Devices) > 0 {
+		fmt.Fprintf(w, "\nDEVICE\tKIND\tREADS\tFAILURES\tSKIPPED\tSENT\tREFUSED\tSTATE\n")
+		for _, v := range r.Devices {
+			state := "works"
+			if v.Failing {
+				state = "fails"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", clean(v.Name), clean(v.Kind), v.Reads, v.Failures, v.Skipped, v.Sent, v.Refused, state)
+		}
+	}
+	return w.Flush()
+}
+
+// users lists each name once, with the number of its sessions where there are more.
+func users(names []string) string {
+	var out []string
+	for i := 0; i < len(names); {
+		n := 1
+		for i+n < len(names) && names[i+n] == names[i] {
+			n++
+		}
+		s := clean(names[i])
+		if n > 1 {
+			s = fmt.Sprintf("%s (%d)", s, n)
+		}
+		out = append(out, s)
+		i += n
+	}
+	if len(out) == 0 {
+		return "none"
+	}
+	return strings.Join(out, " ")
+}
+
+// counts writes the first counter, and of the others those that are not zero.
+func counts(of map[string]uint64, names ...string) string {
+	var out []string
+	for i, name := range names {
+		if v := of[name]; v > 0 || i == 0 {
+			out = append(out, fmt.Sprintf("%d %s", v, strings.ReplaceAll(name, "_", " ")))
+		}
+	}
+	return strings.Join(out, ", ")
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/account"
+)
+
+// accounts is the accounts file as it is now: it is read again when it has changed,
+// so that what "bester account" does counts at once.
+type accounts struct {
+	log     *slog.Logger
+	changed func() // called without the lock, after the accounts have changed
+
+	mu    sync.Mutex
+	path  string
+	seen  os.FileInfo // of the file that store was read from
+	store *account.Store
+}
+
+// open has a begin with the accounts in path. A file that is not there yet holds none.
+func (a *accounts) open(path string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	info, err := os.Stat(path)
+	if os.IsNotExist(err) {
+		a.path, a.seen, a.store = path, nil, nil
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	store, err := account.Open(path, account.Options{})
+	if err != nil {
+		return err
+	}
+	a.path, a.seen, a.store = path, info, store
+	return nil
+}
+
+// refresh reads the file again if it has changed. One that cannot be read leaves the
+// accounts as they were, with a line in the log for each change of the file.
+func (a *accounts) refresh() {
+	a.mu.Lock()
+	info, err := os.Stat(a.path)
+	if err != nil || same(info, a.seen) {
+		a.mu.Unlock()
+		return
+	}
+	a.seen = info
+	if a.store == nil {
+		a.store, err = account.Open(a.path, account.Options{})
+	} else {
+		err = a.store.Reload()
+	}
+	a.mu.Unlock()
+	if err != nil {
+		a.log.Error("accounts file not taken; the accounts stay as they were", "file", a.path, "err", err)
+		return
+	}
+	a.log.Info("accounts read", "file", a.path)
+	a.changed()
+}
+
+func same(a, b fs.FileInfo) bool {
+	return b != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
+}
+
+func (a *accounts) current() *account.Store {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.store
+}
+
+// Login is account.Store.Login on the file as it is now.
+func (a *accounts) Login(ctx context.Context, name hub.UserName, password string) (*account.Account, error) {
+	a.refresh()
+	s := a.current()
+	if s == nil {
+		return nil, account.ErrDenied
+	}
+	return s.Login(ctx, name, password)
+}
+
+// Lookup is account.Store.Lookup.
+func (a *accounts) Lookup(name hub.UserName) *account.Account {
+	if s := a.current(); s != nil {
+		return s.Lookup(name)
+	}
+	return nil
+}
+
+// ChangePassword is account.Store.ChangePassword.
+func (a *accounts) ChangePassword(ctx context.Context, name hub.UserName, old, new string) error {
+	s := a.current()
+	if s == nil {
+		return account.ErrDenied
+	}
+	return s.ChangePassword(ctx, name, old, new)
+}

@@ -1,0 +1,120 @@
+// Command besterd is the message hub.
+//
+// It reads its config file, opens its listeners, links its handlers and devices,
+// and runs until SIGTERM or SIGINT. SIGHUP reads the config again.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/besterhub/bester/hub/config"
+)
+
+// version is set by the Makefile.
+var version = "devel"
+
+const usage = `usage: besterd [FILE]
+
+The Bester message hub. FILE is its config, bester.toml, or the original's
+server.conf. Without one it reads /etc/bester/bester.toml, or if there is none
+bester/bester.toml in your own config folder; and without that either, it listens on
+a UNIX socket and on 127.0.0.1:2223.
+
+  bester check FILE    says what is wrong with a config
+  besterd --example    prints an annotated config with every key
+  besterd --version    prints the version
+
+Signals: SIGHUP reads the config again and applies it, or refuses it and goes on
+with the old one. SIGTERM and SIGINT answer or hand on what was taken, then end.
+
+Exit status: 0 ended by a signal, 1 could not start or had to cut something
+off at the end, 2 wrong usage.
+`
+
+// errUsage: the arguments make no sense, and that has been said.
+var errUsage = errors.New("usage")
+
+func main() {
+	err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)
+	switch {
+	case errors.Is(err, errUsage):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "besterd:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("besterd", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() { fmt.Fprint(flags.Output(), usage) }
+	showVersion := flags.Bool("version", false, "")
+	showExample := flags.Bool("example", false, "")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return nil
+	case err != nil || flags.NArg() > 1:
+		if err == nil {
+			flags.Usage()
+		}
+		return errUsage
+	}
+	switch {
+	case *showVersion:
+		_, err := fmt.Fprintln(stdout, "besterd", version)
+		return err
+	case *showExample:
+		_, err := io.WriteString(stdout, config.Example)
+		return err
+	}
+
+	path := flags.Arg(0)
+	if path == "" {
+		path = config.File()
+	}
+	c, err := load(path)
+	if err != nil {
+		return err
+	}
+	// Small boards: collect a little more often than Go would, for a smaller heap.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(75)
+	}
+	log := newLog(stderr, c.Log)
+	d, err := start(c, log)
+	if err != nil {
+		return err
+	}
+	log.Info("ready", "version", version, "config", orDefaults(path), "hub", c.Hub.Name, "listeners", d.listening(), "pid", os.Getpid())
+	return serve(ctx, d, path, log)
+}
+
+// serve waits for signals, and acts on them.
+func serve(ctx context.Context, d *daemon, path string, log *slog.Logger) error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+	for {
+		select {
+		case <-ctx.Done():
+			return d.shutdown(log)
+		case s := <-signals:
+			if s == syscall.SIGHUP {
+				d.reload(path, log)
+				continue
+			}
+			log.Info("ending: what was taken is answered or handed on", "signal", s.String())
+			return d.shutdown(log)
+		}
+	}
+}

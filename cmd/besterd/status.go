@@ -1,0 +1,72 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/besterhub/bester/devices"
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/link"
+	"github.com/besterhub/bester/hub/session"
+	"github.com/besterhub/bester/hub/upstream"
+)
+
+// A report is what the builtin command status answers with, and "bester status" shows.
+type report struct {
+	Hub       string          `json:"hub"`
+	Version   string          `json:"version"`
+	PID       int             `json:"pid"`
+	Uptime    float64         `json:"uptime"` // seconds
+	Memory    uint64          `json:"memory"` // bytes taken from the system by the Go runtime
+	Listeners []string        `json:"listeners"`
+	Users     []hub.UserName  `json:"users"` // one for each session
+	Router    hub.RouterStats `json:"router"`
+	Sessions  session.Stats   `json:"sessions"`
+	Servers   upstream.Stats  `json:"servers"`
+	Handlers  []link.Stats    `json:"handlers"`
+	Devices   []deviceReport  `json:"devices"`
+}
+
+type deviceReport struct {
+	Name string `json:"name"`
+	Kind string `json:"kind"`
+	devices.PollerStats
+}
+
+// status makes the report, as JSON.
+func (d *daemon) status() []byte {
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	r := report{
+		Version: version, PID: os.Getpid(), Uptime: time.Since(d.began).Seconds(),
+		Memory: memory.Sys - memory.HeapReleased, Listeners: d.listening(),
+		Users: d.router.Directory().Users(), Router: d.router.Stats(), Sessions: d.sessions.Stats(),
+		Handlers: d.groups.Stats(),
+	}
+	d.mu.Lock()
+	r.Hub = d.config.Hub.Name
+	if d.servers != nil {
+		r.Servers = d.servers.Stats()
+	}
+	for _, h := range d.handlers {
+		if s := h.stats(); !s.Native { // the others are in groups
+			r.Handlers = append(r.Handlers, s)
+		}
+	}
+	for name, v := range d.devices {
+		r.Devices = append(r.Devices, deviceReport{name, v.config.Kind, v.poller.Stats()})
+	}
+	d.mu.Unlock()
+	slices.SortFunc(r.Handlers, func(a, b link.Stats) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(r.Devices, func(a, b deviceReport) int { return strings.Compare(a.Name, b.Name) })
+	b, err := json.Marshal(r)
+	if err != nil {
+		d.log.Error("status", "err", err)
+		return []byte("null")
+	}
+	return b
+}

@@ -1,0 +1,44 @@
+// Package setup reads the config for the daemon and the tool alike: it knows both what
+// the file may say and which kinds of filters and devices there are.
+package setup
+
+import (
+	"strings"
+
+	devices "github.com/besterhub/bester/devices/catalog"
+	handlers "github.com/besterhub/bester/handlers/catalog"
+	"github.com/besterhub/bester/hub/config"
+)
+
+// Load reads a config and checks all of it, the options of filters and devices too.
+// The error names each problem with file, line, column and remedy.
+func Load(path string) (*config.Config, error) { return config.Load(path, check) }
+
+// Parse is Load of what has been read already; name is for the errors.
+func Parse(name string, data []byte) (*config.Config, error) { return config.Parse(name, data, check) }
+
+// check makes each filter and device once, to see what they say of their options.
+func check(c *config.Config) (problems []config.Problem) {
+	for _, f := range c.Filters {
+		if _, err := handlers.New(f.Kind, f.Options); err != nil {
+			problems = append(problems, problem(c, err, f.Options, "filters", f.Name))
+		}
+	}
+	for _, d := range c.Devices {
+		if _, err := devices.Open(d.Kind, d.Options); err != nil {
+			problems = append(problems, problem(c, err, d.Options, "devices", d.Name))
+		}
+	}
+	return problems
+}
+
+// problem points at the option that the error names, or at the kind.
+func problem(c *config.Config, err error, options map[string]any, path ...string) config.Problem {
+	at := "kind"
+	for key := range options {
+		if strings.Contains(err.Error(), `"`+key+`"`) || strings.Contains(err.Error(), " "+key+":") {
+			at = key
+		}
+	}
+	return c.Problem(err.Error(), append(path, at)...)
+}
