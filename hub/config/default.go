@@ -99,13 +99,20 @@ func hostName() string {
 	return cmp.Or(name, "bester")
 }
 
-// File returns the config file that is taken if none is named: the first there is
-// of /etc/bester/bester.toml and bester.toml in the user's own config folder
-// ($XDG_CONFIG_HOME/bester), or "".
+// Files returns where a config file is looked for if none is named: /etc/bester,
+// then the user's own config folder ($XDG_CONFIG_HOME/bester).
+func Files() []string {
+	files := []string{filepath.Join(system, "bester.toml")}
+	if dir := userConfigDir(); dir != "" {
+		files = append(files, filepath.Join(dir, "bester.toml"))
+	}
+	return files
+}
+
+// File returns the first of Files that there is, or "".
 func File() string {
-	for _, dir := range []string{system, userConfigDir()} {
-		file := filepath.Join(dir, "bester.toml")
-		if _, err := os.Stat(file); dir != "" && err == nil {
+	for _, file := range Files() {
+		if _, err := os.Stat(file); err == nil {
 			return file
 		}
 	}

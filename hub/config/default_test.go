@@ -41,6 +41,9 @@ func TestFile(t *testing.T) {
 		t.Errorf("got %q, want none", got)
 	}
 	want := filepath.Join(dir, "bester", "bester.toml")
+	if got := Files(); len(got) != 2 || got[1] != want {
+		t.Errorf("looks in %q, want %q to be the second", got, want)
+	}
 	if err := os.Mkdir(filepath.Dir(want), 0700); err != nil {
 		t.Fatal(err)
 	}
