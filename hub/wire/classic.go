@@ -30,7 +30,6 @@ type ClassicFirst struct {
 	Message        ClassicMessage // a server's; a client's first frame carries none
 }
 
-// The reasons that can be told without saying where in the frame.
 func want(what string) error { return malformed("frame: %s", what) }
 
 // ParseClassicFirst reads the first frame of a classic connection. An error wraps
@@ -40,49 +39,16 @@ func want(what string) error { return malformed("frame: %s", what) }
 func ParseClassicFirst(frame []byte, d *Decoder) (ClassicFirst, error) {
 	var f ClassicFirst
 	var p payload
-	var to []byte
-	var scope, user, password, hops []byte
-	header, authentication, isObject := false, false, false
-	s := &d.json
+	var h firstHeader
+	isObject := false
+	var s scanner
 	s.all(frame, 2)
 	for more := s.open("{}"); more; more = s.next("{}") {
 		switch string(s.key()) {
 		case "header":
-			scope, user, password, to, hops, authentication = nil, nil, nil, nil, nil, false
-			if header = s.at('{'); !header {
-				s.value()
-				continue
-			}
-			for more := s.open("{}"); more; more = s.next("{}") {
-				switch string(s.key()) {
-				case "scope":
-					scope = s.value()
-				case "to":
-					to = s.value()
-				case "hops":
-					hops = s.value()
-				case "authentication":
-					user, password = nil, nil
-					if authentication = s.at('{'); !authentication {
-						s.value()
-						continue
-					}
-					for more := s.open("{}"); more; more = s.next("{}") {
-						switch string(s.key()) {
-						case "username":
-							user = s.value()
-						case "password":
-							password = s.value()
-						default:
-							s.value()
-						}
-					}
-				default:
-					s.value()
-				}
-			}
+			h.read(&s)
 		case "payload":
-			isObject = p.read(s)
+			isObject = p.read(&s)
 		default:
 			s.value()
 		}
@@ -91,46 +57,96 @@ func ParseClassicFirst(frame []byte, d *Decoder) (ClassicFirst, error) {
 	if err := s.done(); err != nil {
 		return f, err
 	}
-	if !header {
+	if !h.isObject {
 		return f, want("header: want an object")
 	}
-	f.Scope = d.copied(scope)
-	switch f.Scope {
-	case "client":
-		if !authentication || !isString(user) || !isString(password) {
-			return f, want("header.authentication: want username and password, both strings")
+	var err error
+	switch f.Scope = d.copied(h.scope); {
+	case f.Scope == "client":
+		err = h.account(d, &f)
+	case f.Scope != "server":
+		err = want(`header.scope: want "client" or "server"`)
+	case !isObject:
+		err = want("payload: want an object")
+	default:
+		if err = p.message(d, &f.Message, false); err == nil {
+			err = h.delivery(d, &f.Message)
 		}
-		var err error
-		if f.User, err = d.copy(user); err == nil {
-			f.Password, err = d.copy(password)
-		}
-		if err != nil {
-			return f, malformed("frame: header.authentication: %v", err)
-		}
-		return f, nil
-	case "server":
-		if !isObject {
-			return f, want("payload: want an object")
-		}
-		if err := p.message(d, &f.Message, false); err != nil {
-			return f, err
-		}
-		return f, d.serverHeader(&f.Message, to, hops)
 	}
-	return f, want(`header.scope: want "client" or "server"`)
+	return f, err
 }
 
-// serverHeader reads what our servers add to the header.
-func (d *Decoder) serverHeader(m *ClassicMessage, to, hops []byte) (err error) {
-	if hops != nil {
-		n, err := strconv.ParseUint(string(hops), 10, 32)
+// A firstHeader holds the fields of a first frame's header as they were written.
+type firstHeader struct {
+	isObject                        bool
+	scope, user, password, to, hops []byte
+}
+
+func (h *firstHeader) read(s *scanner) {
+	*h = firstHeader{isObject: s.at('{')}
+	if !h.isObject {
+		s.value()
+		return
+	}
+	for more := s.open("{}"); more; more = s.next("{}") {
+		switch string(s.key()) {
+		case "scope":
+			h.scope = s.value()
+		case "to":
+			h.to = s.value()
+		case "hops":
+			h.hops = s.value()
+		case "authentication":
+			h.readAuthentication(s)
+		default:
+			s.value()
+		}
+	}
+}
+
+func (h *firstHeader) readAuthentication(s *scanner) {
+	h.user, h.password = nil, nil
+	if !s.at('{') {
+		s.value()
+		return
+	}
+	for more := s.open("{}"); more; more = s.next("{}") {
+		switch string(s.key()) {
+		case "username":
+			h.user = s.value()
+		case "password":
+			h.password = s.value()
+		default:
+			s.value()
+		}
+	}
+}
+
+// account reads who a client says it is.
+func (h *firstHeader) account(d *Decoder, f *ClassicFirst) (err error) {
+	if !isString(h.user) || !isString(h.password) {
+		return want("header.authentication: want username and password, both strings")
+	}
+	if f.User, err = d.copy(h.user); err == nil {
+		f.Password, err = d.copy(h.password)
+	}
+	if err != nil {
+		return want("header.authentication: " + err.Error())
+	}
+	return nil
+}
+
+// delivery reads what our servers add to the header.
+func (h *firstHeader) delivery(d *Decoder, m *ClassicMessage) (err error) {
+	if h.hops != nil {
+		n, err := strconv.ParseUint(string(h.hops), 10, 32)
 		if err != nil {
 			return want("header.hops: want a number that is no less than 0")
 		}
 		m.Hops = int(min(n, math.MaxUint16))
 	}
-	if to != nil {
-		if m.To, err = d.names(to, hub.SendClients); err != nil {
+	if h.to != nil {
+		if m.To, err = d.names(h.to, hub.SendClients); err != nil {
 			return want("header.to: " + err.Error())
 		}
 	}
@@ -145,7 +161,7 @@ func ParseClassicMessage(frame []byte, d *Decoder, m *ClassicMessage) error {
 	*m = ClassicMessage{}
 	var p payload
 	header, isObject := false, false
-	s := &d.json
+	var s scanner
 	s.all(frame, 2)
 	for more := s.open("{}"); more; more = s.next("{}") {
 		switch string(s.key()) {
@@ -153,7 +169,7 @@ func ParseClassicMessage(frame []byte, d *Decoder, m *ClassicMessage) error {
 			header = true
 			s.value()
 		case "payload":
-			isObject = p.read(s)
+			isObject = p.read(&s)
 		default:
 			s.value()
 		}
@@ -235,6 +251,9 @@ func (d *Decoder) unquote(raw []byte) ([]byte, error) {
 	if !escaped(raw) {
 		return raw, nil
 	}
+	if len(raw) > maxInternedBytes { // too long for any name: not worth keeping room for
+		return unescape(nil, raw)
+	}
 	var err error
 	d.unquoted, err = unescape(d.unquoted[:0], raw)
 	return d.unquoted, err
@@ -264,7 +283,7 @@ func (d *Decoder) names(raw []byte, v hub.Verb) ([]hub.Address, error) {
 		return nil, errNames
 	}
 	d.to = d.to[:0]
-	s := &d.json
+	var s scanner
 	s.all(raw, 0)
 	for more := s.open("[]"); more; more = s.next("[]") {
 		if !s.at('"') {

@@ -21,42 +21,14 @@ func ParseClassicAnswer(frame []byte, d *Decoder) (hub.Command, error) {
 }
 
 func (d *Decoder) classicAnswer(frame []byte) (c hub.Command, err error) {
-	var data, status, verb, with []byte
-	header, command := false, false
-	s := &d.json
+	var h answerHeader
+	var data []byte
+	var s scanner
 	s.all(frame, 1)
 	for more := s.open("{}"); more; more = s.next("{}") {
 		switch string(s.key()) {
 		case "header":
-			status, verb, with, command = nil, nil, nil, false
-			if header = s.at('{'); !header {
-				s.value()
-				continue
-			}
-			for more := s.open("{}"); more; more = s.next("{}") {
-				switch string(s.key()) {
-				case "status":
-					status = s.value()
-				case "command":
-					verb, with = nil, nil
-					if command = s.at('{'); !command {
-						s.value()
-						continue
-					}
-					for more := s.open("{}"); more; more = s.next("{}") {
-						switch string(s.key()) {
-						case "type":
-							verb = s.value()
-						case "data":
-							with = s.value()
-						default:
-							s.value()
-						}
-					}
-				default:
-					s.value()
-				}
-			}
+			h.read(&s)
 		case "data":
 			data = s.value()
 		default:
@@ -66,20 +38,64 @@ func (d *Decoder) classicAnswer(frame []byte) (c hub.Command, err error) {
 	if err := s.done(); err != nil {
 		return c, answered(err.Error())
 	}
-	if !header {
+	if !h.isObject {
 		return c, answered("header: want an object")
 	}
-	if err := d.status(status); err != nil {
+	if err := d.status(h.status); err != nil {
 		return c, err
 	}
-	if !command {
+	if !h.command {
 		return c, answered("header.command: want an object")
 	}
 	if data == nil {
 		return c, answered("data missing")
 	}
 	c.Data = hub.Data{Encoding: hub.JSON, Bytes: data}
-	return c, d.classicCommand(&c, verb, with)
+	err = d.classicCommand(&c, h.verb, h.with)
+	return c, err
+}
+
+// An answerHeader holds the fields of an answer's header as they were written.
+type answerHeader struct {
+	status, verb, with []byte
+
+	isObject, command bool // there is one, and it is an object
+}
+
+func (h *answerHeader) read(s *scanner) {
+	*h = answerHeader{isObject: s.at('{')}
+	if !h.isObject {
+		s.value()
+		return
+	}
+	for more := s.open("{}"); more; more = s.next("{}") {
+		switch string(s.key()) {
+		case "status":
+			h.status = s.value()
+		case "command":
+			h.readCommand(s)
+		default:
+			s.value()
+		}
+	}
+}
+
+func (h *answerHeader) readCommand(s *scanner) {
+	h.verb, h.with, h.command = nil, nil, s.at('{')
+	if !h.command {
+		s.value()
+		return
+	}
+	for more := s.open("{}"); more; more = s.next("{}") {
+		switch string(s.key()) {
+		case "type":
+			h.verb = s.value()
+		case "data":
+			h.with = s.value()
+		default:
+			s.value()
+		}
+	}
 }
 
 // classicCommand reads the command's type and what goes with it.
@@ -179,60 +195,6 @@ func parseServer(s string) (hub.Address, error) {
 		return a, malformed("server %q: want a port from 1 to 65535", s)
 	}
 	return a, nil
-}
-
-// A ClassicBuiltin is a command to the hub itself: the data of a message of type "builtin".
-type ClassicBuiltin struct {
-	Command     string // "close", "login", "logout", "changePassword", or one unknown here
-	User        string // of login
-	Password    string // of login, and the present one of changePassword
-	NewPassword string // of changePassword
-}
-
-// ParseClassicBuiltin reads the data of a message of type "builtin". The fields that
-// come with the command are "" where they are missing. An error wraps hub.ErrHandler.
-func ParseClassicBuiltin(data []byte) (ClassicBuiltin, error) {
-	var b ClassicBuiltin
-	var d Decoder
-	var name, user, password, newPassword []byte
-	s := &d.json
-	s.all(data, 0)
-	for more := s.open("{}"); more; more = s.next("{}") {
-		if string(s.key()) != "command" || !s.at('{') {
-			s.value()
-			continue
-		}
-		for more := s.open("{}"); more; more = s.next("{}") {
-			switch key := s.key(); {
-			case string(key) == "type":
-				name = s.value()
-			case string(key) == "command" && s.at('{'):
-				for more := s.open("{}"); more; more = s.next("{}") {
-					switch string(s.key()) {
-					case "username":
-						user = s.value()
-					case "password":
-						password = s.value()
-					case "newPassword":
-						newPassword = s.value()
-					default:
-						s.value()
-					}
-				}
-			default:
-				s.value()
-			}
-		}
-	}
-	if err := s.done(); err != nil {
-		return b, failed(hub.ErrHandler, "builtin: %v", err)
-	}
-	if !isString(name) {
-		return b, failed(hub.ErrHandler, "builtin: data.command.type: want a string")
-	}
-	b.Command, b.User = d.copied(name), d.copied(user)
-	b.Password, b.NewPassword = d.copied(password), d.copied(newPassword)
-	return b, nil
 }
 
 // plain is an error whose text is all that matters of it.

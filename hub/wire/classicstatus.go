@@ -5,7 +5,7 @@ package wire
 func ParseClassicStatus(frame []byte) (good bool, reason string, err error) {
 	var d Decoder
 	var kind, status, why []byte
-	s := &d.json
+	var s scanner
 	s.all(frame, 2)
 	for more := s.open("{}"); more; more = s.next("{}") {
 		if string(s.key()) != "header" || !s.at('{') {

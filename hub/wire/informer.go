@@ -23,7 +23,7 @@ func ParseInformerRequest(frame []byte) (InformerRequest, error) {
 	var r InformerRequest
 	var d Decoder
 	var name, data []byte
-	s := &d.json
+	var s scanner
 	s.all(frame, 0)
 	if !s.at('{') {
 		s.value()

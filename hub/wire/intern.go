@@ -14,7 +14,6 @@ type Decoder struct {
 	origin    string // the last one seen
 
 	out      Answer
-	json     scanner
 	to       []hub.Address // recipients of the message or answer last decoded
 	unquoted []byte        // the JSON string last decoded, if it had escapes
 }

@@ -107,17 +107,18 @@ type head struct {
 	values uint8 // values, each time so many; or, if 0, bytes
 }
 
+// They are counted from 0xc0.
 var heads = [32]head{
-	0xc0 - 0xc0: {fixed: 1}, 0xc2 - 0xc0: {fixed: 1}, 0xc3 - 0xc0: {fixed: 1}, // nil, false, true
-	0xc4 - 0xc0: {length: 1}, 0xc5 - 0xc0: {length: 2}, 0xc6 - 0xc0: {length: 4}, // bin
-	0xc7 - 0xc0: {length: 1, extra: 1}, 0xc8 - 0xc0: {length: 2, extra: 1}, 0xc9 - 0xc0: {length: 4, extra: 1}, // ext
-	0xca - 0xc0: {fixed: 5}, 0xcb - 0xc0: {fixed: 9}, // float
-	0xcc - 0xc0: {fixed: 2}, 0xcd - 0xc0: {fixed: 3}, 0xce - 0xc0: {fixed: 5}, 0xcf - 0xc0: {fixed: 9}, // uint
-	0xd0 - 0xc0: {fixed: 2}, 0xd1 - 0xc0: {fixed: 3}, 0xd2 - 0xc0: {fixed: 5}, 0xd3 - 0xc0: {fixed: 9}, // int
-	0xd4 - 0xc0: {fixed: 3}, 0xd5 - 0xc0: {fixed: 4}, 0xd6 - 0xc0: {fixed: 6}, 0xd7 - 0xc0: {fixed: 10}, 0xd8 - 0xc0: {fixed: 18}, // fixext
-	0xd9 - 0xc0: {length: 1}, 0xda - 0xc0: {length: 2}, 0xdb - 0xc0: {length: 4}, // str
-	0xdc - 0xc0: {length: 2, values: 1}, 0xdd - 0xc0: {length: 4, values: 1}, // array
-	0xde - 0xc0: {length: 2, values: 2}, 0xdf - 0xc0: {length: 4, values: 2}, // map
+	0x00: {fixed: 1}, 0x02: {fixed: 1}, 0x03: {fixed: 1}, // nil, false, true
+	0x04: {length: 1}, 0x05: {length: 2}, 0x06: {length: 4}, // bin
+	0x07: {length: 1, extra: 1}, 0x08: {length: 2, extra: 1}, 0x09: {length: 4, extra: 1}, // ext
+	0x0a: {fixed: 5}, 0x0b: {fixed: 9}, // float
+	0x0c: {fixed: 2}, 0x0d: {fixed: 3}, 0x0e: {fixed: 5}, 0x0f: {fixed: 9}, // uint
+	0x10: {fixed: 2}, 0x11: {fixed: 3}, 0x12: {fixed: 5}, 0x13: {fixed: 9}, // int
+	0x14: {fixed: 3}, 0x15: {fixed: 4}, 0x16: {fixed: 6}, 0x17: {fixed: 10}, 0x18: {fixed: 18}, // fixext
+	0x19: {length: 1}, 0x1a: {length: 2}, 0x1b: {length: 4}, // str
+	0x1c: {length: 2, values: 1}, 0x1d: {length: 4, values: 1}, // array
+	0x1e: {length: 2, values: 2}, 0x1f: {length: 4, values: 2}, // map
 }
 
 func short(b []byte, i int) error {

@@ -1,0 +1,57 @@
+package wire
+
+import "github.com/besterhub/bester/hub"
+
+// A ClassicBuiltin is a command to the hub itself: the data of a message of type "builtin".
+type ClassicBuiltin struct {
+	Command     string // "close", "login", "logout", "changePassword", or one unknown here
+	User        string // of login
+	Password    string // of login, and the present one of changePassword
+	NewPassword string // of changePassword
+}
+
+// ParseClassicBuiltin reads the data of a message of type "builtin". The fields that
+// come with the command are "" where they are missing. An error wraps hub.ErrHandler.
+func ParseClassicBuiltin(data []byte) (ClassicBuiltin, error) {
+	var b ClassicBuiltin
+	var d Decoder
+	var name, user, password, newPassword []byte
+	var s scanner
+	s.all(data, 0)
+	for more := s.open("{}"); more; more = s.next("{}") {
+		if string(s.key()) != "command" || !s.at('{') {
+			s.value()
+			continue
+		}
+		for more := s.open("{}"); more; more = s.next("{}") {
+			switch key := string(s.key()); {
+			case key == "type":
+				name = s.value()
+			case key == "command" && s.at('{'):
+				for more := s.open("{}"); more; more = s.next("{}") {
+					switch string(s.key()) {
+					case "username":
+						user = s.value()
+					case "password":
+						password = s.value()
+					case "newPassword":
+						newPassword = s.value()
+					default:
+						s.value()
+					}
+				}
+			default:
+				s.value()
+			}
+		}
+	}
+	if err := s.done(); err != nil {
+		return b, failed(hub.ErrHandler, "builtin: %v", err)
+	}
+	if !isString(name) {
+		return b, failed(hub.ErrHandler, "builtin: data.command.type: want a string")
+	}
+	b.Command, b.User = d.copied(name), d.copied(user)
+	b.Password, b.NewPassword = d.copied(password), d.copied(newPassword)
+	return b, nil
+}
