@@ -46,6 +46,10 @@ func kind[O any, S devices.Sensor](name, help string, open func(O) (S, error)) K
 		if err := options.Decode(m, &o); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		return open(o)
+		s, err := open(o)
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
 	}}
 }

@@ -1,0 +1,214 @@
+// Package alarm is a filter that watches one value: when it goes beyond a limit it
+// makes a message of another type, and another when the value has come back. What
+// it watches passes on unchanged.
+//
+//	name  = "temperature"
+//	above = 30
+//	clear = 28
+//	for   = "1m"
+//
+// An alarm of a value from type reading/greenhouse/bme280 is a message of type
+// alarm/greenhouse/bme280, given to whatever handler or route serves that
+// (sendHandler), in the encoding of the reading:
+//
+//	[{"bn":"greenhouse/bme280/temperature","bt":1732288000,"u":"Cel","v":31.2},
+//	 {"n":"/alarm","vb":true},
+//	 {"n":"/above","u":"Cel","v":30}]
+//
+// The first record is the value, the second says whether there is an alarm now,
+// the third is the limit that was set. Truth values are watched as 1 and 0.
+//
+// Each sender and SenML name that the filter's name stands for is watched by
+// itself, in memory: after a restart an alarm that still holds is raised again.
+// There is no timer: an alarm comes with the reading that brings it, and if
+// readings stop, none comes.
+//
+// Data that is no SenML pack passes unchanged too, but since no alarm can come of
+// it, its sender is told why: the message counts as failed.
+package alarm
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/besterhub/bester/devices/senml"
+	"github.com/besterhub/bester/handlers/internal/series"
+	"github.com/besterhub/bester/hub"
+)
+
+// Options say what is watched. Name and one of Above and Below must be given.
+type Options struct {
+	// Name is the SenML name that is watched, or its last levels.
+	Name string `toml:"name"`
+	// Above is the limit, in the record's unit: a value above it raises the alarm.
+	Above *float64 `toml:"above"`
+	// Below is the limit for a value below it. To watch both ends, use two filters.
+	Below *float64 `toml:"below"`
+	// Clear is where the alarm ends: at or beyond this on the good side. If nil,
+	// at the limit itself.
+	Clear *float64 `toml:"clear"`
+	// For is how long the value must stay beyond the limit before the alarm is
+	// raised, by the times of the readings. If zero, the first one raises it.
+	For time.Duration `toml:"for"`
+	// Repeat is after how long an alarm that holds is raised again. If zero, never.
+	Repeat time.Duration `toml:"repeat"`
+	// Type is the type of the messages made. If empty, that of the reading with
+	// "alarm" as its first level.
+	Type hub.Type `toml:"type"`
+	// Remember is how many senders' names are watched; past it the one longest
+	// unheard of is forgotten. If zero, 4096.
+	Remember int `toml:"remember"`
+
+	// Now tells the time of messages that have none. If nil, time.Now.
+	Now func() time.Time `toml:"-"`
+}
+
+// A Filter is the hub.Handler. Its methods may be called from many goroutines.
+type Filter struct {
+	o     Options
+	limit float64
+	clear float64
+	sign  float64 // 1: above, -1: below
+	side  string  // "/above" or "/below"
+
+	mu      sync.Mutex
+	watched *series.Table[state]
+	rest    []*work
+	stats   Stats
+}
+
+// New returns a Filter.
+func New(o Options) (*Filter, error) {
+	f := &Filter{o: o}
+	if err := f.complete(); err != nil {
+		return nil, fmt.Errorf("alarm: %w", err)
+	}
+	f.watched = series.New[state](o.Remember)
+	if f.o.Now == nil {
+		f.o.Now = time.Now
+	}
+	return f, nil
+}
+
+func (f *Filter) complete() error {
+	o := &f.o
+	if o.Name == "" {
+		return errors.New(`no name: want the name to watch, for example "temperature"`)
+	}
+	if err := series.CheckName(o.Name); err != nil {
+		return err
+	}
+	switch {
+	case (o.Above == nil) == (o.Below == nil):
+		return errors.New("want one limit, above or below; for both, use two filters")
+	case o.Above != nil:
+		f.limit, f.sign, f.side = *o.Above, 1, "/above"
+	default:
+		f.limit, f.sign, f.side = *o.Below, -1, "/below"
+	}
+	f.clear = f.limit
+	if o.Clear != nil {
+		f.clear = *o.Clear
+	}
+	switch {
+	case math.IsNaN(f.limit) || math.IsInf(f.limit, 0) || math.IsNaN(f.clear) || math.IsInf(f.clear, 0):
+		return errors.New("a limit is no finite number")
+	case f.sign*f.clear > f.sign*f.limit:
+		return fmt.Errorf("clear %v is beyond the limit %v: the alarm would end before it begins", f.clear, f.limit)
+	case o.For < 0 || o.Repeat < 0 || o.Remember < 0:
+		return errors.New("for, repeat and remember: want 0 or more")
+	}
+	if o.Type != "" {
+		if _, err := hub.ParseType(string(o.Type)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Stats counts what a Filter has done.
+type Stats struct {
+	Messages uint64 // seen; all are passed on
+	Unread   uint64 // of these, those that are no SenML pack
+	Raised   uint64 // alarms begun
+	Repeated uint64 // alarms raised again because they held
+	Cleared  uint64 // alarms ended
+	Evicted  uint64 // names forgotten for others: see Options.Remember
+}
+
+// Stats returns the counters as they are now.
+func (f *Filter) Stats() Stats {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.stats
+	s.Evicted = f.watched.Evicted()
+	return s
+}
+
+// work is what one message takes: kept from one to the next.
+type work struct {
+	reader senml.Reader
+	packs  []*senml.Pack // one for each alarm that the message brings
+	used   int
+	err    error
+}
+
+// Handle passes m on, and then gives the alarms that it brings to the handler of their type.
+func (f *Filter) Handle(m *hub.Message, a *hub.Answer) {
+	f.mu.Lock()
+	w := f.take()
+	f.watch(m, w)
+	f.mu.Unlock()
+
+	a.Pass(m.Data)
+	err := w.err
+	if w.used > 0 {
+		if e := f.send(m, a, w); err == nil {
+			err = e
+		}
+	}
+	if len(w.packs) > 16 { // what one message of many alarms took is given back
+		w.packs = nil
+	}
+	f.mu.Lock()
+	f.rest = append(f.rest, w)
+	f.mu.Unlock()
+	a.Done(err)
+}
+
+func (f *Filter) take() *work {
+	n := len(f.rest)
+	if n == 0 {
+		return new(work)
+	}
+	w := f.rest[n-1]
+	f.rest = f.rest[:n-1]
+	w.used, w.err = 0, nil
+	return w
+}
+
+// send gives the packs to the handler of the alarm's type.
+func (f *Filter) send(m *hub.Message, a *hub.Answer, w *work) error {
+	t := f.o.Type
+	if t == "" {
+		_, rest, levels := strings.Cut(string(m.Type), "/")
+		if t = "alarm"; levels {
+			t += hub.Type("/" + rest)
+		}
+		if len(t) > hub.MaxType {
+			return fmt.Errorf("alarm: type %q: %d bytes, at most %d are allowed: give the alarm a type", t, len(t), hub.MaxType)
+		}
+	}
+	for _, p := range w.packs[:w.used] {
+		d, err := p.Data()
+		if err != nil {
+			return fmt.Errorf("alarm: %w", err)
+		}
+		a.SendHandler(d, t)
+	}
+	return nil
+}

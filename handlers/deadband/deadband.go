@@ -1,0 +1,233 @@
+// Package deadband is a filter that passes on what has changed: of each SenML pack
+// the records whose value is another than the one that last went through, by more
+// than a band around it.
+//
+//	band    = 0.2
+//	max_age = "5m"
+//	names   = {humidity = {percent = 2}}
+//
+// It remembers the last value of each sender and SenML name, in memory: after a
+// restart the first value of each passes. A pack of which nothing is left is
+// dropped; one of which some is left goes on smaller, its records' bytes as they
+// were. Data that is no SenML pack passes unchanged and is counted: see Stats.
+package deadband
+
+import (
+	"fmt"
+	"hash/maphash"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/besterhub/bester/devices/senml"
+	"github.com/besterhub/bester/handlers/internal/series"
+	"github.com/besterhub/bester/hub"
+)
+
+// Options say what counts as a change. The zero value passes any change.
+type Options struct {
+	// Band is how far a number must be from the last one passed on, in the
+	// record's own unit: it passes if it is farther. If zero, and Percent too, any
+	// change passes.
+	Band float64 `toml:"band"`
+	// Percent is the same as a share of the last one passed on, in percent. With
+	// both, either is enough. If zero, only Band counts.
+	Percent float64 `toml:"percent"`
+	// MaxAge is after how long a value passes though it has not changed, by the
+	// time it was measured. If zero, never.
+	MaxAge time.Duration `toml:"max_age"`
+	// Names are bands of their own for some names: a SenML name, or its last
+	// levels. The longest that fits counts.
+	Names map[string]Band `toml:"names"`
+	// Remember is how many senders' names are remembered; past it the one longest
+	// unheard of is forgotten. If zero, 4096.
+	Remember int `toml:"remember"`
+
+	// Now tells the time of messages that have none. If nil, time.Now.
+	Now func() time.Time `toml:"-"`
+}
+
+// A Band is what counts as a change of one name. It replaces Band and Percent of
+// the Options.
+type Band struct {
+	Band    float64 `toml:"band"`
+	Percent float64 `toml:"percent"`
+	// If zero, MaxAge of the Options.
+	MaxAge time.Duration `toml:"max_age"`
+}
+
+func (b Band) check() error {
+	switch {
+	case !(b.Band >= 0) || math.IsInf(b.Band, 0):
+		return fmt.Errorf("band %v: want 0 or more", b.Band)
+	case !(b.Percent >= 0) || math.IsInf(b.Percent, 0):
+		return fmt.Errorf("percent %v: want 0 or more", b.Percent)
+	case b.MaxAge < 0:
+		return fmt.Errorf("max_age %v: want 0 or more", b.MaxAge)
+	}
+	return nil
+}
+
+// A Filter is the hub.Handler. Its methods may be called from many goroutines.
+type Filter struct {
+	band  Band
+	names map[string]Band
+	now   func() time.Time
+	seed  maphash.Seed
+
+	mu      sync.Mutex
+	last    *series.Table[value]
+	readers series.Readers
+	stats   Stats
+}
+
+// A value is the last one passed on.
+type value struct {
+	band   Band
+	kind   senml.Kind
+	number float64 // the sum of a record that has nothing else
+	text   uint64  // hash of a text
+	micros int64   // when it was measured
+}
+
+// New returns a Filter.
+func New(o Options) (*Filter, error) {
+	f := &Filter{band: Band{o.Band, o.Percent, o.MaxAge}, names: make(map[string]Band), now: o.Now, seed: maphash.MakeSeed()}
+	if err := f.band.check(); err != nil {
+		return nil, fmt.Errorf("deadband: %w", err)
+	}
+	for name, b := range o.Names {
+		if err := series.CheckName(name); err != nil {
+			return nil, fmt.Errorf("deadband: names: %w", err)
+		}
+		if err := b.check(); err != nil {
+			return nil, fmt.Errorf("deadband: names.%s: %w", name, err)
+		}
+		if b.MaxAge == 0 {
+			b.MaxAge = o.MaxAge
+		}
+		f.names[name] = b
+	}
+	if o.Remember < 0 {
+		return nil, fmt.Errorf("deadband: remember %d: want more than 0", o.Remember)
+	}
+	f.last = series.New[value](o.Remember)
+	if f.now == nil {
+		f.now = time.Now
+	}
+	return f, nil
+}
+
+// Stats counts what a Filter has done.
+type Stats struct {
+	Passed  uint64 // messages passed on, smaller ones too
+	Dropped uint64 // messages of which nothing was left
+	Records uint64 // records left out of messages passed on, and of those dropped
+	Unread  uint64 // messages passed on unchanged because they are no SenML pack
+	Evicted uint64 // names forgotten for others: see Options.Remember
+}
+
+// Stats returns the counters as they are now.
+func (f *Filter) Stats() Stats {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.stats
+	s.Evicted = f.last.Evicted()
+	return s
+}
+
+// Handle passes on what has changed of m, or drops it.
+func (f *Filter) Handle(m *hub.Message, a *hub.Answer) {
+	f.mu.Lock()
+	r := f.readers.Take()
+	d, n := f.filter(m, r)
+	f.mu.Unlock()
+
+	if n > 0 {
+		a.Pass(d)
+	} else {
+		a.Drop()
+	}
+	f.mu.Lock()
+	f.readers.Give(r)
+	f.mu.Unlock()
+	a.Done(nil)
+}
+
+// filter returns what is left of m, and whether that is anything.
+func (f *Filter) filter(m *hub.Message, r *senml.Reader) (hub.Data, int) {
+	now := m.Time
+	if now.IsZero() {
+		now = f.now()
+	}
+	records := 0
+	for r.Reset(m.Data); r.Next(); records++ {
+		if f.changed(m.From, r.Record(), now) {
+			r.Keep()
+		}
+	}
+	d, n := r.Kept()
+	switch {
+	case r.Err() != nil:
+		f.stats.Unread++
+		return m.Data, 1
+	case n == 0:
+		f.stats.Dropped++
+	default:
+		f.stats.Passed++
+	}
+	f.stats.Records += uint64(records - n)
+	return d, n
+}
+
+// changed reports whether the record is to pass, and if so remembers it.
+func (f *Filter) changed(from hub.Address, rec *senml.Record, now time.Time) bool {
+	last, known := f.last.Find(from, rec.Name)
+	if !known {
+		last.band = f.bandOf(string(rec.Name))
+	}
+	v := value{band: last.band, kind: rec.Kind, number: rec.Number}
+	switch rec.Kind {
+	case senml.Text, senml.Blob:
+		v.text = maphash.Bytes(f.seed, rec.Text)
+	case senml.None:
+		v.number = rec.Sum
+	}
+	if v.band.MaxAge > 0 {
+		v.micros = rec.At(now).UnixMicro()
+	}
+	if known && !v.differs(last) {
+		return false
+	}
+	*last = v
+	return true
+}
+
+func (v *value) differs(last *value) bool {
+	if v.kind != last.kind || v.text != last.text {
+		return true
+	}
+	if v.band.MaxAge > 0 {
+		// A clock that was set back has made the last one older than it looks.
+		if age := v.micros - last.micros; age >= v.band.MaxAge.Microseconds() || age < 0 {
+			return true
+		}
+	}
+	d := math.Abs(v.number - last.number)
+	if v.kind == senml.Bool || v.band.Band == 0 && v.band.Percent == 0 {
+		return d != 0
+	}
+	return v.band.Band > 0 && d > v.band.Band ||
+		v.band.Percent > 0 && d > math.Abs(last.number)*v.band.Percent/100
+}
+
+// bandOf returns the band of a name that is heard of for the first time.
+func (f *Filter) bandOf(name string) Band {
+	band, longest := f.band, 0
+	for want, b := range f.names {
+		if len(want) > longest && series.Matches(want, name) {
+			band, longest = b, len(want)
+		}
+	}
+	return band
+}

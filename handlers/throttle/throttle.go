@@ -1,0 +1,193 @@
+// Package throttle is a filter that passes on one message in an interval and drops
+// the rest, for each sender and type, or one record for each sender and SenML name.
+//
+//	every = "1m"
+//	by    = "name"
+//
+// The first of each interval passes, at once; nothing is held back to be sent
+// later. By type it does not look into the data, which may be anything. By name a
+// pack goes on with the records that are due; data that is no SenML pack is then
+// throttled by its type, and counted.
+package throttle
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/besterhub/bester/devices/senml"
+	"github.com/besterhub/bester/handlers/internal/series"
+	"github.com/besterhub/bester/hub"
+)
+
+// Options say how much passes. Every must be given.
+type Options struct {
+	// Every is the interval in which one passes. Intervals follow one another from
+	// the first message on; a pause longer than one starts them anew, and so does
+	// a clock that is set back. The time that counts is the message's own, or by
+	// name the record's: when it was measured, not when it came.
+	Every time.Duration `toml:"every"`
+	// By is "type" or "name": what is counted apart, beside the sender. If empty, "type".
+	By string `toml:"by"`
+	// Remember is how many of these are remembered; past it the one longest unheard
+	// of is forgotten. If zero, 4096.
+	Remember int `toml:"remember"`
+
+	// Now tells the time of messages that have none. If nil, time.Now.
+	Now func() time.Time `toml:"-"`
+}
+
+// A Filter is the hub.Handler. Its methods may be called from many goroutines.
+type Filter struct {
+	every  int64 // microseconds
+	byName bool
+	now    func() time.Time
+
+	mu      sync.Mutex
+	next    *series.Table[int64] // when the next interval begins, in microseconds since 1970
+	readers series.Readers
+	stats   Stats
+}
+
+// New returns a Filter.
+func New(o Options) (*Filter, error) {
+	if o.Every < time.Microsecond {
+		return nil, fmt.Errorf(`throttle: every %v: want a duration such as "10s"`, o.Every)
+	}
+	f := &Filter{every: o.Every.Microseconds(), now: o.Now}
+	switch o.By {
+	case "name":
+		f.byName = true
+	case "type", "":
+	default:
+		return nil, fmt.Errorf(`throttle: by %q: want "type" or "name"`, o.By)
+	}
+	if o.Remember < 0 {
+		return nil, errors.New("throttle: remember: want more than 0")
+	}
+	f.next = series.New[int64](o.Remember)
+	if f.now == nil {
+		f.now = time.Now
+	}
+	return f, nil
+}
+
+// Stats counts what a Filter has done.
+type Stats struct {
+	Passed  uint64 // messages passed on, smaller ones too
+	Dropped uint64 // messages of which nothing was due
+	Records uint64 // by name: records left out of both
+	Unread  uint64 // by name: messages that are no SenML pack, and went by type
+	Evicted uint64 // senders' types or names forgotten for others: see Options.Remember
+}
+
+// Stats returns the counters as they are now.
+func (f *Filter) Stats() Stats {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.stats
+	s.Evicted = f.next.Evicted()
+	return s
+}
+
+// Handle passes on what of m is due, or drops it.
+func (f *Filter) Handle(m *hub.Message, a *hub.Answer) {
+	now := m.Time
+	if now.IsZero() {
+		now = f.now()
+	}
+	if f.byName {
+		f.handleNames(m, a, now)
+		return
+	}
+	f.mu.Lock()
+	due := f.message(m, now)
+	f.mu.Unlock()
+	answer(a, m.Data, due)
+}
+
+func answer(a *hub.Answer, d hub.Data, pass bool) {
+	if pass {
+		a.Pass(d)
+	} else {
+		a.Drop()
+	}
+	a.Done(nil)
+}
+
+// message reports whether m as a whole is due.
+func (f *Filter) message(m *hub.Message, now time.Time) bool {
+	next, known := f.next.FindType(m.From, m.Type)
+	due := f.due(next, known, now)
+	if due {
+		f.stats.Passed++
+	} else {
+		f.stats.Dropped++
+	}
+	return due
+}
+
+func (f *Filter) handleNames(m *hub.Message, a *hub.Answer, now time.Time) {
+	f.mu.Lock()
+	r := f.readers.Take()
+	if !readable(r, m.Data) { // before anything is remembered of it
+		f.stats.Unread++
+		due := f.message(m, now)
+		f.readers.Give(r)
+		f.mu.Unlock()
+		answer(a, m.Data, due)
+		return
+	}
+	records := 0
+	for r.Reset(m.Data); r.Next(); records++ {
+		rec := r.Record()
+		next, known := f.next.Find(m.From, rec.Name)
+		if f.due(next, known, rec.At(now)) {
+			r.Keep()
+		}
+	}
+	d, n := r.Kept()
+	if r.Err() != nil { // it cannot be cut: whole
+		d, n = m.Data, records
+	}
+	f.stats.Records += uint64(records - n)
+	if n > 0 {
+		f.stats.Passed++
+	} else {
+		f.stats.Dropped++
+	}
+	f.mu.Unlock()
+
+	if n > 0 {
+		a.Pass(d)
+	} else {
+		a.Drop()
+	}
+	f.mu.Lock()
+	f.readers.Give(r)
+	f.mu.Unlock()
+	a.Done(nil)
+}
+
+func readable(r *senml.Reader, d hub.Data) bool {
+	for r.Reset(d); r.Next(); {
+	}
+	return r.Err() == nil
+}
+
+// due reports whether what was measured at this time may pass, and if so moves on
+// to the interval after it.
+func (f *Filter) due(next *int64, known bool, at time.Time) bool {
+	now := at.UnixMicro()
+	late := now - *next
+	switch {
+	case !known || late >= f.every || late < -f.every: // the first; after a pause; a clock set back
+		*next = now + f.every
+	case late >= 0:
+		*next += f.every
+	default:
+		return false
+	}
+	return true
+}
