@@ -144,7 +144,7 @@ func TestClassicFailures(t *testing.T) {
 		"C of the wrong type":  {answering(header(`{"status":"0","command":{"type":"sendClients","data":7}}`)), hub.ErrHandler, "header.command.data"},
 		"an entry w/o port":    {answering(header(`{"status":"0","command":{"type":"sendServers","data":["1.2.3.4:"]}}`)), hub.ErrHandler, "header.command.data"},
 		"frame over the limit": {answering("\xff\xff\xff\xffxx"), hub.ErrHandler, "an answer of 4294967295 bytes"},
-		"hung":                 {func(c net.Conn) { io.Copy(io.Discard, c) }, hub.ErrTimeout, "no answer for 100ms"},
+		"hung":                 {func(c net.Conn) { io.Copy(io.Discard, c) }, hub.ErrTimeout, "no answer for 500ms"},
 		"dribbling": {func(c net.Conn) {
 			readFrame(c)
 			c.Write([]byte{200, 0, 0, 0})
@@ -154,7 +154,7 @@ func TestClassicFailures(t *testing.T) {
 				}
 				time.Sleep(30 * time.Millisecond)
 			}
-		}, hub.ErrTimeout, "no answer for 100ms"},
+		}, hub.ErrTimeout, "no answer for 500ms"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(shortDir(t), "s")
@@ -166,7 +166,7 @@ func TestClassicFailures(t *testing.T) {
 					answering(frame(good))(conn)
 				}
 			})
-			h := newClassic(t, ClassicConfig{Path: path, Options: Options{Timeout: 100 * time.Millisecond}})
+			h := newClassic(t, ClassicConfig{Path: path, Options: Options{Timeout: 500 * time.Millisecond}})
 			var as hubtest.Answers
 			as.Ask(h, message("t", "anna", 0, "0"))
 			a := as.Wait(t, 1)[0]
@@ -256,7 +256,7 @@ func TestClassicHungStream(t *testing.T) {
 		}
 		io.WriteString(c, frame(good))
 	})
-	h := newClassic(t, ClassicConfig{Path: path, Options: Options{Timeout: 100 * time.Millisecond}})
+	h := newClassic(t, ClassicConfig{Path: path, Options: Options{Timeout: 500 * time.Millisecond}})
 	var as hubtest.Answers
 	as.Ask(h, message("t", "anna", 0, "0"))
 	as.Ask(h, message("t", "anna", 1, "1"))

@@ -165,6 +165,8 @@ type logBook struct {
 	more  chan struct{}
 }
 
+func newLogger(b *logBook) *slog.Logger { return slog.New(b) }
+
 func newLogBook() *logBook { return &logBook{more: make(chan struct{})} }
 
 func (b *logBook) Enabled(context.Context, slog.Level) bool { return true }

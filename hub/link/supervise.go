@@ -119,7 +119,7 @@ func (s *supervisor) down() (why string, yes bool) {
 // run starts the program again and again until stop.
 func (s *supervisor) run() {
 	defer close(s.stopped)
-	pause := firstPause
+	var pause time.Duration
 	for {
 		began := time.Now()
 		err := s.once()
@@ -129,9 +129,7 @@ func (s *supervisor) run() {
 			return
 		default:
 		}
-		if time.Since(began) >= steady {
-			pause = firstPause
-		}
+		pause = nextPause(pause, time.Since(began))
 		s.log.Warn("handler ended", "handler", s.name, "status", status(err), "restart", pause)
 		s.mu.Lock()
 		s.why = status(err)
@@ -144,8 +142,16 @@ func (s *supervisor) run() {
 		case <-timer.C:
 		}
 		s.restarts.Add(1)
-		pause = min(2*pause, mostPause)
 	}
+}
+
+// nextPause returns how long to wait before the next start, after a wait of last (0
+// if it was the first start) and a run of ran.
+func nextPause(last, ran time.Duration) time.Duration {
+	if last == 0 || ran >= steady {
+		return firstPause
+	}
+	return min(2*last, mostPause)
 }
 
 // once starts the program and waits for its end. What it leaves behind in its process

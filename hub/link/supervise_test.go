@@ -1,0 +1,229 @@
+package link
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/hubtest"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+var wire7 = wire.Hello{Name: "x", Types: []string{"reading/#"}, Credits: 7}
+
+func ignoreTerm() { signal.Ignore(syscall.SIGTERM) }
+
+// handler is the configuration of this program as a handler that the hub starts.
+func (h *testHub) handler(mode string) Config {
+	return Config{Name: "x", Command: Command{Argv: []string{self(h.t)}, Env: []string{"BESTER_TEST=" + mode}, Socket: h.socket}}
+}
+
+func TestStartedHandlerServesAndIsStartedAgain(t *testing.T) {
+	h := newHub(t, Options{})
+	g, err := h.Add(h.handler("pass"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var as hubtest.Answers
+	ask(&as, g, "anna", 3)
+	as.Wait(t, 3)
+	var pid int
+	fmt.Sscanf(h.log.wait(t, 1, func(l string) bool { return contains(l, "handler started") }), "handler started handler=x pid=%d", &pid)
+	syscall.Kill(pid, syscall.SIGKILL)
+	h.log.wait(t, 1, func(l string) bool {
+		return l == "handler ended handler=x status=signal: killed restart=100ms"
+	})
+	ask(&as, g, "bert", 3)
+	for _, a := range as.Wait(t, 6) {
+		if a.Err != nil && !contains(a.Err.Error(), "ended before") {
+			t.Error(a.Err)
+		}
+	}
+	h.until("x", "one restart", func(s Stats) bool { return s.Restarts == 1 })
+}
+
+func TestFailingProgramIsStartedWithGrowingPauses(t *testing.T) {
+	h := newHub(t, Options{})
+	if _, err := h.Add(h.handler("fail")); err != nil {
+		t.Fatal(err)
+	}
+	for i, pause := range []string{"100ms", "200ms", "400ms"} {
+		h.log.wait(t, i+1, func(l string) bool { return contains(l, "handler ended") })
+		h.log.wait(t, 1, func(l string) bool { return l == "handler ended handler=x status=exit status 7 restart="+pause })
+	}
+	h.log.wait(t, 1, func(l string) bool { return l == "handler says handler=x line=about to fail" })
+}
+
+func TestProgramThatCannotBeStarted(t *testing.T) {
+	h := newHub(t, Options{})
+	if _, err := h.Add(Config{Name: "x", Command: Command{Argv: []string{"/nowhere/at/all"}}}); err != nil {
+		t.Fatal(err)
+	}
+	h.log.wait(t, 1, func(l string) bool {
+		return contains(l, "cannot be started") && contains(l, "no such file") && contains(l, "restart=100ms")
+	})
+}
+
+// A program that does not end by SIGTERM, and what it has started, are killed; no
+// zombie and no descriptor is left.
+func TestStopKillsTheWholeGroup(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits 5 s for the kill")
+	}
+	h := newHub(t, Options{})
+	before := descriptors(t)
+	g, err := h.Add(h.handler("deaf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pid, child int
+	fmt.Sscanf(h.log.wait(t, 1, func(l string) bool { return contains(l, "handler started") }), "handler started handler=x pid=%d", &pid)
+	fmt.Sscanf(h.log.wait(t, 1, func(l string) bool { return contains(l, "line=child") }), "handler says handler=x line=child %d", &child)
+	h.log.wait(t, 1, func(l string) bool { return contains(l, "line=deaf") })
+	if err := g.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.log.wait(t, 1, func(l string) bool { return contains(l, "handler does not end by itself: killed") })
+	for _, p := range []int{pid, child} {
+		until(t, fmt.Sprint("end of ", p), func() (Stats, bool) { return Stats{}, !alive(p) })
+	}
+	if after := descriptors(t); after != before {
+		t.Errorf("%d descriptors are open, %d were", after, before)
+	}
+}
+
+// alive reports whether there is such a process that is not waiting to be reaped by somebody else.
+func alive(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(b), ") ")
+	return rest[0] != 'Z'
+}
+
+func descriptors(t *testing.T) int {
+	ds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip("needs /proc")
+	}
+	return len(ds)
+}
+
+// classicProgram is the configuration of testdata/classic.py as a handlerBinary.
+func classicProgram(t *testing.T, log *logBook) ClassicConfig {
+	t.Helper()
+	path := filepath.Join(shortDir(t), "s")
+	script, err := filepath.Abs("testdata/classic.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ClassicConfig{
+		Name: "old", Path: path, Needed: true, Options: Options{Log: newLogger(log)},
+		Command: Command{Argv: []string{"python3", script, path}},
+	}
+}
+
+func TestNeededProgramIsStartedWhenThereIsNoSocket(t *testing.T) {
+	log := newLogBook()
+	c := newClassic(t, classicProgram(t, log))
+	log.wait(t, 1, func(l string) bool { return contains(l, "handler started") })
+	var as hubtest.Answers
+	as.Ask(c, message("t", "anna", 0, "0"))
+	if a := as.Wait(t, 1)[0]; a.Err != nil {
+		t.Error(a.Err)
+	}
+	// It dies, leaves its socket file, and is started again.
+	as.Ask(c, message("t", "anna", 1, `"die"`))
+	wantErr(t, as.Wait(t, 2)[1].Err, hub.ErrHandler, "ended before it answered")
+	log.wait(t, 1, func(l string) bool { return contains(l, "handler ended handler=old status=exit status 3") })
+	log.wait(t, 2, func(l string) bool { return contains(l, "handler started") })
+	log.wait(t, 2, func(l string) bool { return contains(l, "line=listening") })
+	as.Ask(c, message("t", "anna", 2, "2"))
+	if a := as.Wait(t, 3)[2]; a.Err != nil {
+		t.Error(a.Err)
+	}
+}
+
+func TestNeededProgramIsStartedWhenNobodyListens(t *testing.T) {
+	log := newLogBook()
+	config := classicProgram(t, log)
+	stale(t, config.Path)
+	c := newClassic(t, config)
+	if _, down := c.command.down(); down || c.command.begun {
+		t.Error("started though there is a socket file and nobody has tried it")
+	}
+	var as hubtest.Answers
+	as.Ask(c, message("t", "anna", 0, "0"))
+	if a := as.Wait(t, 1)[0]; a.Err != nil {
+		t.Error(a.Err)
+	}
+}
+
+func TestNeededProgramIsNotStartedWhileSomebodyListens(t *testing.T) {
+	log := newLogBook()
+	config := classicProgram(t, log)
+	classicServer(t, config.Path, answering(frame(good)))
+	c := newClassic(t, config)
+	var as hubtest.Answers
+	as.Ask(c, message("t", "anna", 0, "0"))
+	if a := as.Wait(t, 1)[0]; a.Err != nil || c.command.begun {
+		t.Errorf("got %v, started: %v", a.Err, c.command.begun)
+	}
+	removeStale(config.Path) // must not: somebody listens
+	as.Ask(c, message("t", "anna", 1, "1"))
+	if a := as.Wait(t, 2)[1]; a.Err != nil {
+		t.Errorf("a live socket was removed: %v", a.Err)
+	}
+}
+
+func TestNeededProgramThatIsNoProgram(t *testing.T) {
+	log := newLogBook()
+	config := classicProgram(t, log)
+	config.Command.Argv = []string{filepath.Join(filepath.Dir(config.Path), "missing")}
+	var as hubtest.Answers
+	as.Ask(newClassic(t, config), message("t", "anna", 0, "0"))
+	wantErr(t, as.Wait(t, 1)[0].Err, hub.ErrHandler, "its program cannot be started")
+}
+
+func TestLinesAreBoundedAndRateLimited(t *testing.T) {
+	log := newLogBook()
+	l := newLines("x", newLogger(log))
+	fmt.Fprint(l, "one\ntw")
+	fmt.Fprint(l, "o\r\n\n"+strings.Repeat("y", 5000)+"\n\xff\n")
+	for range 100 {
+		fmt.Fprintln(l, "again")
+	}
+	fmt.Fprint(l, "unfinished")
+	l.flush()
+	want := []string{"one", "two", strings.Repeat("y", maxLine) + "…", "\uFFFD"}
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	for i, w := range want {
+		if got := log.lines[i]; got != "handler says handler=x line="+w {
+			t.Errorf("line %d: %.80q", i, got)
+		}
+	}
+	if len(log.lines) != linesASecond || l.rate.Suppressed() != 85 {
+		t.Errorf("%d lines logged and %d left out, want %d and 85", len(log.lines), l.rate.Suppressed(), linesASecond)
+	}
+}
+
+func TestPauseStartsAnewAfterASteadyRun(t *testing.T) {
+	for _, c := range []struct{ pause, ran, want time.Duration }{
+		{firstPause, 0, 2 * firstPause},
+		{mostPause, 0, mostPause},
+		{20 * time.Second, time.Second, mostPause},
+		{mostPause, steady, firstPause},
+	} {
+		if got := nextPause(c.pause, c.ran); got != c.want {
+			t.Errorf("after a pause of %v and a run of %v: %v, want %v", c.pause, c.ran, got, c.want)
+		}
+	}
+}
