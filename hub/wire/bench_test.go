@@ -20,7 +20,9 @@ func BenchmarkDecodeMessage(b *testing.B) {
 		b.Fatal(err)
 	}
 	body := p[9:]
-	b.Logf("body of %d bytes", len(body))
+	if len(body) != 64 {
+		b.Fatalf("body of %d bytes, want 64", len(body))
+	}
 	var d Decoder
 	var m hub.Message
 	b.ReportAllocs()
@@ -37,5 +39,81 @@ func BenchmarkEncodeMessage(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		dst, _ = AppendMessage(dst[:0], 1, KindSend, m)
+	}
+}
+
+func BenchmarkDecodeAnswer(b *testing.B) {
+	var e AnswerEncoder
+	e.Begin(nil, 1)
+	if err := e.Command(&hub.Command{Verb: hub.Pass, Data: small().Data}); err != nil {
+		b.Fatal(err)
+	}
+	body := e.End(nil)[9:]
+	var d Decoder
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := d.Answer(body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkEncodeAnswer(b *testing.B) {
+	var e AnswerEncoder
+	c := &hub.Command{Verb: hub.Pass, Data: small().Data}
+	dst := make([]byte, 0, 256)
+	b.ReportAllocs()
+	for b.Loop() {
+		e.Begin(dst, 1)
+		if err := e.Command(c); err != nil {
+			b.Fatal(err)
+		}
+		e.End(nil)
+	}
+}
+
+func BenchmarkStatus(b *testing.B) {
+	dst := make([]byte, 0, 64)
+	for b.Loop() {
+		dst = AppendStatus(dst[:0], 1, nil)
+	}
+}
+
+var classicFrame = []byte(`{"header":{},"payload":{"type":"reading","id":"17","data":{"n":"temperature","u":"Cel","v":21.4}}}`)
+
+func BenchmarkParseClassicMessage(b *testing.B) {
+	var d Decoder
+	var m ClassicMessage
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := ParseClassicMessage(classicFrame, &d, &m); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+var senml = []byte(`[{"bn":"greenhouse/bme280/","bt":1763820000.5,"n":"temperature","u":"Cel","v":21.4}]`)
+
+func BenchmarkToMessagePack(b *testing.B) {
+	dst := make([]byte, 0, 256)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ToMessagePack(dst, senml); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkToJSON(b *testing.B) {
+	packed, err := ToMessagePack(nil, senml)
+	if err != nil {
+		b.Fatal(err)
+	}
+	dst := make([]byte, 0, 256)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ToJSON(dst, packed); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -116,7 +116,7 @@ func TestClassicFramesAsTheOriginalWritesThem(t *testing.T) {
 	packed := &hub.Message{Type: `a"b`, Data: hub.Data{Encoding: hub.MessagePack, Bytes: []byte{0x92, 1, 0xc0}}}
 	at := &hub.Message{Type: "mail", Hops: 2, ID: hub.ID{Origin: `hub "a"`, Number: 7},
 		To: []hub.Address{{User: "bob", Server: "b"}, {Server: "b"}, {User: "carol", Server: "b"}}, Data: m.Data}
-	long := errors.New(strings.Repeat("ü", MaxReason))
+	long := errors.New("x" + strings.Repeat("ü", MaxReason))
 	must := func(b []byte, err error) []byte {
 		t.Helper()
 		if err != nil {
@@ -131,7 +131,7 @@ func TestClassicFramesAsTheOriginalWritesThem(t *testing.T) {
 		{"login", `{"header":{"messageType":"statusReport","status":"good"},"payload":{"id":"auth_special"}}`, AppendClassicStatus(nil, ClassicAuthID, nil)},
 		{"bad", `{"header":{"messageType":"statusReport","status":"bad","reason":"no \"x\""},"payload":{"id":"\u0041"}}`, AppendClassicStatus(nil, []byte(`"\u0041"`), errors.New(`no "x"`))},
 		{"no id", `{"header":{"messageType":"statusReport","status":"good"},"payload":{"id":""}}`, AppendClassicStatus(nil, nil, nil)},
-		{"long reason", `{"header":{"messageType":"statusReport","status":"bad","reason":"` + strings.Repeat("ü", MaxReason/2) + `"},"payload":{"id":""}}`, AppendClassicStatus(nil, nil, long)},
+		{"long reason", `{"header":{"messageType":"statusReport","status":"bad","reason":"x` + strings.Repeat("ü", MaxReason/2-1) + `"},"payload":{"id":""}}`, AppendClassicStatus(nil, nil, long)},
 		{"dummy", `{"header":{"status":"0"},"payload":{"data":null,"id":"5","type":"dummy"}}`, AppendClassicDummy(nil, []byte(`"5"`))},
 		{"received", `{"header":{"messageType":"receivedMessage"},"payload":{"data":{"b": 0.10},"type":"mail"}}`, must(AppendClassicReceived(nil, m))},
 		{"received native", `{"header":{"messageType":"receivedMessage"},"payload":{"data":[1,null],"type":"a\"b"}}`, must(AppendClassicReceived(nil, packed))},

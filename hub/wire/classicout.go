@@ -16,9 +16,8 @@ func AppendClassicStatus(dst, id []byte, err error) []byte {
 	if err == nil {
 		dst = append(dst, `"good"`...)
 	} else {
-		reason := err.Error()
 		dst = append(dst, `"bad","reason":`...)
-		dst = AppendJSONString(dst, reason[:min(len(reason), MaxReason)])
+		dst = AppendJSONString(dst, cut(err.Error()))
 	}
 	dst = append(dst, `},"payload":{"id":`...)
 	dst = appendID(dst, id)

@@ -107,7 +107,7 @@ type head struct {
 	values uint8 // values, each time so many; or, if 0, bytes
 }
 
-// They are counted from 0xc0.
+// heads are those of the first bytes from 0xc0 on, which counts as 0 here.
 var heads = [32]head{
 	0x00: {fixed: 1}, 0x02: {fixed: 1}, 0x03: {fixed: 1}, // nil, false, true
 	0x04: {length: 1}, 0x05: {length: 2}, 0x06: {length: 4}, // bin

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -134,10 +135,7 @@ func describeStatus(err error) any {
 // decode reads a whole payload with whatever its kind asks for, and returns what it
 // means, and the payload that this package makes of that.
 func decode(d *Decoder, payload []byte) (k Kind, means any, again []byte, err error) {
-	tag := uint64(0)
-	for i := 7; i >= 0; i-- {
-		tag = tag<<8 | uint64(payload[i])
-	}
+	tag := binary.LittleEndian.Uint64(payload)
 	k, body, err := CutKind(payload[8:])
 	if err != nil {
 		return k, nil, nil, err
@@ -194,6 +192,9 @@ func TestNativeVectors(t *testing.T) {
 	vectors(t, "native", func(name string, v nativeVector) {
 		t.Run(name, func(t *testing.T) {
 			payload := unhex(t, v.Hex)
+			if tag := binary.LittleEndian.Uint64(payload); tag != v.Tag {
+				t.Errorf("got tag %d, want %d", tag, v.Tag)
+			}
 			k, means, again, err := decode(&d, payload)
 			if v.Error != "" {
 				if err == nil || !strings.Contains(err.Error(), v.Error) || !errors.Is(err, ErrMalformed) {

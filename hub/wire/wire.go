@@ -107,20 +107,23 @@ func unmarshal(what string, body []byte, v msgp.Unmarshaler) error {
 
 // appendReason appends a reason as a string: valid UTF-8, at most MaxReason bytes.
 func appendReason(dst []byte, reason string) []byte {
-	if len(reason) > MaxReason {
-		n := MaxReason
-		for n > 0 && !utf8.RuneStart(reason[n]) {
-			n--
-		}
-		reason = reason[:n]
-	}
+	reason = cut(reason)
 	if !utf8.ValidString(reason) {
-		reason = strings.ToValidUTF8(reason, "\uFFFD")
-		if len(reason) > MaxReason {
-			return appendReason(dst, reason)
-		}
+		reason = cut(strings.ToValidUTF8(reason, "\uFFFD"))
 	}
 	return msgp.AppendString(dst, reason)
+}
+
+// cut returns the first MaxReason bytes, or a few less so that no character is split.
+func cut(reason string) string {
+	if len(reason) <= MaxReason {
+		return reason
+	}
+	n := MaxReason
+	for n > MaxReason-utf8.UTFMax && !utf8.RuneStart(reason[n]) {
+		n--
+	}
+	return reason[:n]
 }
 
 // line makes a reason that a peer gave fit to be printed and logged: one line of
