@@ -1,0 +1,5 @@
+//go:build !race
+
+package classictest
+
+const race = false
