@@ -20,7 +20,7 @@ build: ## bin/besterd and bin/bester, static
 	$(GOBUILD) -o bin/ ./cmd/besterd ./cmd/bester
 
 run: build ## a hub with this machine's readings, a handler and a client, until Ctrl-C or DURATION=10s
-	bin/besterd demo $(if $(DURATION),--duration $(DURATION))
+	bin/bester demo $(if $(DURATION),--duration $(DURATION))
 
 test: deps ## everything: check, unit, race, arm, a few seconds of fuzz for each parser, size
 	$(MAKE) check

@@ -56,13 +56,13 @@ func NewPoller(s Sensor, o PollerOptions) (*Poller, error) {
 
 // PollerStats counts what a Poller has done since the start.
 type PollerStats struct {
-	Reads    uint64 // reads that the sensor has ended, well or not
-	Failures uint64 // of these, those with an error
-	Skipped  uint64 // ticks that came while the sensor was still being read
-	Bad      uint64 // readings left out: their name or value cannot be written
-	Sent     uint64 // messages that the sink has taken
-	Refused  uint64 // messages that it has not; they are lost
-	Failing  bool   // the last read failed
+	Reads    uint64 `json:"reads"`    // reads that the sensor has ended, well or not
+	Failures uint64 `json:"failures"` // of these, those with an error
+	Skipped  uint64 `json:"skipped"`  // ticks that came while the sensor was still being read
+	Bad      uint64 `json:"bad"`      // readings left out: their name or value cannot be written
+	Sent     uint64 `json:"sent"`     // messages that the sink has taken
+	Refused  uint64 `json:"refused"`  // messages that it has not; they are lost
+	Failing  bool   `json:"failing"`  // the last read failed
 }
 
 type pollerStats struct {

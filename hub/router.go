@@ -143,13 +143,13 @@ func (r *Router) Serve(p Pattern, h Handler) (stop func(), err error) {
 
 // RouterStats counts what became of messages since the start.
 type RouterStats struct {
-	Taken     uint64 // messages put into the hub
-	Refused   uint64 // put, but nobody serves their type
-	Failed    uint64 // taken, then something their handlers wanted failed
-	Delivered uint64 // handed to sessions and servers, once for each
-	Absent    uint64 // for users without a live session
-	Dropped   uint64 // dropped by the word of a handler
-	Lost      uint64 // not handed over: the receiver's queue was full, or it may not have it
+	Taken     uint64 `json:"taken"`     // messages put into the hub
+	Refused   uint64 `json:"refused"`   // put, but nobody serves their type
+	Failed    uint64 `json:"failed"`    // taken, then something their handlers wanted failed
+	Delivered uint64 `json:"delivered"` // handed to sessions and servers, once for each
+	Absent    uint64 `json:"absent"`    // for users without a live session
+	Dropped   uint64 `json:"dropped"`   // dropped by the word of a handler
+	Lost      uint64 `json:"lost"`      // not handed over: the receiver's queue was full, or it may not have it
 }
 
 type routerStats struct {

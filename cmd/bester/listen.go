@@ -92,12 +92,12 @@ func (p *printer) appendText(dst []byte, m *hub.Message) ([]byte, error) {
 	if lines, ok := p.appendReadings(dst, m); ok {
 		return lines, nil
 	}
-	dst = p.appendHead(dst, at(m), string(m.Type))
+	dst = p.appendHead(dst, sent(m), string(m.Type))
 	dst, err := wire.AppendJSON(dst, m.Data)
 	return append(dst, '\n'), err
 }
 
-func at(m *hub.Message) time.Time {
+func sent(m *hub.Message) time.Time {
 	if m.Time.IsZero() {
 		return time.Now()
 	}
@@ -114,7 +114,7 @@ func (p *printer) appendReadings(dst []byte, m *hub.Message) ([]byte, bool) {
 	p.senml.Reset(m.Data)
 	for p.senml.Next() {
 		r := p.senml.Record()
-		dst = p.appendHead(dst, r.At(at(m)), mark+string(r.Name))
+		dst = p.appendHead(dst, r.At(sent(m)), mark+string(r.Name))
 		dst = append(appendValue(dst, r), '\n')
 		n++
 	}
@@ -128,13 +128,18 @@ func (p *printer) appendReadings(dst []byte, m *hub.Message) ([]byte, bool) {
 func appendValue(dst []byte, r *senml.Record) []byte {
 	switch r.Kind {
 	case senml.Number:
-		dst = strconv.AppendFloat(dst, r.Number, 'g', 6, 64)
-		switch unit := string(r.Unit); unit {
-		case "", "/":
+		unit, v := string(r.Unit), r.Number
+		switch unit { // as people are used to seeing them
+		case "/":
+			unit, v = "%", 100*v
 		case "Cel":
-			dst = append(dst, " °C"...)
+			unit = "°C"
 		default:
-			dst = append(append(dst, ' '), clean(unit)...)
+			unit = clean(unit)
+		}
+		dst = strconv.AppendFloat(dst, v, 'g', 6, 64)
+		if unit != "" {
+			dst = append(append(dst, ' '), unit...)
 		}
 	case senml.Bool:
 		dst = strconv.AppendBool(dst, r.Number != 0)

@@ -88,6 +88,7 @@ hub does not let the user in.`,
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return err })
 	root.AddCommand(sendCommand(), requestCommand(), listenCommand(), statusCommand(), checkCommand(),
-		accountCommand(), handleCommand(), demoCommand(), manCommand())
+		accountCommand(), handleCommand(), demoCommand())
+	root.AddCommand(extra()...)
 	return root
 }

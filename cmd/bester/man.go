@@ -1,3 +1,5 @@
+//go:build man
+
 package main
 
 import (
@@ -7,9 +9,10 @@ import (
 	"github.com/spf13/cobra/doc"
 )
 
-// manCommand writes the man pages; "make install" does so.
-func manCommand() *cobra.Command {
-	return &cobra.Command{
+// extra is a command that writes the man pages. It is built in for "make man" alone:
+// what it needs would double the size of the tool.
+func extra() []*cobra.Command {
+	return []*cobra.Command{{
 		Use:    "man FOLDER",
 		Short:  "Write the man pages into a folder",
 		Hidden: true,
@@ -20,7 +23,8 @@ func manCommand() *cobra.Command {
 			}
 			root := cmd.Root()
 			root.DisableAutoGenTag = true
-			return doc.GenManTree(root, &doc.GenManHeader{Title: "BESTER", Section: "1", Source: "Bester " + version, Manual: "Bester"}, args[0])
+			header := &doc.GenManHeader{Title: "BESTER", Section: "1", Source: "Bester " + version, Manual: "Bester"}
+			return doc.GenManTree(root, header, args[0])
 		},
-	}
+	}}
 }

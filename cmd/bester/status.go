@@ -79,7 +79,8 @@ func showStatus(out io.Writer, report []byte) error {
 			Name                                      string
 			Types                                     []string
 			Native                                    bool
-			Processes, Waiting, InFlight              int
+			Processes, Waiting                        int
+			InFlight                                  int `json:"in_flight"`
 			Answered, Failed, Timeouts, Refused, Late uint64
 			Restarts                                  uint64
 		}

@@ -43,6 +43,7 @@ type daemon struct {
 	informerListener net.Listener
 	stop             context.CancelFunc // ends what runs beside: the look at the accounts file
 	beside           sync.WaitGroup
+	ended            bool
 }
 
 // start starts a hub. It is ready when start returns.
@@ -117,6 +118,9 @@ func (d *daemon) reload(path string, log *slog.Logger) {
 func (d *daemon) apply(c *config.Config) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.ended {
+		return errors.New("the hub is ending")
+	}
 	old := d.config
 	first := len(d.listeners) == 0
 	if !first && (c.Hub.Name != old.Hub.Name || c.Hub.MaxHops != old.Hub.MaxHops) {
@@ -204,24 +208,23 @@ func (d *daemon) setServers(c *config.Config) {
 // on, as long as hub.drain allows.
 func (d *daemon) shutdown(log *slog.Logger) error {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	drain := d.config.Hub.Drain
-	if drain == 0 {
-		drain = time.Second
-	}
+	d.ended = true // nothing is applied any more
+	drain := max(d.config.Hub.Drain, time.Second)
+	devices, servers := d.devices, d.servers
+	d.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
 	if d.stop != nil {
 		d.stop()
 	}
-	for _, dev := range d.devices {
+	for _, dev := range devices {
 		dev.end()
 	}
 	// Sessions wait for the answers of handlers, handlers for nobody: in this order
 	// every answer still finds its session.
 	err := errors.Join(named("sessions", d.sessions.Shutdown(ctx)), named("handlers", d.endHandlers(ctx)))
-	if d.servers != nil {
-		err = errors.Join(err, named("servers", d.servers.Shutdown(ctx)))
+	if servers != nil {
+		err = errors.Join(err, named("servers", servers.Shutdown(ctx)))
 	}
 	err = errors.Join(err, named("informer", d.informer.Shutdown(ctx)))
 	d.beside.Wait()

@@ -96,8 +96,11 @@ func (d *daemon) endHandlers(ctx context.Context) error {
 	var errs []error
 	var all sync.WaitGroup
 	var mu sync.Mutex
-	for name, h := range d.handlers {
-		delete(d.handlers, name)
+	d.mu.Lock()
+	handlers := d.handlers
+	d.handlers = make(map[string]*handler)
+	d.mu.Unlock()
+	for _, h := range handlers {
 		all.Go(func() {
 			err := h.end(ctx)
 			mu.Lock()

@@ -72,21 +72,21 @@ func (o Options) withDefaults() Options {
 
 // Stats says how a handler is doing: counts since the start, and what is now.
 type Stats struct {
-	Name      string   // from the config or the handler's hello
-	Types     []string // the patterns it serves
-	Native    bool     // a Group; else a Classic
-	Processes int      // connected now; of a Classic: exchanges under way
-	Waiting   int      // messages that wait to be sent, or for the answers before theirs
-	InFlight  int      // messages sent and not answered
+	Name      string   `json:"name"`      // from the config or the handler's hello
+	Types     []string `json:"types"`     // the patterns it serves
+	Native    bool     `json:"native"`    // a Group; else a Classic
+	Processes int      `json:"processes"` // connected now; of a Classic: exchanges under way
+	Waiting   int      `json:"waiting"`   // messages that wait to be sent, or for the answers before theirs
+	InFlight  int      `json:"in_flight"` // messages sent and not answered
 
-	Sent     uint64 // messages sent
-	Answered uint64 // answers that came in time
-	Failed   uint64 // messages that failed, for whatever reason, Timeouts included
-	Timeouts uint64 // messages not sent or not answered in time
-	Late     uint64 // answers that came after their time
-	Refused  uint64 // messages not taken: too many waited, or the hub was closing
-	Garbage  uint64 // connections closed, or answers refused, because they made no sense
-	Restarts uint64 // times its program was started again
+	Sent     uint64 `json:"sent"`     // messages sent
+	Answered uint64 `json:"answered"` // answers that came in time
+	Failed   uint64 `json:"failed"`   // messages that failed, for whatever reason, Timeouts included
+	Timeouts uint64 `json:"timeouts"` // messages not sent or not answered in time
+	Late     uint64 `json:"late"`     // answers that came after their time
+	Refused  uint64 `json:"refused"`  // messages not taken: too many waited, or the hub was closing
+	Garbage  uint64 `json:"garbage"`  // connections closed, or answers refused, because they made no sense
+	Restarts uint64 `json:"restarts"` // times its program was started again
 }
 
 // A failure is why a message failed, for its sender to read.

@@ -22,6 +22,7 @@ type connection struct {
 	log     *slog.Logger
 	limits  *Limits
 	since   time.Time
+	done    func() // the server need not wait for it any longer
 }
 
 // serve is the whole life of a connection.

@@ -82,6 +82,9 @@ func (n *native) enter(h *wire.Hello) error {
 		return n.denied(fmt.Errorf("%w: version %d of the native dialect; this hub speaks version %d", hub.ErrDenied, h.Version, wire.Version))
 	}
 	if n.trusted && h.Password == "" {
+		if h.User == "" && h.Role == wire.RoleHandler {
+			h.User = h.Name // nothing is ever sent to it by this name
+		}
 		if h.User == "" {
 			return n.denied(fmt.Errorf("%w: no user name", hub.ErrDenied))
 		}
@@ -134,6 +137,7 @@ func (n *native) part(err error) {
 func (n *native) handOn(h *wire.Hello) {
 	n.in.SetLimit(n.limits.Frame)
 	n.conn.SetReadDeadline(time.Time{})
+	n.done() // its end is that of the link, which outlives the sessions
 	n.server.o.Handler(Handshake{Conn: n.conn, In: n.in, Hello: h, Account: n.account.Load()})
 }
 

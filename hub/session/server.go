@@ -160,9 +160,11 @@ func (s *Server) Serve(l *Listener) error {
 		s.stats.accepted.Add(1)
 		s.serving.Add(1)
 		go func() {
-			defer s.serving.Done()
 			defer s.conns.Add(-1)
-			s.connection(l, conn, limits).serve()
+			c := s.connection(l, conn, limits)
+			c.done = sync.OnceFunc(s.serving.Done)
+			defer c.done()
+			c.serve()
 		}()
 	}
 }
