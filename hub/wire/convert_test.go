@@ -65,6 +65,20 @@ func TestLongListsAndObjects(t *testing.T) {
 	}
 }
 
+func TestLongNumbers(t *testing.T) {
+	for n := 21; n < 200_000; n = n*3 + 1 {
+		for _, in := range []string{strings.Repeat("1", n), "0." + strings.Repeat("0", n) + "1", "-1" + strings.Repeat("0", n) + "1e-5"} {
+			packed, err := ToMessagePack(nil, []byte(in))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if out, err := ToJSON(nil, packed); err != nil || !sameNumber(in, string(out)) {
+				t.Fatalf("%.30s… of %d bytes comes back as %.30s…, %v", in, len(in), out, err)
+			}
+		}
+	}
+}
+
 func TestAppendDataAsItIs(t *testing.T) {
 	for _, c := range []struct {
 		data          hub.Data

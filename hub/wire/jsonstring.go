@@ -52,20 +52,28 @@ func hex4(s []byte) rune {
 // What is not UTF-8 in it becomes U+FFFD.
 func AppendJSONString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
+	plain := 0 // what needs no escape, and has not been appended yet, begins here
 	for i := 0; i < len(s); {
 		c := s[i]
+		if ' ' <= c && c < utf8.RuneSelf && c != '"' && c != '\\' {
+			i++
+			continue
+		}
 		if c >= utf8.RuneSelf {
 			r, n := utf8.DecodeRuneInString(s[i:])
-			dst = utf8.AppendRune(dst, r)
+			if r == utf8.RuneError && n == 1 {
+				dst = append(append(dst, s[plain:i]...), "\uFFFD"...)
+				plain = i + 1
+			}
 			i += n
 			continue
 		}
+		dst = append(dst, s[plain:i]...)
 		i++
+		plain = i
 		switch {
 		case c == '"' || c == '\\':
 			dst = append(dst, '\\', c)
-		case c >= ' ':
-			dst = append(dst, c)
 		case c == '\n':
 			dst = append(dst, `\n`...)
 		case c == '\t':
@@ -81,5 +89,6 @@ func AppendJSONString(dst []byte, s string) []byte {
 			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 		}
 	}
+	dst = append(dst, s[plain:]...)
 	return append(dst, '"')
 }

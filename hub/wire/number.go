@@ -66,6 +66,9 @@ func packText(dst, text []byte) []byte {
 // exact reports whether the shortest text that reads back as f is the number that was
 // written, so that nothing is lost in f.
 func exact(f float64, text []byte) bool {
+	if len(text) <= 16 && !bytes.ContainsAny(text, "eE") {
+		return true // 15 digits always come back, and with a point it has no more
+	}
 	var buf [32]byte
 	short := strconv.AppendFloat(buf[:0], f, 'e', -1, 64)
 	a, b := parseDecimal(short), parseDecimal(text)
