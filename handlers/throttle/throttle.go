@@ -25,7 +25,7 @@ import (
 type Options struct {
 	// Every is the interval in which one passes. Intervals follow one another from
 	// the first message on; a pause longer than one starts them anew, and so does
-	// a clock that is set back. The time that counts is the message's own, or by
+	// a clock that is set back by more than one. The time that counts is the message's own, or by
 	// name the record's: when it was measured, not when it came.
 	Every time.Duration `toml:"every"`
 	// By is "type" or "name": what is counted apart, beside the sender. If empty, "type".
@@ -182,7 +182,7 @@ func (f *Filter) due(next *int64, known bool, at time.Time) bool {
 	now := at.UnixMicro()
 	late := now - *next
 	switch {
-	case !known || late >= f.every || late < -f.every: // the first; after a pause; a clock set back
+	case !known || late >= f.every || late < -2*f.every: // the first; after a pause; a clock set back
 		*next = now + f.every
 	case late >= 0:
 		*next += f.every

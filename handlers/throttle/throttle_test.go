@@ -1,0 +1,199 @@
+package throttle
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/hubtest"
+)
+
+var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func filter(t testing.TB, o Options) *Filter {
+	t.Helper()
+	f, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// ask gives f a message and returns what it did: the data passed on, "drop", or the error.
+func ask(t *testing.T, f *Filter, m hub.Message) string {
+	t.Helper()
+	var as hubtest.Answers
+	as.Ask(f, &m)
+	a := as.Wait(t, 1)[0]
+	for _, fault := range as.Faults() {
+		t.Error(fault)
+	}
+	switch {
+	case a.Err != nil:
+		return a.Err.Error()
+	case len(a.Commands) != 1:
+		return fmt.Sprintf("%d commands", len(a.Commands))
+	case a.Commands[0].Verb == hub.Pass:
+		return a.Text(0)
+	}
+	return a.Commands[0].Verb.String()
+}
+
+func TestByType(t *testing.T) {
+	for what, c := range map[string]struct {
+		at   []float64 // seconds
+		want string
+	}{
+		"one in each interval":         {[]float64{0, 1, 9.9, 10, 11, 20, 29, 30}, "+--+-+-+"},
+		"late ones do not shift it":    {[]float64{0, 10.4, 20.1, 30, 39.9}, "++++-"},
+		"a pause starts anew":          {[]float64{0, 34, 40, 43.9, 44}, "++--+"},
+		"a clock set back starts anew": {[]float64{1000, 1001, 5, 6, 15}, "+-+-+"},
+		"a little back does not":       {[]float64{10, 9, 9.5, 20}, "+--+"},
+		"the clock is set at last":     {[]float64{0, 5, 1e9, 1e9 + 5, 1e9 + 10}, "+-+-+"},
+	} {
+		f := filter(t, Options{Every: 10 * time.Second})
+		var got strings.Builder
+		for _, s := range c.at {
+			m := hub.Message{Type: "any", Time: start.Add(time.Duration(s * 1e9)), Data: hub.Data{Bytes: []byte(`"x"`)}}
+			if ask(t, f, m) == "drop" {
+				got.WriteByte('-')
+			} else {
+				got.WriteByte('+')
+			}
+		}
+		if got.String() != c.want {
+			t.Errorf("%s: %v: got %s, want %s", what, c.at, &got, c.want)
+		}
+	}
+}
+
+func TestSendersAndTypesApart(t *testing.T) {
+	f := filter(t, Options{Every: time.Minute, By: "type"})
+	m := func(typ hub.Type, user hub.UserName) hub.Message {
+		return hub.Message{Type: typ, From: hub.Address{User: user}, Time: start, Data: hub.Data{Encoding: hub.MessagePack, Bytes: []byte("\x01")}}
+	}
+	for _, c := range []struct {
+		m    hub.Message
+		want string
+	}{{m("a", "anna"), "\x01"}, {m("b", "anna"), "\x01"}, {m("a", "bert"), "\x01"}, {m("a", "anna"), "drop"}, {m("b", "anna"), "drop"}} {
+		if got := ask(t, f, c.m); got != c.want {
+			t.Errorf("%s of %v: got %q, want %q", c.m.Type, c.m.From, got, c.want)
+		}
+	}
+	if s := f.Stats(); s != (Stats{Passed: 3, Dropped: 2}) {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestByName(t *testing.T) {
+	f := filter(t, Options{Every: 10 * time.Second, By: "name"})
+	for i, c := range []struct {
+		at         int
+		data, want string
+	}{
+		{0, `[{"bn":"a/","n":"t","v":1},{"n":"h","v":2}]`, `[{"bn":"a/","n":"t","v":1},{"n":"h","v":2}]`},
+		{5, `[{"bn":"a/","n":"t","v":1},{"n":"p","v":3}]`, `[{"bn":"a/","n":"p","v":3}]`},
+		{6, `[{"bn":"a/","n":"t","v":1},{"n":"p","v":3}]`, `drop`},
+		{10, `[{"bn":"a/","n":"t","v":1},{"n":"p","v":3}]`, `[{"bn":"a/","n":"t","v":1}]`},
+		// Within one pack, by the records' own times.
+		{30, `[{"n":"x","t":-25,"v":1},{"n":"x","t":-16,"v":2},{"n":"x","t":-15,"v":3},{"n":"x","t":-1,"v":4}]`,
+			`[{"n":"x","t":-25,"v":1},{"n":"x","t":-15,"v":3},{"n":"x","t":-1,"v":4}]`},
+	} {
+		m := hub.Message{Type: "reading/a", Time: start.Add(time.Duration(c.at) * time.Second), Data: hub.Data{Bytes: []byte(c.data)}}
+		if got := ask(t, f, m); got != c.want {
+			t.Errorf("message %d:\ngot  %s\nwant %s", i, got, c.want)
+		}
+	}
+	if s := f.Stats(); s != (Stats{Passed: 4, Dropped: 1, Records: 1 + 2 + 1 + 1}) {
+		t.Errorf("got %+v", s)
+	}
+}
+
+// What is no SenML pack is throttled whole, by its type.
+func TestOtherDataByName(t *testing.T) {
+	f := filter(t, Options{Every: 10 * time.Second, By: "name"})
+	for i, c := range []struct {
+		data, want string
+	}{
+		{`{"t":1}`, `{"t":1}`},
+		{`[{"n":"a","v":1},{"n":"b"`, `drop`},
+		{`[{"n":"a","v":1}]`, `[{"n":"a","v":1}]`}, // the one before was not remembered
+	} {
+		m := hub.Message{Type: "reading/a", Time: start, Data: hub.Data{Bytes: []byte(c.data)}}
+		if got := ask(t, f, m); got != c.want {
+			t.Errorf("message %d: got %s, want %s", i, got, c.want)
+		}
+	}
+	if s := f.Stats(); s.Unread != 2 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestTimeOfMessagesWithoutOne(t *testing.T) {
+	now := start
+	f := filter(t, Options{Every: time.Minute, Now: func() time.Time { return now }})
+	for _, want := range []string{"1", "drop", "1"} {
+		if got := ask(t, f, hub.Message{Data: hub.Data{Bytes: []byte("1")}}); got != want {
+			t.Errorf("at %v: got %s, want %s", now, got, want)
+		}
+		now = now.Add(30 * time.Second)
+	}
+}
+
+func TestForgetsTheOldest(t *testing.T) {
+	f := filter(t, Options{Every: time.Hour, Remember: 1})
+	for _, typ := range []hub.Type{"a", "b", "a"} {
+		if got := ask(t, f, hub.Message{Type: typ, Time: start, Data: hub.Data{Bytes: []byte("1")}}); got != "1" {
+			t.Errorf("%s: got %s", typ, got)
+		}
+	}
+	if f.Stats().Evicted != 2 {
+		t.Errorf("got %+v", f.Stats())
+	}
+}
+
+func TestOptions(t *testing.T) {
+	for _, o := range []Options{{}, {Every: -1}, {Every: 1}, {Every: time.Second, By: "user"}, {Every: time.Second, Remember: -1}} {
+		if _, err := New(o); err == nil || !strings.HasPrefix(err.Error(), "throttle: ") {
+			t.Errorf("%+v: got %v", o, err)
+		}
+	}
+}
+
+// nobody carries out what a handler answers.
+type nobody struct{}
+
+func (nobody) Do(*hub.Answer, *hub.Command) {}
+func (nobody) Done(*hub.Answer, error)      {}
+
+func TestAllocations(t *testing.T) {
+	for _, by := range []string{"type", "name"} {
+		f := filter(t, Options{Every: 2 * time.Second, By: by})
+		m := hub.Message{Type: "reading/a", Time: start, Data: hub.Data{Bytes: []byte(`[{"bn":"a/","n":"t","v":1},{"n":"h","v":2}]`)}}
+		a := hub.NewAnswer(&m, nobody{})
+		if n := testing.AllocsPerRun(1000, func() {
+			m.Time = m.Time.Add(time.Second)
+			a.Reset(&m)
+			f.Handle(a.Message(), a)
+		}); n != 0 {
+			t.Errorf("by %s: %v allocations a message, want 0", by, n)
+		}
+		if s := f.Stats(); s.Passed < 400 || s.Dropped < 400 {
+			t.Errorf("by %s: got %+v", by, s)
+		}
+	}
+}
+
+func BenchmarkHandle(b *testing.B) {
+	f := filter(b, Options{Every: 2 * time.Second})
+	m := hub.Message{Type: "reading/a", Time: start, Data: hub.Data{Bytes: []byte(`1`)}}
+	a := hub.NewAnswer(&m, nobody{})
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Time = m.Time.Add(time.Second)
+		a.Reset(&m)
+		f.Handle(a.Message(), a)
+	}
+}
