@@ -109,7 +109,10 @@ func (p Program) flags(owner string) (*settings, *flag.FlagSet) {
 	fs := flag.NewFlagSet(p.Name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // Run says what is wrong
 	if p.Flags != nil {
-		p.Flags.VisitAll(func(f *flag.Flag) { fs.Var(f.Value, f.Name, f.Usage) })
+		p.Flags.VisitAll(func(f *flag.Flag) {
+			fs.Var(f.Value, f.Name, f.Usage)
+			fs.Lookup(f.Name).DefValue = f.DefValue // not what it may have been set to since
+		})
 	}
 	socket, name := os.Getenv("BESTER_SOCKET"), owner
 	if socket == "" {

@@ -154,16 +154,20 @@ func newServer(c net.Conn, h hub.Handler, o Options) *server {
 // login waits for the hub's hello.
 func (s *server) login(ctx context.Context) error {
 	s.conn.SetReadDeadline(time.Now().Add(loginTime))
-	stop := context.AfterFunc(ctx, func() { s.conn.Close() })
+	// The hub may have let it in and be sending already: ctx only shortens the wait.
+	stop := context.AfterFunc(ctx, func() { s.conn.SetReadDeadline(time.Now().Add(min(s.o.Grace, loginTime))) })
 	defer stop()
 	for {
 		frame, err := s.in.Next()
 		if err != nil {
 			return fmt.Errorf("handlers: hello: %w: %w", ErrRefused, err)
 		}
-		_, kind, body, err := cut(frame)
+		tag, kind, body, err := cut(frame)
+		if err == nil && tag != 0 {
+			err = fmt.Errorf("first frame under tag %d", tag)
+		}
 		if err != nil {
-			return fmt.Errorf("handlers: hello: not a hub: %w", err)
+			return fmt.Errorf("handlers: hello: not a hub's: %w", err)
 		}
 		switch kind {
 		case wire.KindHello:
