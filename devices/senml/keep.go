@@ -19,17 +19,17 @@ const maxBases = 12
 // is left out are owed to the records after it, so the next one kept gets them
 // put in front of its own.
 type keeping struct {
-	start, body int // where the present record begins, and its first field
-	fields      int // how many fields it has
-	own         [maxBases]span
-	nown        int // base fields of the present record
-	owed        [maxBases]span
-	nowed       int // base fields in force that the smaller pack does not have yet
-	kept        int
-	keeps       bool // the present record is kept
-	writing     bool // a record has been left out: out has those kept so far
-	whole       int  // until then: where the last record kept ends
-	out         []byte
+	body    int // where the first field of the present record begins
+	fields  int // how many fields it has
+	own     [maxBases]span
+	nown    int // base fields of the present record
+	owed    [maxBases]span
+	nowed   int // base fields in force that the smaller pack does not have yet
+	kept    int
+	keeps   bool // the present record is kept
+	writing bool // a record has been left out: out has those kept so far
+	whole   int  // until then: where the last record kept ends
+	out     []byte
 }
 
 // A span is one base field of the pack: its name, and where its key and value are.

@@ -57,6 +57,96 @@ func (r *Reader) packMap() (int, error) {
 	return int(n), nil
 }
 
+// packFields reads the n fields of a record. Those that nearly every record has, in
+// their shortest forms, are read by packCommon, the others by field.
+func (r *Reader) packFields(f *fields, n int) error {
+	for ; n > 0; n-- {
+		if r.packCommon(f) {
+			continue
+		}
+		if err := r.field(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// packCommon reads one field if it is one of n, u, v, t, bn and bt and its value is a
+// short string, a float or an integer as Pack writes them; else it reads nothing.
+func (r *Reader) packCommon(f *fields) bool {
+	b := r.rest()
+	if len(b) < 4 {
+		return false
+	}
+	var l uint16
+	key := b[1:2]
+	switch {
+	case b[0] == 0xa1:
+		l = label(key)
+		b = b[2:]
+	case b[0] == 0xa2 && b[1] == 'b':
+		key = b[1:3]
+		l = label(key)
+		b = b[3:]
+	}
+	if l == 0 || l&f.has != 0 {
+		return false
+	}
+	var n int
+	switch l {
+	case hasName, hasUnit, hasBaseName:
+		n = 1 + int(b[0]&0x1f)
+		if b[0]&0xe0 != 0xa0 || n > len(b) {
+			return false
+		}
+		switch v := b[1:n]; {
+		case l == hasName:
+			f.name = v
+		case l == hasBaseName:
+			r.setBaseName(v)
+		case ascii(v):
+			f.unit = v
+		default:
+			return false
+		}
+	case hasNumber, hasTime, hasBaseTime:
+		var v float64
+		switch {
+		case b[0] == 0xcb && len(b) >= 9: // float 64
+			v, n = math.Float64frombits(binary.BigEndian.Uint64(b[1:])), 9
+		case b[0] < 0x80: // positive fixint
+			v, n = float64(b[0]), 1
+		case b[0] == 0xca && len(b) >= 5: // float 32
+			v, n = float64(math.Float32frombits(binary.BigEndian.Uint32(b[1:]))), 5
+		case b[0] == 0xd2 && len(b) >= 5: // int 32
+			v, n = float64(int32(binary.BigEndian.Uint32(b[1:]))), 5
+		default:
+			return false
+		}
+		switch {
+		case !finite(v):
+			return false
+		case l == hasNumber:
+			f.number = v
+		case l == hasTime:
+			f.time = v
+		default:
+			r.baseTime = v
+		}
+	default:
+		return false
+	}
+	f.has |= l
+	from := r.pos
+	r.pos = len(r.b) - len(b) + n
+	if len(key) == 2 && r.addBase(key, from, r.pos) != nil {
+		f.has &^= l
+		r.pos = from // field says what is wrong
+		return false
+	}
+	return true
+}
+
 // packKey reads a field's name. Short ones, as all known ones are, do without a call.
 func (r *Reader) packKey() ([]byte, error) {
 	b := r.rest()

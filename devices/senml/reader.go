@@ -32,6 +32,7 @@ type Reader struct {
 	name      []byte // base name, and behind it the record's
 	baseName  int    // its length
 	badBase   bool   // it has bytes that no name may have
+	goodBase  int    // so many bytes of name are a base name that has been checked
 	baseUnit  []byte
 	baseTime  float64
 	baseValue float64
@@ -49,7 +50,7 @@ func (r *Reader) Reset(d hub.Data) {
 	r.b, r.json = d.Bytes, d.Encoding == hub.JSON
 	r.pos, r.count, r.seen, r.err = 0, -1, 0, nil
 	r.rec = Record{}
-	r.name, r.baseName, r.badBase, r.baseUnit = r.name[:0], 0, false, nil
+	r.baseName, r.badBase, r.baseUnit = 0, false, nil
 	r.baseTime, r.baseValue, r.hasValue, r.baseSum = 0, 0, false, 0
 	r.text = reuse(r.text)
 	r.keeping.reset()
@@ -124,20 +125,6 @@ func (r *Reader) open() (int, error) {
 		return 0, r.jsonOpen()
 	}
 	return r.packMap()
-}
-
-// member moves to the next field of a record, if there is one. In JSON n counts
-// the fields up, in MessagePack down.
-func (r *Reader) member(first bool, n *int) (bool, error) {
-	if r.json {
-		more, err := r.jsonMember(first)
-		if more {
-			*n++
-		}
-		return more, err
-	}
-	*n--
-	return *n >= 0, nil
 }
 
 func (r *Reader) key() ([]byte, error) {

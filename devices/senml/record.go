@@ -1,6 +1,7 @@
 package senml
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -76,26 +77,29 @@ type fields struct {
 func (r *Reader) record() error {
 	var f fields
 	r.rec.Text, r.rec.Kind = nil, None
-	r.start = r.pos
 	n, err := r.open()
 	if err != nil {
 		return err
 	}
 	r.body, r.fields = r.pos, n
+	if !r.json {
+		if err := r.packFields(&f, n); err != nil {
+			return err
+		}
+		return r.resolve(&f)
+	}
 	for first := true; ; first = false {
-		more, err := r.member(first, &n)
+		more, err := r.jsonMember(first)
 		if err != nil {
 			return err
 		}
 		if !more {
 			break
 		}
+		r.fields++
 		if err := r.field(&f); err != nil {
 			return err
 		}
-	}
-	if r.json {
-		r.fields = n // counted on the way
 	}
 	return r.resolve(&f)
 }
@@ -130,7 +134,10 @@ func (r *Reader) field(f *fields) error {
 	case hasUpdate:
 		_, err = r.number()
 	case hasBaseName:
-		err = r.setBaseName()
+		var name []byte
+		if name, err = r.str(); err == nil {
+			r.setBaseName(name)
+		}
 	case hasBaseUnit:
 		r.baseUnit, err = r.str()
 	case hasBaseTime:
@@ -159,17 +166,23 @@ func (r *Reader) field(f *fields) error {
 	return nil
 }
 
-func (r *Reader) setBaseName() error {
-	s, err := r.str()
-	if err != nil {
-		return err
+// setBaseName keeps the base name. That of the pack before, which is mostly the same,
+// is still in r.name and need not be looked at again.
+func (r *Reader) setBaseName(s []byte) {
+	if len(s) == r.goodBase && bytes.Equal(s, r.name[:r.goodBase]) {
+		r.baseName, r.badBase = len(s), false
+		return
 	}
-	if len(s) > MaxName {
-		return fmt.Errorf("%d bytes, at most %d are allowed", len(s), MaxName)
+	r.goodBase = 0
+	if len(s) > MaxName { // resolve refuses it
+		r.baseName, r.badBase = len(s), true
+		return
 	}
 	r.name = append(r.name[:0], s...)
 	r.baseName, r.badBase = len(s), !checkName(s)
-	return nil
+	if !r.badBase {
+		r.goodBase = len(s)
+	}
 }
 
 // version checks bver. RFC 8428's version is 10; RFC 9100 makes it a set of
@@ -190,10 +203,13 @@ func (r *Reader) resolve(f *fields) error {
 	if r.baseName+len(f.name) > MaxName {
 		return fmt.Errorf("name of %d bytes, at most %d are allowed", r.baseName+len(f.name), MaxName)
 	}
-	r.name = append(r.name[:r.baseName], f.name...)
-	if len(r.name) == 0 {
+	if r.baseName == 0 && len(f.name) == 0 {
 		return errors.New("no name: want n, or bn before it")
 	}
+	if r.baseName == 0 {
+		r.goodBase = 0 // overwritten
+	}
+	r.name = append(r.name[:r.baseName], f.name...)
 	if r.badBase || nameBytes[r.name[0]] != 2 || !checkName(f.name) {
 		return fmt.Errorf("name %q: want letters, digits and - : . / _ with a letter or digit first", r.name)
 	}

@@ -79,6 +79,9 @@ func packValue(b []byte, d *json.Decoder) ([]byte, error) {
 func describe(d hub.Data) (string, error) {
 	var r Reader
 	var s strings.Builder
+	r.Reset(d) // once before: what a Reader keeps from one pack to the next changes nothing
+	for r.Next() {
+	}
 	r.Reset(d)
 	for r.Next() {
 		rec := r.Record()

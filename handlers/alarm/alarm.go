@@ -162,22 +162,30 @@ func (f *Filter) Handle(m *hub.Message, a *hub.Answer) {
 	f.mu.Lock()
 	w := f.take()
 	f.watch(m, w)
+	err, alarms := w.err, w.used
+	if alarms == 0 {
+		f.rest = append(f.rest, w)
+	}
 	f.mu.Unlock()
 
 	a.Pass(m.Data)
-	err := w.err
-	if w.used > 0 {
+	if alarms > 0 {
 		if e := f.send(m, a, w); err == nil {
 			err = e
 		}
+		f.give(w)
 	}
+	a.Done(err)
+}
+
+// give puts w, which has made alarms, to rest.
+func (f *Filter) give(w *work) {
 	if len(w.packs) > 16 { // what one message of many alarms took is given back
 		w.packs = nil
 	}
 	f.mu.Lock()
 	f.rest = append(f.rest, w)
 	f.mu.Unlock()
-	a.Done(err)
 }
 
 func (f *Filter) take() *work {

@@ -140,22 +140,35 @@ func (f *Filter) Stats() Stats {
 func (f *Filter) Handle(m *hub.Message, a *hub.Answer) {
 	f.mu.Lock()
 	r := f.readers.Take()
-	d, n := f.filter(m, r)
+	d, left := f.filter(m, r)
+	if left != some {
+		f.readers.Give(r)
+	}
 	f.mu.Unlock()
 
-	if n > 0 {
-		a.Pass(d)
-	} else {
+	switch left {
+	case none:
 		a.Drop()
+	case all:
+		a.Pass(m.Data)
+	case some: // d is in r's memory
+		a.Pass(d)
+		f.mu.Lock()
+		f.readers.Give(r)
+		f.mu.Unlock()
 	}
-	f.mu.Lock()
-	f.readers.Give(r)
-	f.mu.Unlock()
 	a.Done(nil)
 }
 
-// filter returns what is left of m, and whether that is anything.
-func (f *Filter) filter(m *hub.Message, r *senml.Reader) (hub.Data, int) {
+// What is left of a message.
+const (
+	none = iota
+	some
+	all
+)
+
+// filter says what is left of m, and if that is some of it, returns it.
+func (f *Filter) filter(m *hub.Message, r *senml.Reader) (d hub.Data, left int) {
 	now := m.Time
 	if now.IsZero() {
 		now = f.now()
@@ -167,17 +180,20 @@ func (f *Filter) filter(m *hub.Message, r *senml.Reader) (hub.Data, int) {
 		}
 	}
 	d, n := r.Kept()
-	switch {
-	case r.Err() != nil:
+	if r.Err() != nil {
 		f.stats.Unread++
-		return m.Data, 1
-	case n == 0:
-		f.stats.Dropped++
-	default:
-		f.stats.Passed++
+		return d, all
 	}
 	f.stats.Records += uint64(records - n)
-	return d, n
+	if n == 0 {
+		f.stats.Dropped++
+		return d, none
+	}
+	f.stats.Passed++
+	if n == records {
+		return d, all
+	}
+	return d, some
 }
 
 // changed reports whether the record is to pass, and if so remembers it.

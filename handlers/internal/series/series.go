@@ -28,6 +28,7 @@ type key struct {
 type entry[V any] struct {
 	key          key
 	newer, older *entry[V]
+	then         *entry[V] // what was looked for after this one, the last time
 	value        V
 }
 
@@ -43,29 +44,49 @@ func New[V any](limit int) *Table[V] {
 // first time. The pointer is good until the next Find. from's strings are kept,
 // name is copied.
 func (t *Table[V]) Find(from hub.Address, name []byte) (v *V, known bool) {
-	e := t.index[key{from.User, from.Server, string(name)}]
+	e := t.guess()
+	if e == nil || e.key.name != string(name) || e.key.user != from.User || e.key.server != from.Server {
+		e = t.index[key{from.User, from.Server, string(name)}]
+	}
 	if e == nil {
 		return t.add(key{from.User, from.Server, string(name)}), false
 	}
-	if e != t.newest {
-		t.unlink(e)
-		t.link(e)
-	}
-	return &e.value, true
+	return t.use(e), true
 }
 
 // FindType is Find for a message's type, which is kept.
 func (t *Table[V]) FindType(from hub.Address, typ hub.Type) (v *V, known bool) {
 	k := key{from.User, from.Server, string(typ)}
-	e := t.index[k]
+	e := t.guess()
+	if e == nil || e.key != k {
+		e = t.index[k]
+	}
 	if e == nil {
 		return t.add(k), false
+	}
+	return t.use(e), true
+}
+
+// guess returns what was looked for after the newest the last time, which is mostly
+// what is looked for now: sensors are read in turn, and packs have the same names in
+// the same order. An entry that was given up meanwhile has another key.
+func (t *Table[V]) guess() *entry[V] {
+	if t.newest == nil {
+		return nil
+	}
+	return t.newest.then
+}
+
+// use makes e the newest.
+func (t *Table[V]) use(e *entry[V]) *V {
+	if t.newest.then != e {
+		t.newest.then = e
 	}
 	if e != t.newest {
 		t.unlink(e)
 		t.link(e)
 	}
-	return &e.value, true
+	return &e.value
 }
 
 // Len returns the number of series remembered.
@@ -87,6 +108,9 @@ func (t *Table[V]) add(k key) *V {
 	}
 	e.key = k
 	t.index[k] = e
+	if t.newest != nil {
+		t.newest.then = e
+	}
 	t.link(e)
 	return &e.value
 }

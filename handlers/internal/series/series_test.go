@@ -2,6 +2,8 @@ package series
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/besterhub/bester/hub"
@@ -71,6 +73,37 @@ func TestLimitOfOne(t *testing.T) {
 	}
 	if s.Len() != 1 || s.newest != s.oldest {
 		t.Errorf("got %d series", s.Len())
+	}
+}
+
+// Whatever the order in which series come and go, each has its own value.
+func TestAgainstAMap(t *testing.T) {
+	const limit = 8
+	s := New[int](limit)
+	rnd := rand.New(rand.NewPCG(5, 6))
+	var recent []string // the least recently used first
+	values := make(map[string]int)
+	for i := range 20000 {
+		name := fmt.Sprint(i % 5)
+		if rnd.IntN(4) == 0 {
+			name = fmt.Sprint(rnd.IntN(3 * limit))
+		}
+		at := slices.Index(recent, name)
+		v, known := s.Find(anna, []byte(name))
+		if known != (at >= 0) || *v != values[name] {
+			t.Fatalf("step %d: %s: got %d, %v; want %d, %v", i, name, *v, known, values[name], at >= 0)
+		}
+		if at >= 0 {
+			recent = slices.Delete(recent, at, at+1)
+		} else if len(recent) == limit {
+			delete(values, recent[0])
+			recent = recent[1:]
+		}
+		recent = append(recent, name)
+		*v, values[name] = i, i
+	}
+	if s.Len() != limit || s.Evicted() == 0 {
+		t.Errorf("got %d series, %d evicted", s.Len(), s.Evicted())
 	}
 }
 
