@@ -16,6 +16,7 @@ type reply struct {
 	tag    uint64
 	enc    wire.AnswerEncoder
 	buf    []byte
+	whole  []byte        // the message's data; only to be recognised
 	err    error         // the first command that could not be encoded
 	life   atomic.Uint64 // counts the messages it has been used for, each when it is done
 	dead   atomic.Bool   // not used again: its handler panicked
@@ -38,6 +39,7 @@ func (s *server) reply(tag uint64, m *hub.Message) *reply {
 	if m == nil {
 		m = &noMessage
 	}
+	r.whole = m.Data.Bytes
 	r.answer.Reset(m)
 	return r
 }
@@ -49,10 +51,19 @@ func (r *reply) Do(_ *hub.Answer, c *hub.Command) {
 	if r.dead.Load() {
 		return
 	}
+	if c.Verb == hub.Pass && same(c.Data.Bytes, r.whole) {
+		// The hub still has it, in the sender's own bytes.
+		c = &passWhole
+	}
 	if err := r.enc.Command(c); err != nil && r.err == nil {
 		r.err = err
 	}
 }
+
+var passWhole = hub.Command{Verb: hub.Pass}
+
+// same reports whether a and b are the same memory.
+func same(a, b []byte) bool { return len(a) == len(b) && len(a) > 0 && &a[0] == &b[0] }
 
 // Done sends the answer.
 func (r *reply) Done(_ *hub.Answer, err error) {
@@ -63,6 +74,7 @@ func (r *reply) Done(_ *hub.Answer, err error) {
 		err = r.err
 	}
 	s, batch := r.s, r.answer.Message().Batch
+	r.whole = nil
 	payload := r.enc.End(err)
 	if len(payload) > s.most {
 		r.enc.Begin(nil, r.tag)

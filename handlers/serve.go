@@ -63,8 +63,9 @@ const loginTime = 10 * time.Second
 // was given has been answered; else why the connection ended, an error that wraps
 // ErrRefused if it never began. Answers that are detached and not done by then go nowhere.
 //
-// Messages and their data are borrowed, as hub.Handler says. Nothing is allocated per
-// message in steady state.
+// Messages and their data are borrowed, as hub.Handler says, and not to be written to: Pass
+// of a message's own data is sent as a word that it may go on as it is, so that the
+// sender's bytes are kept. Nothing is allocated per message in steady state.
 func Serve(ctx context.Context, c net.Conn, h hub.Handler, types []string, o Options) error {
 	s := newServer(c, h, o)
 	written := make(chan struct{})

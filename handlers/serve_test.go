@@ -47,7 +47,8 @@ func TestMessageAndCommandsGoThroughWhole(t *testing.T) {
 			m.ID != sent.ID || !m.Time.Equal(sent.Time) || m.Hops != 3 {
 			t.Errorf("got %+v, want %+v", m, sent)
 		}
-		a.Pass(m.Data)
+		a.Pass(m.Data) // as the sender wrote it
+		a.Pass(hub.Data{Encoding: hub.MessagePack, Bytes: []byte("\x07")})
 		a.Drop()
 		a.Reply(hub.Data{Bytes: []byte(`"r"`)})
 		a.SendClients(m.Data, hub.Address{User: "dora"}, hub.Address{User: "e", Server: "s"})
@@ -62,7 +63,7 @@ func TestMessageAndCommandsGoThroughWhole(t *testing.T) {
 	for _, c := range a.Commands {
 		got = append(got, fmt.Sprint(c.Verb, c.To, c.Type, len(c.Data.Bytes)))
 	}
-	want := "pass [] 16|drop [] 0|reply [] 2|sendClients [dora e@s] 16|sendServers [@s:1] 16|sendHandler [] other 16"
+	want := "pass [] 17|pass [] 1|drop [] 0|reply [] 2|sendClients [dora e@s] 16|sendServers [@s:1] 16|sendHandler [] other 16"
 	if g := strings.Join(got, "|"); strings.ReplaceAll(g, " ", "") != strings.ReplaceAll(want, " ", "") {
 		t.Errorf("got %s\nwant %s", g, want)
 	}

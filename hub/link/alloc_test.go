@@ -1,6 +1,7 @@
 package link
 
 import (
+	"fmt"
 	"runtime"
 	"strings"
 	"sync"
@@ -28,10 +29,12 @@ func (y *tally) Done(m *hub.Message, err error) {
 	y.wg.Done()
 }
 
-// burst puts n messages as a session does that has read them at once, and waits for what becomes of them.
-func (y *tally) burst(t testing.TB, r *hub.Router, m *hub.Message, n int) {
+// burst puts n messages, of each sender in turn, as a session does that has read them at
+// once, and waits for what becomes of them.
+func (y *tally) burst(t testing.TB, r *hub.Router, ms []*hub.Message, n int) {
 	y.wg.Add(n)
-	for range n {
+	for i := range n {
+		m := ms[i%len(ms)]
 		m.Batch = &y.batch
 		if err := r.Put(m); err != nil {
 			t.Fatal(err)
@@ -49,13 +52,16 @@ type sink struct{}
 
 func (sink) Put(*hub.Message) error { return nil }
 
-// reading is a message of 64 bytes of data for user anna.
-func reading(y *tally) *hub.Message {
-	m := message("reading/a", "board", 0, "")
-	m.To = []hub.Address{{User: "anna"}}
-	m.Data = hub.Data{Encoding: hub.MessagePack, Bytes: []byte("\xd9\x3e" + strings.Repeat("x", 62))}
-	m.Receipt = y
-	return m
+// readings are messages of 64 bytes of data for user anna, one for each of n senders.
+func readings(y *tally, n int) []*hub.Message {
+	ms := make([]*hub.Message, n)
+	for i := range ms {
+		ms[i] = message("reading/a", fmt.Sprint("board", i), 0, "")
+		ms[i].To = []hub.Address{{User: "anna"}}
+		ms[i].Data = hub.Data{Encoding: hub.MessagePack, Bytes: []byte("\xd9\x3e" + strings.Repeat("x", 62))}
+		ms[i].Receipt = y
+	}
+	return ms
 }
 
 // Over the real socket to the kit and back nothing is allocated per message.
@@ -63,45 +69,63 @@ func TestNoAllocationPerMessage(t *testing.T) {
 	if race {
 		t.Skip("the race detector allocates")
 	}
-	h := newHub(t, Options{})
-	h.kit(hub.HandlerFunc(hubtest.Pass), handlers.Options{Name: "x"}, "reading/#")
-	defer h.router.Directory().Join("anna", sink{})()
-	var y tally
-	m := reading(&y)
-	run := func(bursts int) uint64 {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		for range bursts {
-			y.burst(t, h.router, m, 64)
-		}
-		runtime.ReadMemStats(&after)
-		return after.Mallocs - before.Mallocs
-	}
-	run(100)
-	const bursts = 1600
-	if n := run(bursts); n*1000 > 64*bursts {
-		t.Errorf("%d allocations in %d messages, want fewer than 1 per 1000", n, 64*bursts)
-	} else {
-		t.Logf("%d allocations in %d messages", n, 64*bursts)
+	for _, c := range []struct {
+		name               string
+		senders, processes int
+		o                  handlers.Options
+	}{
+		{"one sender", 1, 1, handlers.Options{}},
+		{"many senders", 50, 1, handlers.Options{}},
+		{"few credits", 50, 1, handlers.Options{Credits: 5}},
+		{"concurrent", 50, 1, handlers.Options{Concurrency: 4}},
+		{"two processes", 50, 2, handlers.Options{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := newHub(t, Options{})
+			c.o.Name = "x"
+			for range c.processes {
+				h.kit(hub.HandlerFunc(hubtest.Pass), c.o, "reading/#")
+			}
+			defer h.router.Directory().Join("anna", sink{})()
+			var y tally
+			ms := readings(&y, c.senders)
+			run := func(bursts int) uint64 {
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				for range bursts {
+					y.burst(t, h.router, ms, 64)
+				}
+				runtime.ReadMemStats(&after)
+				return after.Mallocs - before.Mallocs
+			}
+			bursts := 1600
+			if testing.Short() {
+				bursts = 100 // emulated
+			}
+			run(bursts / 10)
+			if n := run(bursts); n*1000 > uint64(64*bursts) {
+				t.Errorf("%d allocations in %d messages, want fewer than 1 per 1000", n, 64*bursts)
+			} else {
+				t.Logf("%d allocations in %d messages", n, 64*bursts)
+			}
+		})
 	}
 }
 
-// BenchmarkRoundTrip is router → link → kit in a goroutine → link → router → sink.
+// BenchmarkRoundTrip is router → link → kit in a goroutine → link → router → sink, with so
+// many messages at once.
 func BenchmarkRoundTrip(b *testing.B) {
-	for _, c := range []struct {
-		name  string
-		burst int
-	}{{"one", 1}, {"16", 16}, {"64", 64}} {
-		b.Run(c.name, func(b *testing.B) {
+	for _, burst := range []int{1, 16, 64} {
+		b.Run(fmt.Sprint(burst), func(b *testing.B) {
 			h := newHub(b, Options{})
 			h.kit(hub.HandlerFunc(hubtest.Pass), handlers.Options{Name: "x"}, "reading/#")
 			defer h.router.Directory().Join("anna", sink{})()
 			var y tally
-			m := reading(&y)
+			ms := readings(&y, 1)
 			b.ReportAllocs()
 			b.ResetTimer()
-			for n := 0; n < b.N; n += c.burst {
-				y.burst(b, h.router, m, min(c.burst, b.N-n))
+			for n := 0; n < b.N; n += burst {
+				y.burst(b, h.router, ms, min(burst, b.N-n))
 			}
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
 		})

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -31,6 +32,54 @@ func TestGroupKeepsTheContractOfHandlers(t *testing.T) {
 				kit(h)
 				return h.Group("x")
 			})
+		})
+	}
+}
+
+// A message that comes back to the same handler, or goes through it twice, waits for nothing but itself.
+func TestRoundAndRound(t *testing.T) {
+	for name, o := range map[string]handlers.Options{
+		"one credit":  {Name: "x", Credits: 1},
+		"concurrency": {Name: "x", Concurrency: 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHub(t, Options{})
+			h.kit(hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error {
+				if m.Hops < 10 {
+					a.SendHandler(m.Data, m.Type)
+				} else {
+					a.Pass(m.Data)
+				}
+				return nil
+			}), o, "round")
+			var r hubtest.Recorder
+			defer h.router.Directory().Join("anna", &r)()
+			x := h.Group("x")
+			h.router.SetRoutes([]hub.Route{{Match: "twice", Through: []hub.Handler{x, x}, To: []hub.Address{{User: "anna"}}}})
+			const n = 50
+			for i := range n {
+				m := message("round", "board", i, fmt.Sprint(i))
+				m.To = []hub.Address{{User: "anna"}}
+				m.Receipt = &r
+				if err := h.router.Put(m); err != nil {
+					t.Fatal(err)
+				}
+				m = message("twice", "board", i, fmt.Sprint(i))
+				m.Receipt, m.Hops = &r, 10
+				h.router.Put(m)
+			}
+			for _, o := range r.Receipts(t, 2*n) {
+				if o.Err != nil {
+					t.Error(o.Err)
+				}
+			}
+			next := make(map[hub.Type]uint64)
+			for _, m := range r.Messages(t, 2*n) {
+				if m.ID.Number != next[m.Type] {
+					t.Fatalf("%s: message %d came where %d was due", m.Type, m.ID.Number, next[m.Type])
+				}
+				next[m.Type]++
+			}
 		})
 	}
 }

@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"os"
 	"slices"
@@ -11,9 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/besterhub/bester/handlers"
 	"github.com/besterhub/bester/hub"
-	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/hubtest"
 	"github.com/besterhub/bester/hub/wire"
 )
@@ -287,85 +284,6 @@ func TestBoundedQueueRefuses(t *testing.T) {
 	}
 }
 
-func TestGarbageClosesTheProcessAlone(t *testing.T) {
-	for name, frames := range map[string][][]byte{
-		"short frame":         {{1, 2, 3}},
-		"no kind":             {make([]byte, 8)},
-		"kind no number":      {append(make([]byte, 8), 0xc0)},
-		"answer to nothing":   {answerTo(99)},
-		"answer under tag 0":  {answerTo(0)},
-		"answer twice":        {answerTo(1), answerTo(1)},
-		"answer to the past":  {answerTo(1 << 40)},
-		"second hello":        {wire.AppendHello(nil, &wire.Hello{Version: 1, Role: "handler"})},
-		"a frame over limits": {make([]byte, 10001)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			h := newHub(t, Options{Frame: 10000})
-			other := h.peer(wire.Hello{Name: "other", Types: []string{"other"}})
-			p := h.peer(hello(4))
-			var as hubtest.Answers
-			ask(&as, h.Group("x"), "anna", 2)
-			p.handle()
-			p.handle()
-			for _, f := range frames {
-				p.write(f)
-			}
-			p.closed()
-			wantErr(t, as.Wait(t, 2)[1].Err, hub.ErrHandler, "ended before it answered")
-			h.log.wait(t, 1, func(l string) bool { return contains(l, "handler closed handler=x reason=breach of protocol") })
-			as.Ask(h.Group("other"), message("other", "anna", 0, "0"))
-			tag, _ := other.handle()
-			other.reply(tag, "ok")
-			as.Wait(t, 3)
-		})
-	}
-}
-
-func answerTo(tag uint64) []byte {
-	var e wire.AnswerEncoder
-	e.Begin(nil, tag)
-	return e.End(nil)
-}
-
-// An answer that does not parse is the failure of its message; the connection is still in step.
-func TestMalformedAnswerFailsItsMessage(t *testing.T) {
-	h := newHub(t, Options{})
-	p := h.peer(hello(4))
-	var as hubtest.Answers
-	ask(&as, h.Group("x"), "anna", 2)
-	one, _ := p.handle()
-	two, _ := p.handle()
-	p.write(append(binary.LittleEndian.AppendUint64(nil, one), byte(wire.KindAnswer), 0x81, 0xa1, 'a', 0x91, 0x81, 0xa1, 'c', 0xa4, 'b', 'o', 'o', 'm'))
-	p.pass(two)
-	a := as.Wait(t, 2)
-	wantErr(t, a[0].Err, hub.ErrHandler, `unknown command "boom"`)
-	if a[1].Err != nil {
-		t.Errorf("the next one: %v", a[1].Err)
-	}
-	if s := h.Stats()[0]; s.Garbage != 1 {
-		t.Errorf("stats %+v", s)
-	}
-}
-
-func TestHalfFrame(t *testing.T) {
-	h := newHub(t, Options{})
-	p := h.peer(hello(4))
-	var as hubtest.Answers
-	ask(&as, h.Group("x"), "anna", 2)
-	tag, _ := p.handle()
-	frame := bformat.Append(nil, answerTo(tag))
-	for _, b := range frame { // any split reads right
-		p.conn.Write([]byte{b})
-	}
-	if a := as.Wait(t, 1)[0]; a.Err != nil || a.Commands[0].Verb != hub.Drop {
-		t.Errorf("got %+v", a)
-	}
-	p.conn.Write(frame[:7])
-	p.conn.Close()
-	wantErr(t, as.Wait(t, 2)[1].Err, hub.ErrHandler, "ended before it answered")
-	h.log.wait(t, 1, func(l string) bool { return contains(l, "closed inside a frame") })
-}
-
 func TestUnknownKindsAreSkippedAndPingsAnswered(t *testing.T) {
 	h := newHub(t, Options{})
 	p := h.peer(hello(4))
@@ -380,164 +298,4 @@ func TestUnknownKindsAreSkippedAndPingsAnswered(t *testing.T) {
 	p.write(send)
 	_, _, body = p.next()
 	wantErr(t, wire.ParseStatus(body), hub.ErrDenied, "log in as a client")
-}
-
-func TestConflictsAreRefusedWithAStatus(t *testing.T) {
-	h := newHub(t, Options{})
-	h.peer(hello(1))
-	for name, c := range map[string]struct {
-		hello wire.Hello
-		want  string
-	}{
-		"type of another":        {wire.Hello{Name: "y", Types: []string{"b", "reading/#"}}, `pattern "reading/#": another handler serves it already`},
-		"other types, same name": {wire.Hello{Name: "x", Types: []string{"reading/#", "b"}}, "give it another name"},
-		"no types":               {wire.Hello{Name: "z"}, "names no types"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := h.dial(c.hello)
-			tag, kind, body := p.next()
-			if tag != 0 || kind != wire.KindStatus {
-				t.Fatalf("got tag %d kind %d, want a status about the connection", tag, kind)
-			}
-			wantErr(t, wire.ParseStatus(body), hub.ErrDenied, c.want)
-			p.closed()
-			if h.router.Serves("b") || len(h.Stats()) != 1 {
-				t.Error("something of the refused handler was left behind")
-			}
-		})
-	}
-}
-
-func TestTypesAreServedWhileAProcessIsThere(t *testing.T) {
-	h := newHub(t, Options{})
-	one, two := h.peer(hello(1)), h.peer(hello(1))
-	one.conn.Close()
-	h.until("x", "first gone", func(s Stats) bool { return s.Processes == 1 })
-	if !h.router.Serves("reading/a") {
-		t.Error("not served though a process is there")
-	}
-	two.conn.Close()
-	h.until("x", "forgotten", func(s Stats) bool { return s.Name == "" })
-	if h.router.Serves("reading/a") {
-		t.Error("served though no process is there")
-	}
-}
-
-func TestGoodbyeOfAProcess(t *testing.T) {
-	h := newHub(t, Options{})
-	p := h.peer(hello(2))
-	var as hubtest.Answers
-	g := h.Group("x")
-	ask(&as, g, "anna", 3)
-	one, _ := p.handle()
-	two, _ := p.handle()
-	p.write(wire.AppendGoodbye(nil, "enough"))
-	p.pass(one)
-	p.silent(20 * time.Millisecond) // no third message
-	q := h.peer(hello(2))
-	p.pass(two)
-	p.closed()
-	tag, m := q.handle()
-	if m.ID.Number != 2 {
-		t.Errorf("got message %d", m.ID.Number)
-	}
-	q.pass(tag)
-	for _, a := range as.Wait(t, 3) {
-		if a.Err != nil {
-			t.Error(a.Err)
-		}
-	}
-}
-
-func TestShutdownWaitsForWhatIsInFlight(t *testing.T) {
-	h := newHub(t, Options{})
-	p := h.peer(hello(1))
-	var as hubtest.Answers
-	g := h.Group("x")
-	ask(&as, g, "anna", 2)
-	tag, _ := p.handle()
-	ended := make(chan error, 1)
-	go func() { ended <- h.Shutdown(context.Background()) }()
-	for { // until it takes no more
-		var probe hubtest.Answers
-		probe.Ask(g, message("reading/probe", "bert", 0, "0"))
-		if as := probe.Wait(t, 0); len(as) == 1 {
-			wantErr(t, as[0].Err, hub.ErrClosed, "closing")
-			break
-		}
-		defer probe.Wait(t, 1)
-	}
-	p.pass(tag)
-	for {
-		tag, kind, _ := p.next()
-		if kind == wire.KindGoodbye {
-			break
-		}
-		p.pass(tag)
-	}
-	p.closed()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
-	for _, a := range as.Wait(t, 2) {
-		if a.Err != nil {
-			t.Error(a.Err)
-		}
-	}
-	late := h.dial(hello(1))
-	_, _, body := late.next()
-	wantErr(t, wire.ParseStatus(body), hub.ErrClosed, "closing")
-}
-
-func TestShutdownEndsWithItsContext(t *testing.T) {
-	h := newHub(t, Options{})
-	p := h.peer(hello(1))
-	var as hubtest.Answers
-	ask(&as, h.Group("x"), "anna", 2)
-	p.handle()
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	if err := h.Shutdown(ctx); err == nil {
-		t.Error("got nil, want the context's error")
-	}
-	a := as.Wait(t, 2)
-	wantErr(t, a[0].Err, hub.ErrHandler, "ended before it answered")
-	wantErr(t, a[1].Err, hub.ErrClosed, "closing")
-}
-
-// A process that does not read holds up nobody: what is for it waits within bounds.
-func TestSlowReader(t *testing.T) {
-	h := newHub(t, Options{Timeout: time.Minute})
-	slow := h.peer(wire.Hello{Name: "slow", Types: []string{"slow"}, Credits: MaxCredits})
-	h.kit(hub.HandlerFunc(hubtest.Pass), handlers.Options{Name: "x"}, "reading/#")
-	var stuck, as hubtest.Answers
-	big := `"` + strings.Repeat("x", 100<<10) + `"`
-	for i := range 100 {
-		stuck.Ask(h.Group("slow"), message("slow", "anna", i, big))
-	}
-	full := stuck.Wait(t, 50)
-	wantErr(t, full[0].Err, hub.ErrFull, "wait for it already")
-	ask(&as, h.Group("x"), "anna", 500)
-	as.Wait(t, 500)
-	// It reads again: what was taken is all there.
-	for n := len(full); n < 100; n++ {
-		tag, _ := slow.handle()
-		slow.pass(tag)
-	}
-	stuck.Wait(t, 100)
-}
-
-func TestMessageLargerThanTheProcessTakes(t *testing.T) {
-	h := newHub(t, Options{})
-	p := h.peer(wire.Hello{Name: "x", Types: []string{"reading/#"}, Frame: 200})
-	var as hubtest.Answers
-	g := h.Group("x")
-	as.Ask(g, message("reading/a", "anna", 0, `"`+strings.Repeat("x", 300)+`"`))
-	wantErr(t, as.Wait(t, 1)[0].Err, hub.ErrHandler, "takes frames of at most 200 bytes")
-	as.Ask(g, message("reading/a", "anna", 1, `{"cannot":`))
-	wantErr(t, as.Wait(t, 2)[1].Err, hub.ErrEncoding, "")
-	as.Ask(g, message("reading/a", "anna", 2, "2"))
-	tag, _ := p.handle()
-	p.pass(tag)
-	as.Wait(t, 3)
 }

@@ -27,7 +27,7 @@ type Command struct {
 	// Env is added to the hub's environment, as "KEY=value".
 	Env []string
 	// Socket is the path where the hub listens, which the program finds in BESTER_SOCKET,
-	// beside its handler's name in BESTER_HANDLER.
+	// beside its handler's name in BESTER_HANDLER. Empty: it has to know by itself.
 	Socket string
 }
 
@@ -210,7 +210,10 @@ func (s *supervisor) environment() []string {
 		return false
 	})
 	env = append(env, s.command.Env...)
-	return append(env, "BESTER_SOCKET="+s.command.Socket, "BESTER_HANDLER="+s.name)
+	if s.command.Socket != "" {
+		env = append(env, "BESTER_SOCKET="+s.command.Socket)
+	}
+	return append(env, "BESTER_HANDLER="+s.name)
 }
 
 // status says how a program has ended: "exit status 1", "signal: killed".

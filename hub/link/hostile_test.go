@@ -1,0 +1,130 @@
+package link
+
+import (
+	"encoding/binary"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/besterhub/bester/handlers"
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/bformat"
+	"github.com/besterhub/bester/hub/hubtest"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+func TestGarbageClosesTheProcessAlone(t *testing.T) {
+	for name, frames := range map[string][][]byte{
+		"short frame":         {{1, 2, 3}},
+		"no kind":             {make([]byte, 8)},
+		"kind no number":      {append(make([]byte, 8), 0xc0)},
+		"answer to nothing":   {answerTo(99)},
+		"answer under tag 0":  {answerTo(0)},
+		"answer twice":        {answerTo(1), answerTo(1)},
+		"answer to the past":  {answerTo(1 << 40)},
+		"second hello":        {wire.AppendHello(nil, &wire.Hello{Version: 1, Role: "handler"})},
+		"a frame over limits": {make([]byte, 10001)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHub(t, Options{Frame: 10000})
+			other := h.peer(wire.Hello{Name: "other", Types: []string{"other"}})
+			p := h.peer(hello(4))
+			var as hubtest.Answers
+			ask(&as, h.Group("x"), "anna", 2)
+			p.handle()
+			p.handle()
+			for _, f := range frames {
+				p.write(f)
+			}
+			p.closed()
+			wantErr(t, as.Wait(t, 2)[1].Err, hub.ErrHandler, "ended before it answered")
+			h.log.wait(t, 1, func(l string) bool { return contains(l, "handler closed handler=x reason=breach of protocol") })
+			as.Ask(h.Group("other"), message("other", "anna", 0, "0"))
+			tag, _ := other.handle()
+			other.reply(tag, "ok")
+			as.Wait(t, 3)
+		})
+	}
+}
+
+func answerTo(tag uint64) []byte {
+	var e wire.AnswerEncoder
+	e.Begin(nil, tag)
+	return e.End(nil)
+}
+
+// An answer that does not parse is the failure of its message; the connection is still in step.
+func TestMalformedAnswerFailsItsMessage(t *testing.T) {
+	h := newHub(t, Options{})
+	p := h.peer(hello(4))
+	var as hubtest.Answers
+	ask(&as, h.Group("x"), "anna", 2)
+	one, _ := p.handle()
+	two, _ := p.handle()
+	p.write(append(binary.LittleEndian.AppendUint64(nil, one), byte(wire.KindAnswer), 0x81, 0xa1, 'a', 0x91, 0x81, 0xa1, 'c', 0xa4, 'b', 'o', 'o', 'm'))
+	p.pass(two)
+	a := as.Wait(t, 2)
+	wantErr(t, a[0].Err, hub.ErrHandler, `unknown command "boom"`)
+	if a[1].Err != nil {
+		t.Errorf("the next one: %v", a[1].Err)
+	}
+	if s := h.Stats()[0]; s.Garbage != 1 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestHalfFrame(t *testing.T) {
+	h := newHub(t, Options{})
+	p := h.peer(hello(4))
+	var as hubtest.Answers
+	ask(&as, h.Group("x"), "anna", 2)
+	tag, _ := p.handle()
+	frame := bformat.Append(nil, answerTo(tag))
+	for _, b := range frame { // any split reads right
+		p.conn.Write([]byte{b})
+	}
+	if a := as.Wait(t, 1)[0]; a.Err != nil || a.Commands[0].Verb != hub.Drop {
+		t.Errorf("got %+v", a)
+	}
+	p.conn.Write(frame[:7])
+	p.conn.Close()
+	wantErr(t, as.Wait(t, 2)[1].Err, hub.ErrHandler, "ended before it answered")
+	h.log.wait(t, 1, func(l string) bool { return contains(l, "closed inside a frame") })
+}
+
+// A process that does not read holds up nobody: what is for it waits within bounds.
+func TestSlowReader(t *testing.T) {
+	h := newHub(t, Options{Timeout: time.Minute})
+	slow := h.peer(wire.Hello{Name: "slow", Types: []string{"slow"}, Credits: MaxCredits})
+	h.kit(hub.HandlerFunc(hubtest.Pass), handlers.Options{Name: "x"}, "reading/#")
+	var stuck, as hubtest.Answers
+	big := `"` + strings.Repeat("x", 100<<10) + `"`
+	for i := range 100 {
+		stuck.Ask(h.Group("slow"), message("slow", "anna", i, big))
+	}
+	full := stuck.Wait(t, 50)
+	wantErr(t, full[0].Err, hub.ErrFull, "wait for it already")
+	ask(&as, h.Group("x"), "anna", 500)
+	as.Wait(t, 500)
+	// It reads again: what was taken is all there.
+	for n := len(full); n < 100; n++ {
+		tag, _ := slow.handle()
+		slow.pass(tag)
+	}
+	stuck.Wait(t, 100)
+}
+
+func TestMessageLargerThanTheProcessTakes(t *testing.T) {
+	h := newHub(t, Options{})
+	p := h.peer(wire.Hello{Name: "x", Types: []string{"reading/#"}, Frame: 200})
+	var as hubtest.Answers
+	g := h.Group("x")
+	as.Ask(g, message("reading/a", "anna", 0, `"`+strings.Repeat("x", 300)+`"`))
+	wantErr(t, as.Wait(t, 1)[0].Err, hub.ErrHandler, "takes frames of at most 200 bytes")
+	as.Ask(g, message("reading/a", "anna", 1, `{"cannot":`))
+	wantErr(t, as.Wait(t, 2)[1].Err, hub.ErrEncoding, "")
+	as.Ask(g, message("reading/a", "anna", 2, "2"))
+	tag, _ := p.handle()
+	p.pass(tag)
+	as.Wait(t, 3)
+}

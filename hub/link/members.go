@@ -1,0 +1,82 @@
+package link
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// join makes p one of the group's processes and sends it what waits.
+func (g *Group) join(p *process) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.processes = append(g.processes, p)
+	if g.closing { // since it was admitted
+		p.end(errors.New("the hub is closing"), false)
+	}
+	g.pump(&p.b, 0)
+	g.settle(&p.h)
+}
+
+// part takes p, whose connection has ended with err, out of the group. What it owes
+// fails; what waited for it goes to another process, or waits for one.
+func (g *Group) part(p *process, err error) {
+	g.mu.Lock()
+	p.broken = true
+	for i, q := range g.processes {
+		if q == p {
+			g.processes = append(g.processes[:i], g.processes[i+1:]...)
+			break
+		}
+	}
+	for tag, j := range p.slots {
+		if j == nil || j == overdue {
+			continue
+		}
+		p.slots[tag] = nil
+		g.landed(j) // its stream goes to the others once nothing of it is in flight here
+		j.fail(failed(hub.ErrHandler, "handler %q ended before it answered", g.name))
+		g.makeDue(j.stream)
+	}
+	if p.why != nil {
+		err = p.why
+	}
+	if p.unwanted || errors.Is(err, errGarbage) {
+		g.stats.Garbage++
+		g.log.Log(g.o.Log, slog.LevelWarn, "handler closed", slog.String("handler", g.name), slog.String("reason", err.Error()))
+	} else {
+		g.log.Log(g.o.Log, slog.LevelInfo, "handler disconnected", slog.String("handler", g.name), slog.String("reason", ending(err)))
+	}
+	if g.closing && len(g.processes) == 0 {
+		g.failWaiting(failed(hub.ErrClosed, "handler %q: the hub is closing", g.name))
+		if g.gone != nil {
+			close(g.gone)
+			g.gone = nil
+		}
+	}
+	g.pump(&p.b, 0)
+	g.settle(&p.h)
+	g.mu.Unlock()
+	p.b.Flush()
+}
+
+// failWaiting fails all that has not been sent.
+func (g *Group) failWaiting(err error) {
+	for j := g.waiting.head; j != nil; j = g.waiting.head {
+		g.unqueue(j, err)
+	}
+}
+
+// ending says in an operator's words how a connection ended.
+func ending(err error) string {
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+		return "connection closed"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "connection closed inside a frame"
+	}
+	return err.Error()
+}
