@@ -44,7 +44,8 @@ func (q *Queue) fail(err error) (frames, bytes int, _ error) {
 		frames, bytes = len(q.k.frames), len(q.k.buf)
 		q.k.buf, q.k.frames = q.k.buf[:0], q.k.frames[:0]
 	}
-	q.firm = 0
+	q.crowd(0)
+	q.thinned.Broadcast()
 	q.dropped += uint64(frames)
 	q.tidy()
 	q.rouse()

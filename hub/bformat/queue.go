@@ -58,7 +58,7 @@ const maxGuess = 64 << 10
 // A frame put as droppable may be lost when the peer is slow, as QueueOptions.Full
 // says, and is counted then. One longer than the limit is always dropped. Other frames are
 // queued in order even past the limit; their number must be bounded by what the peer may
-// ask for. If twice the limit already waits, such a frame ends the queue with ErrFull.
+// ask for, which Wait sees to. If twice the limit already waits, such a frame ends the queue with ErrFull.
 //
 // An empty queue holds no buffer. A queue ends by Shutdown, Fail or an error of the writer.
 type Queue struct {
@@ -67,6 +67,8 @@ type Queue struct {
 	o        QueueOptions
 	wake     chan struct{} // holds one token for Run
 	pending  atomic.Bool   // frames have come that Run has not seen
+	crowded  atomic.Bool   // firm is more than a quarter of the limit
+	thinned  sync.Cond     // it is no longer; or the queue has ended
 
 	mu      sync.Mutex
 	k       *chunk // what waits; nil if nothing does
@@ -89,6 +91,7 @@ func NewQueue(w io.Writer, o QueueOptions) *Queue {
 		o.Timeout = 30 * time.Second
 	}
 	q := &Queue{w: w, o: o, wake: make(chan struct{}, 1)}
+	q.thinned.L = &q.mu
 	if o.Timeout > 0 {
 		q.deadline, _ = w.(interface{ SetWriteDeadline(time.Time) error })
 	}
@@ -168,7 +171,7 @@ func (q *Queue) end(b []byte, droppable bool) (frames, bytes int, err error) {
 	if droppable {
 		f |= droppableBit
 	} else {
-		q.firm += n
+		q.crowd(q.firm + n)
 	}
 	q.adopt(End(b, start))
 	q.k.frames = append(q.k.frames, f)
@@ -262,7 +265,8 @@ func (q *Queue) take() (k *chunk, done bool, err error) {
 	}
 	k, q.k = q.k, nil
 	q.pending.Store(false)
-	q.firm, q.last = 0, min(len(k.buf), maxGuess)
+	q.crowd(0)
+	q.last = min(len(k.buf), maxGuess)
 	return k, false, nil
 }
 
@@ -270,6 +274,7 @@ func (q *Queue) take() (k *chunk, done bool, err error) {
 func (q *Queue) Shutdown() {
 	q.mu.Lock()
 	q.shut = true
+	q.thinned.Broadcast()
 	q.mu.Unlock()
 	q.rouse()
 }

@@ -170,6 +170,65 @@ func TestQueueFull(t *testing.T) {
 	}
 }
 
+// Who waits for room puts no more in than the writer gets rid of.
+func TestQueueCrowded(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	g := newGate()
+	q := NewQueue(g, QueueOptions{Limit: 400})
+	done := run(q)
+	answered := make(chan bool)
+	go func() {
+		defer close(answered)
+		for range 100 {
+			q.Wait()
+			if f, b := q.Waiting(); b > 100 {
+				t.Errorf("%d frames of %d bytes wait already", f, b)
+			}
+			put(t, q, false, "an answer that is some fifty bytes long, as they are")
+		}
+	}()
+	for waiting := true; waiting; {
+		select {
+		case g.open <- nil:
+		case <-answered:
+			waiting = false
+		}
+	}
+	close(g.open)
+	q.Shutdown()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+
+	for name, end := range map[string]func(*Queue){
+		"Shutdown": (*Queue).Shutdown,
+		"Fail":     func(q *Queue) { q.Fail(io.ErrClosedPipe) },
+	} {
+		q := NewQueue(io.Discard, QueueOptions{Limit: 40}) // and nobody writes
+		put(t, q, true, "what may be", "dropped")
+		if q.Crowded() {
+			t.Error("crowded by what may be dropped")
+		}
+		q.Wait()
+		put(t, q, false, "an answer")
+		if !q.Crowded() {
+			t.Fatal("not crowded")
+		}
+		returned := make(chan bool)
+		go func() {
+			q.Wait()
+			close(returned)
+		}()
+		select {
+		case <-returned:
+			t.Errorf("%s: did not wait", name)
+		case <-time.After(10 * time.Millisecond):
+		}
+		end(q)
+		<-returned
+	}
+}
+
 func TestQueueDropsFrameOverLimit(t *testing.T) {
 	var out bytes.Buffer
 	q := NewQueue(&out, QueueOptions{Limit: 80})
