@@ -131,6 +131,7 @@ func TestClassicFramesAsTheOriginalWritesThem(t *testing.T) {
 		{"login", `{"header":{"messageType":"statusReport","status":"good"},"payload":{"id":"auth_special"}}`, AppendClassicStatus(nil, ClassicAuthID, nil)},
 		{"bad", `{"header":{"messageType":"statusReport","status":"bad","reason":"no \"x\""},"payload":{"id":"\u0041"}}`, AppendClassicStatus(nil, []byte(`"\u0041"`), errors.New(`no "x"`))},
 		{"no id", `{"header":{"messageType":"statusReport","status":"good"},"payload":{"id":""}}`, AppendClassicStatus(nil, nil, nil)},
+		{"empty id", `{"header":{"messageType":"statusReport","status":"good"},"payload":{"id":""}}`, AppendClassicStatus(nil, []byte{}, nil)},
 		{"long reason", `{"header":{"messageType":"statusReport","status":"bad","reason":"x` + strings.Repeat("ü", MaxReason/2-1) + `"},"payload":{"id":""}}`, AppendClassicStatus(nil, nil, long)},
 		{"dummy", `{"header":{"status":"0"},"payload":{"data":null,"id":"5","type":"dummy"}}`, AppendClassicDummy(nil, []byte(`"5"`))},
 		{"received", `{"header":{"messageType":"receivedMessage"},"payload":{"data":{"b": 0.10},"type":"mail"}}`, must(AppendClassicReceived(nil, m))},

@@ -10,7 +10,7 @@ import (
 var ClassicAuthID = []byte(`"auth_special"`)
 
 // AppendClassicStatus appends a statusReport: good if err is nil, else bad, with err's
-// text as the reason. id is the JSON string that the message came with; nil stands for "".
+// text as the reason. id is the JSON string that the message came with; none stands for "".
 func AppendClassicStatus(dst, id []byte, err error) []byte {
 	dst = append(dst, `{"header":{"messageType":"statusReport","status":`...)
 	if err == nil {
@@ -25,7 +25,7 @@ func AppendClassicStatus(dst, id []byte, err error) []byte {
 }
 
 func appendID(dst, id []byte) []byte {
-	if id == nil {
+	if len(id) == 0 {
 		return append(dst, `""`...)
 	}
 	return append(dst, id...)
