@@ -160,6 +160,10 @@ func (d *daemon) apply(c *config.Config) error {
 	}
 
 	// From here on nothing can fail.
+	if c.Peers.Open && !old.Peers.Open {
+		d.log.Warn(`every original server may hand in messages, without an account: peers.classic (network.peers in server.conf) is "open"`,
+			"remedy", "list the addresses that may")
+	}
 	d.filters = filters
 	d.sessions.SetLimits(limits(c))
 	d.setServers(c)

@@ -91,19 +91,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		debug.SetGCPercent(75)
 	}
 	log := newLog(stderr, c.Log)
+	signals := make(chan os.Signal, 4) // from before anybody can know that it runs
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
 	d, err := start(c, log)
 	if err != nil {
 		return err
 	}
 	log.Info("ready", "version", version, "config", orDefaults(path), "hub", c.Hub.Name, "listeners", d.listening(), "pid", os.Getpid())
-	return serve(ctx, d, path, log)
+	return serve(ctx, d, path, signals, log)
 }
 
 // serve waits for signals, and acts on them.
-func serve(ctx context.Context, d *daemon, path string, log *slog.Logger) error {
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
-	defer signal.Stop(signals)
+func serve(ctx context.Context, d *daemon, path string, signals <-chan os.Signal, log *slog.Logger) error {
 	for {
 		select {
 		case <-ctx.Done():
