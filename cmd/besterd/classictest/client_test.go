@@ -284,7 +284,8 @@ func TestMalformedJSON(t *testing.T) {
 		"surrogate_in_UTF-8":    message("echo", "7", "\"\xed\xa0\x80\""),
 		"no_colon":              message("echo", "7", `{"a" 1}`),
 		"wrong_bracket":         message("echo", "7", `[1}`),
-		"65_levels":             message("echo", "7", strings.Repeat("[", 63)+strings.Repeat("]", 63)),
+		"65_levels":             message("echo", "7", strings.Repeat("[", 65)+strings.Repeat("]", 65)),
+		"65_levels_of_objects":  message("echo", "7", strings.Repeat(`{"a":`, 65)+"1"+strings.Repeat("}", 65)),
 		"a_million_levels":      strings.Repeat("[", 1_000_000),
 		"a_million_in_objects":  strings.Repeat(`{"":`, 250_000),
 	} {
@@ -301,10 +302,10 @@ func TestMalformedJSON(t *testing.T) {
 		})
 	}
 
-	// nesting over 64 levels too
+	// nesting over 64 levels too: of the data, which the frame is around
 	t.Run("64_levels_are_allowed", func(t *testing.T) {
 		c := hub.in(t).login("alice")
-		deep := strings.Repeat("[", 62) + strings.Repeat("]", 62) // inside the frame's own two
+		deep := strings.Repeat("[", 64) + strings.Repeat("]", 64)
 		c.send(message("echo", "1", deep))
 		c.want(received(deep, "echo"), good("1"))
 	})

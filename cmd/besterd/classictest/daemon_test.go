@@ -101,8 +101,17 @@ func startIn(t *testing.T, dir string, c conf) *daemon {
 	if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	return launch(t, dir, name)
+}
+
+// launch is start with the config file that is in the folder already.
+func launch(t *testing.T, dir string, file ...string) *daemon {
+	t.Helper()
+	if len(file) == 0 {
+		file = []string{"server.conf"}
+	}
 	d := &daemon{t: t, dir: dir, log: newLogBuffer(), exited: make(chan struct{})}
-	d.cmd = exec.Command(besterd, name)
+	d.cmd = exec.Command(besterd, file...)
 	d.cmd.Dir = dir
 	d.cmd.Stderr = d.log
 	if err := d.cmd.Start(); err != nil {

@@ -226,7 +226,7 @@ func TestSplit(t *testing.T) {
 // close, counted, logged.
 func TestLimit(t *testing.T) {
 	t.Parallel()
-	hub := start(t, conf{handlers: []string{"echo", "big", "huge"}, peers: []string{"127.0.0.1"}})
+	hub := start(t, conf{handlers: []string{"echo", "big", "huge"}})
 	hub.answer("echo", func(data string) string { return toUsers("alice")(fmt.Sprint(len(data))) })
 	const limit = 1 << 20
 
@@ -261,8 +261,9 @@ func TestLimit(t *testing.T) {
 	})
 	// A server never authenticates: what lets it in is its address.
 	t.Run("1_MiB_from_a_server", func(t *testing.T) {
-		c := hub.in(t).login("alice")
-		s := hub.in(t).dial()
+		hub := start(t, conf{handlers: []string{"echo"}, peers: []string{"127.0.0.1"}})
+		hub.answer("echo", func(data string) string { return toUsers("alice")(fmt.Sprint(len(data))) })
+		c, s := hub.login("alice"), hub.dial()
 		data := limit - len(serverMessage("echo", `""`))
 		s.send(serverMessage("echo", quote(strings.Repeat("x", data))))
 		s.wantClosed()

@@ -1,0 +1,355 @@
+package classictest
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What must never happen again, whatever is sent: a crash, a hang, an unbounded
+// buffer, a leaked file descriptor or goroutine. start has every test end with a look
+// at the descriptors, the threads, the log and the exit status.
+
+// A canary is a client whom nothing that others do may hold up.
+type canary struct{ *conn }
+
+func newCanary(d *daemon) canary { return canary{d.login("erin")} }
+
+func (c canary) sings() {
+	c.t.Helper()
+	c.send(message("canary", "tweet", `"tweet"`))
+	c.want(received(`"tweet"`, "canary"), good("tweet"))
+}
+
+func TestHostileFrames(t *testing.T) {
+	t.Parallel()
+	hub := start(t, conf{handlers: []string{"canary", "big", "odd"}, peers: "open"})
+	hub.answer("canary", toUsers("erin"))
+	hub.answer("big", toUsers())
+	bird := newCanary(hub)
+	after := func(t *testing.T, f func(t *testing.T, hub *daemon)) {
+		t.Helper()
+		f(t, hub.in(t))
+		canary{&conn{Conn: bird.Conn, t: t, r: bird.r}}.sings()
+	}
+	brackets := strings.Repeat("[", 1_000_000)
+
+	// 1 MB of `[` kills the daemon
+	t.Run("a_million_brackets_from_a_client", func(t *testing.T) {
+		after(t, func(t *testing.T, hub *daemon) {
+			for body, id := range map[string]string{
+				brackets: `""`, `{"header":` + brackets[:900_000]: `""`, message("big", "1", brackets[:900_000]): `"1"`,
+			} {
+				c := hub.login("alice")
+				go c.Write(frame(body))
+				c.wantBad(id)
+				c.wantClosed()
+			}
+		})
+	})
+	t.Run("a_million_brackets_before_the_login", func(t *testing.T) {
+		after(t, func(t *testing.T, hub *daemon) {
+			c := hub.dial()
+			go c.Write(frame(brackets))
+			if got, err := c.next(); err == nil {
+				wantBad(t, got, `""`)
+			}
+		})
+	})
+	t.Run("a_million_brackets_from_a_server", func(t *testing.T) {
+		after(t, func(t *testing.T, hub *daemon) {
+			c := hub.dial()
+			go c.Write(frame(serverMessage("big", brackets[:900_000])))
+			if got, err := c.next(); err == nil {
+				wantBad(t, got, `""`)
+			}
+		})
+	})
+	t.Run("a_million_brackets_from_a_handler", func(t *testing.T) {
+		after(t, func(t *testing.T, hub *daemon) {
+			hub.reply("odd", brackets)
+			c := hub.login("alice")
+			c.send(message("odd", "1", "1"))
+			c.wantBad(`"1"`)
+			c.lives()
+		})
+	})
+	t.Run("a_million_brackets_to_the_informer", func(t *testing.T) {
+		after(t, func(t *testing.T, hub *daemon) {
+			c := dial(t, hub.informer())
+			go c.Write(frame(brackets))
+			if got, err := c.next(); err == nil && got != `{"status":"1"}` {
+				t.Errorf("got %s", got)
+			}
+		})
+	})
+
+	// an unknown sendHandler target kills the daemon
+	t.Run("unknown_sendHandler_target", func(t *testing.T) {
+		after(t, func(t *testing.T, hub *daemon) {
+			hub.reply("odd", command("sendHandler", `"nobody's"`, "1"))
+			c := hub.login("alice")
+			c.send(message("odd", "1", "1"))
+			c.wantBad(`"1"`)
+			c.lives()
+		})
+	})
+
+	// a 20 kB frame costs 1.3 GB
+	t.Run("frames_of_20_kB_cost_20_kB", func(t *testing.T) {
+		after(t, func(t *testing.T, hub *daemon) {
+			for name, data := range map[string]string{
+				"text":    quote(strings.Repeat("x", 20_000)),
+				"numbers": "[" + strings.Repeat("0,", 10_000) + "0]",
+				"objects": "[" + strings.Repeat("{},", 6_600) + "{}]",
+				"keys":    `{"":0` + strings.Repeat(`,"":0`, 4_000) + "}",
+				"escapes": `"` + strings.Repeat(`\u00e9`, 3_300) + `"`,
+			} {
+				before := hub.status("VmRSS")
+				c := hub.login("alice")
+				for range few(200) {
+					c.send(message("big", name, data))
+					c.want(good(name))
+				}
+				wantGrowth(t, hub, before, 16)
+			}
+		})
+	})
+
+	// length 0xFFFFFFFF
+	t.Run("length_0xFFFFFFFF", func(t *testing.T) {
+		after(t, func(t *testing.T, hub *daemon) {
+			before := hub.status("VmRSS")
+			hub.serve("odd", func(h *handler, c *conn) {
+				readFrame(c)
+				c.Write([]byte{0xff, 0xff, 0xff, 0xff, '{'})
+			})
+			for range few(50) {
+				c := hub.dial()
+				c.write([]byte{0xff, 0xff, 0xff, 0xff, '{'})
+				if got, err := c.next(); err == nil {
+					wantBad(t, got, `""`)
+				}
+				i := dial(t, hub.informer())
+				i.write([]byte{0xff, 0xff, 0xff, 0xff, '{'})
+				if got, err := i.next(); err == nil && got != `{"status":"1"}` {
+					t.Errorf("got %s", got)
+				}
+				c = hub.login("alice")
+				c.send(message("odd", "1", "1"))
+				c.wantBad(`"1"`)
+				c.write([]byte{0xff, 0xff, 0xff, 0xff, '{'})
+				c.wantBad(`""`)
+				c.wantClosed()
+			}
+			wantGrowth(t, hub, before, 16)
+		})
+	})
+	// A length is no promise: what is not sent takes no memory.
+	t.Run("a_length_without_a_body_takes_no_memory", func(t *testing.T) {
+		after(t, func(t *testing.T, hub *daemon) {
+			before := hub.status("VmRSS")
+			for range 100 {
+				c := hub.login("alice")
+				c.write([]byte{0, 0, 0x10, 0, '{'})
+				defer c.Close()
+			}
+			wantGrowth(t, hub, before, 32)
+		})
+	})
+
+	t.Run("random_bytes", func(t *testing.T) {
+		after(t, func(t *testing.T, hub *daemon) {
+			random := rand.NewChaCha8([32]byte{1})
+			n := rand.New(random)
+			hub.serve("odd", func(h *handler, c *conn) {
+				readFrame(c)
+				c.Write(junk(random, n))
+			})
+			for i := range few(300) {
+				var c *conn
+				switch i % 5 {
+				case 0, 1:
+					c = hub.dial()
+				case 2:
+					c = hub.login("alice")
+				case 3:
+					c = dial(t, hub.informer())
+				case 4: // a message through the handler of random answers
+					c = hub.login("alice")
+					c.send(message("odd", "1", "1"))
+					c.wantBad(`"1"`)
+				}
+				c.Write(junk(random, n))
+				c.halfClose()
+				c.SetReadDeadline(time.Now().Add(patience))
+				if _, err := io.Copy(io.Discard, c.r); err != nil && strings.Contains(err.Error(), "timeout") {
+					t.Fatal(err)
+				}
+				c.Close()
+			}
+		})
+	})
+	// Every message there is, with one byte changed or cut short, on every way in.
+	t.Run("damaged_messages", func(t *testing.T) {
+		after(t, func(t *testing.T, hub *daemon) {
+			n := rand.New(rand.NewPCG(1, 2))
+			whole := []string{
+				login("alice", word("alice")), serverMessage("big", `{"a":[1,"b",null]}`), message("big", "1", `{"a":[1,"b",null]}`),
+				message("builtin", "1", `{"command":{"type":"login"}}`), `{"command":{"type":"isClient","data":"alice"}}`,
+			}
+			for i := range few(400) {
+				body := []byte(whole[n.IntN(len(whole))])
+				body[n.IntN(len(body))] = byte(n.UintN(256))
+				if n.IntN(2) == 0 {
+					body = body[:n.IntN(len(body))]
+				}
+				c := hub.dial()
+				if i%3 == 1 {
+					c.send(login("alice", word("alice")))
+				} else if i%3 == 2 {
+					c = dial(t, hub.informer())
+				}
+				c.Write(frame(string(body)))
+				c.halfClose()
+				c.SetReadDeadline(time.Now().Add(patience))
+				if _, err := io.Copy(io.Discard, c.r); err != nil && strings.Contains(err.Error(), "timeout") {
+					t.Fatalf("%v after %q", err, body)
+				}
+				c.Close()
+			}
+		})
+	})
+}
+
+// junk is some bytes; often they are frames.
+func junk(random io.Reader, n *rand.Rand) []byte {
+	b := make([]byte, n.IntN(2000))
+	random.Read(b)
+	if n.IntN(2) == 0 {
+		return frame(string(b))
+	}
+	return b
+}
+
+// thousands of connections opened and closed; each connection ever made keeps 20 kB;
+// 5,000 reconnects bring it to 24 messages/s
+func TestReconnects(t *testing.T) {
+	t.Parallel()
+	hub := start(t, conf{handlers: []string{"echo"}, network: object{
+		"types": []string{"unix", "tcp4"}, "unix": object{"address": "clients"}, "tcp4": object{"address": "127.0.0.1", "port": "0"},
+	}})
+	hub.answer("echo", toUsers("alice"))
+	dialed := 0
+	dialEither := func() *conn { // the loopback's ports are the machine's, not ours: mostly UNIX
+		dialed++
+		network := "unix"
+		if dialed%5 == 0 {
+			network = "tcp4"
+		}
+		network, rest, _ := strings.Cut(hub.listener(network), "://")
+		c, err := net.Dial(network, rest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &conn{Conn: c, t: t, r: nil}
+	}
+	steady := hub.login("bob")
+	// handled is how many messages go through in a while.
+	handled := func() (n int) {
+		for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); n++ {
+			steady.send(message("echo", "1", "1"))
+			steady.want(good("1"))
+		}
+		return n
+	}
+	reconnect := func(n int) {
+		for range n {
+			c := dialEither()
+			c.write(append(frame(login("alice", word("alice"))), frame(message("echo", "1", "1"))...))
+			for _, want := range []string{loggedIn, received("1", "echo"), good("1")} {
+				c.SetReadDeadline(time.Now().Add(patience))
+				if got, err := readFrame(c); err != nil || got != want {
+					t.Fatalf("got %s, %v, want %s", got, err, want)
+				}
+			}
+			c.Close()
+		}
+	}
+	reconnect(few(1000)) // what is lasting has been taken by now
+	memory, rate := hub.status("VmRSS"), handled()
+	reconnect(few(4000))
+	for range few(2000) { // and those that never log in
+		c := dialEither()
+		if dialed%2 == 0 {
+			c.write([]byte{9, 0, 0})
+		}
+		c.Close()
+	}
+	steady.send(message("builtin", "1", `{"command":{"type":"close"}}`))
+	steady.wantClosed()
+	hub.wantNoLeak()
+	steady = hub.login("bob")
+	wantGrowth(t, hub, memory, 8)
+	if now := handled(); now < rate/5 {
+		t.Errorf("%d messages before the reconnects and %d after them in the same time", rate, now)
+	}
+}
+
+// it stalls under pipelining in one run of two
+func TestPipelining(t *testing.T) {
+	t.Parallel()
+	hub := start(t, conf{handlers: []string{"echo"}})
+	hub.answer("echo", toUsers("alice"))
+	for name, kind := range map[string]string{"dummy": "dummy", "no_handler": "nobody's", "handler": "echo"} {
+		t.Run(name, func(t *testing.T) {
+			n := 10_000
+			if kind == "echo" {
+				n = few(n)
+			}
+			c := hub.in(t).login("alice")
+			go func() {
+				var b []byte
+				for i := range n {
+					b = append(b, frame(message(kind, fmt.Sprint(i), fmt.Sprint(i)))...)
+				}
+				c.Write(b)
+			}()
+			for i := range n {
+				id := fmt.Sprint(i)
+				switch kind {
+				case "dummy":
+					c.want(`{"header":{"status":"0"},"payload":{"data":null,"id":"` + id + `","type":"dummy"}}`)
+				case "echo":
+					c.want(received(id, "echo"), good(id))
+				default:
+					c.wantBad(quote(id))
+				}
+			}
+			c.lives()
+		})
+	}
+	// Who sends thousands before it reads anything still gets every answer.
+	t.Run("answers_are_read_late", func(t *testing.T) {
+		c := hub.in(t).login("alice")
+		const n = 10_000
+		sent := make(chan bool)
+		go func() {
+			for i := range n {
+				c.Write(frame(message("dummy", fmt.Sprint(i), "null")))
+			}
+			close(sent)
+		}()
+		select { // it may have to wait until the answers are read, too
+		case <-sent:
+		case <-time.After(time.Second):
+		}
+		for i := range n {
+			c.want(fmt.Sprintf(`{"header":{"status":"0"},"payload":{"data":null,"id":"%d","type":"dummy"}}`, i))
+		}
+	})
+}

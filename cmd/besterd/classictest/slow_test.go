@@ -1,0 +1,307 @@
+package classictest
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// a hung handler, a receiver that does not read, a dead session hold up nobody else
+func TestNobodyIsHeldUp(t *testing.T) {
+	t.Parallel()
+
+	t.Run("by_a_receiver_that_does_not_read", func(t *testing.T) {
+		hub := start(t, conf{handlers: []string{"all", "canary"}})
+		hub.answer("all", toUsers("bob", "carol", "dave"))
+		hub.answer("canary", toUsers("erin"))
+		deaf := []*conn{hub.login("bob"), hub.login("dave")}
+		reader, sender, bird := hub.login("carol"), hub.login("alice"), newCanary(hub)
+		data := quote(strings.Repeat("x", 10_000))
+		before := hub.status("VmRSS")
+		for i := range few(2000) {
+			id := fmt.Sprint(i)
+			sender.send(message("all", id, data))
+			reader.want(received(data, "all"))
+			sender.want(good(id))
+			if i%100 == 0 {
+				bird.sings()
+			}
+		}
+		wantGrowth(t, hub, before, 24) // though 40 MB were meant for those
+		// The deaf are still there; what they did not read in time is gone, and whole
+		// frames are what is left.
+		for _, c := range deaf {
+			c.send(message("dummy", "the end", "null"))
+			n := 0
+			for {
+				got := c.recv()
+				if strings.Contains(got, `"the end"`) {
+					break
+				}
+				if got != received(data, "all") {
+					t.Fatalf("got %.80s…", got)
+				}
+				n++
+			}
+			if n == 0 || n >= few(2000) && !race {
+				t.Errorf("it got %d of %d", n, few(2000))
+			}
+		}
+	})
+
+	t.Run("by_a_hung_handler", func(t *testing.T) {
+		hub := start(t, conf{handlers: []string{"hung", "echo"}})
+		hung := hub.serve("hung", func(h *handler, c *conn) {
+			readFrame(c)
+			c.Read(make([]byte, 1))
+		})
+		hub.answer("echo", toUsers("alice"))
+		alice := hub.login("alice")
+		var waiting []*conn
+		for i := range 40 { // more than there may be connections to the handler
+			c := hub.login([]string{"bob", "carol", "dave"}[i%3])
+			c.send(message("hung", "1", "1"))
+			waiting = append(waiting, c)
+			alice.send(message("echo", fmt.Sprint(i), "1"))
+			alice.want(received("1", "echo"), good(fmt.Sprint(i)))
+		}
+		hung.close() // answers nobody
+		for _, c := range waiting {
+			c.wantBad(`"1"`)
+			c.lives()
+		}
+	})
+
+	t.Run("by_a_dead_session", func(t *testing.T) {
+		hub := start(t, conf{handlers: []string{"all"}})
+		hub.answer("all", toUsers("bob", "carol"))
+		sender, reader := hub.login("alice"), hub.login("carol")
+		for i := range few(500) {
+			gone := hub.login("bob")
+			id := fmt.Sprint(i)
+			sender.send(message("all", id, id))
+			gone.Close()
+			reader.want(received(id, "all"))
+			sender.want(good(id))
+		}
+	})
+
+	t.Run("by_a_sender_that_stops_inside_a_frame", func(t *testing.T) {
+		hub := start(t, conf{handlers: []string{"canary"}})
+		hub.answer("canary", toUsers("erin"))
+		bird := newCanary(hub)
+		for range 50 {
+			f := frame(message("canary", "1", "1"))
+			hub.login("alice").write(f[:len(f)/2])
+			hub.dial().write(f[:3])
+			bird.sings()
+		}
+	})
+
+	t.Run("by_a_handler_that_does_not_read", func(t *testing.T) {
+		hub := start(t, conf{handlers: []string{"deaf", "echo"}})
+		end := make(chan bool)
+		hub.serve("deaf", func(h *handler, c *conn) { <-end })
+		t.Cleanup(func() { close(end) })
+		hub.answer("echo", toUsers("bob"))
+		alice, bob := hub.login("alice"), hub.login("bob")
+		alice.send(message("deaf", "1", quote(strings.Repeat("x", 1_000_000))))
+		for i := range 20 {
+			bob.send(message("echo", fmt.Sprint(i), "1"))
+			bob.want(received("1", "echo"), good(fmt.Sprint(i)))
+		}
+	})
+}
+
+// connections to handlers are bounded per type
+func TestConnectionsToAHandler(t *testing.T) {
+	t.Parallel()
+	hub := start(t, conf{handlers: []string{"slow", "queue"}})
+	slow := hub.serve("slow", func(h *handler, c *conn) {
+		data, err := readFrame(c)
+		if err != nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond) // slow is what it is
+		c.Write(frame(toUsers()(data)))
+	})
+	t.Run("bounded_per_type", func(t *testing.T) {
+		hub := hub.in(t)
+		var all []*conn
+		for i := range 80 {
+			c := hub.login(users[i%len(users)])
+			c.send(message("slow", "1", "1"))
+			all = append(all, c)
+		}
+		for _, c := range all {
+			c.want(good("1"))
+		}
+		if n := slow.most.Load(); n > 16 || n < 2 {
+			t.Errorf("%d connections at once, want 2 to 16", n)
+		}
+	})
+	// A handler of the original's kind has a short backlog.
+	t.Run("handler_with_a_short_backlog", func(t *testing.T) {
+		hub := hub.in(t)
+		p := python(t, hub.dir, "handler.py", socketOf("queue"), "users")
+		p.want("listening")
+		var all []*conn
+		for i := range 80 {
+			c := hub.login(users[i%len(users)])
+			c.send(message("queue", "1", "1"), message("queue", "2", "2"))
+			all = append(all, c)
+		}
+		for _, c := range all {
+			c.want(good("1"), good("2"))
+		}
+	})
+}
+
+// What server.conf has no key for, and so always is its default there, is tested with
+// the same daemon and a bester.toml.
+func TestTimes(t *testing.T) {
+	t.Parallel()
+	toml := func(more string) conf {
+		return conf{toml: `
+			[[listen]]
+			network = "tcp4"
+			address = "127.0.0.1:0"
+			[accounts]
+			file = "accounts"
+			` + more}
+	}
+	// A connection that has not logged in within 10 s is closed.
+	t.Run("not_logged_in_in_time", func(t *testing.T) {
+		hub := start(t, toml("[session]\nlogin = \"300ms\""))
+		in := hub.login("alice")
+		var silent []*conn
+		for i := range 50 {
+			c := hub.dial()
+			if first := frame(login("alice", word("alice"))); i%2 == 0 {
+				c.write(first[:i]) // half a login is none
+			}
+			silent = append(silent, c)
+		}
+		for _, c := range silent {
+			c.wantClosed()
+		}
+		in.lives() // who is in stays
+	})
+	// a handler that does not answer in time (default 10 s) is a failure of that message only
+	t.Run("handler_not_answering_in_time", func(t *testing.T) {
+		hub := start(t, toml(`
+			[handlers.hung]
+			types = ["hung"]
+			dialect = "classic"
+			socket = "hung.sock"
+			timeout = "300ms"
+			[handlers.echo]
+			types = ["echo"]
+			dialect = "classic"
+			socket = "echo.sock"
+			[handlers.chain]
+			types = ["chain"]
+			dialect = "classic"
+			socket = "chain.sock"
+		`))
+		hub.serve("hung", func(h *handler, c *conn) {
+			if data, _ := readFrame(c); data == `"answer"` {
+				c.Write(frame(toUsers("alice")(data)))
+				return
+			}
+			c.Read(make([]byte, 1)) // until the hub gives up
+		})
+		hub.answer("echo", toUsers("alice"))
+		hub.answer("chain", func(data string) string { return command("sendHandler", `"hung"`, data) })
+		c := hub.login("alice")
+		c.send(message("hung", "1", "1"), message("chain", "2", "2"), message("hung", "3", `"answer"`), message("echo", "4", "4"))
+		c.wantBad(`"1"`)
+		c.wantBad(`"2"`)
+		c.want(received(`"answer"`, "hung"), good("3"), received("4", "echo"), good("4"))
+	})
+	t.Run("handler_trickling_its_answer", func(t *testing.T) {
+		hub := start(t, toml(`
+			[handlers.trickle]
+			types = ["trickle"]
+			dialect = "classic"
+			socket = "trickle.sock"
+			timeout = "300ms"
+		`))
+		hub.serve("trickle", func(h *handler, c *conn) {
+			readFrame(c)
+			for _, b := range frame(toUsers("alice")("1")) {
+				if _, err := c.Write([]byte{b}); err != nil {
+					return
+				}
+				time.Sleep(20 * time.Millisecond) // each byte in time, all of them not
+			}
+		})
+		c := hub.login("alice")
+		c.send(message("trickle", "1", "1"))
+		c.wantBad(`"1"`)
+		c.lives()
+	})
+}
+
+// SIGTERM: what was taken is answered, connections are closed, exit 0.
+func TestEnd(t *testing.T) {
+	t.Parallel()
+	t.Run("with_everybody_connected", func(t *testing.T) {
+		hub := start(t, conf{handlers: []string{"echo"}})
+		hub.answer("echo", toUsers("alice"))
+		alice, bob := hub.login("alice"), hub.login("bob")
+		i := dial(t, hub.informer())
+		i.send(`{"command":{"type":"listClients"}}`)
+		i.recv()
+		f := frame(message("echo", "1", "1"))
+		bob.write(f[:9]) // inside a frame
+		hub.terminate()
+		alice.wantClosed()
+		bob.wantClosed()
+		i.wantClosed()
+	})
+	t.Run("with_connections_that_never_logged_in", func(t *testing.T) {
+		hub := start(t, conf{})
+		c, half := hub.dial(), hub.dial()
+		half.write([]byte{9, 0})
+		hub.login("alice").lives() // by now the others have been accepted
+		hub.terminate()
+		c.wantClosed()
+		half.wantClosed()
+	})
+	t.Run("with_messages_under_way", func(t *testing.T) {
+		hub := start(t, conf{handlers: []string{"slow"}})
+		taken, goOn := make(chan bool), make(chan bool)
+		hub.serve("slow", func(h *handler, c *conn) {
+			data, _ := readFrame(c)
+			taken <- true
+			<-goOn
+			c.Write(frame(toUsers("alice", "bob")(data)))
+		})
+		alice, bob := hub.login("alice"), hub.login("bob")
+		alice.send(message("slow", "1", `"taken"`))
+		<-taken
+		go func() {
+			hub.log.wait("ending")
+			close(goOn)
+		}()
+		hub.terminate()
+		alice.want(received(`"taken"`, "slow"), good("1"))
+		alice.wantClosed()
+		bob.want(received(`"taken"`, "slow"))
+		bob.wantClosed()
+	})
+	t.Run("and_starts_again_in_the_same_place", func(t *testing.T) {
+		dir := folder(t)
+		for range 3 {
+			hub := startIn(t, dir, conf{network: object{"types": []string{"unix"}, "unix": object{"address": "clients"}}})
+			hub.login("alice").lives()
+			hub.terminate()
+		}
+		if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 2 {
+			t.Errorf("left over: %q", left)
+		}
+	})
+}
