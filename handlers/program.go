@@ -46,6 +46,8 @@ const (
 type Program struct {
 	// Name is the program's. If empty, the name of its file.
 	Name string
+	// Call is how the program is called, for its help. If empty, Name.
+	Call string
 	// Summary is one line that says what it does, for --help. May be empty.
 	Summary string
 	// Types are the patterns it serves if --types does not say.
@@ -67,6 +69,9 @@ type settings struct {
 func (p Program) Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if p.Name == "" {
 		p.Name = filepath.Base(os.Args[0])
+	}
+	if p.Call == "" {
+		p.Call = p.Name
 	}
 	owner := os.Getenv("BESTER_HANDLER") // the hub started it under this name
 	set, fs := p.flags(owner)
@@ -100,7 +105,7 @@ func (p Program) Run(ctx context.Context, args []string, stdout, stderr io.Write
 }
 
 func (p Program) wrong(stderr io.Writer, err error) int {
-	fmt.Fprintf(stderr, "%s: %v\nTry '%s --help'.\n", p.Name, err, p.Name)
+	fmt.Fprintf(stderr, "%s: %v\nTry '%s --help'.\n", p.Call, err, p.Call)
 	return ExitUsage
 }
 
@@ -133,7 +138,7 @@ func (p Program) flags(owner string) (*settings, *flag.FlagSet) {
 }
 
 func (p Program) usage(fs *flag.FlagSet, w io.Writer) {
-	fmt.Fprintf(w, "Usage: %s [flags]\n", p.Name)
+	fmt.Fprintf(w, "Usage: %s [flags]\n", p.Call)
 	if p.Summary != "" {
 		fmt.Fprintf(w, "\n%s\n", p.Summary)
 	}

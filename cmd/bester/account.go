@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,11 +13,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/besterhub/bester/cmd/internal/setup"
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/account"
+	"github.com/besterhub/bester/hub/config"
 )
-
-const defaultAccounts = "/etc/bester/accounts"
 
 // usageError is an error in how a command was called, as opposed to one in carrying it out.
 type usageError struct{ error }
@@ -40,9 +41,10 @@ func accountCommand() *cobra.Command {
 		Short: "Keep the accounts: who may connect and what they may do",
 		Long: `Keep the accounts: who may connect to the hub and what they may do.
 
-They are in a text file that may also be read and edited by hand. A running
-besterd sees a change at the next login, or at once when it is told to reload
-(systemctl reload besterd).
+They are in a text file that may also be read and edited by hand: the one that the
+config of besterd on this machine names, unless told otherwise. A running besterd
+sees a change at the next login, within 5 seconds for who is logged in already, or at
+once at SIGHUP.
 
 A password is asked for twice at a terminal, without showing it. Where standard
 input is no terminal, its first line is the password.`,
@@ -52,6 +54,10 @@ input is no terminal, its first line is the password.`,
   bester account list
   pass show bester/greenhouse | bester account passwd greenhouse
   bester account remove greenhouse`,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			cmd.SilenceUsage = true
+			return f.resolve()
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usageError{fmt.Errorf("unknown command %q: want add, allow, list, passwd or remove", args[0])}
@@ -59,7 +65,7 @@ input is no terminal, its first line is the password.`,
 			return cmd.Help()
 		},
 	}
-	cmd.PersistentFlags().StringVar(&f.file, "file", "", "`path` of the accounts file (default $BESTER_ACCOUNTS, else "+defaultAccounts+")")
+	cmd.PersistentFlags().StringVar(&f.file, "file", "", "`path` of the accounts file (default $BESTER_ACCOUNTS, else that of besterd's config)")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd.AddCommand(f.addCommand(), f.listCommand(), f.removeCommand(), f.passwdCommand(), f.allowCommand())
 	return cmd
@@ -245,16 +251,25 @@ allowed to send before.
 	return cmd
 }
 
-// path is where the accounts are.
-func (f *accountFlags) path() string {
-	if f.file != "" {
-		return f.file
+// resolve finds out where the accounts are: where --file or BESTER_ACCOUNTS says, or
+// else besterd's config.
+func (f *accountFlags) resolve() error {
+	if f.file = cmp.Or(f.file, os.Getenv("BESTER_ACCOUNTS")); f.file != "" {
+		return nil
 	}
-	if p := os.Getenv("BESTER_ACCOUNTS"); p != "" {
-		return p
+	c := config.Default()
+	if path := config.File(); path != "" {
+		var err error
+		if c, err = setup.Load(path); err != nil {
+			return fmt.Errorf("which accounts file? besterd's config would say, but it is wrong; say --file PATH, or mend it:\n%w", err)
+		}
 	}
-	return defaultAccounts
+	f.file = c.Accounts.File
+	return nil
 }
+
+// path is where the accounts are.
+func (f *accountFlags) path() string { return f.file }
 
 func (f *accountFlags) open() (*account.Store, error) {
 	return account.Open(f.path(), account.Options{Cost: f.cost})

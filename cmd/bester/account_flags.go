@@ -47,7 +47,11 @@ func (f *accountFlags) completeName(_ *cobra.Command, args []string, word string
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	s, err := f.open()
+	err := f.resolve()
+	var s *account.Store
+	if err == nil {
+		s, err = f.open()
+	}
 	if err != nil {
 		return cobra.AppendActiveHelp(nil, err.Error()), cobra.ShellCompDirectiveNoFileComp
 	}

@@ -17,7 +17,16 @@ func checkCommand() *cobra.Command {
 		Use:   "check FILE",
 		Short: "Say what is wrong with a config",
 		Long: `Read a config, bester.toml or the original's server.conf, as besterd would, and say
-what is wrong with it: file, line, column, the key, and what is allowed.`,
+what is wrong with it: file, line, column, the key, and what is allowed. It fails if
+there is anything.
+
+With --json it writes a list with an object for each problem, empty if all is good:
+
+  file     the file
+  line     from 1
+  column   from 1, in bytes
+  key      such as session.full; empty if the file cannot be read that far
+  text     what is wrong, and what is allowed or mends it`,
 		Example: `  bester check /etc/bester/bester.toml
   bester check --show server.conf > bester.toml`,
 		Args: cobra.ExactArgs(1),
@@ -45,19 +54,32 @@ what is wrong with it: file, line, column, the key, and what is allowed.`,
 	return cmd
 }
 
+// A problem is one line of what --json writes.
+type problem struct {
+	File   string `json:"file"`
+	Line   int    `json:"line"`
+	Column int    `json:"column"`
+	Key    string `json:"key"`
+	Text   string `json:"text"`
+}
+
 func checkJSON(cmd *cobra.Command, err error) error {
-	problems := []config.Problem{}
+	problems := []problem{} // not nil: none is []
 	var e *config.Error
 	switch {
 	case errors.As(err, &e):
-		problems = e.Problems
+		for _, p := range e.Problems {
+			problems = append(problems, problem(p))
+		}
 	case err != nil:
 		return err
 	}
-	b, _ := json.Marshal(problems)
-	fmt.Fprintf(cmd.OutOrStdout(), "%s\n", b)
-	if len(problems) > 0 {
-		return errors.New("the config has problems")
+	b, err := json.Marshal(problems)
+	if err == nil {
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", b)
 	}
-	return nil
+	if err == nil && len(problems) > 0 {
+		err = &exit{code: exitFailed}
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -31,11 +32,11 @@ type target struct {
 
 func (t *target) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&t.hub, "hub", os.Getenv("BESTER_HUB"), "the hub: socket path, host:port or tls://host:port (default $BESTER_HUB, else the hub on this machine)")
-	f.StringVarP(&t.user, "user", "u", "", "log in as this user (default $BESTER_USER, else your own name)")
-	f.StringVar(&t.passwordFile, "password-file", "", "read the password from this file (else $BESTER_PASSWORD; a UNIX socket needs none)")
-	f.StringVar(&t.ca, "ca", "", "tls: trust the certificates in this PEM file instead of the system's")
-	f.DurationVar(&t.timeout, "timeout", 10*time.Second, "give up after this long")
+	f.StringVar(&t.hub, "hub", "", "`address` of the hub: socket path, host:port or tls://host:port (default $BESTER_HUB,\nelse the hub on this machine)")
+	f.StringVarP(&t.user, "user", "u", "", "log in under this `name` (default $BESTER_USER, else your own name)")
+	f.StringVar(&t.passwordFile, "password-file", "", "`file` whose first line is the password (default $BESTER_PASSWORD; a UNIX\nsocket that trusts you needs none)")
+	f.StringVar(&t.ca, "ca", "", "with tls://, trust the certificates in this PEM `file`, not the system's")
+	f.DurationVar(&t.timeout, "timeout", 10*time.Second, "give up after this `time`")
 	cmd.RegisterFlagCompletionFunc("user", cobra.NoFileCompletions)
 }
 
@@ -67,7 +68,7 @@ func (t *target) dial(ctx context.Context, deliver func(m *hub.Message)) (*clien
 
 // where finds out how to reach the hub.
 func (t *target) where() (network, address string, config *tls.Config, err error) {
-	at := t.hub
+	at := cmp.Or(t.hub, os.Getenv("BESTER_HUB"))
 	if at == "" {
 		at = localSocket()
 	}

@@ -46,8 +46,8 @@ what arrives. Until Ctrl-C, or for as long as --duration says; then it cleans up
 			return d.run(cmd.Context())
 		},
 	}
-	cmd.Flags().DurationVar(&duration, "duration", 0, "end after this long (default: at Ctrl-C)")
-	cmd.Flags().StringVar(&daemon, "besterd", "", "the daemon to run (default: beside this program)")
+	cmd.Flags().DurationVar(&duration, "duration", 0, "end after this `time` (default: at Ctrl-C)")
+	cmd.Flags().StringVar(&daemon, "besterd", "", "`path` of the daemon to run (default: beside this program)")
 	return cmd
 }
 
@@ -145,10 +145,11 @@ func (d *demo) listen(ctx context.Context, p *printer) (*client.Client, error) {
 
 // summary asks the hub what it has done.
 func (d *demo) summary(out io.Writer, p *printer, took time.Duration) error {
-	if p.n == 0 {
+	n := p.count()
+	if n == 0 {
 		return errors.New("nothing arrived")
 	}
-	fmt.Fprintf(out, "\n%d messages arrived in %s. What the hub says of it:\n\n", p.n, took.Round(time.Second))
+	fmt.Fprintf(out, "\n%d messages arrived in %s. What the hub says of it:\n\n", n, took.Round(time.Second))
 	report, err := d.target.status(context.Background())
 	if err != nil {
 		return err

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -44,19 +44,27 @@ each of the kind's own options, written as in bester.toml.`,
 			if !slices.Contains(kindNames(), kind) {
 				return usageError{fmt.Errorf("no handler of kind %q: there are %s", kind, strings.Join(kindNames(), ", "))}
 			}
+			if os.Getenv("BESTER_SOCKET") == "" { // where the tool itself would look
+				os.Setenv("BESTER_SOCKET", localSocket())
+			}
 			var set settings
 			flags := flag.NewFlagSet(kind, flag.ContinueOnError)
 			flags.Var(&set, "set", "`KEY=VALUE` of one of its own options; may be given more than once")
 			p := handlers.Program{
 				Name:    kind,
+				Call:    cmd.CommandPath() + " " + kind,
 				Summary: summary(kind),
 				Flags:   flags,
 				New:     func() (hub.Handler, error) { return catalog.New(kind, set) },
 			}
-			if code := p.Run(cmd.Context(), args[1:], cmd.OutOrStdout(), cmd.ErrOrStderr()); code != 0 {
-				return &exit{code, errors.New("handler " + kind + " has ended")}
+			switch code := p.Run(cmd.Context(), args[1:], cmd.OutOrStdout(), cmd.ErrOrStderr()); code {
+			case handlers.ExitOK:
+				return nil
+			case handlers.ExitRefused:
+				return &exit{code: exitDenied}
+			default:
+				return &exit{code: code}
 			}
-			return nil
 		},
 	}
 	return cmd

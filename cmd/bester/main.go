@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/besterhub/bester/hub/config"
 )
 
 // version is set by the Makefile.
@@ -24,19 +26,28 @@ const (
 	exitUsage  = 2 // the arguments make no sense
 	exitAway   = 3 // the hub cannot be reached
 	exitDenied = 4 // the hub does not let the user in
+
+	exitInterrupted = 130 // Ctrl-C, where that is not the way to end it
 )
 
-// An exit is an error with an exit code of its own.
+// An exit is an error with an exit code of its own. Without err all has been said.
 type exit struct {
 	code int
 	err  error
 }
 
-func (e *exit) Error() string { return e.err.Error() }
+func (e *exit) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
 func (e *exit) Unwrap() error { return e.err }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the second Ctrl-C ends it at once
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -53,13 +64,29 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(stderr, "bester:", err)
+	return report(ctx, cmd, err, stderr)
+}
+
+// report says what went wrong and returns the exit code.
+func report(ctx context.Context, cmd *cobra.Command, err error, stderr io.Writer) int {
 	var e *exit
-	if errors.As(err, &e) {
-		return e.code
-	}
+	var problems *config.Error
 	var wrong usageError
-	if !cmd.SilenceUsage || errors.As(err, &wrong) { // the arguments
+	switch {
+	case errors.As(err, &e) && e.err == nil:
+		return e.code
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(stderr, "bester: interrupted")
+		return exitInterrupted
+	case errors.As(err, &problems): // each begins with its place, for editors to jump to
+		fmt.Fprintln(stderr, plain(err.Error()))
+		return exitFailed
+	}
+	fmt.Fprintln(stderr, "bester:", plain(err.Error()))
+	switch {
+	case e != nil:
+		return e.code
+	case !cmd.SilenceUsage || errors.As(err, &wrong): // the arguments
 		fmt.Fprintf(stderr, "Try: %s --help\n", cmd.CommandPath())
 		return exitUsage
 	}
@@ -77,7 +104,7 @@ The hub is found on its UNIX socket on this machine, or where --hub or BESTER_HU
 says: a path, host:port, or tls://host:port.
 
 Exit status: 0 good, 1 failed, 2 wrong usage, 3 the hub cannot be reached, 4 the
-hub does not let the user in.`,
+hub does not let the user in, 130 interrupted.`,
 		Version:       version,
 		SilenceErrors: true,
 		// Past the parsing of arguments an error is no longer one of usage.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/client"
@@ -26,13 +25,13 @@ type outgoing struct {
 
 func (o *outgoing) flags(cmd *cobra.Command) {
 	o.target.flags(cmd)
-	cmd.Flags().StringArrayVar(&o.to, "to", nil, "recipient, user or user@server; may be given more than once")
+	cmd.Flags().StringArrayVar(&o.to, "to", nil, "for this `user` or user@server; may be given more than once")
 	cmd.Flags().BoolVar(&o.text, "text", false, "DATA is plain text, to be sent as a string")
 	cmd.RegisterFlagCompletionFunc("to", cobra.NoFileCompletions)
 }
 
 // message makes the message; its data is data, or all of in where data is "-" or missing.
-func (o *outgoing) message(args []string, in io.Reader) (*hub.Message, error) {
+func (o *outgoing) message(cmd *cobra.Command, args []string) (*hub.Message, error) {
 	m, err := o.header(args[0])
 	if err != nil {
 		return nil, err
@@ -40,7 +39,7 @@ func (o *outgoing) message(args []string, in io.Reader) (*hub.Message, error) {
 	var data []byte
 	if len(args) > 1 && args[1] != "-" {
 		data = []byte(args[1])
-	} else if data, err = io.ReadAll(io.LimitReader(in, 64<<20)); err != nil {
+	} else if data, err = io.ReadAll(io.LimitReader(input(cmd), 64<<20)); err != nil {
 		return nil, err
 	}
 	m.Data, err = o.data(data)
@@ -92,7 +91,7 @@ for one another.`,
 			if lines {
 				return o.sendLines(cmd, args, quiet)
 			}
-			m, err := o.message(args, cmd.InOrStdin())
+			m, err := o.message(cmd, args)
 			if err != nil {
 				return err
 			}
@@ -123,7 +122,7 @@ func failed(err error) error {
 // sendLines sends each line as a message, as many at once as the hub allows.
 func (o *outgoing) sendLines(cmd *cobra.Command, args []string, quiet bool) error {
 	if len(args) > 1 {
-		return errors.New("with --lines the data comes from standard input: leave DATA out")
+		return usageError{errors.New("with --lines the data comes from standard input: leave DATA out")}
 	}
 	m, err := o.header(args[0])
 	if err != nil {
@@ -135,13 +134,13 @@ func (o *outgoing) sendLines(cmd *cobra.Command, args []string, quiet bool) erro
 	}
 	defer over(c)
 	s := &stream{client: c, free: make(chan struct{}, max(1, c.Credits()))}
-	if f, ok := cmd.ErrOrStderr().(interface{ Fd() uintptr }); ok && !quiet && term.IsTerminal(int(f.Fd())) {
+	if isTerminal(cmd.ErrOrStderr()) && !quiet {
 		s.progress = cmd.ErrOrStderr()
 	}
-	in := bufio.NewScanner(cmd.InOrStdin())
+	in := bufio.NewScanner(input(cmd))
 	in.Buffer(nil, 1<<20)
 	n := 0
-	for in.Scan() && cmd.Context().Err() == nil {
+	for in.Scan() {
 		n++
 		if m.Data, err = o.data(in.Bytes()); err != nil {
 			err = fmt.Errorf("line %d: %w", n, err)

@@ -24,7 +24,13 @@ func statusCommand() *cobra.Command {
 		Short: "Show what the hub is doing",
 		Long: `Show what the hub is doing: its listeners, users, handlers and devices, and what
 became of the messages since it started. The account must be an administrator's
-(bester account allow --admin NAME), or the socket must trust you.`,
+(bester account allow --admin NAME), or the socket must trust you.
+
+With --json it writes one object: hub, version, pid, uptime (in seconds), memory (in
+bytes), listeners, users (one for each session), router, sessions, servers, handlers
+and devices, with the counts since the hub started. Later versions may add fields.`,
+		Example: `  bester status
+  bester status --json | jq .router.delivered`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -33,7 +39,7 @@ became of the messages since it started. The account must be an administrator's
 				return err
 			}
 			if asJSON {
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", report)
+				_, err := cmd.OutOrStdout().Write(append(appendPlain(nil, report), '\n'))
 				return err
 			}
 			return showStatus(cmd.OutOrStdout(), report)
@@ -97,7 +103,7 @@ func showStatus(out io.Writer, report []byte) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	up := (time.Duration(r.Uptime) * time.Second).String()
 	fmt.Fprintf(w, "hub\t%s (besterd %s, pid %d), up %s, %.1f MB\n", clean(r.Hub), clean(r.Version), r.PID, up, float64(r.Memory)/1e6)
-	fmt.Fprintf(w, "listens\t%s\n", strings.Join(r.Listeners, " "))
+	fmt.Fprintf(w, "listens\t%s\n", plain(strings.Join(r.Listeners, " ")))
 	fmt.Fprintf(w, "users\t%s\n", users(r.Users))
 	fmt.Fprintf(w, "messages\t%s\n", counts(r.Router, "taken", "delivered", "dropped", "absent", "failed", "refused", "lost"))
 	fmt.Fprintf(w, "sessions\t%s\n", counts(r.Sessions, "sessions", "logins", "denied", "malformed", "frames_too_long", "logins_too_slow", "too_many", "slow_readers_closed", "dropped"))

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/besterhub/bester/hub/wire"
+)
+
+// What strangers have sent must not steer the terminal that it is shown on: control
+// characters, marks that turn the direction of writing, and the like are written as
+// escapes.
+
+// clean quotes a name that is not all printable.
+func clean(s string) string {
+	if q := strconv.Quote(s); len(q) != len(s)+2 {
+		return q
+	}
+	return s
+}
+
+// plain escapes in a text of one or more lines what cannot be printed.
+func plain(s string) string {
+	var b strings.Builder
+	for i, r := range s {
+		switch {
+		case r == '\n' || r != utf8.RuneError && strconv.IsPrint(r):
+			b.WriteRune(r)
+		case r == utf8.RuneError && !strings.HasPrefix(s[i:], "\uFFFD"):
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		default:
+			q := strconv.QuoteRune(r)
+			b.WriteString(q[1 : len(q)-1])
+		}
+	}
+	return b.String()
+}
+
+// appendPlain writes JSON in one line: without the white space between its parts, and
+// with JSON's own escapes for what cannot be printed in its strings. Its meaning stays.
+func appendPlain(dst, json []byte) []byte {
+	inString := false
+	for i := 0; i < len(json); {
+		c := json[i]
+		switch {
+		case !inString && (c == ' ' || c == '\t' || c == '\n' || c == '\r'):
+			i++
+			continue
+		case inString && c == '\\' && i+1 < len(json):
+			dst = append(dst, c, json[i+1])
+			i += 2
+			continue
+		case c == '"':
+			inString = !inString
+		}
+		r, n := utf8.DecodeRune(json[i:])
+		switch {
+		case strconv.IsPrint(r):
+			dst = append(dst, json[i:i+n]...)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			dst = fmt.Appendf(dst, `\u%04x\u%04x`, high, low)
+		default:
+			dst = fmt.Appendf(dst, `\u%04x`, r)
+		}
+		i += n
+	}
+	return dst
+}
+
+// appendString writes a string as JSON that can be printed.
+func appendString(dst []byte, s string) []byte {
+	return appendPlain(dst, wire.AppendJSONString(nil, s))
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/besterhub/bester/devices/senml"
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+// A printer writes messages, for people or as JSON, one line each or, of readings,
+// one line for each.
+type printer struct {
+	json   bool
+	colour bool
+
+	mu   sync.Mutex
+	out  *bufio.Writer
+	n    int
+	err  error
+	line []byte
+
+	senml senml.Reader
+}
+
+func newPrinter(cmd *cobra.Command, json bool) *printer {
+	out := cmd.OutOrStdout()
+	return &printer{
+		json: json, out: bufio.NewWriter(out),
+		colour: !json && isTerminal(out) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+	}
+}
+
+// print writes one message. An error of the output is kept.
+func (p *printer) print(m *hub.Message) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.n++
+	line, err := p.line[:0], error(nil)
+	if p.json {
+		line, err = appendObject(line, m)
+	} else {
+		line, err = p.appendText(line, m)
+	}
+	p.line = line
+	if err == nil {
+		_, err = p.out.Write(line)
+	}
+	if err == nil {
+		err = p.out.Flush()
+	}
+	if p.err == nil {
+		p.err = err
+	}
+}
+
+// appendObject writes a message as one JSON object on a line of its own.
+func appendObject(dst []byte, m *hub.Message) ([]byte, error) {
+	dst = append(dst, `{"type":`...)
+	dst = appendString(dst, string(m.Type))
+	if m.From != (hub.Address{}) {
+		dst = append(dst, `,"from":`...)
+		dst = appendString(dst, m.From.String())
+	}
+	if m.ID != (hub.ID{}) {
+		dst = append(dst, `,"id":`...)
+		dst = appendString(dst, m.ID.String())
+	}
+	if !m.Time.IsZero() {
+		dst = append(dst, `,"time":`...)
+		dst = wire.AppendJSONString(dst, m.Time.UTC().Format(time.RFC3339Nano))
+	}
+	dst = append(dst, `,"data":`...)
+	dst, err := appendData(dst, m.Data)
+	return append(dst, "}\n"...), err
+}
+
+// appendText writes a message for people: readings one a line, other data as JSON.
+func (p *printer) appendText(dst []byte, m *hub.Message) ([]byte, error) {
+	if lines, ok := p.appendReadings(dst, m); ok {
+		return lines, nil
+	}
+	dst = p.appendHead(dst, sent(m), string(m.Type))
+	dst, err := appendData(dst, m.Data)
+	return append(dst, '\n'), err
+}
+
+// appendData writes data as JSON in one line that a terminal shows as it is.
+func appendData(dst []byte, d hub.Data) ([]byte, error) {
+	text, err := wire.AppendJSON(nil, d)
+	return appendPlain(dst, text), err
+}
+
+func sent(m *hub.Message) time.Time {
+	if m.Time.IsZero() {
+		return time.Now()
+	}
+	return m.Time
+}
+
+// appendReadings writes a SenML pack. It reports false where the data is none.
+func (p *printer) appendReadings(dst []byte, m *hub.Message) ([]byte, bool) {
+	start, n := len(dst), 0
+	mark := ""
+	if strings.HasPrefix(string(m.Type), "alarm/") {
+		mark = "! "
+	}
+	p.senml.Reset(m.Data)
+	for p.senml.Next() {
+		r := p.senml.Record()
+		dst = p.appendHead(dst, r.At(sent(m)), mark+string(r.Name))
+		dst = append(appendValue(dst, r), '\n')
+		n++
+	}
+	if p.senml.Err() != nil || n == 0 {
+		return dst[:start], false
+	}
+	return dst, true
+}
+
+// appendValue writes what a record says.
+func appendValue(dst []byte, r *senml.Record) []byte {
+	switch r.Kind {
+	case senml.Number:
+		unit, v := string(r.Unit), r.Number
+		switch unit { // as people are used to seeing them
+		case "/":
+			unit, v = "%", 100*v
+		case "Cel":
+			unit = "°C"
+		default:
+			unit = clean(unit)
+		}
+		dst = strconv.AppendFloat(dst, v, 'g', 6, 64)
+		if unit != "" {
+			dst = append(append(dst, ' '), unit...)
+		}
+	case senml.Bool:
+		dst = strconv.AppendBool(dst, r.Number != 0)
+	case senml.Text:
+		dst = append(dst, clean(string(r.Text))...)
+	case senml.Blob:
+		dst = fmt.Appendf(dst, "%d bytes", len(r.Text))
+	}
+	return dst
+}
+
+// appendHead writes the time and what the line is about, in a column of its own.
+func (p *printer) appendHead(dst []byte, when time.Time, what string) []byte {
+	const dim, bold, plain = "\x1b[2m", "\x1b[1m", "\x1b[0m"
+	if p.colour {
+		dst = append(dst, dim...)
+	}
+	dst = when.Local().AppendFormat(dst, "15:04:05.000")
+	if p.colour {
+		dst = append(dst, plain+bold...)
+	}
+	dst = fmt.Appendf(dst, "  %-44s", clean(what))
+	if p.colour {
+		dst = append(dst, plain...)
+	}
+	return append(dst, "  "...)
+}
+
+// failure is what went wrong with the output. That nobody reads any more is nothing.
+func (p *printer) failure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if errors.Is(p.err, syscall.EPIPE) {
+		return nil
+	}
+	return p.err
+}
+
+// count is how many messages it has written.
+func (p *printer) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.n
+}

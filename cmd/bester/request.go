@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/besterhub/bester/hub"
+)
+
+func requestCommand() *cobra.Command {
+	var o outgoing
+	var asJSON bool
+	var count int
+	cmd := &cobra.Command{
+		Use:   "request TYPE [DATA]",
+		Short: "Send a message and show what comes back",
+		Long: `Send a message of type TYPE and show what comes back: the replies of its handlers,
+and what they send to the user it is sent as. It ends with the first that comes (or as
+many as --count says), or with an error when nothing came in time.
+
+DATA is as for bester send. ` + jsonHelp,
+		Example: `  bester request clock '{"zone":"UTC"}'
+  bester request --json --count 2 --timeout 1m survey '{"of":"tanks"}' | jq .data`,
+		Args:              cobra.RangeArgs(1, 2),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			m, err := o.message(cmd, args)
+			if err != nil {
+				return err
+			}
+			if count < 1 {
+				return usageError{fmt.Errorf("--count %d: want at least 1", count)}
+			}
+			p := newPrinter(cmd, asJSON)
+			enough := make(chan struct{})
+			show := func(m *hub.Message) {
+				if p.n < count {
+					if p.print(m); p.n == count {
+						close(enough)
+					}
+				}
+			}
+			c, err := o.dial(cmd.Context(), show)
+			if err != nil {
+				return err
+			}
+			defer over(c)
+			ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
+			defer cancel()
+			if err := c.Request(ctx, m, show); err != nil {
+				return failed(err)
+			}
+			select {
+			case <-enough:
+				return p.failure()
+			case <-c.Done():
+				return &exit{exitAway, fmt.Errorf("the hub closed the connection: %w", c.Err())}
+			case <-ctx.Done():
+				return errors.New("the message was handled, but nothing came back in time")
+			}
+		},
+	}
+	o.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON, one object a line")
+	cmd.Flags().IntVarP(&count, "count", "n", 1, "end after this many messages")
+	return cmd
+}
