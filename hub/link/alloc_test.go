@@ -103,7 +103,8 @@ func TestNoAllocationPerMessage(t *testing.T) {
 				bursts = 100 // emulated
 			}
 			run(bursts / 10)
-			if n := run(bursts); n*1000 > uint64(64*bursts) {
+			// Few messages, and the runtime's own few allocations show.
+			if n := run(bursts); n > max(uint64(64*bursts)/1000, 64) {
 				t.Errorf("%d allocations in %d messages, want fewer than 1 per 1000", n, 64*bursts)
 			} else {
 				t.Logf("%d allocations in %d messages", n, 64*bursts)

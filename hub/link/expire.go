@@ -1,6 +1,7 @@
 package link
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/besterhub/bester/hub"
@@ -26,14 +27,18 @@ func (g *Group) expire() {
 	over := now - g.o.Timeout
 	for j := g.waiting.head; j != nil && j.since <= over; j = g.waiting.head {
 		g.stats.Timeouts++
-		g.unqueue(j, failed(hub.ErrTimeout, "handler %q: took no message for %v", g.name, g.o.Timeout))
+		err := failed(hub.ErrTimeout, "handler %q: took no message for %v", g.name, g.o.Timeout)
+		g.complain(err)
+		g.unqueue(j, err)
 	}
 	for j := g.sent.head; j != nil && j.since <= over; j = g.sent.head {
 		g.stats.Timeouts++
 		p := j.at
 		p.forget(j.tag)
 		g.landed(j)
-		j.fail(failed(hub.ErrTimeout, "handler %q: no answer for %v", g.name, g.o.Timeout))
+		err := failed(hub.ErrTimeout, "handler %q: no answer for %v", g.name, g.o.Timeout)
+		g.complain(err)
+		j.fail(err)
 		g.makeDue(j.stream)
 		p.checkDebt()
 	}
@@ -49,6 +54,11 @@ func (g *Group) expire() {
 	if forgotten {
 		g.groups.forget(g)
 	}
+}
+
+// complain logs why a message has failed.
+func (g *Group) complain(err error) {
+	g.log.Log(g.o.Log, slog.LevelWarn, "handler failed", slog.String("handler", g.name), slog.String("reason", err.Error()))
 }
 
 // rearm arms the timer for what is to expire next.

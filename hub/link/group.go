@@ -59,7 +59,7 @@ type hand struct {
 var hands = sync.Pool{New: func() any { return new(hand) }}
 
 func newGroup(name string, o Options, gs *Groups) *Group {
-	g := &Group{name: name, o: o.withDefaults(), groups: gs}
+	g := &Group{name: name, o: o.withDefaults(), groups: gs, log: lograte.Limiter{Burst: 5}}
 	g.timer = time.AfterFunc(time.Hour, g.expire)
 	g.timer.Stop()
 	return g

@@ -138,7 +138,8 @@ func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello) error {
 	hello := wire.Hello{Version: wire.Version, Role: wire.RoleHub, Name: gs.o.Name, Frame: o.Frame}
 	p.out.End(wire.AppendHello(p.out.Begin(), &hello), false)
 	p.out.Flush()
-	o.Log.Info("handler connected", "handler", g.name, "types", strings.Join(h.Types, " "), "credits", p.credits())
+	g.log.Log(o.Log, slog.LevelInfo, "handler connected", slog.String("handler", g.name),
+		slog.String("types", strings.Join(h.Types, " ")), slog.Int("credits", p.credits()))
 
 	g.join(p)
 	err = p.serve()

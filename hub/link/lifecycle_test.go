@@ -132,3 +132,46 @@ func TestShutdownEndsWithItsContext(t *testing.T) {
 	wantErr(t, a[0].Err, hub.ErrHandler, "ended before it answered")
 	wantErr(t, a[1].Err, hub.ErrClosed, "closing")
 }
+
+func TestConnectedHandlerBecomesTheConfigsAndIsItsOwnAgain(t *testing.T) {
+	h := newHub(t, Options{})
+	p := h.peer(hello(4))
+	g, err := h.Add(Config{Name: "x", Types: []hub.Pattern{"alpha"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !h.router.Serves("alpha") || h.router.Serves("reading/a") {
+		t.Error("want the types of the config alone")
+	}
+	var as hubtest.Answers
+	ask(&as, g, "anna", 1)
+	tag, _ := p.handle()
+	p.pass(tag)
+	as.Wait(t, 1)
+	if err := g.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	p.closed()
+	if h.router.Serves("alpha") || h.Group("x") != nil {
+		t.Error("the handler is still there after its shutdown")
+	}
+	h.peer(hello(4))
+	if !h.router.Serves("reading/a") {
+		t.Error("a process that comes back is not served")
+	}
+}
+
+func TestAddThatConflicts(t *testing.T) {
+	h := newHub(t, Options{})
+	h.peer(hello(4))
+	h.peer(wire.Hello{Name: "y", Types: []string{"y/#"}})
+	if _, err := h.Add(Config{Name: "z", Types: []hub.Pattern{"a", "reading/#"}}); err == nil || h.router.Serves("a") || h.Group("z") != nil {
+		t.Errorf("added a handler of another's type: %v", err)
+	}
+	if _, err := h.Add(Config{Name: "y", Types: []hub.Pattern{"reading/#"}}); err == nil || !h.router.Serves("y/1") {
+		t.Errorf("made a connected handler one of another's type: %v", err)
+	}
+	h.Shutdown(t.Context())
+	_, err := h.Add(Config{Name: "late"})
+	wantErr(t, err, hub.ErrClosed, "closing")
+}

@@ -259,7 +259,9 @@ func (p *process) answer(tag uint64, body []byte) error {
 	g.landed(j)
 	if bad != nil {
 		g.stats.Garbage++
-		j.fail(failed(hub.ErrHandler, "handler %q: %v", g.name, bad))
+		err := failed(hub.ErrHandler, "handler %q: %v", g.name, bad)
+		g.complain(err)
+		j.fail(err)
 	} else {
 		g.stats.Answered++
 	}

@@ -1,13 +1,17 @@
 package link
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -29,6 +33,7 @@ func TestMain(m *testing.M) {
 	case "fail":
 		fmt.Println("about to fail")
 		os.Exit(7)
+	case "nothing":
 	case "deaf": // ends by SIGKILL alone, and so does its child
 		child := exec.Command("sleep", "1000")
 		child.Start()
@@ -39,18 +44,36 @@ func TestMain(m *testing.M) {
 	}
 }
 
-func self(t testing.TB) string {
+// self is the command line of this program: under an emulator, which the kernel does not
+// know how to start it with, that comes first.
+var self = sync.OnceValues(func() ([]string, error) {
 	path, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(path)
+	cmd.Env = append(os.Environ(), "BESTER_TEST=nothing")
+	if err := cmd.Run(); !errors.Is(err, syscall.ENOEXEC) {
+		return []string{path}, err
+	}
+	emulator, err := exec.LookPath(map[string]string{"arm": "qemu-arm-static", "arm64": "qemu-aarch64-static"}[runtime.GOARCH])
+	return []string{emulator, path}, err
+})
+
+func argv(t testing.TB, args ...string) []string {
+	t.Helper()
+	first, err := self()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return path
+	return append(slices.Clone(first), args...)
 }
 
 // program starts this program as a handler of its own, which the test ends.
 func (h *testHub) program(mode, name string, args ...string) *exec.Cmd {
 	h.t.Helper()
-	cmd := exec.Command(self(h.t), append([]string{"--socket", h.socket, "--name", name}, args...)...)
+	line := argv(h.t, append([]string{"--socket", h.socket, "--name", name}, args...)...)
+	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Env = append(os.Environ(), "BESTER_TEST="+mode)
 	if err := cmd.Start(); err != nil {
 		h.t.Fatal(err)

@@ -2,9 +2,10 @@ package link
 
 import "github.com/besterhub/bester/hub"
 
-// A key names what must stay in order: the messages of one sender and one type.
+// A key names what must stay in order: the messages of one sender, lane and type.
 type key struct {
 	from hub.Address
+	lane uint64
 	typ  hub.Type
 }
 
@@ -36,7 +37,7 @@ const maxSpares = 256
 
 // add appends j to its stream.
 func (ss *streams) add(j *job) *stream {
-	k := key{j.m.From, j.m.Type}
+	k := key{j.m.From, j.m.Lane, j.m.Type}
 	s := ss.byKey[k]
 	if s == nil {
 		s = ss.fresh()

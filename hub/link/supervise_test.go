@@ -21,7 +21,7 @@ func ignoreTerm() { signal.Ignore(syscall.SIGTERM) }
 
 // handler is the configuration of this program as a handler that the hub starts.
 func (h *testHub) handler(mode string) Config {
-	return Config{Name: "x", Command: Command{Argv: []string{self(h.t)}, Env: []string{"BESTER_TEST=" + mode}, Socket: h.socket}}
+	return Config{Name: "x", Command: Command{Argv: argv(h.t), Env: []string{"BESTER_TEST=" + mode}, Socket: h.socket}}
 }
 
 func TestStartedHandlerServesAndIsStartedAgain(t *testing.T) {
