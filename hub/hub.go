@@ -86,7 +86,7 @@ type Handler interface {
 	// exactly one a.Done. It may do so before it returns, or later from another
 	// goroutine (see Answer.Resume). m and its data are borrowed until Handle
 	// returns. Handle must not block on a peer, and may be called from many
-	// goroutines; messages of one sender and one type come one after the other.
+	// goroutines; messages of one sender, lane and type come one after the other.
 	Handle(m *Message, a *Answer)
 }
 

@@ -27,6 +27,9 @@ type Message struct {
 	// Tag is the sender's own number for the message, handed back with its
 	// receipt and replies; the hub does not look at it.
 	Tag uint64
+	// Lane tells apart the connections of one sender that each have an order of their
+	// own, as the original's have; 0 where all that the sender sends is in one order.
+	Lane uint64
 	// Reach says which users the sender may reach; nil if all.
 	Reach Reach
 	// Batch gathers what is to be flushed by the goroutine that now carries the
