@@ -1,13 +1,14 @@
 package main
 
 import (
+	"encoding/json"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/besterhub/bester/handlers"
@@ -26,9 +27,10 @@ runs it in the hub's routes. The kinds are:
 
 ` + kinds() + `
 Flags are those of every handler (bester handle KIND --help), and --set KEY=VALUE for
-each of the kind's own options, written as in bester.toml.`,
+each of the kind's own options: a number, true, false or text, or a list or table as
+in JSON.`,
 		Example: `  bester handle alarm --types 'reading/#' --set name=board/temperature --set above=70
-  bester handle throttle --types 'gps/#' --set 'every="5s"'`,
+  bester handle throttle --types 'gps/#' --set every=5s`,
 		DisableFlagParsing: true,
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
@@ -75,22 +77,45 @@ type settings map[string]any
 
 func (s *settings) String() string { return "" }
 
-// Set takes one option. A value that is no TOML is a string: so name=board/load needs
-// no quotes.
+// Set takes one option. A value is a number, true, false, or a string, with or
+// without its quotes; lists and tables are written as in JSON.
 func (s *settings) Set(text string) error {
 	key, value, ok := strings.Cut(text, "=")
 	if !ok || key == "" {
 		return fmt.Errorf("%q: want KEY=VALUE", text)
 	}
-	var table map[string]any
-	if toml.Unmarshal([]byte("value = "+value), &table) != nil {
-		table = map[string]any{"value": value}
-	}
 	if *s == nil {
 		*s = make(settings)
 	}
-	(*s)[key] = table["value"]
+	d := json.NewDecoder(strings.NewReader(value))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil || d.More() {
+		v = value
+	}
+	(*s)[key] = typed(v)
 	return nil
+}
+
+// typed gives numbers the types that a config file's have.
+func typed(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		if i, err := v.Int64(); err == nil {
+			return i
+		}
+		f, _ := v.Float64()
+		return f
+	case []any:
+		for i := range v {
+			v[i] = typed(v[i])
+		}
+	case map[string]any:
+		for k := range v {
+			v[k] = typed(v[k])
+		}
+	}
+	return v
 }
 
 func kindNames() []string {

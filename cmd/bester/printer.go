@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -138,10 +139,16 @@ func appendValue(dst []byte, r *senml.Record) []byte {
 			unit, v = "%", 100*v
 		case "Cel":
 			unit = "°C"
+		case "B":
+			for _, larger := range []string{"kB", "MB", "GB", "TB"} {
+				if math.Abs(v) >= 1000 {
+					unit, v = larger, v/1000
+				}
+			}
 		default:
 			unit = clean(unit)
 		}
-		dst = strconv.AppendFloat(dst, v, 'g', 6, 64)
+		dst = appendNumber(dst, v)
 		if unit != "" {
 			dst = append(append(dst, ' '), unit...)
 		}
@@ -153,6 +160,17 @@ func appendValue(dst []byte, r *senml.Record) []byte {
 		dst = fmt.Appendf(dst, "%d bytes", len(r.Text))
 	}
 	return dst
+}
+
+// appendNumber writes six digits of a number, and its exponent only where it is far
+// from 1.
+func appendNumber(dst []byte, v float64) []byte {
+	if a := math.Abs(v); v == math.Trunc(v) && a < 1e15 {
+		return strconv.AppendFloat(dst, v, 'f', 0, 64)
+	} else if a >= 1e6 && a < 1e15 {
+		return strconv.AppendFloat(dst, v, 'f', 1, 64)
+	}
+	return strconv.AppendFloat(dst, v, 'g', 6, 64)
 }
 
 // appendHead writes the time and what the line is about, in a column of its own.
