@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
