@@ -10,8 +10,8 @@
 //
 // Both are a hub.Handler, and both keep a handler from holding up anybody: Handle
 // copies what it needs, queues and returns; what waits is bounded in messages and
-// bytes; a message that is not answered in time fails alone. Messages of one sender
-// and one type are answered in order, whatever the processes do.
+// bytes; a message that is not answered in time fails alone. Messages of one sender,
+// lane and type are answered in order, whatever the processes do.
 package link
 
 import (
