@@ -120,7 +120,7 @@ func (a *Answer) Done(err error) {
 	}
 	root, batch := a.root, a.m.Batch
 	if a != root {
-		a.recycle()
+		a.recycle(batch)
 	}
 	root.close(batch)
 }
@@ -129,19 +129,33 @@ func (a *Answer) Done(err error) {
 // only until Handle returns.
 func (a *Answer) Message() *Message { return &a.m }
 
-// answer takes an Answer from the pool.
-func (r *Router) answer() *Answer {
+// answer takes an Answer from those that the goroutine of b has at hand, or from the pool.
+func (r *Router) answer(b *Batch) *Answer {
+	if b != nil && len(b.spare) > 0 {
+		last := len(b.spare) - 1
+		a := b.spare[last]
+		b.spare = b.spare[:last]
+		a.router = r
+		return a
+	}
 	return r.answers.Get().(*Answer)
 }
 
-func (a *Answer) recycle() {
+// maxSpare is how many answers a batch keeps: one for each handler of a long route.
+const maxSpare = 8
+
+func (a *Answer) recycle(b *Batch) {
 	a.root, a.way, a.step = nil, nil, 0
+	if b != nil && len(b.spare) < maxSpare {
+		b.spare = append(b.spare, a)
+		return
+	}
 	a.router.answers.Put(a)
 }
 
 // next starts the answer that a command's message is owed.
 func (a *Answer) next(d Data) *Answer {
-	n := a.router.answer()
+	n := a.router.answer(a.m.Batch)
 	n.root = a.root
 	n.root.open.Add(1)
 	n.m = a.m
@@ -164,7 +178,7 @@ func (a *Answer) sendHandler(d Data, t Type) {
 		a.fail(reason(ErrHops, "type %q: more than %d hops: do handlers send it in a circle?", t, a.router.maxHops))
 		return
 	}
-	w := a.router.table.Load().way(t)
+	w := a.router.way(t, a.m.Batch)
 	if w == nil {
 		a.fail(reason(ErrNoHandler, "no handler or route serves type %q", t))
 		return
@@ -324,5 +338,5 @@ func (a *Answer) close(b *Batch) {
 		a.m.Batch, a.m.Data = b, Data{}
 		a.m.Receipt.Done(&a.m, err)
 	}
-	a.recycle()
+	a.recycle(b)
 }

@@ -110,6 +110,10 @@ type Flusher interface {
 // runs dry and before it waits for anything. The zero value is ready.
 type Batch struct {
 	touched []Flusher
+
+	// What the router keeps at hand for the goroutine.
+	spare  []*Answer
+	latest lookup
 }
 
 // Add remembers f until the next Flush. A flusher adds itself once for what it

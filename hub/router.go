@@ -70,7 +70,7 @@ func (r *Router) Directory() *Directory { return r.directory }
 // and receivers, in memory; the receipt tells what became of it. An error wraps
 // ErrNoHandler or ErrHops. A message without an ID gets one. Put allocates nothing in steady state.
 func (r *Router) Put(m *Message) error {
-	w := r.table.Load().way(m.Type)
+	w := r.way(m.Type, m.Batch)
 	if w == nil && len(m.To) == 0 {
 		r.stats.refused.Add(1)
 		return reason(ErrNoHandler, "no handler or route serves type %q", m.Type)
@@ -91,7 +91,7 @@ func (r *Router) start(m *Message, w *way) error {
 		return reason(ErrHops, "type %q: more than %d hops: do hubs send it in a circle?", m.Type, r.maxHops)
 	}
 	r.stats.taken.Add(1)
-	a := r.answer()
+	a := r.answer(m.Batch)
 	a.root, a.way = a, w
 	a.open.Store(1)
 	a.m = *m
@@ -100,6 +100,18 @@ func (r *Router) start(m *Message, w *way) error {
 	}
 	a.walk()
 	return nil
+}
+
+// way looks a type up, or finds it to be the one that the goroutine of b asked for last.
+func (r *Router) way(typ Type, b *Batch) *way {
+	t := r.table.Load()
+	if b == nil {
+		return t.way(typ)
+	}
+	if b.latest.table != t || b.latest.typ != typ {
+		b.latest = lookup{t, typ, t.way(typ)}
+	}
+	return b.latest.way
 }
 
 // Serves reports whether a handler or route takes messages of type t.
