@@ -23,6 +23,10 @@ import (
 //go:embed demo.toml
 var demoConfig string
 
+// addedLater begins the part of demo.toml that comes into force once the client listens,
+// so that it sees the first reading too.
+const addedLater = "# With the client there"
+
 func demoCommand() *cobra.Command {
 	var duration time.Duration
 	var daemon string
@@ -57,6 +61,7 @@ type demo struct {
 	daemon   string
 	duration time.Duration
 	folder   string
+	config   string // the whole of it
 	target   target
 }
 
@@ -83,6 +88,12 @@ func (d *demo) run(ctx context.Context) (err error) {
 	fmt.Fprintf(out, "A hub runs on %s (pid %d).\n"+
 		"device system -> filter deadband (in the hub) -> handler alarm (a process) -> this client:\n\n", d.target.hub, hub.Process.Pid)
 
+	if err := d.write(d.config); err != nil {
+		return err
+	}
+	if err := hub.Process.Signal(syscall.SIGHUP); err != nil {
+		return err
+	}
 	began := time.Now()
 	if d.duration > 0 {
 		var cancel context.CancelFunc
@@ -103,16 +114,16 @@ func (d *demo) start() (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	text := strings.NewReplacer(
+	d.config = strings.NewReplacer(
 		`"{{socket}}"`, strconv.Quote(d.target.hub),
 		`"{{bester}}"`, strconv.Quote(self),
 		"{{folder}}", d.folder,
 	).Replace(demoConfig)
-	config := filepath.Join(d.folder, "bester.toml")
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+	begin, _, _ := strings.Cut(d.config, addedLater)
+	if err := d.write(begin); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(d.daemon, config)
+	cmd := exec.Command(d.daemon, d.file())
 	cmd.Stderr = d.cmd.ErrOrStderr()
 	// Ctrl-C is for this program, which ends the hub in its own time.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -121,6 +132,11 @@ func (d *demo) start() (*exec.Cmd, error) {
 	}
 	return cmd, nil
 }
+
+// file is where the hub's config is.
+func (d *demo) file() string { return filepath.Join(d.folder, "bester.toml") }
+
+func (d *demo) write(config string) error { return os.WriteFile(d.file(), []byte(config), 0o600) }
 
 // stop ends the hub and says if it did not end well.
 func stop(hub *exec.Cmd) error {
