@@ -2,15 +2,15 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/besterhub/bester/hub"
@@ -41,6 +41,7 @@ type daemon struct {
 	filters          map[string]*filter
 	devices          map[string]*device
 	informerListener net.Listener
+	certificates     atomic.Pointer[map[config.Listen]*tls.Certificate]
 	stop             context.CancelFunc // ends what runs beside: the look at the accounts file
 	beside           sync.WaitGroup
 	ended            bool
@@ -253,21 +254,4 @@ func (d *daemon) admin() []byte {
 		return nil
 	}
 	return b
-}
-
-// makeFolder makes the folder of a socket, for this user alone. One that others
-// can write to is refused, unless it is the system's own place for sockets.
-func makeFolder(path string) error {
-	dir := filepath.Dir(path)
-	info, err := os.Stat(dir)
-	if os.IsNotExist(err) {
-		return os.MkdirAll(dir, 0o700)
-	}
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() {
-		return fmt.Errorf("%s is no folder", dir)
-	}
-	return nil
 }

@@ -4,7 +4,10 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
+	"syscall"
 
 	"github.com/besterhub/bester/hub/config"
 	"github.com/besterhub/bester/hub/session"
@@ -14,6 +17,9 @@ import (
 type opened struct {
 	sessions map[config.Listen]*session.Listener
 	informer net.Listener // nil: none, or open already
+	// The certificates of all TLS listeners, read anew: they change on disk while
+	// their names stay.
+	certificates map[config.Listen]*tls.Certificate
 }
 
 func (o *opened) close() {
@@ -27,12 +33,20 @@ func (o *opened) close() {
 
 // open opens those listeners of a config that are not open yet.
 func (d *daemon) open(c *config.Config) (*opened, error) {
-	o := &opened{sessions: make(map[config.Listen]*session.Listener)}
+	o := &opened{sessions: make(map[config.Listen]*session.Listener), certificates: make(map[config.Listen]*tls.Certificate)}
 	for _, want := range c.Listen {
+		if want.Network == config.TLS {
+			cert, err := tls.LoadX509KeyPair(want.Certificate, want.Key)
+			if err != nil {
+				o.close()
+				return nil, fmt.Errorf("listen tls %s: certificate: %w", want.Address, err)
+			}
+			o.certificates[want] = &cert
+		}
 		if d.listeners[want] != nil {
 			continue
 		}
-		l, err := listen(want)
+		l, err := d.listen(want)
 		if err != nil {
 			o.close()
 			return nil, err
@@ -50,15 +64,13 @@ func (d *daemon) open(c *config.Config) (*opened, error) {
 	return o, nil
 }
 
-func listen(c config.Listen) (*session.Listener, error) {
+func (d *daemon) listen(c config.Listen) (*session.Listener, error) {
 	o := session.ListenOptions{Mode: c.Mode, Group: c.Group, Trust: c.Trust}
 	switch c.Network {
 	case config.TLS:
-		cert, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
-		if err != nil {
-			return nil, fmt.Errorf("listen tls %s: certificate: %w", c.Address, err)
-		}
-		o.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
+		o.TLS = &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return (*d.certificates.Load())[c], nil
+		}}
 	case config.Unix:
 		if err := makeFolder(c.Address); err != nil {
 			return nil, fmt.Errorf("listen unix %s: %w", c.Address, err)
@@ -67,9 +79,27 @@ func listen(c config.Listen) (*session.Listener, error) {
 	return session.Listen(c.Network, c.Address, o)
 }
 
+// makeFolder makes the folder of a socket, for this user alone. One that is there
+// must belong to this user or to root: who owns the folder owns the socket's name.
+func makeFolder(path string) error {
+	dir := filepath.Dir(path)
+	info, err := os.Stat(dir)
+	if os.IsNotExist(err) {
+		return os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
+		return err
+	}
+	if s, ok := info.Sys().(*syscall.Stat_t); ok && s.Uid != 0 && int(s.Uid) != os.Geteuid() {
+		return fmt.Errorf("folder %s belongs to user %d: remove it or choose another path", dir, s.Uid)
+	}
+	return nil
+}
+
 // setListeners serves what was opened and closes what the config no longer names.
 // Sessions that came over a closed listener stay.
 func (d *daemon) setListeners(c *config.Config, o *opened) {
+	d.certificates.Store(&o.certificates)
 	for want, l := range d.listeners {
 		if !slices.Contains(c.Listen, want) {
 			l.Close()

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// programs is where the programs are that the stories need beside besterd, which is
+// the test binary itself. They are built with -race if the tests are.
+var programs struct {
+	sync.Mutex
+	folder string
+}
+
+func removePrograms() { os.RemoveAll(programs.folder) }
+
+// program builds a Go program, a package or a file, once, and returns where it is.
+func program(name, source string) (string, error) {
+	programs.Lock()
+	defer programs.Unlock()
+	if programs.folder == "" {
+		folder, err := os.MkdirTemp("", "bester")
+		if err != nil {
+			return "", err
+		}
+		programs.folder = folder
+	}
+	// One folder for all: whoever has it in PATH finds every program. The stories'
+	// users, root or not, may run them.
+	if err := os.Chmod(programs.folder, 0o755); err != nil {
+		return "", err
+	}
+	path := filepath.Join(programs.folder, name)
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	args := []string{"build"}
+	if race {
+		args = append(args, "-race")
+	}
+	out, err := exec.Command("go", append(args, "-o", path, source)...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("go build %s: %w\n%s", source, err, out)
+	}
+	return path, nil
+}
+
+// bester builds the tool.
+func bester(t *testing.T) string {
+	t.Helper()
+	path, err := program("bester", "github.com/besterhub/bester/cmd/bester")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// needProcesses skips where the test binary runs in an emulator that cannot start
+// another of its kind, and returns where besterd is.
+func needProcesses(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("besterd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(path, "--version").CombinedOutput()
+	if errors.Is(err, syscall.ENOEXEC) {
+		t.Skip("built for another machine: the emulator that runs this cannot start a second process")
+	}
+	if err != nil || !bytes.HasPrefix(out, []byte("besterd ")) {
+		t.Fatalf("besterd --version: %v\n%s", err, out)
+	}
+	return path
+}
+
+// recipe returns the example of the README whose first line names it: what readers
+// are told is what the stories run.
+func recipe(name string) (string, error) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		return "", err
+	}
+	for i, block := range strings.Split(string(readme), "\n```") {
+		_, text, _ := strings.Cut(block, "\n")
+		if first, _, _ := strings.Cut(text, "\n"); i%2 == 1 && strings.Contains(first, name) {
+			return text + "\n", nil
+		}
+	}
+	return "", fmt.Errorf("README.md: no example whose first line names %q", name)
+}
