@@ -129,30 +129,6 @@ func (a *Answer) Done(err error) {
 // only until Handle returns.
 func (a *Answer) Message() *Message { return &a.m }
 
-// answer takes an Answer from those that the goroutine of b has at hand, or from the pool.
-func (r *Router) answer(b *Batch) *Answer {
-	if b != nil && len(b.spare) > 0 {
-		last := len(b.spare) - 1
-		a := b.spare[last]
-		b.spare = b.spare[:last]
-		a.router = r
-		return a
-	}
-	return r.answers.Get().(*Answer)
-}
-
-// maxSpare is how many answers a batch keeps: one for each handler of a long route.
-const maxSpare = 8
-
-func (a *Answer) recycle(b *Batch) {
-	a.root, a.way, a.step = nil, nil, 0
-	if b != nil && len(b.spare) < maxSpare {
-		b.spare = append(b.spare, a)
-		return
-	}
-	a.router.answers.Put(a)
-}
-
 // next starts the answer that a command's message is owed.
 func (a *Answer) next(d Data) *Answer {
 	n := a.router.answer(a.m.Batch)
@@ -275,7 +251,7 @@ func (a *Answer) deliver(out *Message, sessions []Sink) {
 func (a *Answer) delivered(err error) {
 	switch {
 	case err == nil:
-		a.router.stats.delivered.Add(1)
+		a.router.count(a.m.Batch, 0, 1)
 	case errors.Is(err, ErrClosed):
 		a.router.stats.absent.Add(1)
 	default:
@@ -301,7 +277,7 @@ func (a *Answer) server(out *Message, to Address) {
 		a.fail(err)
 		a.root.open.Add(-1) // this answer is still open
 	} else {
-		a.router.stats.delivered.Add(1)
+		a.router.count(a.m.Batch, 0, 1)
 	}
 	out.To, out.Receipt = nil, nil
 }

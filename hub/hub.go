@@ -97,45 +97,6 @@ type HandlerFunc func(m *Message, a *Answer) error
 // Handle calls f and ends the answer with what it returned.
 func (f HandlerFunc) Handle(m *Message, a *Answer) { a.Done(f(m, a)) }
 
-// A Flusher is a Sink or Handler that gathers what it is given and sends it off
-// together, when Flush is called. See Batch.
-type Flusher interface {
-	// Flush starts sending what has been gathered. It does not wait for it.
-	Flush()
-}
-
-// A Batch remembers which flushers the messages of one reading goroutine have
-// touched, so that what one read of a socket brought goes out in one write per
-// receiver. It belongs to one goroutine, which calls Flush whenever its input
-// runs dry and before it waits for anything. The zero value is ready.
-type Batch struct {
-	touched []Flusher
-
-	// What the router keeps at hand for the goroutine.
-	spare  []*Answer
-	latest lookup
-}
-
-// Add remembers f until the next Flush. A flusher adds itself once for what it
-// gathers between two of its flushes. Add on a nil Batch flushes f at once.
-func (b *Batch) Add(f Flusher) {
-	if b == nil {
-		f.Flush()
-		return
-	}
-	b.touched = append(b.touched, f)
-}
-
-// Flush flushes everything added since the last Flush.
-func (b *Batch) Flush() {
-	for i := 0; i < len(b.touched); i++ { // a flush may add
-		f := b.touched[i]
-		b.touched[i] = nil
-		f.Flush()
-	}
-	b.touched = b.touched[:0]
-}
-
 // reason returns an error whose text says what about the sentinel, in one line.
 func reason(sentinel error, format string, args ...any) error {
 	return &failure{sentinel, fmt.Sprintf(format, args...)}

@@ -90,28 +90,16 @@ func (r *Router) start(m *Message, w *way) error {
 		r.stats.refused.Add(1)
 		return reason(ErrHops, "type %q: more than %d hops: do hubs send it in a circle?", m.Type, r.maxHops)
 	}
-	r.stats.taken.Add(1)
+	r.count(m.Batch, 1, 0)
 	a := r.answer(m.Batch)
 	a.root, a.way = a, w
 	a.open.Store(1)
 	a.m = *m
 	if a.m.ID == (ID{}) {
-		a.m.ID = ID{r.name, r.number.Add(1)}
+		a.m.ID = r.id(m.Batch)
 	}
 	a.walk()
 	return nil
-}
-
-// way looks a type up, or finds it to be the one that the goroutine of b asked for last.
-func (r *Router) way(typ Type, b *Batch) *way {
-	t := r.table.Load()
-	if b == nil {
-		return t.way(typ)
-	}
-	if b.latest.table != t || b.latest.typ != typ {
-		b.latest = lookup{t, typ, t.way(typ)}
-	}
-	return b.latest.way
 }
 
 // Serves reports whether a handler or route takes messages of type t.

@@ -40,13 +40,6 @@ type patternWay struct {
 
 const maxSeen = 512
 
-// A lookup is a type and the way that a table has for it.
-type lookup struct {
-	table *table
-	typ   Type
-	way   *way
-}
-
 func newTable(routes []Route, handlers map[Pattern]Handler, d *Directory) *table {
 	t := &table{exact: make(map[Type]*way)}
 	ways := make(map[Pattern]*way, len(routes)+len(handlers))

@@ -175,7 +175,9 @@ func (q *Queue) end(b []byte, droppable bool) (frames, bytes int, err error) {
 	}
 	q.adopt(End(b, start))
 	q.k.frames = append(q.k.frames, f)
-	q.pending.Store(true)
+	if !q.pending.Load() { // cheaper than to store it each time
+		q.pending.Store(true)
+	}
 	if droppable && len(b) > q.o.Limit {
 		frames, bytes = q.compact(n)
 	}

@@ -1,0 +1,122 @@
+package hub
+
+// A Flusher is a Sink or Handler that gathers what it is given and sends it off
+// together, when Flush is called. See Batch.
+type Flusher interface {
+	// Flush starts sending what has been gathered. It does not wait for it.
+	Flush()
+}
+
+// A Batch remembers which flushers the messages of one reading goroutine have
+// touched, so that what one read of a socket brought goes out in one write per
+// receiver. It belongs to one goroutine and the messages of one Router; the goroutine
+// calls Flush whenever its input runs dry and before it waits for anything. The
+// zero value is ready.
+type Batch struct {
+	touched []Flusher
+
+	// What the router keeps at hand for the goroutine, so that messages on their way
+	// share as little memory as can be with those of other goroutines.
+	router    *Router
+	spare     []*Answer
+	latest    lookup
+	number    uint64 // of the last message given an ID, while it is below numbers
+	numbers   uint64
+	taken     uint64 // not yet in the router's counters
+	delivered uint64
+}
+
+// Add remembers f until the next Flush. A flusher adds itself once for what it
+// gathers between two of its flushes. Add on a nil Batch flushes f at once.
+func (b *Batch) Add(f Flusher) {
+	if b == nil {
+		f.Flush()
+		return
+	}
+	b.touched = append(b.touched, f)
+}
+
+// Flush flushes everything added since the last Flush.
+func (b *Batch) Flush() {
+	for i := 0; i < len(b.touched); i++ { // a flush may add
+		f := b.touched[i]
+		b.touched[i] = nil
+		f.Flush()
+	}
+	b.touched = b.touched[:0]
+	if b.taken+b.delivered > 0 {
+		b.router.stats.taken.Add(b.taken)
+		b.router.stats.delivered.Add(b.delivered)
+		b.taken, b.delivered = 0, 0
+	}
+}
+
+// A lookup is a type and the way that a table has for it.
+type lookup struct {
+	table *table
+	typ   Type
+	way   *way
+}
+
+// way looks a type up, or finds it to be the one that the goroutine of b asked for last.
+func (r *Router) way(typ Type, b *Batch) *way {
+	t := r.table.Load()
+	if b == nil {
+		return t.way(typ)
+	}
+	if b.latest.table != t || b.latest.typ != typ {
+		b.latest = lookup{t, typ, t.way(typ)}
+	}
+	return b.latest.way
+}
+
+// answer takes an Answer from those that the goroutine of b has at hand, or from the pool.
+func (r *Router) answer(b *Batch) *Answer {
+	if b != nil && len(b.spare) > 0 {
+		last := len(b.spare) - 1
+		a := b.spare[last]
+		b.spare = b.spare[:last]
+		return a
+	}
+	return r.answers.Get().(*Answer)
+}
+
+// maxSpare is how many answers a batch keeps: one for each handler of a long route.
+const maxSpare = 8
+
+func (a *Answer) recycle(b *Batch) {
+	a.root, a.way, a.step = nil, nil, 0
+	if b != nil && len(b.spare) < maxSpare {
+		b.spare = append(b.spare, a)
+		return
+	}
+	a.router.answers.Put(a)
+}
+
+// perBatch is how many numbers for IDs a batch takes at once.
+const perBatch = 256
+
+// id makes the ID of a message that has none.
+func (r *Router) id(b *Batch) ID {
+	if b == nil {
+		return ID{r.name, r.number.Add(1)}
+	}
+	if b.number == b.numbers {
+		b.numbers = r.number.Add(perBatch)
+		b.number = b.numbers - perBatch
+	}
+	b.number++
+	return ID{r.name, b.number}
+}
+
+// count counts messages taken and deliveries made.
+func (r *Router) count(b *Batch, taken, delivered uint64) {
+	if b == nil {
+		r.stats.taken.Add(taken)
+		r.stats.delivered.Add(delivered)
+		return
+	}
+	b.router = r
+	b.taken += taken
+	b.delivered += delivered
+}
