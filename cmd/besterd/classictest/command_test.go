@@ -214,20 +214,14 @@ func TestSendServers(t *testing.T) {
 	})
 	// a name of a configured upstream is also allowed here; server.conf has none, bester.toml does
 	t.Run("name_of_an_upstream", func(t *testing.T) {
-		dir := folder(t)
-		hub := startIn(t, dir, conf{toml: fmt.Sprintf(`
-			[[listen]]
-			network = "tcp4"
-			address = "127.0.0.1:0"
-			[accounts]
-			file = "accounts"
+		hub := start(t, tomlConf(fmt.Sprintf(`
 			[servers.attic]
 			address = %q
 			[handlers.away]
 			types = ["away"]
 			dialect = "classic"
 			socket = "away.sock"
-		`, there.address)})
+		`, there.address)))
 		hub.reply("away", command("sendServers", `["attic"]`, `{"z":1.50}`))
 		c := hub.login("alice")
 		c.send(message("away", "1", "1"))

@@ -17,8 +17,6 @@ type handler struct {
 	t        *testing.T
 	l        net.Listener
 	got      chan string // the data of each message, in the order of arrival
-	open     atomic.Int32
-	most     atomic.Int32 // that were open at once
 	accepted atomic.Int32
 	serving  sync.WaitGroup
 
@@ -49,15 +47,11 @@ func (h *handler) accept(f func(*handler, *conn)) {
 			return
 		}
 		h.accepted.Add(1)
-		n := h.open.Add(1)
-		for m := h.most.Load(); n > m && !h.most.CompareAndSwap(m, n); m = h.most.Load() {
-		}
 		h.mu.Lock()
 		h.conns[c] = true
 		h.mu.Unlock()
 		h.serving.Go(func() {
 			f(h, &conn{Conn: c, t: h.t})
-			h.open.Add(-1) // before the hub can come with the next message
 			c.Close()
 			h.mu.Lock()
 			delete(h.conns, c)

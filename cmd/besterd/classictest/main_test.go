@@ -47,6 +47,7 @@ func run(m *testing.M) int {
 	besterd, bester = filepath.Join(dir, "besterd"), filepath.Join(dir, "bester")
 	args := []string{"build"}
 	if race {
+		os.Setenv("GORACE", "atexit_sleep_ms=10") // not a second for each process
 		args = append(args, "-race")
 	}
 	args = append(args, "-o", dir+"/", "github.com/besterhub/bester/cmd/besterd", "github.com/besterhub/bester/cmd/bester")

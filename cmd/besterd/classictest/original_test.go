@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -123,6 +124,37 @@ func TestOriginalPrograms(t *testing.T) {
 		bob.want(`message users "bye"`)
 		bob.wantEnd()
 	})
+}
+
+// The same client over every kind of listener.
+func TestOriginalClientOnEveryListener(t *testing.T) {
+	t.Parallel()
+	network := object{
+		"types": []string{"unix", "tcp4"}, "unix": object{"address": "clients"},
+		"tcp4": object{"address": "127.0.0.1", "port": "0"}, "tcp6": object{"address": "::1", "port": "0"},
+	}
+	if hasIPv6() {
+		network["types"] = []string{"unix", "tcp4", "tcp6"}
+	}
+	hub := start(t, conf{handlers: []string{"all"}, network: network})
+	hub.answer("all", toUsers("alice"))
+	var clients []*program
+	for _, address := range hub.listeners {
+		_, address, _ = strings.Cut(address, "://")
+		p := python(t, hub.dir, "chat.py", address, "alice", word("alice"))
+		p.want("status good auth_special")
+		clients = append(clients, p)
+	}
+	for i, sender := range clients {
+		sender.write(fmt.Sprintf(`all m%d %d`, i, i))
+		for _, reader := range clients {
+			reader.want(fmt.Sprintf("message all %d", i))
+		}
+		sender.want(fmt.Sprintf("status good m%d", i))
+	}
+	for _, p := range clients {
+		p.wantEnd()
+	}
 }
 
 // client → hub A → handler → handler → hub B → handler → hub C → handler → client, over

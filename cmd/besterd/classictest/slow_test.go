@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -119,12 +120,17 @@ func TestNobodyIsHeldUp(t *testing.T) {
 func TestConnectionsToAHandler(t *testing.T) {
 	t.Parallel()
 	hub := start(t, conf{handlers: []string{"slow", "queue"}})
-	slow := hub.serve("slow", func(h *handler, c *conn) {
+	var open, most atomic.Int32
+	hub.serve("slow", func(h *handler, c *conn) {
+		n := open.Add(1)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
 		data, err := readFrame(c)
 		if err != nil {
-			return
+			t.Error(err)
 		}
 		time.Sleep(10 * time.Millisecond) // slow is what it is
+		open.Add(-1)                      // the hub may now come with another
 		c.Write(frame(toUsers()(data)))
 	})
 	t.Run("bounded_per_type", func(t *testing.T) {
@@ -138,7 +144,7 @@ func TestConnectionsToAHandler(t *testing.T) {
 		for _, c := range all {
 			c.want(good("1"))
 		}
-		if n := slow.most.Load(); n > 16 || n < 2 {
+		if n := most.Load(); n > 16 || n < 2 {
 			t.Errorf("%d connections at once, want 2 to 16", n)
 		}
 	})
@@ -159,22 +165,24 @@ func TestConnectionsToAHandler(t *testing.T) {
 	})
 }
 
+// tomlConf is a hub with one listener and accounts, and more.
+func tomlConf(more string) conf {
+	return conf{toml: `
+		[[listen]]
+		network = "tcp4"
+		address = "127.0.0.1:0"
+		[accounts]
+		file = "accounts"
+		` + more}
+}
+
 // What server.conf has no key for, and so always is its default there, is tested with
 // the same daemon and a bester.toml.
 func TestTimes(t *testing.T) {
 	t.Parallel()
-	toml := func(more string) conf {
-		return conf{toml: `
-			[[listen]]
-			network = "tcp4"
-			address = "127.0.0.1:0"
-			[accounts]
-			file = "accounts"
-			` + more}
-	}
 	// A connection that has not logged in within 10 s is closed.
 	t.Run("not_logged_in_in_time", func(t *testing.T) {
-		hub := start(t, toml("[session]\nlogin = \"300ms\""))
+		hub := start(t, tomlConf("[session]\nlogin = \"300ms\""))
 		in := hub.login("alice")
 		var silent []*conn
 		for i := range 50 {
@@ -191,7 +199,7 @@ func TestTimes(t *testing.T) {
 	})
 	// a handler that does not answer in time (default 10 s) is a failure of that message only
 	t.Run("handler_not_answering_in_time", func(t *testing.T) {
-		hub := start(t, toml(`
+		hub := start(t, tomlConf(`
 			[handlers.hung]
 			types = ["hung"]
 			dialect = "classic"
@@ -222,7 +230,7 @@ func TestTimes(t *testing.T) {
 		c.want(received(`"answer"`, "hung"), good("3"), received("4", "echo"), good("4"))
 	})
 	t.Run("handler_trickling_its_answer", func(t *testing.T) {
-		hub := start(t, toml(`
+		hub := start(t, tomlConf(`
 			[handlers.trickle]
 			types = ["trickle"]
 			dialect = "classic"
@@ -263,7 +271,7 @@ func TestEnd(t *testing.T) {
 		i.wantClosed()
 	})
 	t.Run("with_connections_that_never_logged_in", func(t *testing.T) {
-		hub := start(t, conf{})
+		hub := start(t, tomlConf("[session]\nlogin = \"1h\"")) // it does not wait for that
 		c, half := hub.dial(), hub.dial()
 		half.write([]byte{9, 0})
 		hub.login("alice").lives() // by now the others have been accepted
