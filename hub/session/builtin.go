@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/wire"
@@ -47,9 +48,12 @@ func (s *session) changePassword(b wire.ClassicBuiltin) error {
 	if b.User != "" && b.User != string(s.name) {
 		return fmt.Errorf("%w: only one's own password can be changed", hub.ErrDenied)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.limits.Login)
+	s.batch.Flush() // what was read before need not wait for the hashing
+	ctx, cancel := context.WithTimeout(s.server.ctx, s.limits.Login)
 	defer cancel()
-	if err := s.server.o.Accounts.ChangePassword(ctx, s.name, b.Password, b.NewPassword); err != nil {
+	err := s.server.o.Accounts.ChangePassword(ctx, s.name, b.Password, b.NewPassword)
+	if err != nil {
+		s.warn(&s.server.often.password, "password not changed", slog.String("user", string(s.name)), slog.Any("err", err))
 		return fmt.Errorf("%w: password not changed: %v", hub.ErrDenied, err)
 	}
 	s.log.Info("password changed")

@@ -25,14 +25,14 @@ type classic struct {
 func (c *classic) serve(first []byte) {
 	c.credits = 1
 	f, err := wire.ParseClassicFirst(first, &c.decoder)
+	c.scope = f.Scope
+	if f.Scope == wire.RoleServer {
+		c.serveServer(f.Message, err)
+		return
+	}
 	if err != nil {
 		c.refuse(err, "first frame")
 		c.part(nil, err)
-		return
-	}
-	c.scope = f.Scope
-	if f.Scope == wire.RoleServer {
-		c.serveServer(f.Message)
 		return
 	}
 	if f.User == "" || f.Password == "" {
@@ -53,8 +53,7 @@ func (c *classic) serve(first []byte) {
 func (c *classic) part(id []byte, err error) {
 	c.startWriter()
 	c.status(id, err, nil)
-	c.out.Shutdown()
-	<-c.written
+	c.finish()
 }
 
 // readLoop takes frames until the input ends. The next message is looked at when
@@ -65,8 +64,8 @@ func (c *classic) readLoop() error {
 			c.batch.Flush()
 		}
 		frame, err := c.in.Next()
-		if c.ending.Load() {
-			return errEnding
+		if why := c.ending.Load(); why != nil {
+			return *why
 		}
 		if err != nil {
 			return c.inputError(err)
@@ -77,6 +76,9 @@ func (c *classic) readLoop() error {
 		}
 	}
 }
+
+// replyTag tells a reply from what others have for the user.
+const replyTag = 1
 
 // take acts on one frame of a client. Its error ends the session.
 func (c *classic) take(frame []byte) error {
@@ -93,8 +95,7 @@ func (c *classic) take(frame []byte) error {
 	c.received.Add(1)
 	switch m.Type {
 	case "dummy":
-		c.out.End(wire.AppendClassicDummy(c.out.Begin(), m.ID), false)
-		c.touch(&c.batch)
+		c.put(wire.AppendClassicDummy(c.out.Begin(), m.ID), false, &c.batch)
 		c.land()
 		return nil
 	case "builtin":
@@ -106,7 +107,7 @@ func (c *classic) take(frame []byte) error {
 	}
 	err = c.server.o.Router.Put(&hub.Message{
 		Type: m.Type, From: hub.Address{User: c.name}, Time: time.Now(), Data: m.Data,
-		Receipt: c, Reach: c, Batch: &c.batch,
+		Receipt: c, Tag: replyTag, Reach: c, Batch: &c.batch,
 	})
 	if err != nil {
 		c.answer(err)
@@ -127,14 +128,14 @@ func (c *classic) answer(err error) {
 }
 
 func (c *classic) status(id []byte, err error, b *hub.Batch) {
-	c.out.End(wire.AppendClassicStatus(c.out.Begin(), id, err), false)
-	c.touch(b)
+	c.put(wire.AppendClassicStatus(c.out.Begin(), id, err), false, b)
 }
 
 // Put queues m for the session's user: its nil reaches as far as the queue in
-// memory, where it may still be dropped and counted when the user does not read.
+// memory, where a delivery may still be dropped and counted when the user does not
+// read. A reply is never dropped.
 func (c *classic) Put(m *hub.Message) error {
-	if !c.account.Load().MayReceive(m.Type) {
+	if m.Tag == 0 && !c.account.Load().MayReceive(m.Type) {
 		return hub.ErrDenied
 	}
 	b, err := wire.AppendClassicReceived(c.out.Begin(), m)
@@ -142,11 +143,10 @@ func (c *classic) Put(m *hub.Message) error {
 		c.out.Cancel()
 		return err
 	}
-	if c.out.End(b, true) != nil {
-		return hub.ErrClosed
+	if err := c.put(b, m.Tag == 0, m.Batch); err != nil {
+		return err
 	}
 	c.sent.Add(1)
-	c.touch(m.Batch)
 	return nil
 }
 
@@ -157,18 +157,25 @@ func (c *classic) builtin(data hub.Data) error {
 		return errClose
 	}
 	if reply != nil {
-		c.Put(&hub.Message{Type: "builtin", Data: hub.Data{Encoding: hub.JSON, Bytes: reply}, Batch: &c.batch})
+		c.Put(&hub.Message{Type: "builtin", Tag: replyTag, Data: hub.Data{Encoding: hub.JSON, Bytes: reply}, Batch: &c.batch})
 	}
 	c.answer(err)
 	return nil
 }
 
-// serveServer takes the one message that a classic server connects for.
-func (c *classic) serveServer(m wire.ClassicMessage) {
+// serveServer takes the one message that a classic server connects for; wrong says
+// what is wrong with it, if anything is.
+func (c *classic) serveServer(m wire.ClassicMessage, wrong error) {
 	if !c.knownPeer() {
 		c.server.stats.denied.Add(1)
-		c.warn(&c.server.often.peer, "server refused: it is not among the peers",
-			slog.String("remedy", fmt.Sprintf("add %q to peers.classic in bester.toml, or to network.peers in server.conf", c.host())))
+		c.warn(&c.server.often.peer, "server refused: it is not among the peers", slog.String("remedy", c.remedy()))
+		return
+	}
+	if wrong != nil {
+		if !errors.Is(wrong, hub.ErrNoHandler) {
+			c.refuse(wrong, "first frame")
+		}
+		c.part(m.ID, wrong)
 		return
 	}
 	c.startWriter()
@@ -208,6 +215,14 @@ func (c *classic) knownPeer() bool {
 		ip = netip.Addr{} // a UNIX socket: only where all the world is let in
 	}
 	return c.limits.Peer != nil && c.limits.Peer(ip.Unmap().WithZone(""))
+}
+
+// remedy is what the operator does to let a server in.
+func (c *classic) remedy() string {
+	if _, err := netip.ParseAddr(c.host()); err != nil {
+		return "let servers in from everywhere with peers.classic in bester.toml, or network.peers in server.conf: only then may one come over a UNIX socket"
+	}
+	return fmt.Sprintf("add %q to peers.classic in bester.toml, or to network.peers in server.conf", c.host())
 }
 
 func (c *classic) host() string {

@@ -1,11 +1,14 @@
 package session
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"github.com/besterhub/bester/hub/bformat"
@@ -17,48 +20,116 @@ type connection struct {
 	server  *Server
 	conn    net.Conn
 	trusted bool // a UNIX peer whose uid needs no password
+	handed  bool // to Options.Handler; under Server.mu
 	in      *bformat.Reader
 	out     *bformat.Queue
+	written chan struct{} // closed when writeLoop has ended; nil: it has not begun
 	log     *slog.Logger
 	limits  *Limits
-	since   time.Time
-	done    func() // the server need not wait for it any longer
+}
+
+// linger is how long a peer that has been told why its connection ends may go on
+// sending, and so read it.
+const linger = 500 * time.Millisecond
+
+func (s *Server) connection(l *Listener, conn net.Conn) *connection {
+	limits := s.limits.Load()
+	keepAlive(conn)
+	conn.SetDeadline(time.Now().Add(limits.Login)) // a TLS handshake writes, too
+	return &connection{
+		server:  s,
+		conn:    conn,
+		trusted: l.trusted(conn),
+		in:      bformat.NewReader(conn, loginFrame),
+		out: bformat.NewQueue(outlet(conn), bformat.QueueOptions{
+			Limit: limits.Queue, Full: limits.Full, Timeout: limits.Write,
+			Dropped: s.count,
+		}),
+		log:    s.o.Log.With("peer", conn.RemoteAddr().String()),
+		limits: limits,
+	}
 }
 
 // serve is the whole life of a connection.
 func (c *connection) serve() {
+	defer c.server.left(c)
+	defer c.close()
 	defer func() {
 		if p := recover(); p != nil {
 			c.server.stats.panics.Add(1)
 			c.log.Error("connection closed by a bug in the hub; please report it", "panic", p, "stack", string(debug.Stack()))
 			c.out.Fail(io.ErrClosedPipe)
 		}
-		c.conn.Close()
-		c.in.Release()
 	}()
-	c.conn.SetReadDeadline(time.Now().Add(c.limits.Login))
 	first, err := c.in.Next()
 	switch {
 	case err != nil:
 		c.refuse(err, "first frame")
 	case isNative(first):
-		n := &native{session: session{connection: *c, landed: make(chan struct{}, 1)}}
+		n := &native{session: session{connection: c, landed: make(chan struct{}, 1)}}
 		n.serve(first)
 	default:
-		l := &classic{session: session{connection: *c, landed: make(chan struct{}, 1)}}
+		l := &classic{session: session{connection: c, landed: make(chan struct{}, 1)}}
 		l.serve(first)
 	}
 }
 
+// startWriter starts the goroutine that writes; from here on frames may be queued.
+func (c *connection) startWriter() {
+	c.written = make(chan struct{})
+	go c.writeLoop()
+}
+
+func (c *connection) writeLoop() {
+	defer close(c.written)
+	if err := c.out.Run(); err != nil {
+		if errors.Is(err, bformat.ErrFull) {
+			c.server.stats.slow.Add(1)
+			c.warn(&c.server.often.slow, "session closed: it does not read what it is sent", slog.Int("queue", c.limits.Queue))
+		}
+		c.cut() // wakes the reader
+	}
+}
+
+// finish writes out what waits, and gives a peer that is still sending the time to
+// read it: closing on unread input would have the kernel take it back.
+func (c *connection) finish() {
+	c.out.Shutdown()
+	<-c.written
+	if half, ok := c.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		c.conn.SetReadDeadline(time.Now().Add(linger))
+		io.Copy(io.Discard, c.conn)
+	}
+}
+
+// close ends the connection, if it has not ended.
+func (c *connection) close() {
+	c.conn.Close()
+	if c.written != nil {
+		<-c.written
+	}
+	c.in.Release()
+}
+
+// cut ends the connection at once. Closing a TLS connection would wait for the peer.
+func (c *connection) cut() {
+	if t, ok := c.conn.(*tls.Conn); ok {
+		t.NetConn().Close()
+		return
+	}
+	c.conn.Close()
+}
+
 // refuse logs and counts why a connection ends before there is a session.
 func (c *connection) refuse(err error, what string) {
-	var timeout net.Error
 	switch {
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return // somebody looked whether the port is open
+	case c.server.ctx.Err() != nil: // Shutdown woke it
+		return
 	case isTooLong(err):
 		c.server.stats.tooLong.Add(1)
-	case errors.As(err, &timeout) && timeout.Timeout():
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.server.stats.tooSlow.Add(1)
 		err = errLogin
 	default:
@@ -76,4 +147,34 @@ func isTooLong(err error) bool {
 func (c *connection) warn(l *lograte.Limiter, text string, attrs ...slog.Attr) {
 	attrs = append(attrs, slog.String("peer", c.conn.RemoteAddr().String()), slog.String("listener", c.conn.LocalAddr().String()))
 	c.server.warn(l, text, attrs...)
+}
+
+// keepAlive finds out within about a minute that a peer has gone without a word.
+func keepAlive(conn net.Conn) {
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	if t, ok := conn.(*net.TCPConn); ok {
+		t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3})
+	}
+}
+
+// outlet is what a connection's queue writes to.
+func outlet(conn net.Conn) io.Writer {
+	if t, ok := conn.(*tls.Conn); ok {
+		return tlsOutlet{t}
+	}
+	return conn
+}
+
+// A tlsOutlet leaves no deadline behind: reading from TLS may write, too, when the
+// peer asks for new keys, and would find that the last write's deadline has passed.
+type tlsOutlet struct{ *tls.Conn }
+
+func (o tlsOutlet) Write(b []byte) (int, error) {
+	n, err := o.Conn.Write(b)
+	if err == nil {
+		err = o.SetWriteDeadline(time.Time{})
+	}
+	return n, err
 }

@@ -27,6 +27,7 @@ type native struct {
 	decoder wire.Decoder
 	message hub.Message // the one being read
 	now     time.Time   // of the batch being read
+	frame   int         // bytes of the longest payload that the peer takes; 0: any
 }
 
 // serve serves the connection whose first frame is a native hello.
@@ -41,12 +42,12 @@ func (n *native) serve(first []byte) {
 		n.part(err)
 		return
 	}
+	n.scope = hello.Role
 	if hello.Role == wire.RoleHandler {
 		n.handOn(hello)
 		return
 	}
-	n.scope = hello.Role
-	n.credits = int64(n.limits.Credits)
+	n.credits, n.frame = int64(n.limits.Credits), hello.Frame
 	n.startWriter()
 	n.out.Put(false, wire.AppendHello(nil, &wire.Hello{
 		Version: wire.Version, Role: wire.RoleHub, Name: n.server.o.Hub,
@@ -84,10 +85,10 @@ func (n *native) enter(h *wire.Hello) error {
 	if n.trusted && h.Password == "" {
 		if h.User == "" && h.Role == wire.RoleHandler {
 			h.User = h.Name // nothing is ever sent to it by this name
+		} else if err := account.CheckName(h.User); err != nil {
+			return n.denied(fmt.Errorf("%w: user name: %v", hub.ErrDenied, err))
 		}
-		if h.User == "" {
-			return n.denied(fmt.Errorf("%w: no user name", hub.ErrDenied))
-		}
+		n.vouched = true
 		n.as(account.Trusted(hub.UserName(h.User)), h.User)
 	} else if err := n.login(h.User, h.Password); err != nil {
 		return hub.ErrDenied
@@ -129,15 +130,19 @@ func (n *native) denied(err error) error {
 func (n *native) part(err error) {
 	n.startWriter()
 	n.out.Put(false, wire.AppendStatus(nil, 0, err))
-	n.out.Shutdown()
-	<-n.written
+	n.finish()
 }
 
 // handOn gives the connection of a handler process to whoever links it to the hub.
 func (n *native) handOn(h *wire.Hello) {
 	n.in.SetLimit(n.limits.Frame)
-	n.conn.SetReadDeadline(time.Time{})
-	n.done() // its end is that of the link, which outlives the sessions
+	n.conn.SetDeadline(time.Time{})
+	n.serves = h.Types
+	if err := n.server.handOn(&n.session); err != nil {
+		n.part(fmt.Errorf("%w: %v", hub.ErrClosed, err))
+		return
+	}
+	n.recheck() // the account may have changed since the login
 	n.server.o.Handler(Handshake{Conn: n.conn, In: n.in, Hello: h, Account: n.account.Load()})
 }
 
@@ -149,9 +154,10 @@ func (n *native) readLoop() error {
 			n.now = time.Time{}
 		}
 		frame, err := n.in.Next()
-		if n.ending.Load() {
-			n.out.Put(false, wire.AppendGoodbye(nil, errEnding.Error()))
-			return errEnding
+		if why := n.ending.Load(); why != nil {
+			n.out.Put(false, wire.AppendGoodbye(nil, (*why).Error()))
+			n.out.Flush()
+			return *why
 		}
 		if err != nil {
 			return n.inputError(err)
@@ -265,8 +271,7 @@ func (n *native) Done(m *hub.Message, err error) {
 }
 
 func (n *native) status(tag uint64, err error, b *hub.Batch) {
-	n.out.End(wire.AppendStatus(n.out.Begin(), tag, err), false)
-	n.touch(b)
+	n.put(wire.AppendStatus(n.out.Begin(), tag, err), false, b)
 }
 
 // Put queues m for the session's user: its nil reaches as far as the queue in
@@ -276,16 +281,20 @@ func (n *native) Put(m *hub.Message) error {
 	if m.Tag == 0 && !n.account.Load().MayReceive(m.Type) {
 		return hub.ErrDenied
 	}
-	b, err := wire.AppendMessage(n.out.Begin(), m.Tag, wire.KindDeliver, m)
+	b := n.out.Begin()
+	start := len(b)
+	b, err := wire.AppendMessage(b, m.Tag, wire.KindDeliver, m)
+	if size := len(b) - start; err == nil && n.frame > 0 && size > n.frame {
+		err = fmt.Errorf("%w: %d bytes are more than the %d that %q takes", hub.ErrEncoding, size, n.frame, n.name)
+	}
 	if err != nil {
 		n.out.Cancel()
 		return err
 	}
-	if n.out.End(b, m.Tag == 0) != nil {
-		return hub.ErrClosed
+	if err := n.put(b, m.Tag == 0, m.Batch); err != nil {
+		return err
 	}
 	n.sent.Add(1)
-	n.touch(m.Batch)
 	return nil
 }
 

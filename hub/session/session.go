@@ -14,10 +14,10 @@
 package session
 
 import (
-	"context"
 	"errors"
 	"io"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,87 +37,74 @@ import (
 //     is under way has been answered, and at a shutdown until that is so for every
 //     session; the queue is written out; close.
 type session struct {
-	connection
+	*connection
 	batch   hub.Batch
 	name    hub.UserName
-	leave   func() // the directory
-	account atomic.Pointer[account.Account]
+	account atomic.Pointer[account.Account] // nil: a classic server
+	vouched bool                            // the operating system says who it is, not an account
 	scope   string
+	serves  []string // patterns of a handler
 
-	written  chan struct{} // closed when writeLoop has ended
 	dirty    atomic.Bool   // in somebody's batch
 	underWay atomic.Int64  // messages taken and not yet answered
 	landed   chan struct{} // wakes the reader that waits for them
 	credits  int64
-	ending   atomic.Bool // no more messages are read
+	ending   atomic.Pointer[error] // why no more messages are read; nil: they are
 
 	sent, received atomic.Uint64
 }
 
 var (
-	errLogin  = errors.New("not logged in")
-	errEnding = errors.New("the hub is shutting down")
-	errClose  = errors.New("the peer asked for it")
+	errLogin = errors.New("not logged in in time")
+	errClose = errors.New("the peer asked for it")
 )
 
 // run is the session's life from the login on: loop reads until the input ends.
 func (s *session) run(self receiver, loop func() error) {
 	s.in.SetLimit(s.limits.Frame)
 	s.conn.SetReadDeadline(time.Time{})
-	if !s.server.enter(s) { // shutting down
-		s.out.Shutdown()
-		<-s.written
+	if err := s.server.enter(s); err != nil {
+		s.finish()
 		return
 	}
-	if self != nil {
-		s.leave = s.server.o.Router.Directory().Join(s.name, self)
-	}
 	s.log.Debug("session begins")
-
-	err := loop()
-
-	s.batch.Flush()
-	if ended(err) {
-		s.drain()
-	}
-	s.server.drained.Done()
-	if s.ending.Load() {
-		s.server.drained.Wait() // others may still have something for this user
-	}
-	if s.leave != nil {
-		s.leave()
-	}
-	s.server.left(s)
+	err := s.live(self, loop)
 	if ended(err) || said(err) {
-		s.out.Shutdown()
+		s.finish()
 	} else {
 		s.out.Fail(err) // the connection is broken: nothing more can be written
+		s.cut()
 	}
-	<-s.written
 	s.log.Debug("session ends", "sent", s.sent.Load(), "received", s.received.Load(), "dropped", s.out.Dropped(), "why", why(err))
+}
+
+// live is run while the session is known. Should loop panic, nobody is kept waiting.
+func (s *session) live(self receiver, loop func() error) error {
+	defer s.server.exit(s)
+	if self != nil {
+		defer s.server.o.Router.Directory().Join(s.name, self)()
+	}
+	drained := sync.OnceFunc(s.server.drained)
+	defer drained()
+	defer s.batch.Flush()
+
+	s.recheck() // the account may have changed since the login
+	err := loop()
+	s.batch.Flush()
+	if ended(err) || said(err) {
+		s.drain()
+	}
+	drained()
+	if err == errEnding {
+		<-s.server.allDrained // others may still have something for this user
+	}
+	return err
 }
 
 // A receiver is what the directory knows a session as.
 type receiver interface {
 	hub.Sink
 	hub.Flusher
-}
-
-// startWriter starts the goroutine that writes; from here on frames may be queued.
-func (s *session) startWriter() {
-	s.written = make(chan struct{})
-	go s.writeLoop()
-}
-
-func (s *session) writeLoop() {
-	defer close(s.written)
-	if err := s.out.Run(); err != nil {
-		if errors.Is(err, bformat.ErrFull) {
-			s.log.Warn("session closed: it does not read what it is sent", "queue", s.limits.Queue)
-			s.server.stats.slow.Add(1)
-		}
-		s.conn.Close() // wakes the reader
-	}
 }
 
 // Flush starts writing what the session's queue holds.
@@ -135,6 +122,23 @@ func (s *session) touch(b *hub.Batch) {
 	if !s.dirty.Load() && s.dirty.CompareAndSwap(false, true) {
 		b.Add(s)
 	}
+}
+
+// put ends the frame begun with s.out.Begin. It returns nil also where the frame is
+// dropped, as Limits.Full says, which is counted.
+func (s *session) put(frame []byte, droppable bool, b *hub.Batch) error {
+	waiting := len(frame)
+	if err := s.out.End(frame, droppable); err != nil {
+		if errors.Is(err, bformat.ErrFull) {
+			s.cut() // a write under way would hold the session for Limits.Write
+		}
+		return hub.ErrClosed
+	}
+	if waiting > s.limits.Queue/2 {
+		s.out.Flush() // the end of the batch may be too late
+	}
+	s.touch(b)
+	return nil
 }
 
 // MayReach reports whether the account may have messages handed to that address.
@@ -172,17 +176,9 @@ func (s *session) drain() {
 	}
 }
 
-// end has the session read no more, answer what is under way, and close.
-func (s *session) end() {
-	s.ending.Store(true)
-	s.conn.SetReadDeadline(time.Unix(1, 0))
-}
-
 // login asks the accounts. On success the session is that user's.
 func (s *session) login(user, password string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.limits.Login)
-	defer cancel()
-	a, err := s.server.login(ctx, user, password)
+	a, err := s.server.login(s.limits.Login, user, password)
 	if err != nil {
 		s.server.stats.denied.Add(1)
 		s.warn(&s.server.often.login, "login refused", slog.String("user", user), slog.Any("err", err))
@@ -200,13 +196,17 @@ func (s *session) as(a *account.Account, user string) {
 
 // ended reports whether the input ended the way it should.
 func ended(err error) bool {
-	return err == nil || errors.Is(err, io.EOF) || errors.Is(err, errEnding) || errors.Is(err, errClose)
+	switch err {
+	case nil, io.EOF, errClose, errEnding, errRemoved, errNoPeer:
+		return true
+	}
+	return false
 }
 
 // said reports whether the peer is told why its session ends.
 func said(err error) bool {
-	var told *toldError
-	return errors.As(err, &told)
+	_, told := err.(*toldError)
+	return told
 }
 
 // A toldError ends a session whose peer has been told why.
@@ -216,7 +216,7 @@ func (e *toldError) Error() string { return e.err.Error() }
 func (e *toldError) Unwrap() error { return e.err }
 
 func why(err error) string {
-	if ended(err) {
+	if err == nil || err == io.EOF {
 		return "closed"
 	}
 	return err.Error()

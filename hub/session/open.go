@@ -1,0 +1,209 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+// What a Server has open, from accept to close. All of it is under Server.mu:
+//
+//  1. admit takes a connection in,
+//  2. enter makes it a session, or handOn gives it to whoever links handlers;
+//  3. drained says that a session will put nothing more into the hub,
+//  4. exit that it has ended, left that its connection is closed.
+
+var (
+	errEnding  = errors.New("the hub is shutting down")
+	errRemoved = errors.New("the account was removed")
+	errNoPeer  = errors.New("the account may no longer connect as a server")
+	errNoServe = errors.New("the account may no longer serve these types")
+)
+
+// past is a deadline that has passed.
+var past = time.Unix(1, 0)
+
+// admit takes a connection in, or says why not.
+func (s *Server) admit(c *connection) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.ending:
+		return errEnding
+	case len(s.open) >= c.limits.Connections && !c.trusted:
+		// The hub's own processes get in past a crowd of strangers.
+		return errTooMany
+	}
+	s.open[c] = nil
+	s.serving++
+	return nil
+}
+
+// enter makes a session known; it fails while the server shuts down.
+func (s *Server) enter(n *session) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending {
+		return errEnding
+	}
+	s.open[n.connection] = n
+	s.sessions++
+	s.undrained++
+	s.stats.logins.Add(1)
+	return nil
+}
+
+// handOn is enter for the connection of a handler process, which from now on belongs
+// to Options.Handler: Shutdown neither ends it nor waits for it.
+func (s *Server) handOn(n *session) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending {
+		return errEnding
+	}
+	s.open[n.connection] = n
+	n.handed = true
+	s.serving--
+	return nil
+}
+
+func (s *Server) drained() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.undrained--
+	s.settle()
+}
+
+func (s *Server) exit(n *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open[n.connection] = nil
+	s.sessions--
+}
+
+func (s *Server) left(c *connection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, c)
+	if !c.handed {
+		s.serving--
+	}
+	s.settle()
+}
+
+// settle tells those who wait for it that the server is as far.
+func (s *Server) settle() {
+	if s.ending && s.undrained == 0 {
+		shut(s.allDrained)
+	}
+	if s.ending && s.serving == 0 {
+		shut(s.allLeft)
+	}
+}
+
+// shut closes c, once; its callers hold a lock.
+func shut(c chan struct{}) {
+	select {
+	case <-c:
+	default:
+		close(c)
+	}
+}
+
+// known lists the sessions, and the connections that were handed on.
+func (s *Server) known() []*session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []*session
+	for _, n := range s.open {
+		if n != nil {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+// Recheck puts the accounts as they are now into force for the sessions that are
+// open: changed permissions count from the next message on, and a session is ended
+// whose account has gone or may no longer connect as it did.
+func (s *Server) Recheck() {
+	for _, n := range s.known() {
+		n.recheck()
+	}
+}
+
+func (s *session) recheck() {
+	old := s.account.Load()
+	if old == nil || s.vouched { // a classic server has no account
+		return
+	}
+	a := s.server.o.Accounts.Lookup(s.name)
+	switch {
+	case a == old:
+	case a == nil:
+		s.end(errRemoved)
+	case s.scope == wire.RoleServer && !a.MayPeer():
+		s.end(errNoPeer)
+	default:
+		for _, p := range s.serves {
+			if !a.MayServe(hub.Pattern(p)) {
+				s.end(errNoServe)
+			}
+		}
+		s.account.Store(a)
+	}
+}
+
+// end has the session read no more, answer what is under way, and close.
+func (s *session) end(why error) {
+	s.ending.CompareAndSwap(nil, &why)
+	if why != errEnding {
+		s.log.Info("session ended", "why", why)
+	}
+	if s.scope == wire.RoleHandler {
+		s.cut() // whoever links it loses the connection
+		return
+	}
+	s.conn.SetReadDeadline(past)
+}
+
+// Shutdown closes the listeners and has every session answer what it has taken,
+// write out what waits and close; whoever has not logged in is not let in any more.
+// It returns nil when all have ended, or ctx's error: then the rest have been cut off.
+// Connections of handler processes are not touched, since sessions may still wait
+// for what these answer: whoever got them from Options.Handler ends them afterwards.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.ending = true
+	s.giveUp()
+	for l := range s.listeners {
+		l.Close()
+	}
+	for c, n := range s.open {
+		switch {
+		case n == nil:
+			c.conn.SetReadDeadline(past)
+		case !c.handed:
+			n.end(errEnding)
+		}
+	}
+	s.settle()
+	s.mu.Unlock()
+	select {
+	case <-s.allLeft:
+		return nil
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	shut(s.allDrained)
+	for c := range s.open {
+		if !c.handed {
+			c.cut()
+		}
+	}
+	return ctx.Err()
+}

@@ -1,0 +1,37 @@
+package session
+
+import "sync/atomic"
+
+type stats struct {
+	accepted, logins, denied, tooMany, tooLong, tooSlow, malformed, slow, dropped, panics atomic.Uint64
+}
+
+// Stats counts what came over the listeners since the start.
+type Stats struct {
+	Sessions  int    `json:"sessions"`            // logged in now
+	Open      int    `json:"connections"`         // connections now
+	Accepted  uint64 `json:"accepted"`            // connections
+	Logins    uint64 `json:"logins"`              // sessions begun
+	Denied    uint64 `json:"denied"`              // logins refused
+	TooMany   uint64 `json:"too_many"`            // connections over Limits.Connections
+	TooLong   uint64 `json:"frames_too_long"`     // connections closed for a frame over the limit
+	TooSlow   uint64 `json:"logins_too_slow"`     // connections closed for not logging in in time
+	Malformed uint64 `json:"malformed"`           // connections closed for what they sent
+	Slow      uint64 `json:"slow_readers_closed"` // sessions closed for not reading
+	Dropped   uint64 `json:"dropped"`             // deliveries dropped because a session's queue was full
+	Panics    uint64 `json:"panics"`              // sessions ended by a bug in the hub
+}
+
+// Stats returns the counters as they are now.
+func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	sessions, open := s.sessions, len(s.open)
+	s.mu.Unlock()
+	c := &s.stats
+	return Stats{
+		Sessions: sessions, Open: open,
+		Accepted: c.accepted.Load(), Logins: c.logins.Load(), Denied: c.denied.Load(),
+		TooMany: c.tooMany.Load(), TooLong: c.tooLong.Load(), TooSlow: c.tooSlow.Load(),
+		Malformed: c.malformed.Load(), Slow: c.slow.Load(), Dropped: c.dropped.Load(), Panics: c.panics.Load(),
+	}
+}
