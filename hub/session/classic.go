@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"time"
 
@@ -19,11 +18,13 @@ type classic struct {
 	decoder wire.Decoder
 	message wire.ClassicMessage // the one being read
 	id      []byte              // the sender's id of the one under way, as it wrote it
+	lane    uint64              // of its messages: as with the original, each connection has its own order
 }
 
 // serve serves the connection whose first frame is JSON.
 func (c *classic) serve(first []byte) {
 	c.credits = 1
+	c.lane = c.server.lanes.Add(1)
 	f, err := wire.ParseClassicFirst(first, &c.decoder)
 	c.scope = f.Scope
 	if f.Scope == wire.RoleServer {
@@ -45,7 +46,7 @@ func (c *classic) serve(first []byte) {
 		return
 	}
 	c.startWriter()
-	c.status(wire.ClassicAuthID, nil, nil)
+	c.status(wire.ClassicAuthID, nil, &c.batch) // and goes out once the session is known
 	c.run(c, c.readLoop)
 }
 
@@ -60,9 +61,7 @@ func (c *classic) part(id []byte, err error) {
 // the one before has been answered.
 func (c *classic) readLoop() error {
 	for {
-		if !c.in.Ready() {
-			c.batch.Flush()
-		}
+		c.pause()
 		frame, err := c.in.Next()
 		if why := c.ending.Load(); why != nil {
 			return *why
@@ -107,7 +106,7 @@ func (c *classic) take(frame []byte) error {
 	}
 	err = c.server.o.Router.Put(&hub.Message{
 		Type: m.Type, From: hub.Address{User: c.name}, Time: time.Now(), Data: m.Data,
-		Receipt: c, Tag: replyTag, Reach: c, Batch: &c.batch,
+		Lane: c.lane, Receipt: c, Tag: replyTag, Reach: c, Batch: &c.batch,
 	})
 	if err != nil {
 		c.answer(err)
@@ -183,7 +182,7 @@ func (c *classic) serveServer(m wire.ClassicMessage, wrong error) {
 	c.run(nil, func() error {
 		c.takeOff()
 		c.received.Add(1)
-		message := hub.Message{Type: m.Type, To: m.To, Hops: m.Hops + 1, Time: time.Now(), Data: m.Data, Batch: &c.batch, Receipt: once{c}}
+		message := hub.Message{Type: m.Type, To: m.To, Hops: m.Hops + 1, Time: time.Now(), Data: m.Data, Lane: c.lane, Batch: &c.batch, Receipt: once{c}}
 		put := c.server.o.Router.Put
 		if len(m.To) > 0 {
 			put = c.server.o.Router.Deliver
@@ -206,31 +205,12 @@ func (o once) Done(m *hub.Message, err error) {
 	o.c.land()
 }
 
-func (c *classic) knownPeer() bool {
-	if c.trusted {
-		return true
-	}
-	ip, err := netip.ParseAddr(c.host())
-	if err != nil {
-		ip = netip.Addr{} // a UNIX socket: only where all the world is let in
-	}
-	return c.limits.Peer != nil && c.limits.Peer(ip.Unmap().WithZone(""))
-}
-
 // remedy is what the operator does to let a server in.
 func (c *classic) remedy() string {
 	if _, err := netip.ParseAddr(c.host()); err != nil {
 		return "let servers in from everywhere with peers.classic in bester.toml, or network.peers in server.conf: only then may one come over a UNIX socket"
 	}
 	return fmt.Sprintf("add %q to peers.classic in bester.toml, or to network.peers in server.conf", c.host())
-}
-
-func (c *classic) host() string {
-	host, _, err := net.SplitHostPort(c.conn.RemoteAddr().String())
-	if err != nil {
-		return c.conn.RemoteAddr().String()
-	}
-	return host
 }
 
 func (c *classic) inputError(err error) error {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"runtime/debug"
 	"syscall"
@@ -61,6 +62,9 @@ func (c *connection) serve() {
 			c.out.Fail(io.ErrClosedPipe)
 		}
 	}()
+	if c.knownPeer() { // its first frame may be a message
+		c.in.SetLimit(c.limits.Frame)
+	}
 	first, err := c.in.Next()
 	switch {
 	case err != nil:
@@ -118,6 +122,27 @@ func (c *connection) cut() {
 		return
 	}
 	c.conn.Close()
+}
+
+// knownPeer reports whether a classic server is let in, which is told by where it
+// connects from.
+func (c *connection) knownPeer() bool {
+	if c.trusted {
+		return true
+	}
+	ip, err := netip.ParseAddr(c.host())
+	if err != nil {
+		ip = netip.Addr{} // a UNIX socket: only where all the world is let in
+	}
+	return c.limits.Peer != nil && c.limits.Peer(ip.Unmap().WithZone(""))
+}
+
+func (c *connection) host() string {
+	host, _, err := net.SplitHostPort(c.conn.RemoteAddr().String())
+	if err != nil {
+		return c.conn.RemoteAddr().String()
+	}
+	return host
 }
 
 // refuse logs and counts why a connection ends before there is a session.

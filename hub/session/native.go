@@ -53,7 +53,7 @@ func (n *native) serve(first []byte) {
 		Version: wire.Version, Role: wire.RoleHub, Name: n.server.o.Hub,
 		Credits: n.limits.Credits, Frame: n.limits.Frame,
 	}))
-	n.out.Flush()
+	n.touch(&n.batch) // and goes out once the session is known
 	var self receiver
 	if n.scope == wire.RoleClient {
 		self = n
@@ -149,8 +149,7 @@ func (n *native) handOn(h *wire.Hello) {
 // readLoop takes frames until the input ends.
 func (n *native) readLoop() error {
 	for {
-		if !n.in.Ready() {
-			n.batch.Flush()
+		if n.pause() {
 			n.now = time.Time{}
 		}
 		frame, err := n.in.Next()

@@ -98,6 +98,7 @@ type Server struct {
 	o      Options
 	limits atomic.Pointer[Limits]
 	stats  stats
+	lanes  atomic.Uint64 // of classic connections, given out so far
 	often  often
 	ctx    context.Context // ends when Shutdown begins
 	giveUp context.CancelFunc

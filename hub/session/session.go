@@ -141,6 +141,18 @@ func (s *session) put(frame []byte, droppable bool, b *hub.Batch) error {
 	return nil
 }
 
+// pause is called before a frame is read. When the input has run dry it sends off what
+// the frames before have brought; and from a peer that does not take its answers it
+// takes nothing more. It reports whether it did either.
+func (s *session) pause() bool {
+	if s.in.Ready() && !s.out.Crowded() {
+		return false
+	}
+	s.batch.Flush()
+	s.out.Wait()
+	return true
+}
+
 // MayReach reports whether the account may have messages handed to that address.
 func (s *session) MayReach(a hub.Address) bool {
 	return s.account.Load().MayReach(a)
@@ -194,10 +206,11 @@ func (s *session) as(a *account.Account, user string) {
 	s.log = s.log.With("user", user)
 }
 
-// ended reports whether the input ended the way it should.
+// ended reports whether the input ended, while the connection may still be written to:
+// what was taken is then answered. A peer that has ended inside a frame may read on.
 func ended(err error) bool {
 	switch err {
-	case nil, io.EOF, errClose, errEnding, errRemoved, errNoPeer:
+	case nil, io.EOF, io.ErrUnexpectedEOF, errClose, errEnding, errRemoved, errNoPeer:
 		return true
 	}
 	return false
