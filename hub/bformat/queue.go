@@ -131,8 +131,15 @@ func (q *Queue) End(b []byte, droppable bool) error {
 	return err
 }
 
-// end is End without telling what was dropped.
+// end is End without telling what was dropped. What nearly every frame needs comes first.
 func (q *Queue) end(b []byte, droppable bool) (frames, bytes int, err error) {
+	if droppable && len(b) <= q.o.Limit && q.err == nil && !q.shut {
+		n := len(b) - len(q.k.buf)
+		q.room = min(max(n, q.room-q.room>>6), maxGuess)
+		q.keep(b, frame(n)|droppableBit)
+		q.mu.Unlock()
+		return 0, 0, nil
+	}
 	defer q.mu.Unlock()
 	start := len(q.k.buf)
 	n := len(b) - start // the frame with its header
@@ -173,15 +180,20 @@ func (q *Queue) end(b []byte, droppable bool) (frames, bytes int, err error) {
 	} else {
 		q.crowd(q.firm + n)
 	}
-	q.adopt(End(b, start))
-	q.k.frames = append(q.k.frames, f)
-	if !q.pending.Load() { // cheaper than to store it each time
-		q.pending.Store(true)
-	}
+	q.keep(b, f)
 	if droppable && len(b) > q.o.Limit {
 		frames, bytes = q.compact(n)
 	}
 	return frames, bytes, nil
+}
+
+// keep adds the frame that b ends with to what waits.
+func (q *Queue) keep(b []byte, f frame) {
+	q.adopt(End(b, len(q.k.buf)))
+	q.k.frames = append(q.k.frames, f)
+	if !q.pending.Load() { // cheaper than to store it each time
+		q.pending.Store(true)
+	}
 }
 
 // adopt makes b, which extends the buffer, the buffer. If encoding outgrew it, b lies in memory of

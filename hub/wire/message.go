@@ -95,7 +95,7 @@ func AppendMessage(dst []byte, tag uint64, k Kind, m *hub.Message) ([]byte, erro
 	head := len(dst)
 	fields := byte(2)
 	dst = append(dst, 0, 0xa1, 't')
-	dst = msgp.AppendString(dst, string(m.Type))
+	dst = appendText(dst, string(m.Type))
 	if m.From != (hub.Address{}) {
 		fields++
 		dst = appendAddress(append(dst, 0xa1, 'f'), m.From)
@@ -106,7 +106,7 @@ func AppendMessage(dst []byte, tag uint64, k Kind, m *hub.Message) ([]byte, erro
 	}
 	if m.ID.Origin != "" {
 		fields++
-		dst = msgp.AppendString(append(dst, 0xa1, 'o'), m.ID.Origin)
+		dst = appendText(append(dst, 0xa1, 'o'), m.ID.Origin)
 	}
 	if m.ID.Number != 0 {
 		fields++
@@ -121,11 +121,23 @@ func AppendMessage(dst []byte, tag uint64, k Kind, m *hub.Message) ([]byte, erro
 		dst = msgp.AppendUint16(append(dst, 0xa1, 'h'), uint16(min(m.Hops, math.MaxUint16)))
 	}
 	dst[head] = 0x80 | fields
-	dst, err := AppendMessagePack(append(dst, 0xa1, 'd'), m.Data)
+	dst = append(dst, 0xa1, 'd')
+	if m.Data.Encoding == hub.MessagePack && len(m.Data.Bytes) > 0 {
+		return append(dst, m.Data.Bytes...), nil
+	}
+	dst, err := AppendMessagePack(dst, m.Data)
 	if err != nil {
 		return dst[:start], err
 	}
 	return dst, nil
+}
+
+// appendText appends a string, quickly where it is short, as names are.
+func appendText(dst []byte, s string) []byte {
+	if len(s) < 32 {
+		return append(append(dst, 0xa0|byte(len(s))), s...)
+	}
+	return msgp.AppendString(dst, s)
 }
 
 // nanoseconds returns t as the wire has it, if it can.
@@ -149,7 +161,7 @@ func appendRecipients(dst []byte, to []hub.Address) []byte {
 // appendAddress appends what hub.Address.String returns as a MessagePack string.
 func appendAddress(dst []byte, a hub.Address) []byte {
 	if a.Server == "" {
-		return msgp.AppendString(dst, string(a.User))
+		return appendText(dst, string(a.User))
 	}
 	n := len(a.User) + 1 + len(a.Server)
 	switch {
