@@ -58,7 +58,7 @@ func BenchmarkNative(b *testing.B) {
 	r := hub.NewRouter(hub.RouterOptions{Name: "h"})
 	pass := hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.Pass(m.Data); return nil })
 	r.SetRoutes([]hub.Route{{Match: "r/#", Through: []hub.Handler{pass}, To: []hub.Address{{User: "b"}}}})
-	s := NewServer(Options{Router: r, Accounts: store, Hub: "h"})
+	s := NewServer(Options{Router: r, Accounts: store, Hub: "h", Limits: Limits{Queue: 64 << 20}})
 	l, err := Listen("tcp4", "127.0.0.1:0", ListenOptions{})
 	if err != nil {
 		b.Fatal(err)

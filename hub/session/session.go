@@ -17,6 +17,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -149,6 +150,7 @@ func (s *session) pause() bool {
 		return false
 	}
 	s.batch.Flush()
+	runtime.Gosched() // so that what was flushed is written before more comes: on one core nobody else would
 	s.out.Wait()
 	return true
 }
