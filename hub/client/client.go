@@ -4,15 +4,17 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
+	"io"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/besterhub/bester/hub"
-	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/tristanable"
 	"github.com/besterhub/bester/hub/wire"
 )
@@ -44,95 +46,20 @@ type Client struct {
 	conn    *tristanable.Conn
 	hello   wire.Hello
 	deliver func(m *hub.Message)
-	decoder wire.Decoder // of what the reading goroutine reads
-	message hub.Message  // what it has read last
-	said    chan error   // what the hub said about the connection, at most one
+	decoder wire.Decoder          // of what the reading goroutine reads
+	message hub.Message           // what it has read last
+	said    atomic.Pointer[error] // what the hub said first about the connection
+	closing atomic.Bool           // by Close
 }
 
-// Dial connects to a hub and logs in. network is "unix", "tcp", "tcp4" or "tcp6". An
-// error that wraps hub.ErrDenied means that the hub does not let the user in.
-func Dial(ctx context.Context, network, address string, o Options) (*Client, error) {
-	if o.Timeout == 0 {
-		o.Timeout = 10 * time.Second
-	}
-	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
-	defer cancel()
-	conn, err := dial(ctx, network, address, o.TLS)
-	if err != nil {
-		return nil, err
-	}
-	c, err := login(ctx, conn, o)
-	if err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("hub at %s: %w", address, err)
-	}
-	return c, nil
-}
+// The way out: what waits is sent off at the first of these, and refused at the second.
+const (
+	flushAt = 32 << 10  // bytes
+	fullAt  = 256 << 10 // bytes; twice as much would end the connection
+)
 
-func dial(ctx context.Context, network, address string, config *tls.Config) (net.Conn, error) {
-	if config != nil {
-		d := tls.Dialer{Config: config}
-		return d.DialContext(ctx, network, address)
-	}
-	var d net.Dialer
-	return d.DialContext(ctx, network, address)
-}
-
-// login says hello and waits for the hub's.
-func login(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
-	deadline, _ := ctx.Deadline()
-	conn.SetDeadline(deadline)
-	unblock := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	role := o.Scope
-	if role == "" {
-		role = wire.RoleClient
-	}
-	hello := wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: role, User: string(o.User), Password: o.Password})
-	if _, err := conn.Write(bformat.Append(nil, hello)); err != nil {
-		return nil, err
-	}
-	in := bformat.NewReader(conn, 0)
-	payload, err := in.Next()
-	if err != nil {
-		return nil, fmt.Errorf("no answer to the hello: %w", err)
-	}
-	c := &Client{deliver: o.Deliver, said: make(chan error, 1)}
-	if err := c.welcome(payload); err != nil {
-		return nil, err
-	}
-	if !unblock() {
-		return nil, ctx.Err()
-	}
-	conn.SetDeadline(time.Time{})
-	c.conn = tristanable.NewConn(conn, tristanable.Options{Reader: in, Incoming: c.incoming})
-	return c, nil
-}
-
-// welcome reads the hub's answer to the hello.
-func (c *Client) welcome(payload []byte) error {
-	_, rest, err := tristanable.Cut(payload)
-	if err != nil {
-		return err
-	}
-	kind, body, err := wire.CutKind(rest)
-	if err != nil {
-		return err
-	}
-	switch kind {
-	case wire.KindStatus:
-		if err := wire.ParseStatus(body); err != nil {
-			return err
-		}
-	case wire.KindHello:
-		h, err := wire.ParseHello(body)
-		if err != nil {
-			return err
-		}
-		c.hello = *h
-		return nil
-	}
-	return fmt.Errorf("%w: the hub answered the hello with kind %d", wire.ErrMalformed, kind)
-}
+// errGone is why a connection ended of which the hub said nothing.
+var errGone = fmt.Errorf("%w: the hub ended the connection", hub.ErrClosed)
 
 // Hub returns the hub's name.
 func (c *Client) Hub() string { return c.hello.Name }
@@ -142,15 +69,44 @@ func (c *Client) Hub() string { return c.hello.Name }
 func (c *Client) Credits() int { return c.hello.Credits }
 
 // Post sends m without asking what becomes of it. Its nil reaches as far as memory;
-// Flush has it sent. Type, To, Time and Data count; the rest is the hub's.
+// Flush has it sent, and so has a backlog. Type, To, Time and Data count; the rest is
+// the hub's. An error that wraps hub.ErrFull means that the hub does not read as fast:
+// try again later.
 func (c *Client) Post(m *hub.Message) error {
 	out := c.conn.Out()
-	b, err := wire.AppendMessage(out.Begin(), 0, wire.KindSend, m)
+	b := out.Begin()
+	waiting := len(b)
+	if waiting > fullAt {
+		out.Cancel()
+		out.Flush()
+		return errBusy
+	}
+	b, err := wire.AppendMessage(b, 0, wire.KindSend, m)
+	if err == nil {
+		err = c.fits(len(b) - waiting)
+	}
 	if err != nil {
 		out.Cancel()
 		return err
 	}
-	return out.End(b, false)
+	if err := out.End(b, false); err != nil {
+		return c.because(cmp.Or(c.conn.Err(), err))
+	}
+	if len(b) > flushAt {
+		out.Flush()
+	}
+	return nil
+}
+
+// errBusy is what is said of a message for which there is no room on the way out.
+var errBusy = fmt.Errorf("%w: the hub does not read as fast", hub.ErrFull)
+
+// fits refuses a payload for which the hub would close the connection.
+func (c *Client) fits(n int) error {
+	if most := c.hello.Frame; most > 0 && n > most {
+		return fmt.Errorf("message of %d bytes: the hub takes at most %d: hub.frame in its config sets the limit", n, most)
+	}
+	return nil
 }
 
 // Flush has what Post and Go were given sent. It does not wait for that.
@@ -164,9 +120,20 @@ func (c *Client) Send(ctx context.Context, m *hub.Message) error {
 
 // Request is Send that hands each reply to reply, on the goroutine that reads the
 // connection, before it returns. A reply is borrowed like a delivery. If reply is nil,
-// they are thrown away.
+// they are thrown away, and so is what comes after ctx has ended.
 func (c *Client) Request(ctx context.Context, m *hub.Message, reply func(m *hub.Message)) error {
 	result := make(chan error, 1)
+	var mu sync.Mutex // held while reply runs, so that none does after Request has returned
+	over := false
+	if given := reply; given != nil {
+		reply = func(m *hub.Message) {
+			mu.Lock()
+			defer mu.Unlock()
+			if !over {
+				given(m)
+			}
+		}
+	}
 	if err := c.Go(m, reply, func(err error) { result <- err }); err != nil {
 		return err
 	}
@@ -175,20 +142,31 @@ func (c *Client) Request(ctx context.Context, m *hub.Message, reply func(m *hub.
 	case err := <-result:
 		return err
 	case <-ctx.Done():
+		mu.Lock()
+		over = true
+		mu.Unlock()
 		return ctx.Err()
 	}
 }
 
 // Go sends m and returns; done is told what became of it, once, on the goroutine that
 // reads the connection. m is not used after Go has returned. Flush has it sent.
-// After an error, done is not called.
+// After an error, done is not called; one that wraps hub.ErrFull means that too much
+// waits to be sent or answered already.
 func (c *Client) Go(m *hub.Message, reply func(m *hub.Message), done func(err error)) error {
 	payload, err := wire.AppendMessage(nil, 0, wire.KindSend, m)
+	if err == nil {
+		err = c.fits(len(payload))
+	}
 	if err != nil {
 		return err
 	}
+	waiting := 0
 	call := &tristanable.Call{
-		Encode: func(dst []byte) []byte { return append(dst, payload[tristanable.TagSize:]...) },
+		Encode: func(dst []byte) []byte {
+			waiting = len(dst) + len(payload)
+			return append(dst, payload[tristanable.TagSize:]...)
+		},
 		Part: func(_ *tristanable.Call, message []byte) bool {
 			kind, body, err := wire.CutKind(message)
 			if err != nil || kind != wire.KindDeliver {
@@ -199,7 +177,16 @@ func (c *Client) Go(m *hub.Message, reply func(m *hub.Message), done func(err er
 		},
 		Done: func(_ *tristanable.Call, message []byte, err error) { done(c.verdict(message, err)) },
 	}
-	return c.conn.Go(call)
+	switch err := c.conn.Go(call); {
+	case errors.Is(err, tristanable.ErrBusy):
+		return errBusy
+	case err != nil:
+		return c.because(err)
+	}
+	if waiting > flushAt {
+		c.Flush()
+	}
+	return nil
 }
 
 // verdict reads the status that ends a call.
@@ -219,20 +206,23 @@ func (c *Client) verdict(message []byte, err error) error {
 
 // because returns what the hub said before the connection ended, if it said anything.
 func (c *Client) because(err error) error {
-	select {
-	case said := <-c.said:
-		c.said <- said
-		return said
-	default:
-		return err
+	if said := c.said.Load(); said != nil {
+		return *said
 	}
+	if errors.Is(err, io.EOF) || errors.Is(err, tristanable.ErrClosed) {
+		return errGone
+	}
+	return err
 }
 
 // Ping waits until the hub has answered.
 func (c *Client) Ping(ctx context.Context) error {
 	ping := wire.AppendPing(nil, 0)[tristanable.TagSize:]
 	answer, err := c.conn.Call(ctx, ping, nil)
-	if err != nil {
+	switch {
+	case errors.Is(err, tristanable.ErrBusy):
+		return errBusy
+	case err != nil:
 		return c.because(err)
 	}
 	return c.verdict(answer, nil)
@@ -247,9 +237,14 @@ func (c *Client) incoming(conn *tristanable.Conn, tag uint64, message []byte) {
 	}
 	switch kind {
 	case wire.KindDeliver:
-		c.receive(conn, body, c.deliver)
+		if tag == 0 { // else a reply to what nobody asked
+			c.receive(conn, body, c.deliver)
+		}
 	case wire.KindStatus:
-		if err := wire.ParseStatus(body); tag == 0 && err != nil {
+		if tag != 0 {
+			return
+		}
+		if err := wire.ParseStatus(body); err != nil {
 			c.say(err)
 		}
 	case wire.KindGoodbye:
@@ -262,12 +257,7 @@ func (c *Client) incoming(conn *tristanable.Conn, tag uint64, message []byte) {
 	}
 }
 
-func (c *Client) say(err error) {
-	select {
-	case c.said <- err:
-	default:
-	}
-}
+func (c *Client) say(err error) { c.said.CompareAndSwap(nil, &err) }
 
 func (c *Client) receive(conn *tristanable.Conn, body []byte, to func(m *hub.Message)) {
 	if to == nil {
@@ -287,22 +277,27 @@ func (c *Client) Done() <-chan struct{} { return c.conn.Done() }
 // works and after Close.
 func (c *Client) Err() error {
 	err := c.conn.Err()
-	if err == nil || errors.Is(err, tristanable.ErrClosed) {
+	if err == nil || c.closing.Load() {
 		return nil
 	}
 	return c.because(err)
 }
 
 // Close says goodbye, waits until what was sent is written and the hub has answered
-// it and closed, or until ctx ends, and closes the connection.
+// it and closed, or until ctx ends, and closes the connection. It returns ctx's error
+// if the hub had not closed by then. It must not be called on the goroutine that reads
+// the connection: from Deliver, a reply or done.
 func (c *Client) Close(ctx context.Context) error {
+	c.closing.Store(true)
 	c.conn.Out().Put(false, wire.AppendGoodbye(nil, ""))
 	c.Flush()
+	var err error
 	select {
 	case <-c.conn.Done():
 	case <-ctx.Done():
+		err = ctx.Err()
 	}
 	c.conn.Close()
 	<-c.conn.Done()
-	return ctx.Err()
+	return err
 }

@@ -8,9 +8,12 @@ package informer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -64,9 +67,10 @@ func NewServer(o Options) *Server {
 	return &Server{o: o, open: make(map[io.Closer]bool)}
 }
 
-// Serve answers on l until l or the Server is closed, then returns nil.
+// Serve answers on l until l is closed, or Shutdown closes it, then returns nil.
 func (s *Server) Serve(l net.Listener) error {
 	if !s.enter(l, 0) {
+		l.Close()
 		return nil
 	}
 	defer s.leave(l, 0)
@@ -77,7 +81,7 @@ func (s *Server) Serve(l net.Listener) error {
 		}
 		if err != nil {
 			s.often.Log(s.o.Log, slog.LevelWarn, "informer: cannot accept", slog.Any("err", err))
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond) // out of descriptors, most likely
 			continue
 		}
 		if !s.enter(conn, 1) {
@@ -94,7 +98,7 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 }
 
-// enter notes what Close has to close; n is 1 for a connection.
+// enter notes what Shutdown has to close; n is 1 for a connection.
 func (s *Server) enter(c io.Closer, n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,14 +121,19 @@ func (s *Server) leave(c io.Closer, n int) {
 }
 
 // serve answers one connection's requests until it closes.
-func (s *Server) serve(conn net.Conn) error {
+func (s *Server) serve(conn net.Conn) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a bug in the hub; please report it: %v\n%s", p, debug.Stack())
+		}
+	}()
 	in := bformat.NewReader(conn, requestLimit)
 	defer in.Release()
 	var out []byte
 	for {
 		conn.SetDeadline(time.Now().Add(s.o.Idle))
 		frame, err := in.Next()
-		if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+		if err == io.EOF || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil
 		}
 		if err != nil {

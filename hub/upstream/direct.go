@@ -12,6 +12,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/besterhub/bester/hub"
@@ -40,7 +41,8 @@ type Options struct {
 //
 // Messages for one server go one after the other, each over a connection of its own;
 // servers do not wait for each other. When as much as Options allow waits for a
-// server, Put refuses with hub.ErrFull.
+// server, Put refuses with hub.ErrFull. What waits for a server that turns out to be
+// unreachable fails together.
 type Direct struct {
 	o    Options
 	sent atomic.Uint64
@@ -88,7 +90,9 @@ func fill[T comparable](p *T, value T) {
 
 // Put queues m for the server in m.To, which holds exactly one address. Its nil
 // reaches as far as memory. The receipt is told when the server has the message: it
-// was sent whole, and the server did not say within Options.Wait that it failed.
+// was sent whole, and the server neither said within Options.Wait that it failed nor
+// reset the connection. A server that refuses us without a word, as ours does where
+// its config does not list us, cannot be told from one of the original's.
 func (d *Direct) Put(m *hub.Message) error {
 	if len(m.To) != 1 || m.To[0].Server == "" {
 		return fmt.Errorf("%w: upstream: want one server, got %v", hub.ErrUnknownServer, m.To)
@@ -145,38 +149,68 @@ func (d *Direct) add(address string, j job) error {
 func (d *Direct) serve(q *queue) {
 	defer d.work.Done()
 	for {
-		d.mu.Lock()
-		if len(q.jobs) == 0 {
-			delete(d.queues, q.address)
-			d.mu.Unlock()
+		j, ok := d.next(q)
+		if !ok {
 			return
 		}
-		j := q.jobs[0]
-		q.jobs = q.jobs[1:]
-		q.bytes -= len(j.frame)
-		d.mu.Unlock()
-
-		err := d.send(q.address, j.frame)
-		if err != nil {
-			d.lost.Add(1)
-			err = fmt.Errorf("server %s: %w", q.address, err)
-		} else {
-			d.sent.Add(1)
+		reached, err := d.send(q.address, j.frame)
+		var behind []job
+		if !reached {
+			behind = d.take(q)
 		}
-		if j.receipt != nil {
-			j.receipt.Done(&j.message, err)
+		d.done(q, &j, err)
+		for i := range behind { // else each would wait as long to learn the same
+			d.done(q, &behind[i], err)
 		}
 	}
 }
 
-// send connects, sends one frame and waits for the server to close.
-func (d *Direct) send(address string, frame []byte) error {
+// next takes the message that has waited longest; without any the queue ends.
+func (d *Direct) next(q *queue) (job, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(q.jobs) == 0 {
+		delete(d.queues, q.address)
+		return job{}, false
+	}
+	j := q.jobs[0]
+	q.jobs[0] = job{}
+	q.jobs = q.jobs[1:]
+	q.bytes -= len(j.frame)
+	return j, true
+}
+
+// take takes all that waits.
+func (d *Direct) take(q *queue) []job {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := q.jobs
+	q.jobs, q.bytes = nil, 0
+	return all
+}
+
+// done counts a message and tells its receipt.
+func (d *Direct) done(q *queue, j *job, err error) {
+	if err != nil {
+		d.lost.Add(1)
+		err = fmt.Errorf("server %s: %w", q.address, err)
+	} else {
+		d.sent.Add(1)
+	}
+	if j.receipt != nil {
+		j.receipt.Done(&j.message, err)
+	}
+}
+
+// send connects, sends one frame and waits for the server to close. It also reports
+// whether the server could be reached.
+func (d *Direct) send(address string, frame []byte) (reached bool, err error) {
 	ctx, cancel := context.WithTimeout(d.ctx, d.o.Timeout)
 	defer cancel()
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer conn.Close()
 	unblock := context.AfterFunc(d.ctx, func() { conn.Close() })
@@ -184,24 +218,30 @@ func (d *Direct) send(address string, frame []byte) error {
 	deadline, _ := ctx.Deadline()
 	conn.SetDeadline(deadline)
 	if _, err := conn.Write(frame); err != nil {
-		return err
+		return true, err
 	}
 	if half, ok := conn.(interface{ CloseWrite() error }); ok {
 		if err := half.CloseWrite(); err != nil {
-			return err
+			return true, err
 		}
 	}
 	conn.SetReadDeadline(time.Now().Add(d.o.Wait))
-	return verdict(bformat.NewReader(conn, answerLimit))
+	in := bformat.NewReader(conn, answerLimit)
+	defer in.Release()
+	return true, verdict(in)
 }
 
 // answerLimit is the longest answer of a server that is read.
 const answerLimit = 64 << 10
 
 // verdict reads what the server says of the message. The original says nothing: to
-// have been reached is good. A server of ours says where it failed.
+// have been reached is good. A server of ours says where it failed. One that resets
+// the connection has not read the message.
 func verdict(r *bformat.Reader) error {
 	frame, err := r.Next()
+	if errors.Is(err, syscall.ECONNRESET) {
+		return err
+	}
 	if err != nil {
 		return nil // closed, or no word in time
 	}

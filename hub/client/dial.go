@@ -1,0 +1,103 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/besterhub/bester/hub/bformat"
+	"github.com/besterhub/bester/hub/tristanable"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+// Dial connects to a hub and logs in. network is "unix", "tcp", "tcp4" or "tcp6". An
+// error that wraps hub.ErrDenied means that the hub does not let the user in.
+func Dial(ctx context.Context, network, address string, o Options) (*Client, error) {
+	if o.Timeout == 0 {
+		o.Timeout = 10 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	defer cancel()
+	conn, err := dial(ctx, network, address, o.TLS)
+	if err != nil {
+		return nil, err
+	}
+	c, err := login(ctx, conn, o)
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("hub at %s: %w", address, err)
+	}
+	return c, nil
+}
+
+func dial(ctx context.Context, network, address string, config *tls.Config) (net.Conn, error) {
+	if config != nil {
+		d := tls.Dialer{Config: config}
+		return d.DialContext(ctx, network, address)
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, network, address)
+}
+
+// login says hello and waits for the hub's.
+func login(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
+	deadline, _ := ctx.Deadline()
+	conn.SetDeadline(deadline)
+	unblock := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer unblock()
+	role := o.Scope
+	if role == "" {
+		role = wire.RoleClient
+	}
+	hello := wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: role, User: string(o.User), Password: o.Password})
+	_, sent := conn.Write(bformat.Append(nil, hello))
+	in := bformat.NewReader(conn, 0)
+	payload, err := in.Next() // also if the hub let go before it read the hello: it may have said why
+	if err != nil {
+		in.Release()
+		return nil, fmt.Errorf("no answer to the hello: %w", cmp.Or(ctx.Err(), sent, err))
+	}
+	c := &Client{deliver: o.Deliver}
+	if err := c.welcome(payload); err != nil {
+		in.Release()
+		return nil, err
+	}
+	if !unblock() {
+		in.Release()
+		return nil, ctx.Err()
+	}
+	conn.SetDeadline(time.Time{})
+	c.conn = tristanable.NewConn(conn, tristanable.Options{
+		Reader: in, Incoming: c.incoming, Out: bformat.QueueOptions{Limit: fullAt},
+	})
+	return c, nil
+}
+
+// welcome reads the hub's answer to the hello.
+func (c *Client) welcome(payload []byte) error {
+	_, rest, err := tristanable.Cut(payload)
+	if err != nil {
+		return err
+	}
+	kind, body, err := wire.CutKind(rest)
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case wire.KindStatus:
+		if err := wire.ParseStatus(body); err != nil {
+			return err
+		}
+	case wire.KindHello:
+		h, err := wire.ParseHello(body)
+		if err != nil {
+			return err
+		}
+		c.hello = *h
+		return nil
+	}
+	return fmt.Errorf("%w: the hub answered the hello with kind %d", wire.ErrMalformed, kind)
+}
