@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -51,7 +52,11 @@ func Listen(network, address string, o ListenOptions) (*Listener, error) {
 		return nil, fmt.Errorf("listen: unknown network %q: want unix, tcp4, tcp6 or tls", network)
 	}
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("listen %s %s: in use by another program: stop it or choose another port (%w)", network, address, syscall.EADDRINUSE)
+		other := "port"
+		if network == "unix" {
+			other = "path"
+		}
+		return nil, fmt.Errorf("listen %s %s: in use by another program: stop it or choose another %s (%w)", network, address, other, syscall.EADDRINUSE)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen %s %s: %w", network, address, err)
@@ -76,7 +81,13 @@ func (l *Listener) String() string {
 	return l.network + "://" + l.Addr().String()
 }
 
+// maxPath is the longest path of a UNIX socket that the kernel takes, in bytes.
+const maxPath = 107
+
 func listenUnix(path string, o ListenOptions) (net.Listener, error) {
+	if len(path) > maxPath {
+		return nil, fmt.Errorf("a path of %d bytes: the system takes at most %d", len(path), maxPath)
+	}
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
@@ -84,10 +95,16 @@ func listenUnix(path string, o ListenOptions) (net.Listener, error) {
 	if mode == 0 {
 		mode = 0o660
 	}
-	// The socket must never be open to more than its mode says, so it is made closed.
-	old := syscall.Umask(0o777)
-	l, err := net.Listen("unix", path)
-	syscall.Umask(old)
+	// The socket must never be open to more than its mode says, so it is made closed:
+	// its file gets the mode that the socket has before. A umask would do that to all
+	// files which the process makes at that moment.
+	closed := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		if e := c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0) }); e != nil {
+			return e
+		}
+		return err
+	}}
+	l, err := closed.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, err
 	}
