@@ -45,8 +45,7 @@ func (c *classic) serve(first []byte) {
 		c.part(wire.ClassicAuthID, hub.ErrDenied)
 		return
 	}
-	c.startWriter()
-	c.status(wire.ClassicAuthID, nil, &c.batch) // and goes out once the session is known
+	c.status(wire.ClassicAuthID, nil, &c.batch)
 	c.run(c, c.readLoop)
 }
 
@@ -177,7 +176,6 @@ func (c *classic) serveServer(m wire.ClassicMessage, wrong error) {
 		c.part(m.ID, wrong)
 		return
 	}
-	c.startWriter()
 	c.id = append(c.id, m.ID...)
 	c.run(nil, func() error {
 		c.takeOff()

@@ -48,12 +48,11 @@ func (n *native) serve(first []byte) {
 		return
 	}
 	n.credits, n.frame = int64(n.limits.Credits), hello.Frame
-	n.startWriter()
 	n.out.Put(false, wire.AppendHello(nil, &wire.Hello{
 		Version: wire.Version, Role: wire.RoleHub, Name: n.server.o.Hub,
 		Credits: n.limits.Credits, Frame: n.limits.Frame,
 	}))
-	n.touch(&n.batch) // and goes out once the session is known
+	n.touch(&n.batch)
 	var self receiver
 	if n.scope == wire.RoleClient {
 		self = n

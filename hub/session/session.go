@@ -60,11 +60,13 @@ var (
 	errClose = errors.New("the peer asked for it")
 )
 
-// run is the session's life from the login on: loop reads until the input ends.
+// run is the session's life from the login on: loop reads until the input ends. What
+// has been queued before, the answer to the login, goes out first.
 func (s *session) run(self receiver, loop func() error) {
 	s.in.SetLimit(s.limits.Frame)
 	s.conn.SetReadDeadline(time.Time{})
 	if err := s.server.enter(s); err != nil {
+		s.startWriter()
 		s.finish()
 		return
 	}
@@ -85,6 +87,7 @@ func (s *session) live(self receiver, loop func() error) error {
 	if self != nil {
 		defer s.server.o.Router.Directory().Join(s.name, self)()
 	}
+	s.startWriter() // who reads that the login is good can be reached
 	drained := sync.OnceFunc(s.server.drained)
 	defer drained()
 	defer s.batch.Flush()
