@@ -65,8 +65,8 @@ func TestQueueWritesWhatWaitsAtOnce(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	g := newGate()
 	q := NewQueue(g, QueueOptions{})
-	done := run(q)
 	put(t, q, true, "a", "", "b")
+	done := run(q)
 	q.Flush()
 	<-g.entered
 	put(t, q, false, "c")
