@@ -81,8 +81,8 @@ func needProcesses(t *testing.T) string {
 	return path
 }
 
-// recipe returns the example of the README whose first line names it: what readers
-// are told is what the stories run.
+// recipe returns the example of the README that names itself in its first two lines:
+// what readers are told is what the stories run.
 func recipe(name string) (string, error) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -90,9 +90,10 @@ func recipe(name string) (string, error) {
 	}
 	for i, block := range strings.Split(string(readme), "\n```") {
 		_, text, _ := strings.Cut(block, "\n")
-		if first, _, _ := strings.Cut(text, "\n"); i%2 == 1 && strings.Contains(first, name) {
+		head := strings.SplitN(text, "\n", 3)
+		if i%2 == 1 && len(head) == 3 && strings.Contains(head[0]+head[1], name) {
 			return text + "\n", nil
 		}
 	}
-	return "", fmt.Errorf("README.md: no example whose first line names %q", name)
+	return "", fmt.Errorf("README.md: no example that names %q in its first two lines", name)
 }
