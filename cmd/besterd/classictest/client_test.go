@@ -52,6 +52,45 @@ func TestLogin(t *testing.T) {
 		c.lives()
 	})
 
+	// Who has been told so is logged in: what is sent now arrives.
+	t.Run("logged_in_when_it_is_answered", func(t *testing.T) {
+		hub := hub.in(t)
+		sender, i := hub.login("bob"), dial(t, hub.informer())
+		for n := range few(300) {
+			id := fmt.Sprint(n)
+			c := hub.login("alice")
+			sender.send(message("echo", id, id))
+			c.want(received(id, "echo"))
+			sender.want(good(id))
+			i.send(`{"command":{"type":"isClient","data":"alice"}}`)
+			i.want(`{"data":true,"status":"0"}`)
+			c.Close()
+		}
+	})
+	t.Run("answer_comes_before_any_message", func(t *testing.T) {
+		hub := hub.in(t)
+		sender, stop := hub.login("bob"), make(chan bool)
+		go func() {
+			defer close(stop)
+			for n := range few(3000) {
+				sender.Write(frame(message("echo", fmt.Sprint(n), "1")))
+			}
+			sender.halfClose()
+		}()
+		for busy := true; busy; {
+			hub.login("alice").Close() // login wants the answer first
+			select {
+			case <-stop:
+				busy = false
+			default:
+			}
+		}
+		for n := range few(3000) {
+			sender.want(good(fmt.Sprint(n)))
+		}
+		sender.wantClosed()
+	})
+
 	// Names are compared byte for byte, case-sensitive
 	t.Run("names_are_case-sensitive", func(t *testing.T) {
 		hub := hub.in(t)

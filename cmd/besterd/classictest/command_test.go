@@ -2,7 +2,6 @@ package classictest
 
 import (
 	"fmt"
-	"net"
 	"regexp"
 	"strconv"
 	"strings"
@@ -321,50 +320,4 @@ func TestSendHandler(t *testing.T) {
 			t.Errorf("%d messages to the handler, want 17", n)
 		}
 	})
-}
-
-// Any other command, C of the wrong JSON type: bad.
-func TestBadCommand(t *testing.T) {
-	t.Parallel()
-	hub := start(t, conf{handlers: []string{"odd"}})
-	there := newTap(t, "tcp4", "127.0.0.1:0")
-	_, port, _ := net.SplitHostPort(there.address)
-
-	answers := map[string]string{
-		"type_missing": `{"header":{"status":"0","command":{"data":["alice"]}},"data":1}`,
-		"type_null":    `{"header":{"status":"0","command":{"type":null,"data":["alice"]}},"data":1}`,
-		"type_number":  `{"header":{"status":"0","command":{"type":1,"data":["alice"]}},"data":1}`,
-	}
-	// the original treats any other command as sendClients. ours: bad
-	for _, kind := range []string{"", "sendclients", "SendClients", "sendClients ", "sendClient", "drop", "reply", "pass", "close", "x"} {
-		answers["type_"+strconv.Quote(kind)] = command(kind, `["alice"]`, "1")
-	}
-	for _, kind := range []string{"sendClients", "sendServers", "sendHandler"} {
-		answers[kind+"_data_missing"] = `{"header":{"status":"0","command":{"type":"` + kind + `"}},"data":1}`
-		wrong := []string{`null`, `true`, `1`, `{}`, `{"0":"alice"}`}
-		switch kind {
-		case "sendHandler":
-			wrong = append(wrong, `["odd"]`, `[]`)
-		case "sendClients":
-			wrong = append(wrong, `"alice"`, `["alice",1]`, `["alice",null]`, `[["alice"]]`, `[{}]`)
-		case "sendServers":
-			wrong = append(wrong, quote(there.address), `[`+port+`]`, `[`+quote(there.address)+`,null]`, `[[`+quote(there.address)+`]]`)
-		}
-		for _, w := range wrong {
-			answers[kind+"_"+w] = command(kind, w, "1")
-		}
-	}
-	for name, answer := range answers {
-		t.Run(name, func(t *testing.T) {
-			hub := hub.in(t)
-			hub.reply("odd", answer)
-			c := hub.login("alice")
-			c.send(message("odd", "1", "1"))
-			c.wantBad(`"1"`)
-			c.lives()
-		})
-	}
-	if len(there.got) > 0 {
-		t.Errorf("a server got %s", <-there.got)
-	}
 }

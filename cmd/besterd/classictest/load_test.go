@@ -1,0 +1,127 @@
+package classictest
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// thousands of connections opened and closed; each connection ever made keeps 20 kB;
+// 5,000 reconnects bring it to 24 messages/s
+func TestReconnects(t *testing.T) {
+	t.Parallel()
+	hub := start(t, conf{handlers: []string{"echo"}, network: object{
+		"types": []string{"unix", "tcp4"}, "unix": object{"address": "clients"}, "tcp4": object{"address": "127.0.0.1", "port": "0"},
+	}})
+	hub.answer("echo", toUsers("alice"))
+	dialed := 0
+	dialEither := func() *conn { // the loopback's ports are the machine's, not ours: mostly UNIX
+		dialed++
+		network := "unix"
+		if dialed%5 == 0 {
+			network = "tcp4"
+		}
+		network, rest, _ := strings.Cut(hub.listener(network), "://")
+		c, err := net.Dial(network, rest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &conn{Conn: c, t: t, r: nil}
+	}
+	steady := hub.login("bob")
+	// handled is how many messages go through in a while.
+	handled := func() (n int) {
+		for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); n++ {
+			steady.send(message("echo", "1", "1"))
+			steady.want(good("1"))
+		}
+		return n
+	}
+	reconnect := func(n int) {
+		for range n {
+			c := dialEither()
+			c.write(append(frame(login("alice", word("alice"))), frame(message("echo", "1", "1"))...))
+			for _, want := range []string{loggedIn, received("1", "echo"), good("1")} {
+				c.SetReadDeadline(time.Now().Add(patience))
+				if got, err := readFrame(c); err != nil || got != want {
+					t.Fatalf("got %s, %v, want %s", got, err, want)
+				}
+			}
+			c.Close()
+		}
+	}
+	reconnect(few(1000)) // what is lasting has been taken by now
+	memory, rate := hub.status("VmRSS"), handled()
+	reconnect(few(4000))
+	for range few(2000) { // and those that never log in
+		c := dialEither()
+		if dialed%2 == 0 {
+			c.write([]byte{9, 0, 0})
+		}
+		c.Close()
+	}
+	steady.send(message("builtin", "1", `{"command":{"type":"close"}}`))
+	steady.wantClosed()
+	hub.wantNoLeak()
+	steady = hub.login("bob")
+	wantGrowth(t, hub, memory, 8)
+	if now := handled(); now < rate/10 {
+		t.Errorf("%d messages before the reconnects and %d after them in the same time", rate, now)
+	}
+}
+
+// it stalls under pipelining in one run of two
+func TestPipelining(t *testing.T) {
+	t.Parallel()
+	hub := start(t, conf{handlers: []string{"echo"}})
+	hub.answer("echo", toUsers("alice"))
+	for name, kind := range map[string]string{"dummy": "dummy", "no_handler": "nobody's", "handler": "echo"} {
+		t.Run(name, func(t *testing.T) {
+			n := 10_000
+			if kind == "echo" {
+				n = few(n)
+			}
+			c := hub.in(t).login("alice")
+			go func() {
+				var b []byte
+				for i := range n {
+					b = append(b, frame(message(kind, fmt.Sprint(i), fmt.Sprint(i)))...)
+				}
+				c.Write(b)
+			}()
+			for i := range n {
+				id := fmt.Sprint(i)
+				switch kind {
+				case "dummy":
+					c.want(`{"header":{"status":"0"},"payload":{"data":null,"id":"` + id + `","type":"dummy"}}`)
+				case "echo":
+					c.want(received(id, "echo"), good(id))
+				default:
+					c.wantBad(quote(id))
+				}
+			}
+			c.lives()
+		})
+	}
+	// Who sends thousands before it reads anything still gets every answer.
+	t.Run("answers_are_read_late", func(t *testing.T) {
+		c := hub.in(t).login("alice")
+		const n = 10_000
+		sent := make(chan bool)
+		go func() {
+			for i := range n {
+				c.Write(frame(message("dummy", fmt.Sprint(i), "null")))
+			}
+			close(sent)
+		}()
+		select { // it may have to wait until the answers are read, too
+		case <-sent:
+		case <-time.After(time.Second):
+		}
+		for i := range n {
+			c.want(fmt.Sprintf(`{"header":{"status":"0"},"payload":{"data":null,"id":"%d","type":"dummy"}}`, i))
+		}
+	})
+}
