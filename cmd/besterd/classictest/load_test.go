@@ -125,3 +125,34 @@ func TestPipelining(t *testing.T) {
 		}
 	})
 }
+
+// More connections than there may be: those over the limit are closed, and nobody who
+// is in is held up.
+func TestTooManyConnections(t *testing.T) {
+	t.Parallel()
+	const limit = 1024
+	hub := start(t, conf{handlers: []string{"canary"}})
+	hub.answer("canary", toUsers("erin"))
+	bird := newCanary(hub)
+	before := hub.status("VmRSS")
+	var all []*conn
+	for range limit - 1 {
+		all = append(all, hub.dial())
+	}
+	for range 50 { // accepted in this order
+		hub.dial().wantClosed()
+		bird.sings()
+	}
+	wantGrowth(t, hub, before, 24)
+	for _, c := range all {
+		c.Close()
+	}
+	eventually(t, "room for another", func() bool {
+		c := hub.dial()
+		defer c.Close()
+		c.Write(frame(login("alice", word("alice"))))
+		got, _ := c.next()
+		return got == loggedIn
+	})
+	hub.wantLog("too many")
+}
