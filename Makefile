@@ -7,12 +7,13 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X main.version=$(VERSION)
 GOBUILD  = CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 PREFIX  ?= /usr/local
+HOSTGO  = env -u GOOS -u GOARCH -u GOARM go
 FUZZTIME ?= 1m
 
 # What make test needs, as command:package of Debian's.
 NEEDS = qemu-arm-static:qemu-user-static qemu-aarch64-static:qemu-user-static python3:python3 gcc:gcc gcc:libc6-dev git:git
 
-.PHONY: all build run test unit race arm fuzz check bench size generate deps install clean help
+.PHONY: all build run test unit race arm fuzz check bench size generate deps man install clean help
 
 all: build ## the same as build
 
@@ -78,9 +79,16 @@ deps: ## the Debian packages that make test needs
 	echo "installing $$missing"; \
 	$$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing
 
-install: build ## into $(DESTDIR)$(PREFIX)/bin
-	install -D -m 755 bin/besterd $(DESTDIR)$(PREFIX)/bin/besterd
-	install -D -m 755 bin/bester $(DESTDIR)$(PREFIX)/bin/bester
+man: ## bin/man: the man pages, and the completion for bash
+	$(HOSTGO) run ./cmd/bester man bin/man
+	install -m 644 cmd/besterd/besterd.8 bin/man/besterd.8
+	$(HOSTGO) run ./cmd/bester completion bash >bin/man/bester.bash
+
+install: build man ## programs, man pages and completion, under $(DESTDIR)$(PREFIX)
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/besterd bin/bester
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 bin/man/*.1
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 bin/man/*.8
+	install -D -m 644 bin/man/bester.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bester
 
 clean: ## what make has made
 	rm -rf bin

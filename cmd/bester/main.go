@@ -116,6 +116,6 @@ hub does not let the user in, 130 interrupted.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return err })
 	root.AddCommand(sendCommand(), requestCommand(), listenCommand(), statusCommand(), checkCommand(),
 		accountCommand(), handleCommand(), demoCommand())
-	root.AddCommand(extra()...)
+	root.AddCommand(manCommand())
 	return root
 }

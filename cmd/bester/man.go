@@ -1,18 +1,19 @@
-//go:build man
-
 package main
 
 import (
+	"bytes"
+	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
+	"github.com/spf13/pflag"
 )
 
-// extra is a command that writes the man pages. It is built in for "make man" alone:
-// what it needs would double the size of the tool.
-func extra() []*cobra.Command {
-	return []*cobra.Command{{
+// manCommand writes the man pages, from what --help says. It is there for "make man".
+func manCommand() *cobra.Command {
+	return &cobra.Command{
 		Use:    "man FOLDER",
 		Short:  "Write the man pages into a folder",
 		Hidden: true,
@@ -21,10 +22,112 @@ func extra() []*cobra.Command {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return err
 			}
-			root := cmd.Root()
-			root.DisableAutoGenTag = true
-			header := &doc.GenManHeader{Title: "BESTER", Section: "1", Source: "Bester " + version, Manual: "Bester"}
-			return doc.GenManTree(root, header, args[0])
+			return manPages(cmd.Root(), args[0])
 		},
-	}}
+	}
+}
+
+// manPages writes a page for a command and one for each below it, but for those that
+// there are only for shells and scripts.
+func manPages(cmd *cobra.Command, folder string) error {
+	cmd.InitDefaultHelpFlag()
+	if err := os.WriteFile(filepath.Join(folder, manName(cmd)+".1"), manPage(cmd), 0o644); err != nil {
+		return err
+	}
+	for _, c := range manCommands(cmd) {
+		if err := manPages(c, folder); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func manName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandPath(), " ", "-") }
+
+func manCommands(cmd *cobra.Command) (all []*cobra.Command) {
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() && c.Name() != "help" && cmd.Name() != "completion" {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// manPage writes the page of one command, in the macros of man(7).
+func manPage(cmd *cobra.Command) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, ".TH %s 1 \"\" \"Bester\" \"Bester\"\n", strings.ToUpper(roff(manName(cmd))))
+	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", roff(manName(cmd)), roff(cmd.Short))
+	fmt.Fprintf(&b, ".SH SYNOPSIS\n.B %s\n", roff(cmd.UseLine()))
+	if len(manCommands(cmd)) > 0 {
+		fmt.Fprintf(&b, ".br\n.B %s\n.I command\n", roff(cmd.CommandPath()))
+	}
+	b.WriteString(".SH DESCRIPTION\n")
+	text := cmd.Long
+	if text == "" {
+		text = cmd.Short + "."
+	}
+	for paragraph := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {
+		manText(&b, paragraph)
+	}
+	if len(manCommands(cmd)) > 0 {
+		b.WriteString(".SH COMMANDS\n")
+		for _, c := range manCommands(cmd) {
+			fmt.Fprintf(&b, ".TP\n.BR %s (1)\n%s\n", roff(manName(c)), roff(c.Short))
+		}
+	}
+	manFlags(&b, "OPTIONS", cmd.NonInheritedFlags())
+	manFlags(&b, "MORE OPTIONS", cmd.InheritedFlags())
+	if cmd.Example != "" {
+		fmt.Fprintf(&b, ".SH EXAMPLES\n.nf\n%s\n.fi\n", roff(cmd.Example))
+	}
+	b.WriteString(".SH SEE ALSO\n")
+	if cmd.HasParent() {
+		fmt.Fprintf(&b, ".BR %s (1),\n", roff(manName(cmd.Parent())))
+	}
+	b.WriteString(".BR besterd (8)\n")
+	return b.Bytes()
+}
+
+// manText writes a paragraph. One whose lines are indented is a table: it stays as it is.
+func manText(b *bytes.Buffer, paragraph string) {
+	if strings.HasPrefix(paragraph, " ") {
+		fmt.Fprintf(b, ".PP\n.nf\n%s\n.fi\n", roff(paragraph))
+		return
+	}
+	fmt.Fprintf(b, ".PP\n%s\n", roff(paragraph))
+}
+
+func manFlags(b *bytes.Buffer, title string, flags *pflag.FlagSet) {
+	if !flags.HasAvailableFlags() {
+		return
+	}
+	fmt.Fprintf(b, ".SH %s\n", title)
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Hidden {
+			return
+		}
+		value, usage := pflag.UnquoteUsage(f)
+		name := "--" + f.Name
+		if f.Shorthand != "" {
+			name = "-" + f.Shorthand + ", " + name
+		}
+		fmt.Fprintf(b, ".TP\n.B %s\n", roff(strings.TrimSpace(name+" "+value)))
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && f.DefValue != "0s" && f.DefValue != "[]" {
+			usage += " (default " + f.DefValue + ")"
+		}
+		fmt.Fprintf(b, "%s\n", roff(usage))
+	})
+}
+
+// roff escapes what the formatter would take for its own.
+func roff(text string) string {
+	text = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`).Replace(text)
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if strings.HasPrefix(line, ".") {
+			lines[i] = `\&` + line
+		}
+	}
+	return strings.Join(lines, "\n")
 }
