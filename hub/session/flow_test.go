@@ -1,0 +1,274 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/bformat"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+func TestSessionIsNotReadPastItsCredits(t *testing.T) {
+	h := run(t, Options{Limits: Limits{Credits: 2}})
+	slow := make(held, 10)
+	h.serve(t, "slow", slow)
+	n := h.native(t, "ann")
+	n.frames(sent(1, "slow", "1"), sent(2, "slow", "2"), sent(3, "slow", "3"), wire.AppendPing(nil, 9))
+	first, second := <-slow, <-slow
+	other := h.native(t, "bob") // others go on
+	other.send(1, "t", "1", "ann")
+	other.want("status 1: good")
+	n.want("deliver 0: t bob 1") // and what others have for it comes
+	other.lives()
+	if len(slow) != 0 {
+		t.Error("a third message was taken")
+	}
+	second.Done(nil)
+	n.want("status 2: good")
+	third := <-slow
+	n.want("status 9: good") // a ping takes no credit
+	first.Done(nil)
+	n.want("status 1: good")
+	third.Done(nil)
+	n.want("status 3: good")
+}
+
+func TestClassicSessionHasOneUnderWay(t *testing.T) {
+	h := run(t, Options{})
+	h.account(t, "ann", nil)
+	slow := make(held, 10)
+	h.serve(t, "slow", slow)
+	c, d := h.classic(t, "ann"), h.classic(t, "ann")
+	c.text(classicMessage("slow", "1", "1"), classicMessage("dummy", "2", "2"))
+	under := <-slow
+	d.text(classicMessage("dummy", "3", "3"))
+	d.wantIn("dummy", `"3"`) // the same user's other connection goes on
+	under.Done(nil)
+	c.want(classicGood("1"))
+	c.wantIn("dummy", `"2"`)
+}
+
+// numbered makes the data of message i, some bytes long.
+func numbered(i int) string { return fmt.Sprintf("%q", fmt.Sprintf("%d %s", i, strings.Repeat("x", 800))) }
+
+func number(t *testing.T, frame string) int {
+	t.Helper()
+	_, rest, _ := strings.Cut(frame, ` "`)
+	n, err := strconv.Atoi(strings.Fields(rest)[0])
+	if err != nil {
+		t.Fatalf("frame %.80q: %v", frame, err)
+	}
+	return n
+}
+
+func TestReceiverThatDoesNotRead(t *testing.T) {
+	for name, full := range map[string]bformat.Full{"drop oldest": bformat.DropOldest, "drop newest": bformat.DropNewest, "close": bformat.Close} {
+		t.Run(name, func(t *testing.T) {
+			const limit, n, batch = 64 << 10, 2000, 20
+			h := run(t, Options{Limits: Limits{Queue: limit, Full: full}})
+			h.route(t, "r", "slow", "quick")
+			slow, quick, sam := h.native(t, "slow"), h.native(t, "quick"), h.native(t, "sam")
+			for i := 0; i < n; i += batch {
+				var frames [][]byte
+				for k := range batch {
+					frames = append(frames, sent(uint64(1+k), "r", numbered(i+k)))
+				}
+				sam.frames(frames...)
+				for k := range batch { // nobody else waits for it
+					sam.want(fmt.Sprintf("status %d: good", 1+k))
+					if got := number(t, quick.next()); got != i+k {
+						t.Fatalf("quick got %d, want %d", got, i+k)
+					}
+				}
+			}
+			for _, s := range h.known() {
+				if _, waiting := s.out.Waiting(); waiting > limit {
+					t.Errorf("%d bytes wait for %q", waiting, s.name)
+				}
+			}
+			if full == bformat.Close {
+				h.log.want(t, "does not read", fmt.Sprintf("queue=%d", limit))
+				last := -1
+				for frame := slow.next(); frame != "end"; frame = slow.next() {
+					if last++; number(t, frame) != last {
+						t.Fatalf("got %d, want %d", number(t, frame), last)
+					}
+				}
+				if st := h.Stats(); st.Slow != 1 || last == n-1 {
+					t.Errorf("got %+v after message %d", st, last)
+				}
+				return
+			}
+			sam.send(1, "end", `"end"`, "slow")
+			sam.want("status 1: good")
+			var got []int
+			frame := slow.next()
+			for ; !strings.Contains(frame, `"end"`) && len(got) < n; frame = slow.next() {
+				got = append(got, number(t, frame))
+				if k := len(got); k > 1 && got[k-1] <= got[k-2] {
+					t.Fatalf("got %d after %d", got[k-1], got[k-2])
+				}
+				if full == bformat.DropNewest && len(got)+int(h.Stats().Dropped) >= n {
+					break // the end was the newest
+				}
+			}
+			if full == bformat.DropOldest && got[len(got)-1] != n-1 {
+				t.Errorf("the newest was dropped: got %d last", got[len(got)-1])
+			}
+			if dropped := int(h.Stats().Dropped); dropped == 0 || full == bformat.DropOldest && len(got)+dropped != n {
+				t.Errorf("got %d, dropped %d of %d", len(got), dropped, n)
+			}
+		})
+	}
+}
+
+func TestRepliesAreNeverDropped(t *testing.T) {
+	h := run(t, Options{Limits: Limits{Queue: 16 << 10}})
+	h.serve(t, "ask", hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.Reply(m.Data); return nil }))
+	c := h.native(t, "ann")
+	const n = 2000
+	written := make(chan error, 1)
+	go func() { // the hub does not read on while nobody reads what it answers
+		for i := range n {
+			if _, err := c.Write(bformat.Append(nil, sent(uint64(1+i), "ask", numbered(i)))); err != nil {
+				written <- err
+				return
+			}
+		}
+		written <- nil
+	}()
+	other := h.native(t, "bob")
+	for range 100 {
+		other.lives()
+	}
+	for i := range n {
+		if got := c.next(); !strings.HasPrefix(got, fmt.Sprintf("deliver %d: ask ann \"%d ", i+1, i)) {
+			t.Fatalf("message %d: got %.60s", i, got)
+		}
+		c.want(fmt.Sprintf("status %d: good", i+1))
+	}
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+	if s := h.Stats(); s.Dropped != 0 || s.Slow != 0 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestStatusesComeInOrder(t *testing.T) {
+	h := run(t, Options{})
+	h.serve(t, "t", hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.Drop(); return nil }))
+	n := h.native(t, "ann")
+	var frames [][]byte
+	for i := range 1000 {
+		typ := hub.Type("t")
+		if i%3 == 0 {
+			typ = "nobody's"
+		}
+		frames = append(frames, sent(uint64(1+i), typ, "1"))
+	}
+	n.frames(frames...)
+	for i := range frames {
+		if i%3 == 0 {
+			n.wantIn(fmt.Sprintf("status %d: no handler", 1+i))
+		} else {
+			n.want(fmt.Sprintf("status %d: good", 1+i))
+		}
+	}
+}
+
+func TestStatusComesAfterTheDeliveries(t *testing.T) {
+	h := run(t, Options{})
+	h.account(t, "ann", nil)
+	slow := make(held, 1)
+	h.serve(t, "slow", slow)
+	n, c := h.native(t, "ann"), h.classic(t, "ann")
+	to := func(a *hub.Answer) { a.SendClients(data(`"x"`), hub.Address{User: "ann"}, hub.Address{User: "ann"}) }
+	n.send(1, "slow", "1")
+	slow.answer(t, to)
+	n.want(`deliver 0: slow ann "x"`, `deliver 0: slow ann "x"`, "status 1: good")
+	c.want(received("slow", `"x"`), received("slow", `"x"`))
+	c.text(classicMessage("slow", "2", "1"))
+	slow.answer(t, to)
+	c.want(received("slow", `"x"`), received("slow", `"x"`), classicGood("2"))
+}
+
+func TestTagZeroGetsNoStatus(t *testing.T) {
+	h := run(t, Options{})
+	n := h.native(t, "ann")
+	n.frames(sent(0, "t", "1", "ann"), sent(0, "nobody's", "2"), sent(0, "dummy", "3"), wire.AppendPing(nil, 0))
+	n.want("deliver 0: t ann 1")
+	n.lives()
+}
+
+func TestOrderUnderLoad(t *testing.T) {
+	h := run(t, Options{Limits: Limits{Queue: 64 << 20}})
+	echo := hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.Pass(m.Data); return nil })
+	later := make(held, 1000)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan bool)
+	go func() { // a handler that answers from another goroutine
+		defer close(done)
+		var b hub.Batch
+		for {
+			select {
+			case a := <-later:
+				a.Resume(&b)
+				a.SendClients(data(strconv.FormatUint(a.Message().Tag, 10)), hub.Address{User: "all"})
+				a.Done(nil)
+				if len(later) == 0 {
+					b.Flush()
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	defer func() { stop(); <-done }()
+	h.serve(t, "later", later)
+	if err := h.router.SetRoutes([]hub.Route{{Match: "now", Through: []hub.Handler{echo}, To: []hub.Address{{User: "all"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	all := h.native(t, "all")
+	const senders, n = 4, 500
+	var read atomic.Int32
+	for s := range senders {
+		p := h.native(t, fmt.Sprint("sender", s))
+		go func() {
+			var out []byte
+			for i := 1; i <= n; i++ {
+				out = bformat.Append(out, sent(uint64(i), "now", strconv.Itoa(i)))
+				out = bformat.Append(out, sent(uint64(i), "later", "0"))
+			}
+			p.Write(out)
+			for range 2 * n {
+				if f, err := p.in.Next(); err != nil || !isGood(f) {
+					return
+				}
+			}
+			read.Add(1)
+		}()
+	}
+	last := make(map[string]int)
+	for range 2 * senders * n {
+		f := strings.Fields(all.next()) // deliver 0: type from number
+		stream := f[2] + " " + f[3]
+		if i, _ := strconv.Atoi(f[4]); i != last[stream]+1 {
+			t.Fatalf("%s: got %d after %d", stream, i, last[stream])
+		}
+		last[stream]++
+	}
+	if len(last) != 2*senders {
+		t.Errorf("got %v", last)
+	}
+}
+
+func isGood(f []byte) bool {
+	s, err := describe(f)
+	return err == nil && strings.HasSuffix(s, ": good")
+}

@@ -1,0 +1,270 @@
+package session
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/client"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+func TestPasswordIsAsked(t *testing.T) {
+	h := run(t, Options{})
+	h.account(t, "ann", nil)
+	for _, c := range []struct {
+		user     hub.UserName
+		password string
+		good     bool
+	}{{"ann", "p", true}, {"ann", "wrong", false}, {"bob", "p", false}, {"ann", "", false}, {"", "", false}} {
+		n, err := client.Dial(t.Context(), "tcp", h.tcp, client.Options{User: c.user, Password: c.password})
+		if (err == nil) != c.good || !c.good && !errors.Is(err, hub.ErrDenied) {
+			t.Errorf("%q with %q: got %v", c.user, c.password, err)
+		}
+		if n != nil {
+			n.Close(t.Context())
+		}
+	}
+	if s := h.Stats(); s.Logins != 1 || s.Denied != 4 {
+		t.Errorf("got %+v", s)
+	}
+	h.log.want(t, "login refused", "peer=127.0.0.1")
+}
+
+func TestClassicPasswordIsAsked(t *testing.T) {
+	h := run(t, Options{})
+	h.account(t, "ann", nil)
+	refused := func(p *peer) {
+		t.Helper()
+		p.wantIn(`"bad"`, `"auth_special"`)
+		p.want("end")
+	}
+	for _, c := range []struct{ user, password string }{{"ann", "wrong"}, {"bob", "p"}, {"Ann", "p"}, {"ann", ""}, {"", "p"}} {
+		p := h.peer(t, "tcp", h.tcp)
+		p.text(classicLogin(c.user, c.password), classicMessage("dummy", "never answered", "1"))
+		refused(p)
+	}
+	p := h.peer(t, "unix", h.unix) // where native peers need no password, classic ones do
+	p.text(classicLogin("ann", ""))
+	refused(p)
+	h.classic(t, "ann")
+}
+
+func TestEveryNetworkInBothDialects(t *testing.T) {
+	h := run(t, Options{})
+	h.account(t, "ann", nil)
+	addresses := map[string]string{"tcp": h.tcp, "tls": h.tls, "unix": h.closed}
+	if l, err := net.Listen("tcp6", "[::1]:0"); err == nil {
+		l.Close()
+		addresses["tcp6"] = h.listen(t, "tcp6", "[::1]:0", ListenOptions{})
+	}
+	for network, address := range addresses {
+		t.Run(network, func(t *testing.T) {
+			p := h.peer(t, network, address)
+			p.hello(&wire.Hello{Role: wire.RoleClient, User: "ann", Password: "p"})
+			p.wantIn("hello", "Role:hub", "Name:test", "Credits:256", "Frame:1048576")
+			c := h.peer(t, network, address)
+			c.text(classicLogin("ann", "p"))
+			c.want(classicIn)
+			p.send(1, "chat", `"hi"`, "ann")
+			p.want(`deliver 0: chat ann "hi"`, "status 1: good")
+			c.want(received("chat", `"hi"`))
+			p.halfClose()
+			p.want("end")
+			c.halfClose()
+			c.want("end")
+		})
+	}
+}
+
+func TestOldTLSIsRefused(t *testing.T) {
+	h := run(t, Options{})
+	c, err := tls.Dial("tcp", h.tls, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12})
+	if err == nil {
+		c.Close()
+		t.Fatal("TLS 1.2 was taken")
+	}
+	h.log.want(t, "connection closed", "tls")
+}
+
+func TestLateLoginIsClosed(t *testing.T) {
+	h := run(t, Options{Limits: Limits{Login: 30 * time.Millisecond}})
+	for name, some := range map[string][]byte{
+		"nothing":      nil,
+		"half a frame": {200, 0, 0, 0, '{'},
+	} {
+		p := h.peer(t, "tcp", h.tcp)
+		p.Write(some)
+		if got := p.next(); got != "end" {
+			t.Errorf("%s: got %s", name, got)
+		}
+	}
+	raw, err := net.Dial("tcp", h.tls) // not even a handshake
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	if n, err := raw.Read(make([]byte, 1)); err == nil {
+		t.Errorf("got %d bytes", n)
+	}
+	if s := h.Stats(); s.TooSlow != 3 {
+		t.Errorf("counted %d", s.TooSlow)
+	}
+	h.log.want(t, "not logged in in time")
+	p := h.native(t, "ann") // and the time counts only until the login
+	time.Sleep(60 * time.Millisecond)
+	p.lives()
+}
+
+func TestFramesAreShortBeforeTheLogin(t *testing.T) {
+	h := run(t, Options{Limits: Limits{Frame: 100_000}})
+	h.account(t, "ann", nil)
+	for _, hello := range [][]byte{
+		[]byte(strings.Repeat(" ", loginFrame+1)),
+		append(wire.AppendHello(nil, &wire.Hello{Version: 1, Role: "client", User: "ann", Password: "p"}), make([]byte, loginFrame)...),
+	} {
+		p := h.peer(t, "tcp", h.tcp)
+		p.frames(hello)
+		p.want("end")
+	}
+	if s := h.Stats(); s.TooLong != 2 || s.Logins != 0 {
+		t.Errorf("got %+v", s)
+	}
+	h.log.want(t, "4096")
+
+	long := `"` + strings.Repeat("x", 90_000) + `"`
+	c := h.classic(t, "ann")
+	c.text(classicMessage("dummy", "1", long))
+	c.wantIn("dummy")
+	c.text(classicMessage("dummy", "2", strings.Repeat(long[1:], 2)))
+	c.wantIn(`"bad"`, `limit of 100000`, `"id":""`)
+	c.want("end")
+	n := h.native(t, "ann")
+	n.send(1, "dummy", long)
+	n.want("status 1: good")
+	n.frames(make([]byte, 100_001))
+	n.wantIn("status 0:", "limit of 100000")
+	n.want("end")
+	if s := h.Stats(); s.TooLong != 4 {
+		t.Errorf("counted %d", s.TooLong)
+	}
+}
+
+func TestTooManyConnections(t *testing.T) {
+	h := run(t, Options{Limits: Limits{Connections: 3}})
+	h.account(t, "ann", nil)
+	var in []*peer
+	for range 2 {
+		in = append(in, h.classic(t, "ann"))
+	}
+	silent := h.peer(t, "tcp", h.tcp) // whoever has not logged in counts, too
+	for range 3 {
+		h.peer(t, "tcp", h.tcp).want("end")
+	}
+	if s := h.Stats(); s.TooMany != 3 || s.Open != 3 {
+		t.Errorf("got %+v", s)
+	}
+	h.log.want(t, "too many", "limit=3")
+	h.native(t, "ann").lives() // the hub's own get in all the same
+	for _, p := range in {
+		p.text(classicMessage("dummy", "1", "1"))
+		p.wantIn("dummy")
+	}
+	silent.Close()
+	in[0].Close()
+	for {
+		p := h.peer(t, "tcp", h.tcp)
+		p.text(classicLogin("ann", "p"))
+		if p.next() == classicIn {
+			return // there is room again, as soon as the hub has noticed
+		}
+	}
+}
+
+func TestTrust(t *testing.T) {
+	h := run(t, Options{})
+	// A socket that trusts lets this process in under any name, with all rights.
+	h.native(t, "anybody").lives()
+	h.as(t, &wire.Hello{Role: wire.RoleServer, User: "far"}).lives()
+	for _, bad := range []string{"", "a@b", "a b"} {
+		p := h.peer(t, "unix", h.unix)
+		p.hello(&wire.Hello{Role: wire.RoleClient, User: bad})
+		p.wantIn("status 0:", "user name")
+		p.want("end")
+	}
+	// One that does not asks for a password.
+	p := h.peer(t, "unix", h.closed)
+	p.hello(&wire.Hello{Role: wire.RoleClient, User: "anybody"})
+	p.want("status 0: not allowed", "end")
+	// So does one that trusts, of who brings a password.
+	p = h.peer(t, "unix", h.unix)
+	p.hello(&wire.Hello{Role: wire.RoleClient, User: "anybody", Password: "x"})
+	p.want("status 0: not allowed", "end")
+}
+
+func TestHelloThatIsRefused(t *testing.T) {
+	h := run(t, Options{})
+	h.account(t, "ann", nil)
+	for _, c := range []struct {
+		hello wire.Hello
+		why   string
+	}{
+		{wire.Hello{Version: 2, Role: "client"}, "version 2"},
+		{wire.Hello{Role: "boss"}, `unknown role "boss"`},
+		{wire.Hello{Role: "server"}, "bester account allow --peer ann"},
+		{wire.Hello{Role: "handler", Types: []string{"a/b"}}, "takes no handlers"},
+	} {
+		p := h.peer(t, "tcp", h.tcp)
+		c.hello.User, c.hello.Password = "ann", "p"
+		p.hello(&c.hello)
+		p.wantIn("status 0:", c.why)
+		p.want("end")
+	}
+	if s := h.Stats(); s.Denied != 4 || s.Logins != 0 {
+		t.Errorf("got %+v", s)
+	}
+	h.log.want(t, "hello refused", "version 2", "listener=127.0.0.1")
+}
+
+func TestFirstFrameThatIsNone(t *testing.T) {
+	h := run(t, Options{})
+	for i, first := range []string{
+		"\x00", "\x00\x00\x00\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x00\x00\x00\x02\x80",
+		"\x00\x00\x00\x00\x00\x00\x00\x00\x01\xc1", "\x00\x01\x00\x00\x00\x00\x00\x00\x01\x80",
+	} {
+		p := h.peer(t, "tcp", h.tcp)
+		p.text(first)
+		p.wantIn("status 0:")
+		p.want("end")
+		if s := h.Stats(); s.Malformed != uint64(i+1) {
+			t.Errorf("%q: counted %d", first, s.Malformed)
+		}
+	}
+	before := h.Stats().Malformed
+	for i, first := range []string{"", "[]", "{", "GET / HTTP/1.1", `{"header":{}}`, `{"header":{"scope":"boss"}}`, `{"header":{"scope":"client"}}`} {
+		p := h.peer(t, "tcp", h.tcp)
+		p.text(first)
+		p.wantIn(`"bad"`, `"reason"`, `"id":""`)
+		p.want("end")
+		if s := h.Stats(); s.Malformed != before+uint64(i+1) {
+			t.Errorf("%q: counted %d", first, s.Malformed)
+		}
+	}
+	h.log.want(t, "connection closed", "listener=127.0.0.1")
+}
+
+func TestPeersFrameLimitIsKept(t *testing.T) {
+	h := run(t, Options{})
+	p := h.as(t, &wire.Hello{Role: wire.RoleClient, User: "small", Frame: 200})
+	sam := h.native(t, "sam")
+	sam.send(1, "t", fmt.Sprintf("%q", strings.Repeat("x", 300)), "small")
+	sam.wantIn("status 1:", `the 200 that "small" takes`)
+	sam.send(2, "t", `"short"`, "small")
+	sam.want("status 2: good")
+	p.want(`deliver 0: t sam "short"`)
+}

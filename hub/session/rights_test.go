@@ -1,0 +1,188 @@
+package session
+
+import (
+	"testing"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/account"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+func (h *running) enter(t *testing.T, name string) *peer {
+	t.Helper()
+	return h.as(t, &wire.Hello{Role: wire.RoleClient, User: name, Password: "p"})
+}
+
+func TestMayNotSend(t *testing.T) {
+	h := run(t, Options{})
+	h.account(t, "ann", func(p *account.Permissions) { p.Send = []hub.Pattern{"mine/#"} })
+	bob := h.native(t, "bob")
+	n := h.enter(t, "ann")
+	n.send(1, "other", "1", "bob")
+	n.want(`status 1: not allowed: "ann" may not send type "other"`)
+	n.send(2, "mine/x", "2", "bob")
+	n.want("status 2: good")
+	c := h.classic(t, "ann")
+	c.text(classicMessage("other", "1", "1"))
+	c.want(classicBad("1", `not allowed: "ann" may not send type "other"`))
+	bob.want("deliver 0: mine/x ann 2")
+	bob.lives()
+}
+
+func TestMayNotReceive(t *testing.T) {
+	h := run(t, Options{})
+	for _, name := range []hub.UserName{"ann", "bob"} {
+		h.account(t, name, func(p *account.Permissions) { p.Receive = []hub.Pattern{"ok"} })
+	}
+	n, c := h.enter(t, "ann"), h.classic(t, "bob")
+	sam := h.native(t, "sam")
+	sam.send(1, "secret", "1", "ann", "bob")
+	sam.send(2, "ok", "2", "ann", "bob")
+	sam.want("status 1: good", "status 2: good") // who may get it is not the sender's business
+	n.want("deliver 0: ok sam 2")
+	c.want(received("ok", "2"))
+	if s := h.router.Stats(); s.Lost != 2 || s.Delivered != 2 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestReplyNeedsNoRightToReceive(t *testing.T) {
+	h := run(t, Options{})
+	h.account(t, "ann", func(p *account.Permissions) { p.Receive = nil })
+	h.serve(t, "ask", hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.Reply(data("42")); return nil }))
+	n, c := h.enter(t, "ann"), h.classic(t, "ann")
+	n.send(7, "ask", "null")
+	n.want("deliver 7: ask ann 42", "status 7: good")
+	c.text(classicMessage("ask", "q", "null"))
+	c.want(received("ask", "42"), classicGood("q"))
+}
+
+func TestMayNotReach(t *testing.T) {
+	h := run(t, Options{})
+	h.account(t, "ann", func(p *account.Permissions) { p.Reach = []hub.Address{{User: "bob"}} })
+	h.serve(t, "to/both", hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error {
+		a.SendClients(m.Data, hub.Address{User: "eve"}, hub.Address{User: "bob"})
+		return nil
+	}))
+	bob, eve := h.native(t, "bob"), h.native(t, "eve")
+	n, c := h.enter(t, "ann"), h.classic(t, "ann")
+	const why = `"ann" may not reach "eve"`
+	n.send(1, "t", "1", "eve", "bob")
+	n.want("status 1: " + why)
+	n.send(2, "to/both", "2")
+	n.want("status 2: " + why)
+	c.text(classicMessage("to/both", "3", "3"))
+	c.want(classicBad("3", why))
+	bob.want("deliver 0: t ann 1", "deliver 0: to/both ann 2", "deliver 0: to/both ann 3")
+	eve.lives()
+	if s := h.router.Stats(); s.Lost != 3 {
+		t.Errorf("counted %d", s.Lost)
+	}
+}
+
+func TestMayNotServe(t *testing.T) {
+	h := run(t, Options{
+		Handler: func(s Handshake) { s.Conn.Close() },
+		MayBe: func(name string, a *account.Account) error {
+			if name == "taken" {
+				return hub.ErrDenied
+			}
+			return nil
+		},
+	})
+	h.account(t, "ann", func(p *account.Permissions) { p.Serve = []hub.Pattern{"mine/#"} })
+	for _, c := range []struct{ name, types, want string }{
+		{"a", "other", `status 0: not allowed: account "ann" may not serve "other": bester account allow --serve 'other' ann`},
+		{"a", "#", `status 0: not allowed: account "ann" may not serve "#": bester account allow --serve '#' ann`},
+		{"taken", "mine/x", "status 0: not allowed"},
+		{"a", "mine/x", "end"}, // let in: the handler above closes
+	} {
+		p := h.peer(t, "tcp", h.tcp)
+		p.hello(&wire.Hello{Role: wire.RoleHandler, Name: c.name, Types: []string{c.types}, User: "ann", Password: "p"})
+		p.want(c.want)
+	}
+}
+
+func TestChangedAccountCountsFromTheNextMessage(t *testing.T) {
+	h := run(t, Options{})
+	h.account(t, "ann", nil)
+	n, c := h.enter(t, "ann"), h.classic(t, "ann")
+	n.send(1, "t", "1", "ann")
+	n.want("deliver 0: t ann 1", "status 1: good")
+	c.want(received("t", "1"))
+	if err := h.accounts.Allow("ann", func(p *account.Permissions) { p.Send = []hub.Pattern{"u"} }); err != nil {
+		t.Fatal(err)
+	}
+	h.Recheck()
+	n.send(2, "t", "2", "ann")
+	n.wantIn("status 2: not allowed")
+	c.text(classicMessage("t", "3", "3"))
+	c.wantIn(`"bad"`, "may not send")
+	if err := h.accounts.Allow("ann", func(p *account.Permissions) { p.Receive = nil }); err != nil {
+		t.Fatal(err)
+	}
+	h.Recheck()
+	n.send(4, "u", "4", "ann")
+	n.want("status 4: good")
+	n.lives()
+}
+
+func TestRemovedAccountIsOutAtOnce(t *testing.T) {
+	h := run(t, Options{Handler: waitForEnd})
+	h.account(t, "ann", func(p *account.Permissions) { p.Serve, p.Peer = []hub.Pattern{"#"}, true })
+	n, c := h.enter(t, "ann"), h.classic(t, "ann")
+	server := h.as(t, &wire.Hello{Role: wire.RoleServer, User: "ann", Password: "p"})
+	handler := h.peer(t, "unix", h.closed)
+	handler.hello(&wire.Hello{Role: wire.RoleHandler, Name: "x", User: "ann", Password: "p"})
+	handler.want("") // linked
+	other := h.native(t, "ann") // vouched for by the system, of the same name
+	got := make(held, 1)
+	h.serve(t, "slow", got)
+	n.send(1, "slow", "1")
+	under := <-got
+	if err := h.accounts.Remove("ann"); err != nil {
+		t.Fatal(err)
+	}
+	h.Recheck()
+	n.want("goodbye: the account was removed")
+	under.Done(nil) // what was taken is still answered
+	n.want("status 1: good", "end")
+	c.want("end")
+	server.want("goodbye: the account was removed", "end")
+	handler.want("end")
+	h.log.want(t, "session ended", "the account was removed", "user=ann")
+	other.send(2, "t", "2", "ann")
+	other.want("deliver 0: t ann 2", "status 2: good")
+	if s := h.router.Stats(); s.Delivered != 1 {
+		t.Errorf("delivered %d", s.Delivered)
+	}
+}
+
+// waitForEnd is a link that does nothing until its connection ends.
+func waitForEnd(s Handshake) {
+	s.Conn.Write([]byte{0, 0, 0, 0})
+	for {
+		if _, err := s.In.Next(); err != nil {
+			return
+		}
+	}
+}
+
+func TestRightsThatEndAConnection(t *testing.T) {
+	h := run(t, Options{Handler: waitForEnd})
+	h.account(t, "ann", func(p *account.Permissions) { p.Serve, p.Peer = []hub.Pattern{"a/#", "b"}, true })
+	server := h.as(t, &wire.Hello{Role: wire.RoleServer, User: "ann", Password: "p"})
+	var handlers [2]*peer
+	for i, serves := range []string{"a/b", "b"} {
+		handlers[i] = h.peer(t, "unix", h.closed)
+		handlers[i].hello(&wire.Hello{Role: wire.RoleHandler, Name: serves, Types: []string{serves}, User: "ann", Password: "p"})
+		handlers[i].want("") // linked
+	}
+	if err := h.accounts.Allow("ann", func(p *account.Permissions) { p.Serve, p.Peer = []hub.Pattern{"b"}, false }); err != nil {
+		t.Fatal(err)
+	}
+	h.Recheck()
+	server.want("goodbye: the account may no longer connect as a server", "end")
+	handlers[0].want("end")
+	handlers[1].Close()
+}
