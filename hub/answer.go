@@ -23,6 +23,7 @@ type Answer struct {
 	// waits for them. In the others, only root is used of what follows.
 	root   *Answer
 	open   atomic.Int32 // answers not done, and receipts not come
+	rounds atomic.Int32 // commands sendHandler that came of it
 	failed atomic.Pointer[error]
 	to     [1]Address
 
@@ -152,6 +153,10 @@ func (a *Answer) pass(d Data) {
 func (a *Answer) sendHandler(d Data, t Type) {
 	if a.m.Hops >= a.router.maxHops {
 		a.fail(reason(ErrHops, "type %q: more than %d hops: do handlers send it in a circle?", t, a.router.maxHops))
+		return
+	}
+	if a.root.rounds.Add(1) > MaxRounds {
+		a.fail(reason(ErrHops, "type %q: sent to handlers more than %d times in all: do handlers multiply it?", t, MaxRounds))
 		return
 	}
 	w := a.router.way(t, a.m.Batch)

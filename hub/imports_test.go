@@ -75,7 +75,7 @@ var rooms = []room{
 		"it puts the rooms together; a library that only a room needs stays in there"},
 	{"cmd/besterd/*", "",
 		"tests of the whole daemon, as a process; they import what they like, the daemon nothing of theirs"},
-	{"cmd/bester", "* github.com/spf13/cobra golang.org/x/sys golang.org/x/term",
+	{"cmd/bester", "* github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys golang.org/x/term",
 		"it puts the rooms together; a library that only a room needs stays in there"},
 }
 

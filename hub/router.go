@@ -10,6 +10,10 @@ import (
 // MaxHops is how often handlers may send one message round, if Options do not say.
 const MaxHops = 16
 
+// MaxRounds is how often all that comes of one message may be sent to handlers with
+// sendHandler. Hops bound how long a circle is, this how many it branches into.
+const MaxRounds = 1000
+
 // RouterOptions are what a Router needs to know. The zero value works.
 type RouterOptions struct {
 	// Name is this hub's name: the origin of the messages that it gives an ID.
@@ -94,6 +98,9 @@ func (r *Router) start(m *Message, w *way) error {
 	a := r.answer(m.Batch)
 	a.root, a.way = a, w
 	a.open.Store(1)
+	if a.rounds.Load() != 0 { // of the message it was last
+		a.rounds.Store(0)
+	}
 	a.m = *m
 	if a.m.ID == (ID{}) {
 		a.m.ID = r.id(m.Batch)

@@ -234,6 +234,28 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+func TestMessageThatMultipliesIsStopped(t *testing.T) {
+	r := NewRouter(RouterOptions{})
+	calls := 0
+	serve(t, r, "t", HandlerFunc(func(m *Message, a *Answer) error {
+		calls++
+		for range 100 {
+			a.SendHandler(m.Data, "t")
+		}
+		return nil
+	}))
+	s := new(sender)
+	for range 2 {
+		calls = 0
+		if err := s.send(t, r, "t", "x"); !errors.Is(err, ErrHops) {
+			t.Errorf("got %v, want %v", err, ErrHops)
+		}
+		if calls != MaxRounds+1 {
+			t.Errorf("handled %d times, want %d", calls, MaxRounds+1)
+		}
+	}
+}
+
 func TestDeliveryThatFails(t *testing.T) {
 	r := NewRouter(RouterOptions{})
 	box := new(mailbox)
