@@ -59,7 +59,9 @@ func (c *connection) serve() {
 		if p := recover(); p != nil {
 			c.server.stats.panics.Add(1)
 			c.log.Error("connection closed by a bug in the hub; please report it", "panic", p, "stack", string(debug.Stack()))
-			c.out.Fail(io.ErrClosedPipe)
+			if c.written != nil {
+				c.finish() // what came before is answered
+			}
 		}
 	}()
 	if c.knownPeer() { // its first frame may be a message
@@ -110,6 +112,7 @@ func (c *connection) finish() {
 func (c *connection) close() {
 	c.conn.Close()
 	if c.written != nil {
+		c.out.Fail(io.ErrClosedPipe)
 		<-c.written
 	}
 	c.in.Release()

@@ -126,8 +126,10 @@ func TestPeerThatIsKilled(t *testing.T) {
 	n.Close()
 	c.text(classicMessage("slow", "1", "1"))
 	c.Close()
-	for range 2 { // what it sent is carried out
-		slow.answer(t, func(a *hub.Answer) { a.SendClients(data("1"), hub.Address{User: "bob"}, hub.Address{User: "ann"}) })
+	for _, a := range []*hub.Answer{<-slow, <-slow} { // what it sent is carried out
+		a.Resume(nil)
+		a.SendClients(data("1"), hub.Address{User: "bob"}, hub.Address{User: "ann"})
+		a.Done(nil)
 		bob.want("deliver 0: slow ann 1")
 	}
 	bob.lives()

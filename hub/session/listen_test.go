@@ -125,9 +125,12 @@ func TestListenErrors(t *testing.T) {
 }
 
 func TestListenersAreNamedAsInTheOriginal(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "s")
 	h := run(t, Options{})
-	h.listen(t, "unix", path, ListenOptions{})
+	h.native(t, "ann") // so it is accepting
+	for _, p := range []*peer{h.peer(t, "tcp", h.tcp), h.peer(t, "tls", h.tls)} {
+		p.text("x")
+		p.wantIn("bad")
+	}
 	var got []string
 	for _, l := range h.Listeners() {
 		got = append(got, l.String())
