@@ -103,9 +103,12 @@ func TestNoAllocationPerMessage(t *testing.T) {
 				bursts = 100 // emulated
 			}
 			run(bursts / 10)
-			// Few messages, and the runtime's own few allocations show.
-			if n := run(bursts); n > max(uint64(64*bursts)/1000, 64) {
-				t.Errorf("%d allocations in %d messages, want fewer than 1 per 1000", n, 64*bursts)
+			most := uint64(64*bursts) / 1000
+			if testing.Short() {
+				most = 640 // of few messages, what the runtime and its collector take shows
+			}
+			if n := run(bursts); n > most {
+				t.Errorf("%d allocations in %d messages, want at most %d", n, 64*bursts, most)
 			} else {
 				t.Logf("%d allocations in %d messages", n, 64*bursts)
 			}
