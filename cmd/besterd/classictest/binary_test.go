@@ -12,6 +12,7 @@ import (
 // handlerBinary is started and supervised when nobody listens on the socket and the
 // file is executable; otherwise only the socket is used.
 func TestHandlerBinary(t *testing.T) {
+	startsMany(t)
 	t.Parallel()
 	program, err := filepath.Abs(filepath.Join("testdata", "handler.py"))
 	if err != nil {

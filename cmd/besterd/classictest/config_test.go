@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 
 // Config file server.conf: what is served.
 func TestConfig(t *testing.T) {
+	startsMany(t)
 	t.Parallel()
 
 	// network.types (list of those to open), network.tcp4|tcp6.{address,port} (port is a
@@ -162,7 +162,7 @@ func TestConfig(t *testing.T) {
 		// the file is not what it complains of.
 		dir := folder(t)
 		writeConf(t, dir, `{`+handlers+`}`)
-		cmd := exec.Command(bester, "check", "server.conf")
+		cmd := built(bester, "check", "server.conf")
 		cmd.Dir = dir
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("bester check: %v\n%s", err, out)
@@ -201,7 +201,7 @@ func TestConfig(t *testing.T) {
 		hub := start(t, conf{})
 		account := func(password string, args ...string) {
 			t.Helper()
-			cmd := exec.Command(bester, append([]string{"account"}, args...)...)
+			cmd := built(bester, append([]string{"account"}, args...)...)
 			cmd.Dir = hub.dir
 			cmd.Stdin = strings.NewReader(password + "\n")
 			if out, err := cmd.CombinedOutput(); err != nil {
@@ -231,6 +231,7 @@ func TestConfig(t *testing.T) {
 
 // A wrong file: a clear error and exit 1.
 func TestConfigRefused(t *testing.T) {
+	startsMany(t)
 	t.Parallel()
 	const network = `"network":{"types":["tcp4"],"tcp4":{"address":"127.0.0.1","port":"0"}}`
 	const handlers = `"handlers":{"availableTypes":[],"typeMap":{}}`
@@ -311,7 +312,7 @@ func TestConfigRefused(t *testing.T) {
 		i.want(`{"data":[],"status":"0"}`)
 	})
 	t.Run("file_missing", func(t *testing.T) {
-		cmd := exec.Command(besterd, "server.conf")
+		cmd := built(besterd, "server.conf")
 		cmd.Dir = t.TempDir()
 		out, _ := cmd.CombinedOutput()
 		if cmd.ProcessState.ExitCode() != 1 || !bytes.Contains(out, []byte("server.conf")) {

@@ -111,7 +111,7 @@ func launch(t *testing.T, dir string, file ...string) *daemon {
 		file = []string{"server.conf"}
 	}
 	d := &daemon{t: t, dir: dir, log: newLogBuffer(), exited: make(chan struct{})}
-	d.cmd = exec.Command(besterd, file...)
+	d.cmd = built(besterd, file...)
 	d.cmd.Dir = dir
 	d.cmd.Stderr = d.log
 	if err := d.cmd.Start(); err != nil {
@@ -301,7 +301,7 @@ func refused(t *testing.T, dir, content string) string {
 	if err := os.WriteFile(filepath.Join(dir, "server.conf"), []byte(content), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(besterd, "server.conf")
+	cmd := built(besterd, "server.conf")
 	cmd.Dir = dir
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

@@ -9,12 +9,15 @@
 package classictest
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/besterhub/bester/hub"
@@ -55,11 +58,39 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "go %v: %v\n%s", args, err, out)
 		return 1
 	}
+	if err := findEmulator(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	if accounts, err = makeAccounts(filepath.Join(dir, "accounts")); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
+}
+
+// emulator runs programs that are built for another machine, as these tests then are;
+// empty: they are built for this one.
+var emulator string
+
+// findEmulator finds out whether besterd needs one.
+func findEmulator() error {
+	err := built(besterd, "--version").Run()
+	if errors.Is(err, syscall.ENOEXEC) {
+		name := map[string]string{"arm": "qemu-arm-static", "arm64": "qemu-aarch64-static"}[runtime.GOARCH]
+		if emulator, err = exec.LookPath(name); err == nil {
+			err = built(besterd, "--version").Run()
+		}
+	}
+	return err
+}
+
+// built is the command that runs one of the programs under test.
+func built(name string, args ...string) *exec.Cmd {
+	if emulator != "" {
+		return exec.Command(emulator, append([]string{name}, args...)...)
+	}
+	return exec.Command(name, args...)
 }
 
 func makeAccounts(path string) ([]byte, error) {
@@ -77,12 +108,23 @@ func makeAccounts(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// few is n, or less where the race detector makes everything slow.
+// few is n, or less where the race detector or an emulator makes everything slow.
 func few(n int) int {
-	if race {
+	switch {
+	case emulator != "":
+		return n / 20
+	case race:
 		return n / 5
 	}
 	return n
+}
+
+// startsMany skips a test that starts many daemons, each of which is slow to start in
+// an emulator, where only -short is asked for and the machine makes no difference.
+func startsMany(t *testing.T) {
+	if emulator != "" && testing.Short() {
+		t.Skip("starts many daemons")
+	}
 }
 
 // logBuffer takes what a program writes and says when something is in it.

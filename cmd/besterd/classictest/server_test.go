@@ -157,6 +157,7 @@ func TestServer(t *testing.T) {
 // a classic server frame is refused (closed, nothing dispatched) unless the config
 // lists the peer: a list of addresses or CIDR ranges, or "open"
 func TestPeers(t *testing.T) {
+	startsMany(t)
 	t.Parallel()
 	both := object{
 		"types": []string{"tcp4", "tcp6"},

@@ -46,8 +46,8 @@ func TestNobodyIsHeldUp(t *testing.T) {
 				}
 				n++
 			}
-			if n == 0 || n >= few(2000) && !race {
-				t.Errorf("it got %d of %d", n, few(2000))
+			if all := few(2000); n == 0 || n >= all && all == 2000 { // fewer may be on their way in the kernel
+				t.Errorf("it got %d of %d", n, all)
 			}
 		}
 	})
