@@ -58,6 +58,8 @@ func appendPlain(dst, json []byte) []byte {
 		}
 		r, n := utf8.DecodeRune(json[i:])
 		switch {
+		case r == utf8.RuneError && n == 1:
+			dst = append(dst, `\ufffd`...)
 		case strconv.IsPrint(r):
 			dst = append(dst, json[i:i+n]...)
 		case r > 0xffff:

@@ -17,7 +17,7 @@ func input(cmd *cobra.Command) io.Reader {
 		fmt.Fprintln(cmd.ErrOrStderr(), "Reading data from the terminal. Ctrl-D ends it.")
 	}
 	r, w := io.Pipe()
-	context.AfterFunc(cmd.Context(), func() { r.CloseWithError(cmd.Context().Err()) })
+	context.AfterFunc(cmd.Context(), func() { w.CloseWithError(cmd.Context().Err()) })
 	go func() { // ends with the input, or the process
 		_, err := io.Copy(w, in)
 		w.CloseWithError(err)

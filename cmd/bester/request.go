@@ -59,6 +59,9 @@ DATA is as for bester send. ` + jsonHelp,
 			case <-c.Done():
 				return &exit{exitAway, fmt.Errorf("the hub closed the connection: %w", c.Err())}
 			case <-ctx.Done():
+				if err := cmd.Context().Err(); err != nil {
+					return err
+				}
 				return errors.New("the message was handled, but nothing came back in time")
 			}
 		},

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// What is written means what it meant, in one line that can be printed.
+func TestAppendPlain(t *testing.T) {
+	for _, test := range []struct{ in, want string }{
+		{"{ \"a\" :\n\t[1, 2.50 ] }", `{"a":[1,2.50]}`},
+		{`"two words  stay"`, `"two words  stay"`},
+		{`"\u001b[2J\n\"\\"`, `"\u001b[2J\n\"\\"`},
+		{"\"\u009b2J\u007f\"", `"\u009b2J\u007f"`},
+		{"\"\u202egnp.exe\"", `"\u202egnp.exe"`},
+		{"\"ü𝄞\U000e0001\"", `"ü𝄞\udb40\udc01"`},
+		{`"\\" `, `"\\"`},
+	} {
+		got := string(appendPlain(nil, []byte(test.in)))
+		if got != test.want {
+			t.Errorf("%q: got %s, want %s", test.in, got, test.want)
+		}
+		lawPlain(t, test.in)
+	}
+}
+
+func FuzzAppendPlain(f *testing.F) {
+	f.Add("{ \"a\" :\n\t[1, 2.50, \"\u202e\\\\\" ] }")
+	f.Fuzz(func(t *testing.T, in string) { lawPlain(t, in) })
+}
+
+func lawPlain(t *testing.T, in string) {
+	var before, after any
+	if json.Unmarshal([]byte(in), &before) != nil {
+		return
+	}
+	got := string(appendPlain(nil, []byte(in)))
+	if err := json.Unmarshal([]byte(got), &after); err != nil || !reflect.DeepEqual(before, after) {
+		t.Errorf("%q became %s: %v", in, got, err)
+	}
+	if i := strings.IndexFunc(got, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
+		t.Errorf("%q became %q, which cannot be printed", in, got)
+	}
+}
+
+func TestPlain(t *testing.T) {
+	for in, want := range map[string]string{
+		"two\nlines":        "two\nlines",
+		"\x1b[31mred\u202e": `\x1b[31mred\u202e`,
+		"\xff\ufffd'\"":     `\xff` + "\ufffd'\"",
+	} {
+		if got := plain(in); got != want {
+			t.Errorf("%q: got %s, want %s", in, got, want)
+		}
+	}
+	if got, want := clean("a\x1b"), `"a\x1b"`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

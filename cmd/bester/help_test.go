@@ -1,0 +1,66 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// What every command says of itself, in one file to be read from top to bottom.
+func TestHelp(t *testing.T) {
+	t.Setenv("BESTER_SOCKET", "/run/bester/bester.sock")
+	var b bytes.Buffer
+	var walk func(cmd *cobra.Command)
+	help := func(args ...string) {
+		fmt.Fprintf(&b, "$ bester %s --help\n", strings.Join(args, " "))
+		if code := run(context.Background(), append(args, "--help"), strings.NewReader(""), &b, &b); code != 0 {
+			t.Errorf("bester %s --help: exit code %d", args, code)
+		}
+		b.WriteByte('\n')
+	}
+	walk = func(cmd *cobra.Command) {
+		help(strings.Fields(cmd.CommandPath())[1:]...)
+		for _, c := range cmd.Commands() {
+			if c.Name() != "help" && c.Name() != "completion" {
+				walk(c)
+			}
+		}
+	}
+	walk(command())
+	for _, kind := range kindNames() {
+		help("handle", kind)
+	}
+	golden(t, "testdata/help.txt", b.Bytes())
+	for n, line := range strings.Split(b.String(), "\n") {
+		if len([]rune(line)) > 120 {
+			t.Errorf("testdata/help.txt:%d: %d columns", n+1, len([]rune(line)))
+		}
+	}
+}
+
+// There is a man page for every command, and it says what --help does.
+func TestManPages(t *testing.T) {
+	folder := t.TempDir()
+	var out bytes.Buffer
+	if code := run(context.Background(), []string{"man", folder}, nil, &out, &out); code != 0 {
+		t.Fatalf("exit code %d: %s", code, &out)
+	}
+	pages, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(pages) < 15 {
+		t.Errorf("%d pages", len(pages))
+	}
+	page, err := os.ReadFile(filepath.Join(folder, "bester-listen.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "testdata/bester-listen.1", page)
+}
