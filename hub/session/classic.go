@@ -21,32 +21,32 @@ type classic struct {
 	lane    uint64              // of its messages: as with the original, each connection has its own order
 }
 
-// serve serves the connection whose first frame is JSON.
-func (c *classic) serve(first []byte) {
+// begin lets in whose first frame is JSON, and returns the session; or it says why
+// not and returns nil.
+func (c *classic) begin(first []byte) func() {
 	c.credits = 1
 	c.lane = c.server.lanes.Add(1)
 	f, err := wire.ParseClassicFirst(first, &c.decoder)
 	c.scope = f.Scope
 	if f.Scope == wire.RoleServer {
-		c.serveServer(f.Message, err)
-		return
+		return c.beginServer(f.Message, err)
 	}
 	if err != nil {
 		c.refuse(err, "first frame")
 		c.part(nil, err)
-		return
+		return nil
 	}
 	if f.User == "" || f.Password == "" {
 		c.server.stats.denied.Add(1)
 		c.part(wire.ClassicAuthID, fmt.Errorf("%w: a user name and a password are needed", hub.ErrDenied))
-		return
+		return nil
 	}
 	if err := c.login(f.User, f.Password); err != nil {
 		c.part(wire.ClassicAuthID, hub.ErrDenied)
-		return
+		return nil
 	}
 	c.status(wire.ClassicAuthID, nil, &c.batch)
-	c.run(c, c.readLoop)
+	return func() { c.run(c, c.readLoop) }
 }
 
 // part tells a peer that is not let in as much as it may know, and closes.
@@ -161,35 +161,38 @@ func (c *classic) builtin(data hub.Data) error {
 	return nil
 }
 
-// serveServer takes the one message that a classic server connects for; wrong says
+// beginServer takes the one message that a classic server connects for; wrong says
 // what is wrong with it, if anything is.
-func (c *classic) serveServer(m wire.ClassicMessage, wrong error) {
+func (c *classic) beginServer(m wire.ClassicMessage, wrong error) func() {
 	if !c.knownPeer() {
 		c.server.stats.denied.Add(1)
 		c.warn(&c.server.often.peer, "server refused: it is not among the peers", slog.String("remedy", c.remedy()))
-		return
+		return nil
 	}
 	if wrong != nil {
 		if !errors.Is(wrong, hub.ErrNoHandler) {
 			c.refuse(wrong, "first frame")
 		}
 		c.part(m.ID, wrong)
-		return
+		return nil
 	}
 	c.id = append(c.id, m.ID...)
-	c.run(nil, func() error {
-		c.takeOff()
-		c.received.Add(1)
-		message := hub.Message{Type: m.Type, To: m.To, Hops: m.Hops + 1, Time: time.Now(), Data: m.Data, Lane: c.lane, Batch: &c.batch, Receipt: once{c}}
-		put := c.server.o.Router.Put
-		if len(m.To) > 0 {
-			put = c.server.o.Router.Deliver
-		}
-		if err := put(&message); err != nil {
-			once{c}.Done(&message, err)
-		}
-		return nil
-	})
+	return func() { c.run(nil, func() error { return c.hand(&m) }) }
+}
+
+// hand puts a server's message into the hub.
+func (c *classic) hand(m *wire.ClassicMessage) error {
+	c.takeOff()
+	c.received.Add(1)
+	message := hub.Message{Type: m.Type, To: m.To, Hops: m.Hops + 1, Time: time.Now(), Data: m.Data, Lane: c.lane, Batch: &c.batch, Receipt: once{c}}
+	put := c.server.o.Router.Put
+	if len(m.To) > 0 {
+		put = c.server.o.Router.Deliver
+	}
+	if err := put(&message); err != nil {
+		once{c}.Done(&message, err)
+	}
+	return nil
 }
 
 // A once is the receipt of a server's one message: its status goes out only where

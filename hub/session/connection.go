@@ -51,10 +51,44 @@ func (s *Server) connection(l *Listener, conn net.Conn) *connection {
 	}
 }
 
-// serve is the whole life of a connection.
+// serve lets in who is on the connection. The session goes on on a goroutine of its
+// own: the stack of this one has grown with the password's hash and the TLS handshake.
 func (c *connection) serve() {
-	defer c.server.left(c)
-	defer c.close()
+	var session func()
+	defer func() {
+		if session == nil {
+			c.leave()
+		}
+	}()
+	c.guard(func() { session = c.first() })
+	if session != nil {
+		go func() {
+			defer c.leave()
+			c.guard(session)
+		}()
+	}
+}
+
+// first reads the first frame and returns the session that it begins, or nil.
+func (c *connection) first() func() {
+	if c.knownPeer() { // its first frame may be a message
+		c.in.SetLimit(c.limits.Frame)
+	}
+	first, err := c.in.Next()
+	switch {
+	case err != nil:
+		c.refuse(err, "first frame")
+		return nil
+	case isNative(first):
+		n := &native{session: session{connection: c, landed: make(chan struct{}, 1)}}
+		return n.begin(first)
+	}
+	l := &classic{session: session{connection: c, landed: make(chan struct{}, 1)}}
+	return l.begin(first)
+}
+
+// guard keeps a bug from ending more than this connection.
+func (c *connection) guard(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.server.stats.panics.Add(1)
@@ -64,20 +98,13 @@ func (c *connection) serve() {
 			}
 		}
 	}()
-	if c.knownPeer() { // its first frame may be a message
-		c.in.SetLimit(c.limits.Frame)
-	}
-	first, err := c.in.Next()
-	switch {
-	case err != nil:
-		c.refuse(err, "first frame")
-	case isNative(first):
-		n := &native{session: session{connection: c, landed: make(chan struct{}, 1)}}
-		n.serve(first)
-	default:
-		l := &classic{session: session{connection: c, landed: make(chan struct{}, 1)}}
-		l.serve(first)
-	}
+	f()
+}
+
+// leave ends the connection, whatever has become of it.
+func (c *connection) leave() {
+	c.close()
+	c.server.left(c)
 }
 
 // startWriter starts the goroutine that writes; from here on frames may be queued.

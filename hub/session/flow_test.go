@@ -54,7 +54,9 @@ func TestClassicSessionHasOneUnderWay(t *testing.T) {
 }
 
 // numbered makes the data of message i, some bytes long.
-func numbered(i int) string { return fmt.Sprintf("%q", fmt.Sprintf("%d %s", i, strings.Repeat("x", 800))) }
+func numbered(i int) string {
+	return fmt.Sprintf("%q", fmt.Sprintf("%d %s", i, strings.Repeat("x", 800)))
+}
 
 func number(t *testing.T, frame string) int {
 	t.Helper()
@@ -69,7 +71,7 @@ func number(t *testing.T, frame string) int {
 func TestReceiverThatDoesNotRead(t *testing.T) {
 	for name, full := range map[string]bformat.Full{"drop oldest": bformat.DropOldest, "drop newest": bformat.DropNewest, "close": bformat.Close} {
 		t.Run(name, func(t *testing.T) {
-			const limit, n, batch = 64 << 10, 2000, 20
+			const limit, n, batch = 64 << 10, 1200, 20
 			h := run(t, Options{Limits: Limits{Queue: limit, Full: full}})
 			h.route(t, "r", "slow", "quick")
 			slow, quick, sam := h.native(t, "slow"), h.native(t, "quick"), h.native(t, "sam")

@@ -72,7 +72,7 @@ func run(t testing.TB, o Options) *running {
 	h.listen(t, "unix", h.unix, ListenOptions{Trust: true})
 	h.listen(t, "unix", h.closed, ListenOptions{})
 	h.tcp = h.listen(t, "tcp4", "127.0.0.1:0", ListenOptions{})
-	h.tls = h.listen(t, "tls", "127.0.0.1:0", ListenOptions{TLS: &tls.Config{Certificates: []tls.Certificate{certificate(t)}}})
+	h.tls = h.listen(t, "tls", "127.0.0.1:0", ListenOptions{TLS: &tls.Config{Certificates: []tls.Certificate{certificate()}}})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
@@ -407,16 +407,15 @@ func (h *running) route(t testing.TB, match hub.Pattern, users ...hub.UserName) 
 	}
 }
 
-func certificate(t testing.TB) tls.Certificate {
-	t.Helper()
+func certificate() tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<33, 0), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }

@@ -30,22 +30,22 @@ type native struct {
 	frame   int         // bytes of the longest payload that the peer takes; 0: any
 }
 
-// serve serves the connection whose first frame is a native hello.
-func (n *native) serve(first []byte) {
+// begin lets in who said hello, and returns the session; or it says why not and
+// returns nil.
+func (n *native) begin(first []byte) func() {
 	hello, err := n.hello(first)
 	if err != nil {
 		n.refuse(err, "hello")
 		n.part(err)
-		return
+		return nil
 	}
 	if err := n.enter(hello); err != nil {
 		n.part(err)
-		return
+		return nil
 	}
 	n.scope = hello.Role
 	if hello.Role == wire.RoleHandler {
-		n.handOn(hello)
-		return
+		return func() { n.handOn(hello) }
 	}
 	n.credits, n.frame = int64(n.limits.Credits), hello.Frame
 	n.out.Put(false, wire.AppendHello(nil, &wire.Hello{
@@ -57,7 +57,7 @@ func (n *native) serve(first []byte) {
 	if n.scope == wire.RoleClient {
 		self = n
 	}
-	n.run(self, n.readLoop)
+	return func() { n.run(self, n.readLoop) }
 }
 
 // hello parses the first frame.

@@ -134,7 +134,7 @@ func TestRemovedAccountIsOutAtOnce(t *testing.T) {
 	server := h.as(t, &wire.Hello{Role: wire.RoleServer, User: "ann", Password: "p"})
 	handler := h.peer(t, "unix", h.closed)
 	handler.hello(&wire.Hello{Role: wire.RoleHandler, Name: "x", User: "ann", Password: "p"})
-	handler.want("") // linked
+	handler.want("")            // linked
 	other := h.native(t, "ann") // vouched for by the system, of the same name
 	got := make(held, 1)
 	h.serve(t, "slow", got)

@@ -30,7 +30,7 @@ import (
 // A session is a connection that somebody has logged in on. Its life, top to bottom:
 //
 //  1. connection.serve reads the first frame, within the time to log in, and tells
-//     the dialect; native.serve or classic.serve finds the account.
+//     the dialect; native.begin or classic.begin finds the account.
 //  2. run makes it known to the directory; from now on messages may come for it.
 //  3. writeLoop writes what is queued; the readLoop of the dialect reads frames and
 //     puts messages into the router.
