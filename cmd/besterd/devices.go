@@ -39,7 +39,6 @@ func (d *daemon) makeFilters(c *config.Config) (map[string]*filter, error) {
 // A device is a sensor that the config names, and its poller.
 type device struct {
 	config config.Device
-	hub    string
 	poller *devices.Poller
 	end    func() // stops the poller and waits for it; nil before it runs
 }
