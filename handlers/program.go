@@ -27,7 +27,7 @@ const (
 	ExitOK      = 0 // it was told to stop, by a signal or, if the hub started it, by the hub
 	ExitFailed  = 1 // its connection ended, if the hub started it; or it could not be made
 	ExitUsage   = 2 // its flags make no sense
-	ExitRefused = 3 // the hub does not let it in, and will not: wrong password, types that another serves
+	ExitRefused = 4 // the hub does not let it in, and will not: wrong password, types that another serves
 )
 
 // A Program is a handler as a process of its own, with these flags beside its own:
@@ -152,7 +152,7 @@ func (p Program) usage(fs *flag.FlagSet, w io.Writer) {
 		fmt.Fprintln(w)
 	})
 	fmt.Fprintf(w, "\nIt ends with 0 when it is told to stop, 1 when its connection fails and the hub started it,\n"+
-		"2 when its flags make no sense, 3 when the hub does not let it in.\n")
+		"2 when its flags make no sense, 4 when the hub does not let it in.\n")
 }
 
 // options checks the settings and reads the password.

@@ -58,14 +58,11 @@ in JSON.`,
 				Flags:   flags,
 				New:     func() (hub.Handler, error) { return catalog.New(kind, set) },
 			}
-			switch code := p.Run(cmd.Context(), args[1:], cmd.OutOrStdout(), cmd.ErrOrStderr()); code {
-			case handlers.ExitOK:
-				return nil
-			case handlers.ExitRefused:
-				return &exit{code: exitDenied}
-			default:
+			// A handler's exit codes are those of the tool.
+			if code := p.Run(cmd.Context(), args[1:], cmd.OutOrStdout(), cmd.ErrOrStderr()); code != handlers.ExitOK {
 				return &exit{code: code}
 			}
+			return nil
 		},
 	}
 	return cmd

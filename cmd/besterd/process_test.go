@@ -124,7 +124,7 @@ func startCommand(ts *testscript.TestScript, _ bool, args []string) {
 	cmd := exec.Command(args[1], args[2:]...)
 	cmd.Dir = ts.MkAbs(".")
 	for _, name := range []string{"PATH", "HOME", "TMPDIR", "BESTER_HUB", "BESTER_USER", "BESTER_PASSWORD", "BESTER_ACCOUNTS",
-		"BESTER_SOCKET", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "PYTHON", "GOTRACEBACK", "NO_COLOR"} {
+		"BESTER_SOCKET", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "PYTHON", "GOTRACEBACK", "NO_COLOR", "GORACE"} {
 		if v := ts.Getenv(name); v != "" {
 			cmd.Env = append(cmd.Env, name+"="+v)
 		}

@@ -60,6 +60,7 @@ func TestStories(t *testing.T) {
 			e.Setenv("BESTER_ACCOUNTS", "accounts")
 			e.Setenv("BESTERD", besterd)
 			e.Setenv("GOTRACEBACK", "all")
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // each process would sleep for a second at its end
 			for name, from := range files {
 				b, err := os.ReadFile(from)
 				if err != nil {
