@@ -252,7 +252,9 @@ func (c *Client) incoming(conn *tristanable.Conn, tag uint64, message []byte) {
 		c.say(fmt.Errorf("%w: %s", hub.ErrClosed, reason))
 	case wire.KindPing:
 		if tag != 0 {
-			conn.Out().Put(false, wire.AppendStatus(nil, tag, nil))
+			if err := conn.Out().Put(false, wire.AppendStatus(nil, tag, nil)); err != nil {
+				conn.Fail(err) // it asks, but does not read: a write under way would go on
+			}
 		}
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"github.com/besterhub/bester/hub/bformat"
@@ -58,6 +60,9 @@ func login(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
 	payload, err := in.Next() // also if the hub let go before it read the hello: it may have said why
 	if err != nil {
 		in.Release()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			<-ctx.Done() // the deadline is ctx's, or it has ended
+		}
 		return nil, fmt.Errorf("no answer to the hello: %w", cmp.Or(ctx.Err(), sent, err))
 	}
 	c := &Client{deliver: o.Deliver}
