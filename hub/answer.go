@@ -2,6 +2,7 @@ package hub
 
 import (
 	"errors"
+	"runtime/debug"
 	"sync/atomic"
 )
 
@@ -18,6 +19,7 @@ type Answer struct {
 	out     Message // the one a command makes of it
 	way     *way    // the way it is on; nil: to the recipients it names
 	step    int     // handlers of the way it has been through
+	done    bool    // Done has been called
 
 	// The message that was put is the root of all answers that come of it, and
 	// waits for them. In the others, only root is used of what follows.
@@ -110,8 +112,13 @@ func (a *Answer) Detach() {
 func (a *Answer) Resume(b *Batch) { a.m.Batch = b }
 
 // Done ends the answer: with nil when the commands given are the whole answer,
-// else with the reason why the message failed. The Answer must not be used again.
+// else with the reason why the message failed. The Answer must not be used again:
+// a second Done panics, if it comes before the Answer has been given to somebody else.
 func (a *Answer) Done(err error) {
+	if a.done {
+		panic("hub: Answer.Done was called twice; a HandlerFunc must not call it")
+	}
+	a.done = true
 	if a.carrier != nil {
 		a.carrier.Done(a, err)
 		return
@@ -126,14 +133,13 @@ func (a *Answer) Done(err error) {
 	root.close(batch)
 }
 
-// Message returns the message being answered. Its data and recipients are there
-// only until Handle returns.
+// Message returns the message being answered. Once detached it has no data any more.
 func (a *Answer) Message() *Message { return &a.m }
 
 // next starts the answer that a command's message is owed.
 func (a *Answer) next(d Data) *Answer {
 	n := a.router.answer(a.m.Batch)
-	n.root = a.root
+	n.root, n.done = a.root, false
 	n.root.open.Add(1)
 	n.m = a.m
 	n.m.Data = d
@@ -199,11 +205,25 @@ func (a *Answer) walk() {
 	if a.way != nil && a.step < len(a.way.through) {
 		h := a.way.through[a.step]
 		a.step++
-		h.Handle(&a.m, a)
+		a.handle(h)
 		return
 	}
 	a.arrive(a.derive(a.m.Data))
 	a.Done(nil)
+}
+
+// handle calls a handler. One that panics has failed with that message, nobody else.
+func (a *Answer) handle(h Handler) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.router.stats.panics.Add(1)
+			a.router.log.Error("a handler has a bug: it panicked", "type", string(a.m.Type), "panic", p, "stack", string(debug.Stack()))
+			if !a.done {
+				a.Done(reason(ErrHandler, "type %q: the handler panicked", a.m.Type))
+			}
+		}
+	}()
+	h.Handle(&a.m, a)
 }
 
 // arrive hands out to the receivers at the end of the way: the route's, or the
@@ -256,7 +276,7 @@ func (a *Answer) deliver(out *Message, sessions []Sink) {
 func (a *Answer) delivered(err error) {
 	switch {
 	case err == nil:
-		a.router.count(a.m.Batch, 0, 1)
+		a.router.count(a.m.Batch, 0, 1, 0)
 	case errors.Is(err, ErrClosed):
 		a.router.stats.absent.Add(1)
 	default:
@@ -282,7 +302,7 @@ func (a *Answer) server(out *Message, to Address) {
 		a.fail(err)
 		a.root.open.Add(-1) // this answer is still open
 	} else {
-		a.router.count(a.m.Batch, 0, 1)
+		a.router.count(a.m.Batch, 0, 1, 0)
 	}
 	out.To, out.Receipt = nil, nil
 }
@@ -315,8 +335,9 @@ func (a *Answer) close(b *Batch) {
 		a.failed.Store(nil)
 		a.router.stats.failed.Add(1)
 	}
+	a.router.count(b, 0, 0, 1)
 	if a.m.Receipt != nil {
-		a.m.Batch, a.m.Data = b, Data{}
+		a.m.Batch, a.m.Data, a.m.To = b, Data{}, nil
 		a.m.Receipt.Done(&a.m, err)
 	}
 	a.recycle(b)

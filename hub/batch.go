@@ -1,5 +1,10 @@
 package hub
 
+import (
+	"context"
+	"time"
+)
+
 // A Flusher is a Sink or Handler that gathers what it is given and sends it off
 // together, when Flush is called. See Batch.
 type Flusher interface {
@@ -22,8 +27,9 @@ type Batch struct {
 	latest    lookup
 	number    uint64 // of the last message given an ID, while it is below numbers
 	numbers   uint64
-	taken     uint64 // not yet in the router's counters
+	taken     uint64 // not yet in the router's counters, like the next two
 	delivered uint64
+	ended     uint64 // of the messages taken
 }
 
 // Add remembers f until the next Flush. A flusher adds itself once for what it
@@ -44,10 +50,9 @@ func (b *Batch) Flush() {
 		f.Flush()
 	}
 	b.touched = b.touched[:0]
-	if b.taken+b.delivered > 0 {
-		b.router.stats.taken.Add(b.taken)
-		b.router.stats.delivered.Add(b.delivered)
-		b.taken, b.delivered = 0, 0
+	if b.taken+b.delivered+b.ended > 0 {
+		b.router.count(nil, b.taken, b.delivered, b.ended)
+		b.taken, b.delivered, b.ended = 0, 0, 0
 	}
 }
 
@@ -109,14 +114,34 @@ func (r *Router) id(b *Batch) ID {
 	return ID{r.name, b.number}
 }
 
-// count counts messages taken and deliveries made.
-func (r *Router) count(b *Batch, taken, delivered uint64) {
+// count counts messages taken, deliveries made and messages ended.
+func (r *Router) count(b *Batch, taken, delivered, ended uint64) {
 	if b == nil {
 		r.stats.taken.Add(taken)
 		r.stats.delivered.Add(delivered)
+		r.stats.ended.Add(ended)
 		return
 	}
 	b.router = r
 	b.taken += taken
 	b.delivered += delivered
+	b.ended += ended
+}
+
+// Drain waits until every message that was taken has ended, its handlers have
+// answered and its servers confirmed, and returns nil; or ctx's error. It is for a hub
+// that takes no more.
+func (r *Router) Drain(ctx context.Context) error {
+	// Batches hand in their counts when their input runs dry, so what is asked here is
+	// right in the end, and this is only done at the end.
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for r.stats.ended.Load() != r.stats.taken.Load() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }

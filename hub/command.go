@@ -62,4 +62,4 @@ func NewAnswer(m *Message, c Carrier) *Answer {
 }
 
 // Reset makes an answer that came from NewAnswer, and is done, one to m.
-func (a *Answer) Reset(m *Message) { a.m = *m }
+func (a *Answer) Reset(m *Message) { a.m, a.done = *m, false }

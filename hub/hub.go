@@ -74,7 +74,7 @@ type Receipt interface {
 	// Done is called exactly once for each message that was taken, from any
 	// goroutine: with nil when all that its handlers wanted was done, else with
 	// the first thing that failed. m is the message as it was sent, without its
-	// data, and is valid until Done returns; m.Batch is the batch of the calling
+	// data and recipients, and is valid until Done returns; m.Batch is the batch of the calling
 	// goroutine (or nil: flush at once). Done must not block.
 	Done(m *Message, err error)
 }
@@ -86,7 +86,8 @@ type Handler interface {
 	// exactly one a.Done. It may do so before it returns, or later from another
 	// goroutine (see Answer.Resume). m and its data are borrowed until Handle
 	// returns. Handle must not block on a peer, and may be called from many
-	// goroutines; messages of one sender, lane and type come one after the other.
+	// goroutines at once, but those of one connection come one after the other; from a
+	// link, so do those of one sender, lane and type.
 	Handle(m *Message, a *Answer)
 }
 

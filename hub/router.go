@@ -2,6 +2,7 @@ package hub
 
 import (
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,8 @@ type RouterOptions struct {
 	// MaxHops is how often handlers may send one message round before it is
 	// refused. If zero, MaxHops.
 	MaxHops int
+	// Log gets the stack of a handler in this process that panics. If nil, it is lost.
+	Log *slog.Logger
 }
 
 // A Router is the Sink that every message of the hub goes into. It picks the way
@@ -41,6 +44,7 @@ type RouterOptions struct {
 type Router struct {
 	directory *Directory
 	maxHops   int
+	log       *slog.Logger
 	name      string
 	number    atomic.Uint64 // of the last message given an ID
 	answers   sync.Pool
@@ -54,10 +58,13 @@ type Router struct {
 
 // NewRouter returns a Router without ways.
 func NewRouter(o RouterOptions) *Router {
-	r := &Router{name: o.Name, directory: o.Directory, maxHops: o.MaxHops, handlers: make(map[Pattern]Handler)}
+	r := &Router{name: o.Name, log: o.Log, directory: o.Directory, maxHops: o.MaxHops, handlers: make(map[Pattern]Handler)}
 	r.number.Store(rand.Uint64() >> 2) // a new start repeats none of the numbers before it
 	if r.directory == nil {
 		r.directory = new(Directory)
+	}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
 	}
 	if r.maxHops == 0 {
 		r.maxHops = MaxHops
@@ -94,9 +101,9 @@ func (r *Router) start(m *Message, w *way) error {
 		r.stats.refused.Add(1)
 		return reason(ErrHops, "type %q: more than %d hops: do hubs send it in a circle?", m.Type, r.maxHops)
 	}
-	r.count(m.Batch, 1, 0)
+	r.count(m.Batch, 1, 0, 0)
 	a := r.answer(m.Batch)
-	a.root, a.way = a, w
+	a.root, a.way, a.done = a, w, false
 	a.open.Store(1)
 	if a.rounds.Load() != 0 { // of the message it was last
 		a.rounds.Store(0)
@@ -151,16 +158,17 @@ func (r *Router) Serve(p Pattern, h Handler) (stop func(), err error) {
 // RouterStats counts what became of messages since the start.
 type RouterStats struct {
 	Taken     uint64 `json:"taken"`     // messages put into the hub
-	Refused   uint64 `json:"refused"`   // put, but nobody serves their type
+	Refused   uint64 `json:"refused"`   // put, but nobody serves their type, or they came round too often
 	Failed    uint64 `json:"failed"`    // taken, then something their handlers wanted failed
 	Delivered uint64 `json:"delivered"` // handed to sessions and servers, once for each
 	Absent    uint64 `json:"absent"`    // for users without a live session
 	Dropped   uint64 `json:"dropped"`   // dropped by the word of a handler
-	Lost      uint64 `json:"lost"`      // not handed over: the receiver's queue was full, or it may not have it
+	Lost      uint64 `json:"lost"`      // not handed over: the receiver or server would not or could not have it
+	Panics    uint64 `json:"panics"`    // messages failed by a bug in a handler of this process
 }
 
 type routerStats struct {
-	taken, refused, failed, delivered, absent, dropped, lost atomic.Uint64
+	taken, refused, failed, delivered, absent, dropped, lost, panics, ended atomic.Uint64
 }
 
 // Stats returns the counters as they are now.
@@ -168,6 +176,6 @@ func (r *Router) Stats() RouterStats {
 	s := &r.stats
 	return RouterStats{
 		Taken: s.taken.Load(), Refused: s.refused.Load(), Failed: s.failed.Load(),
-		Delivered: s.delivered.Load(), Absent: s.absent.Load(), Dropped: s.dropped.Load(), Lost: s.lost.Load(),
+		Delivered: s.delivered.Load(), Absent: s.absent.Load(), Dropped: s.dropped.Load(), Lost: s.lost.Load(), Panics: s.panics.Load(),
 	}
 }

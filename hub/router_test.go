@@ -1,8 +1,11 @@
 package hub
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -253,6 +256,51 @@ func TestMessageThatMultipliesIsStopped(t *testing.T) {
 		if calls != MaxRounds+1 {
 			t.Errorf("handled %d times, want %d", calls, MaxRounds+1)
 		}
+	}
+}
+
+func TestHandlerThatPanicsFailsOneMessage(t *testing.T) {
+	var log bytes.Buffer
+	r := NewRouter(RouterOptions{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	serve(t, r, "bad", HandlerFunc(func(*Message, *Answer) error { panic("a bug") }))
+	serve(t, r, "twice", HandlerFunc(func(m *Message, a *Answer) error { a.Done(nil); return nil }))
+	s := new(sender)
+	for range 2 {
+		if err := s.send(t, r, "bad", "x"); !errors.Is(err, ErrHandler) {
+			t.Errorf("bad: got %v", err)
+		}
+		if err := s.send(t, r, "twice", "x"); err != nil {
+			t.Errorf("twice: got %v", err)
+		}
+	}
+	if got := r.Stats().Panics; got != 4 {
+		t.Errorf("counted %d panics, want 4", got)
+	}
+	for _, want := range []string{"a bug", "was called twice", "router_test.go"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not say %q", want)
+		}
+	}
+}
+
+func TestDrainWaitsForTheLastAnswer(t *testing.T) {
+	r := NewRouter(RouterOptions{})
+	l := new(later)
+	serve(t, r, "t", l)
+	b := new(Batch)
+	if err := r.Put(&Message{Type: "t", Batch: b}); err != nil {
+		t.Fatal(err)
+	}
+	b.Flush()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.Drain(ctx); err == nil {
+		t.Error("drained before the answer")
+	}
+	l.answers[0].Resume(nil)
+	l.answers[0].Done(nil)
+	if err := r.Drain(t.Context()); err != nil {
+		t.Errorf("got %v", err)
 	}
 }
 

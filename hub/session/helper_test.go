@@ -43,13 +43,13 @@ const patience = 20 * time.Second
 // TCP and on TLS.
 type running struct {
 	*Server
-	router             *hub.Router
-	accounts           *account.Store
-	unix, closed       string // sockets; only the first trusts
-	tcp, tls           string
-	log                lines
-	listening, stopped int
-	done               chan error
+	router       *hub.Router
+	accounts     *account.Store
+	unix, closed string // sockets; only the first trusts
+	tcp, tls     string
+	log          lines
+	listening    int
+	done         chan error
 }
 
 func run(t testing.TB, o Options) *running {

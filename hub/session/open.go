@@ -170,12 +170,11 @@ func (s *session) end(why error) {
 	s.conn.SetReadDeadline(past)
 }
 
-// Shutdown closes the listeners and has every session answer what it has taken,
-// write out what waits and close; whoever has not logged in is not let in any more.
-// It returns nil when all have ended, or ctx's error: then the rest have been cut off.
-// Connections of handler processes are not touched, since sessions may still wait
-// for what these answer: whoever got them from Options.Handler ends them afterwards.
-func (s *Server) Shutdown(ctx context.Context) error {
+// Drain closes the listeners and has every session read no more; whoever has not
+// logged in is not let in any more. It returns nil when all that was taken, by sessions
+// and others, has been answered, or ctx's error. Sessions stay for what is answered
+// meanwhile, until Shutdown.
+func (s *Server) Drain(ctx context.Context) error {
 	s.mu.Lock()
 	s.ending = true
 	s.giveUp()
@@ -193,13 +192,30 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.settle()
 	s.mu.Unlock()
 	select {
+	case <-s.allDrained:
+		return s.o.Router.Drain(ctx)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Shutdown drains the server, if that has not been done, and has every session write
+// out what waits and close. It returns nil when all have ended, or ctx's error: then
+// the rest have been cut off. Connections of handler processes are not touched, since
+// messages may still wait for what these answer: whoever got them from
+// Options.Handler ends them after Drain.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.Drain(ctx)
+	s.mu.Lock()
+	shut(s.released)
+	s.mu.Unlock()
+	select {
 	case <-s.allLeft:
 		return nil
 	case <-ctx.Done():
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	shut(s.allDrained)
 	for c := range s.open {
 		if !c.handed {
 			c.cut()

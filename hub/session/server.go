@@ -111,7 +111,8 @@ type Server struct {
 	undrained  int                      // sessions that may still put messages into the hub
 	ending     bool
 	allDrained chan struct{} // closed at a shutdown, when undrained is 0
-	allLeft    chan struct{} // and this one when serving is
+	released   chan struct{} // closed by Shutdown: sessions need not stay for others' messages
+	allLeft    chan struct{} // closed when serving is 0
 }
 
 // NewServer returns a Server without listeners.
@@ -124,6 +125,7 @@ func NewServer(o Options) *Server {
 		listeners:  make(map[*Listener]bool),
 		open:       make(map[*connection]*session),
 		allDrained: make(chan struct{}),
+		released:   make(chan struct{}),
 		allLeft:    make(chan struct{}),
 	}
 	s.ctx, s.giveUp = context.WithCancel(context.Background())

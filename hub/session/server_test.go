@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/account"
 	"github.com/besterhub/bester/hub/wire"
 )
 
@@ -188,17 +189,17 @@ func TestHandlerIsHandedOn(t *testing.T) {
 }
 
 func TestPanicEndsOneSession(t *testing.T) {
-	h := run(t, Options{})
-	h.account(t, "ann", nil)
-	h.serve(t, "bad", hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { panic("a bug in a filter") }))
+	h := run(t, Options{Status: func() []byte { panic("a bug in the hub") }})
+	h.account(t, "ann", func(p *account.Permissions) { p.Admin = true })
+	const bad = `{"command":{"type":"status"}}`
 	slow := make(held, 1)
 	h.serve(t, "slow", slow)
 	bob := h.native(t, "bob")
 	n, c := h.native(t, "ann"), h.classic(t, "ann")
-	n.frames(sent(1, "slow", "1"), sent(2, "t", "1", "bob"), sent(3, "bad", "1"), sent(4, "t", "4", "bob"))
+	n.frames(sent(1, "slow", "1"), sent(2, "t", "1", "bob"), sent(3, "builtin", bad), sent(4, "t", "4", "bob"))
 	n.want("status 2: good", "end")
 	bob.want("deliver 0: t ann 1") // what came before is not stuck
-	c.text(classicMessage("bad", "1", "1"))
+	c.text(classicMessage("builtin", "1", bad))
 	c.want("end")
 	slow.answer(t, func(a *hub.Answer) { a.SendClients(data("2"), hub.Address{User: "ann"}, hub.Address{User: "bob"}) })
 	bob.want("deliver 0: slow ann 2")
@@ -208,7 +209,7 @@ func TestPanicEndsOneSession(t *testing.T) {
 	if users := h.router.Directory().Users(); len(users) != 1 {
 		t.Errorf("users are %q", users)
 	}
-	h.log.want(t, "please report it", "a bug in a filter", "server_test.go")
+	h.log.want(t, "please report it", "a bug in the hub", "server_test.go")
 	bob.send(5, "t", "3", "bob")
 	bob.want("deliver 0: t bob 3", "status 5: good")
 }

@@ -100,7 +100,7 @@ func (s *session) live(self receiver, loop func() error) error {
 	}
 	drained()
 	if err == errEnding {
-		<-s.server.allDrained // others may still have something for this user
+		<-s.server.released // others may still have something for this user
 	}
 	return err
 }
