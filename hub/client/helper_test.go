@@ -1,0 +1,134 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/bformat"
+	"github.com/besterhub/bester/hub/tristanable"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const patience = 20 * time.Second
+
+// A script is the hub's end of a connection. The hello has not been read.
+type script struct {
+	net.Conn
+	t  *testing.T
+	in *bformat.Reader
+}
+
+// play starts a hub that does as the script says with its one connection, and returns
+// where it listens.
+func play(t *testing.T, do func(s *script)) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(patience))
+		do(&script{c, t, bformat.NewReader(c, 0)})
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-done
+	})
+	return path
+}
+
+// connect logs in at a hub that says hello, with credits 3 and frames of 10 kB, and then
+// does as the script says.
+func connect(t *testing.T, deliver func(*hub.Message), do func(s *script)) *Client {
+	t.Helper()
+	path := play(t, func(s *script) {
+		s.read()
+		s.hello()
+		do(s)
+	})
+	c, err := Dial(t.Context(), "unix", path, Options{User: "ann", Deliver: deliver})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		c.Close(ctx)
+	})
+	return c
+}
+
+func (s *script) hello() {
+	s.write(wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: wire.RoleHub, Name: "fake", Credits: 3, Frame: 10_000}))
+}
+
+// read returns the next frame's tag and what follows, or 0 and nil at the end.
+func (s *script) read() (tag uint64, message []byte) {
+	f, err := s.in.Next()
+	if err != nil {
+		return 0, nil
+	}
+	tag, message, err = tristanable.Cut(f)
+	if err != nil {
+		s.t.Errorf("the client sent %q", f)
+	}
+	return tag, message
+}
+
+// serve answers each send as the function says, until the client says goodbye.
+func (s *script) serve(answer func(tag uint64, m *hub.Message)) {
+	var d wire.Decoder
+	for {
+		tag, rest := s.read()
+		kind, body, err := wire.CutKind(rest)
+		if err != nil || kind == wire.KindGoodbye {
+			return
+		}
+		if kind == wire.KindPing {
+			s.write(wire.AppendStatus(nil, tag, nil))
+			continue
+		}
+		var m hub.Message
+		if err := d.Message(body, &m); err != nil {
+			s.t.Errorf("the client sent %q: %v", body, err)
+			return
+		}
+		answer(tag, &m)
+	}
+}
+
+func (s *script) write(payload []byte) { s.Write(bformat.Append(nil, payload)) }
+
+func (s *script) deliver(tag uint64, typ hub.Type, json string) {
+	b, err := wire.AppendMessage(nil, tag, wire.KindDeliver, &hub.Message{Type: typ, Data: data(json)})
+	if err != nil {
+		s.t.Error(err)
+	}
+	s.write(b)
+}
+
+func data(json string) hub.Data { return hub.Data{Encoding: hub.JSON, Bytes: []byte(json)} }
+
+func text(m *hub.Message) string {
+	b, err := wire.AppendJSON(nil, m.Data)
+	return fmt.Sprintf("%s %s %v", m.Type, b, err)
+}
+
+func message(typ hub.Type) *hub.Message { return &hub.Message{Type: typ, Data: data("1")} }
