@@ -17,30 +17,36 @@ type accounts struct {
 	log     *slog.Logger
 	changed func() // called without the lock, after the accounts have changed
 
-	mu    sync.Mutex
-	path  string
-	seen  os.FileInfo // of the file that store was read from
-	store *account.Store
+	mu sync.Mutex
+	accountsFile
 }
 
-// open has a begin with the accounts in path. A file that is not there yet holds none.
-func (a *accounts) open(path string) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+// An accountsFile is an accounts file as it was read.
+type accountsFile struct {
+	path  string
+	seen  os.FileInfo    // nil: there was none
+	store *account.Store // nil: as long as there was none
+}
+
+// openAccounts reads an accounts file. One that is not there yet holds no accounts.
+func openAccounts(path string) (accountsFile, error) {
 	info, err := os.Stat(path)
 	if os.IsNotExist(err) {
-		a.path, a.seen, a.store = path, nil, nil
-		return nil
+		return accountsFile{path: path}, nil
 	}
 	if err != nil {
-		return err
+		return accountsFile{}, err
 	}
 	store, err := account.Open(path, account.Options{})
-	if err != nil {
-		return err
-	}
-	a.path, a.seen, a.store = path, info, store
-	return nil
+	return accountsFile{path, info, store}, err
+}
+
+// use puts another accounts file into force. Sessions are checked against it at the
+// next Recheck.
+func (a *accounts) use(f accountsFile) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.accountsFile = f
 }
 
 // refresh reads the file again if it has changed. One that cannot be read leaves the

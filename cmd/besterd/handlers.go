@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -17,99 +16,95 @@ import (
 
 // A handler is one that the config names.
 type handler struct {
-	config config.Handler
+	made
 	hub.Handler
 	end   func(ctx context.Context) error
 	stats func() link.Stats
 }
 
+// made is all of the config that a handler is made of.
+type made struct {
+	config config.Handler
+	frame  config.Bytes
+	socket string // where its processes find the hub
+}
+
 // setHandlers starts the handlers that the config names and are not there yet, and
-// ends those it no longer names. Messages on their way to an ended one still get
-// their answers. After an error some are started and some not.
-func (d *daemon) setHandlers(c *config.Config, socket string) error {
-	for name, have := range d.handlers {
-		same := func(h config.Handler) bool { return reflect.DeepEqual(h, have.config) }
-		if slices.ContainsFunc(c.Handlers, same) {
-			continue
-		}
-		delete(d.handlers, name)
-		ctx, cancel := context.WithTimeout(context.Background(), have.config.Timeout)
-		if err := have.end(ctx); err != nil {
-			d.log.Warn("handler ended with messages under way", "handler", name, "err", err)
-		}
-		cancel()
-	}
+// ends those it no longer names, or names otherwise. Messages on their way to an ended
+// one still get their answers, until ctx ends. After an error some are started and some not.
+func (d *daemon) setHandlers(ctx context.Context, c *config.Config) error {
+	wanted := make(map[string]made)
 	for _, h := range c.Handlers {
-		if d.handlers[h.Name] != nil {
+		wanted[h.Name] = made{h, c.Hub.Frame, socket(c)}
+	}
+	handlers := make(map[string]*handler)
+	var ends sync.WaitGroup
+	for name, have := range d.handlers {
+		if want, ok := wanted[name]; ok && reflect.DeepEqual(want, have.made) {
+			handlers[name] = have
 			continue
 		}
-		made, err := d.startHandler(h, c, socket)
+		ends.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, have.config.Timeout)
+			defer cancel()
+			if err := have.end(ctx); err != nil {
+				d.log.Warn("handler ended with messages under way", "handler", name, "err", err)
+			}
+		})
+	}
+	ends.Wait() // a name and its types are free when the handler has gone
+	defer func() {
+		d.mu.Lock()
+		d.handlers = handlers
+		d.mu.Unlock()
+	}()
+	for _, h := range c.Handlers {
+		if handlers[h.Name] != nil {
+			continue
+		}
+		started, err := d.startHandler(wanted[h.Name])
 		if err != nil {
 			return err
 		}
-		d.handlers[h.Name] = made
+		handlers[h.Name] = started
 	}
 	return nil
 }
 
-func (d *daemon) startHandler(h config.Handler, c *config.Config, socket string) (*handler, error) {
-	options := link.Options{Timeout: h.Timeout, Waiting: h.Queue, Frame: int(c.Hub.Frame), Log: d.log}
-	command := link.Command{Argv: h.Command, Socket: socket}
+func (d *daemon) startHandler(m made) (*handler, error) {
+	h := m.config
+	options := link.Options{Timeout: h.Timeout, Waiting: h.Queue, Frame: int(m.frame), Log: d.log}
+	command := link.Command{Argv: h.Command, Socket: m.socket}
 	if h.Dialect == config.Native {
-		if len(h.Command) > 0 && socket == "" {
+		if len(h.Command) > 0 && m.socket == "" {
 			return nil, fmt.Errorf("handler %q: no way for its process into the hub: add a listener with network = \"unix\" and trust = true", h.Name)
 		}
 		g, err := d.groups.Add(link.Config{Name: h.Name, Types: h.Types, Options: options, Command: command})
 		if err != nil {
 			return nil, err
 		}
-		return &handler{config: h, Handler: g, end: g.Shutdown, stats: g.Stats}, nil
+		return &handler{made: m, Handler: g, end: g.Shutdown, stats: g.Stats}, nil
 	}
 	l := link.NewClassic(link.ClassicConfig{
 		Name: h.Name, Path: h.Socket, Options: options, Connections: h.Connections,
 		Command: command, Needed: h.Start == config.StartNeeded,
 	})
-	made := &handler{config: h, Handler: l, stats: l.Stats}
 	var served []func()
-	stop := sync.OnceFunc(func() {
+	end := func(ctx context.Context) error {
 		for _, stop := range served {
 			stop()
 		}
-	})
-	made.end = func(ctx context.Context) error {
-		stop()
 		return l.Shutdown(ctx)
 	}
 	for _, p := range h.Types {
 		stop, err := d.router.Serve(p, l)
 		if err != nil {
-			made.end(context.Background())
+			end(context.Background())
 			return nil, fmt.Errorf("handler %q: %w", h.Name, err)
 		}
 		served = append(served, stop)
 	}
-	return made, nil
-}
-
-// endHandlers ends all handlers, those that have dialled in unnamed too.
-func (d *daemon) endHandlers(ctx context.Context) error {
-	var errs []error
-	var all sync.WaitGroup
-	var mu sync.Mutex
-	d.mu.Lock()
-	handlers := d.handlers
-	d.handlers = make(map[string]*handler)
-	d.mu.Unlock()
-	for _, h := range handlers {
-		all.Go(func() {
-			err := h.end(ctx)
-			mu.Lock()
-			defer mu.Unlock()
-			errs = append(errs, err)
-		})
-	}
-	all.Wait()
-	return errors.Join(append(errs, d.groups.Shutdown(ctx))...)
+	return &handler{made: m, Handler: l, end: end, stats: l.Stats}, nil
 }
 
 // attach links a handler process that has connected. Groups log what comes of it.

@@ -13,13 +13,19 @@ import (
 	"github.com/besterhub/bester/hub/session"
 )
 
+// A place is where a listener listens. What else the config says of it can change
+// while it stays open.
+type place struct{ network, address string }
+
+func placeOf(c config.Listen) place { return place{c.Network, c.Address} }
+
 // opened are the listeners of a config that were not open before, still unserved.
 type opened struct {
-	sessions map[config.Listen]*session.Listener
+	sessions map[place]*session.Listener
 	informer net.Listener // nil: none, or open already
 	// The certificates of all TLS listeners, read anew: they change on disk while
 	// their names stay.
-	certificates map[config.Listen]*tls.Certificate
+	certificates map[place]*tls.Certificate
 }
 
 func (o *opened) close() {
@@ -33,17 +39,18 @@ func (o *opened) close() {
 
 // open opens those listeners of a config that are not open yet.
 func (d *daemon) open(c *config.Config) (*opened, error) {
-	o := &opened{sessions: make(map[config.Listen]*session.Listener), certificates: make(map[config.Listen]*tls.Certificate)}
+	o := &opened{sessions: make(map[place]*session.Listener), certificates: make(map[place]*tls.Certificate)}
 	for _, want := range c.Listen {
+		at := placeOf(want)
 		if want.Network == config.TLS {
 			cert, err := tls.LoadX509KeyPair(want.Certificate, want.Key)
 			if err != nil {
 				o.close()
 				return nil, fmt.Errorf("listen tls %s: certificate: %w", want.Address, err)
 			}
-			o.certificates[want] = &cert
+			o.certificates[at] = &cert
 		}
-		if d.listeners[want] != nil {
+		if d.listeners[at] != nil {
 			continue
 		}
 		l, err := d.listen(want)
@@ -51,7 +58,7 @@ func (d *daemon) open(c *config.Config) (*opened, error) {
 			o.close()
 			return nil, err
 		}
-		o.sessions[want] = l
+		o.sessions[at] = l
 	}
 	if path := c.Informer.Socket; path != "" && path != d.config.Informer.Socket {
 		l, err := session.Listen(config.Unix, path, session.ListenOptions{})
@@ -65,11 +72,11 @@ func (d *daemon) open(c *config.Config) (*opened, error) {
 }
 
 func (d *daemon) listen(c config.Listen) (*session.Listener, error) {
-	o := session.ListenOptions{Mode: c.Mode, Group: c.Group, Trust: c.Trust}
+	o := options(c)
 	switch c.Network {
 	case config.TLS:
 		o.TLS = &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return (*d.certificates.Load())[c], nil
+			return (*d.certificates.Load())[placeOf(c)], nil
 		}}
 	case config.Unix:
 		if err := makeFolder(c.Address); err != nil {
@@ -77,6 +84,10 @@ func (d *daemon) listen(c config.Listen) (*session.Listener, error) {
 		}
 	}
 	return session.Listen(c.Network, c.Address, o)
+}
+
+func options(c config.Listen) session.ListenOptions {
+	return session.ListenOptions{Mode: c.Mode, Group: c.Group, Trust: c.Trust}
 }
 
 // makeFolder makes the folder of a socket, for this user alone. One that is there
@@ -100,14 +111,19 @@ func makeFolder(path string) error {
 // Sessions that came over a closed listener stay.
 func (d *daemon) setListeners(c *config.Config, o *opened) {
 	d.certificates.Store(&o.certificates)
-	for want, l := range d.listeners {
-		if !slices.Contains(c.Listen, want) {
+	for at, l := range d.listeners {
+		i := slices.IndexFunc(c.Listen, func(want config.Listen) bool { return placeOf(want) == at })
+		if i < 0 {
 			l.Close()
-			delete(d.listeners, want)
+			delete(d.listeners, at)
+			continue
+		}
+		if err := l.Change(options(c.Listen[i])); err != nil {
+			d.log.Error("socket keeps its old group or mode", "listener", l.String(), "err", err)
 		}
 	}
-	for want, l := range o.sessions {
-		d.listeners[want] = l
+	for at, l := range o.sessions {
+		d.listeners[at] = l
 		d.run(func() { d.sessions.Serve(l) })
 	}
 	if c.Informer.Socket != d.config.Informer.Socket && d.informerListener != nil {

@@ -10,7 +10,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -91,29 +90,24 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		debug.SetGCPercent(75)
 	}
 	log := newLog(stderr, c.Log)
-	signals := make(chan os.Signal, 4) // from before anybody can know that it runs
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
-	defer signal.Stop(signals)
+	// Signals count from before anybody can know that the hub runs.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	hangups := make(chan os.Signal, 1) // two that come at once are one
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	d, err := start(c, log)
 	if err != nil {
 		return err
 	}
 	log.Info("ready", "version", version, "config", orDefaults(path), "hub", c.Hub.Name, "listeners", d.listening(), "pid", os.Getpid())
-	return serve(ctx, d, path, signals, log)
-}
-
-// serve waits for signals, and acts on them.
-func serve(ctx context.Context, d *daemon, path string, signals <-chan os.Signal, log *slog.Logger) error {
 	for {
 		select {
+		case <-hangups:
+			d.reload(ctx, path, log)
 		case <-ctx.Done():
-			return d.shutdown(log)
-		case s := <-signals:
-			if s == syscall.SIGHUP {
-				d.reload(path, log)
-				continue
-			}
-			log.Info("ending: what was taken is answered or handed on", "signal", s.String())
+			log.Info("ending: what was taken is answered or handed on", "why", context.Cause(ctx))
+			stop() // a second signal ends it at once
 			return d.shutdown(log)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/user"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 type Listener struct {
 	net.Listener
 	network string // as in the config: unix, tcp4, tcp6, tls
-	trust   bool
+	trust   atomic.Bool
 	path    string // of a UNIX socket
 }
 
@@ -30,7 +31,8 @@ type Listener struct {
 // A UNIX socket that a running program serves is never taken from it; one that
 // nobody serves any more is replaced.
 func Listen(network, address string, o ListenOptions) (*Listener, error) {
-	l := &Listener{network: network, trust: o.Trust && network == "unix"}
+	l := &Listener{network: network}
+	l.trust.Store(o.Trust && network == "unix")
 	var err error
 	switch network {
 	case "unix":
@@ -91,10 +93,6 @@ func listenUnix(path string, o ListenOptions) (net.Listener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	mode := o.Mode
-	if mode == 0 {
-		mode = 0o660
-	}
 	// The socket must never be open to more than its mode says, so it is made closed:
 	// its file gets the mode that the socket has before. A umask would do that to all
 	// files which the process makes at that moment.
@@ -108,17 +106,37 @@ func listenUnix(path string, o ListenOptions) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Group != "" {
-		err = chgrp(path, o.Group)
-	}
-	if err == nil {
-		err = os.Chmod(path, mode)
-	}
-	if err != nil {
+	if err := own(path, o); err != nil {
 		l.Close()
 		return nil, err
 	}
 	return l, nil
+}
+
+// own gives a UNIX socket its group and mode.
+func own(path string, o ListenOptions) error {
+	if o.Group != "" {
+		if err := chgrp(path, o.Group); err != nil {
+			return err
+		}
+	} else if err := os.Chown(path, -1, os.Getegid()); err != nil {
+		return err
+	}
+	mode := o.Mode
+	if mode == 0 {
+		mode = 0o660
+	}
+	return os.Chmod(path, mode)
+}
+
+// Change gives a UNIX socket another group and mode, and says whom it trusts from now
+// on. Connections that are open stay as they are. On other listeners it does nothing.
+func (l *Listener) Change(o ListenOptions) error {
+	if l.network != "unix" {
+		return nil
+	}
+	l.trust.Store(o.Trust)
+	return own(l.path, o)
 }
 
 // removeStale removes a socket that nobody serves. It connects first to tell.
@@ -156,7 +174,7 @@ func chgrp(path, name string) error {
 // trusted reports whether c comes from a UNIX peer with the hub's own uid or root's.
 func (l *Listener) trusted(c net.Conn) bool {
 	uc, ok := c.(*net.UnixConn)
-	if !l.trust || !ok {
+	if !l.trust.Load() || !ok {
 		return false
 	}
 	raw, err := uc.SyscallConn()

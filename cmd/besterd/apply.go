@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"reflect"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/bformat"
+	"github.com/besterhub/bester/hub/config"
+	"github.com/besterhub/bester/hub/session"
+	"github.com/besterhub/bester/hub/upstream"
+)
+
+// reload reads the config again and applies it, or logs why not. When ctx ends, the hub
+// is to end, and handlers that are replaced are not waited for.
+func (d *daemon) reload(ctx context.Context, path string, log *slog.Logger) {
+	c, err := load(path)
+	if err == nil {
+		err = d.apply(ctx, c)
+	}
+	if err != nil {
+		log.Error("config refused; the old one stays in force", "config", orDefaults(path), "err", err)
+		return
+	}
+	// Who is logged in, and which handler a process may be, may have changed with it.
+	d.accounts.refresh()
+	d.sessions.Recheck()
+	log.Info("config applied", "config", orDefaults(path), "listeners", d.listening())
+}
+
+// apply puts a config into force: all of it, or, with an error, nothing. What has not
+// changed goes on untouched, and connections stay.
+func (d *daemon) apply(ctx context.Context, c *config.Config) error {
+	d.applying.Lock()
+	defer d.applying.Unlock()
+	if d.ended {
+		return errors.New("the hub is ending")
+	}
+	old := d.config
+	if first := old.Hub.Name == ""; !first {
+		switch {
+		case c.Hub.Name != old.Hub.Name || c.Hub.MaxHops != old.Hub.MaxHops:
+			return errors.New("hub.name and hub.max_hops cannot change while the hub runs: restart it")
+		case c.Log != old.Log:
+			return errors.New("log.level and log.format cannot change while the hub runs: restart it")
+		}
+	}
+
+	// What can fail comes first, beside what is there already.
+	opened, err := d.open(c)
+	if err != nil {
+		return err
+	}
+	undo := func(err error) error {
+		opened.close()
+		return err
+	}
+	filters, err := d.makeFilters(c)
+	if err != nil {
+		return undo(err)
+	}
+	devices, err := d.makeDevices(c)
+	if err != nil {
+		return undo(err)
+	}
+	accounts, err := openAccounts(c.Accounts.File)
+	if err != nil {
+		return undo(err)
+	}
+	err = d.setHandlers(ctx, c)
+	if err == nil {
+		err = d.setRoutes(c, filters)
+	}
+	if err != nil {
+		if back := d.setHandlers(ctx, old); back != nil {
+			d.log.Error("a handler of the config in force could not be started again", "err", back)
+		}
+		return undo(err)
+	}
+
+	// From here on nothing can fail.
+	if c.Peers.Open && !old.Peers.Open {
+		d.log.Warn(`every original server may hand in messages, without an account: peers.classic (network.peers in server.conf) is "open"`,
+			"remedy", "list the addresses that may")
+	}
+	if c.Accounts.File != old.Accounts.File {
+		d.accounts.use(accounts)
+	}
+	d.sessions.SetLimits(limits(c))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.filters = filters
+	d.setServers(c)
+	d.setListeners(c, opened)
+	d.setDevices(devices)
+	d.config = c
+	return nil
+}
+
+// limits are what the config says of sessions.
+func limits(c *config.Config) session.Limits {
+	full := map[string]bformat.Full{config.DropOldest: bformat.DropOldest, config.DropNewest: bformat.DropNewest, config.Close: bformat.Close}
+	return session.Limits{
+		Login: c.Session.Login, Connections: c.Session.Connections, Frame: int(c.Hub.Frame),
+		Queue: int(c.Session.Queue), Full: full[c.Session.Full], Write: c.Session.Write,
+		Credits: c.Session.Credits, Peer: c.Peers.Allow,
+	}
+}
+
+// setServers puts the servers that have names into force. What waits for the old
+// ones is still sent.
+func (d *daemon) setServers(c *config.Config) {
+	if d.servers != nil && reflect.DeepEqual(c.Servers, d.config.Servers) {
+		return
+	}
+	addresses := make(map[hub.ServerName]string)
+	for _, s := range c.Servers {
+		addresses[s.Name] = s.Address
+	}
+	old := d.servers
+	d.servers = upstream.NewDirect(upstream.Options{Addresses: addresses})
+	named := make(map[hub.ServerName]hub.Sink)
+	for name := range addresses {
+		named[name] = d.servers
+	}
+	d.router.Directory().SetServers(named, d.servers)
+	if old != nil {
+		d.run(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), c.Hub.Drain)
+			defer cancel()
+			old.Shutdown(ctx)
+		})
+	}
+}
