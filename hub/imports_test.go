@@ -35,6 +35,8 @@ var rooms = []room{
 		"it slows down any log"},
 	{"hub/options", "",
 		"it reads any table of options"},
+	{"hub/spool", "golang.org/x/sys",
+		"it keeps bytes on a card and serves any program"},
 	{"hub/wire", "hub hub/bformat hub/tristanable github.com/tinylib/msgp",
 		"it says how a message is written, not who sends it"},
 	{"hub/account", "hub golang.org/x/crypto",

@@ -1,0 +1,146 @@
+package spool
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// A disk is the folder a spool lives in. All that a spool does to the outside
+// goes through it, so that a test can note it, fail it, or make it slow. Names
+// are of files directly in the folder. No method keeps a lock the others need:
+// readers read while the keeper waits for a sync.
+type disk interface {
+	// Lock makes the folder if it is not there (not its parents) and takes the
+	// lock that a second process would need; closing lets go of it. Taken again
+	// after the folder was lost, it locks the folder that is there now.
+	Lock() (io.Closer, error)
+	// List returns the names of the files in the folder.
+	List() ([]string, error)
+	// Open opens a file: for reading and writing if write, and made if create.
+	Open(name string, write, create bool) (file, error)
+	// Same tells whether name still leads to f: false where the folder was
+	// removed or replaced beneath us and writes would go to nowhere.
+	Same(name string, f file) bool
+	Rename(from, to string) error
+	Remove(name string) error
+	// Sync puts the names in the folder onto the card.
+	Sync() error
+}
+
+// A file is an open file of a disk.
+type file interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	Size() (int64, error)
+	Truncate(size int64) error
+	// Sync returns when all that was written, and what is needed to read it
+	// again, is on the card: fdatasync.
+	Sync() error
+}
+
+// folder is the disk of the real world.
+type folder string
+
+func (d folder) path(name string) string { return filepath.Join(string(d), name) }
+
+func (d folder) Lock() (io.Closer, error) {
+	if err := os.Mkdir(string(d), 0o700); err == nil {
+		d.syncAt(filepath.Dir(string(d))) // the folder's own name; a failure shows again below
+	} else if !errors.Is(err, os.ErrExist) && !errors.Is(err, unix.EROFS) {
+		return nil, err
+	}
+	// The folder itself is locked: that needs no file, and works where nothing
+	// can be written.
+	f, err := os.Open(string(d))
+	if err != nil {
+		return nil, err
+	}
+	if err := retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, ErrLocked
+		}
+		return nil, os.NewSyscallError("flock", err)
+	}
+	return f, nil
+}
+
+func (d folder) List() ([]string, error) {
+	entries, err := os.ReadDir(string(d))
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		if !e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+func (d folder) Open(name string, write, create bool) (file, error) {
+	flag := os.O_RDONLY
+	if write {
+		flag = os.O_RDWR
+	}
+	if create {
+		flag |= os.O_CREATE
+	}
+	f, err := os.OpenFile(d.path(name), flag, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+func (d folder) Same(name string, f file) bool {
+	there, err := os.Stat(d.path(name))
+	if err != nil {
+		return false
+	}
+	here, err := f.(osFile).Stat()
+	return err == nil && os.SameFile(here, there)
+}
+
+func (d folder) Rename(from, to string) error { return os.Rename(d.path(from), d.path(to)) }
+func (d folder) Remove(name string) error     { return os.Remove(d.path(name)) }
+func (d folder) Sync() error                  { return d.syncAt(string(d)) }
+
+func (folder) syncAt(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	err = f.Sync()
+	return errors.Join(err, f.Close())
+}
+
+type osFile struct{ *os.File }
+
+func (f osFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+func (f osFile) Sync() error {
+	err := retry(func() error { return unix.Fdatasync(int(f.Fd())) })
+	return os.NewSyscallError("fdatasync", err)
+}
+
+// retry calls f again while a signal interrupts it.
+func retry(f func() error) error {
+	for {
+		if err := f(); err != unix.EINTR {
+			return err
+		}
+	}
+}

@@ -1,0 +1,125 @@
+// Package spool keeps a queue of records in a folder on a card, so that what was
+// accepted is still there after a restart, a kill -9, a power cut, a full disk or
+// damage, and so that the card lives long. It uses the standard library and
+// golang.org/x/sys alone and knows nothing of what is in a record.
+//
+//	s, err := spool.Open("/var/lib/bester/spool/upstream", spool.Options{})
+//	seq, err := s.Append(ctx, data)      // on the card when it returns
+//	r, err := s.Reader("upstream")
+//	rec, err := r.Next(ctx)              // in order; waits
+//	err = r.Confirm(rec.Seq)             // in any order; rec does not come again
+//
+// # What is promised
+//
+// A Durable record is accepted when a sync has put it on the card; no power cut
+// takes it away. A Telemetry record is accepted when it is in memory; a power cut
+// costs at most what was accepted in the last Options.FlushEvery and not confirmed.
+// An accepted record is handed to every reader at least once, in order, until it
+// is confirmed, drops out by the bounds (Options.MaxBytes, MaxRecords, MaxAge,
+// Full) or turns out to be damaged; each way is counted, and the counts add up
+// (Stats). What a reader has confirmed does not come again once its position is
+// on the card: with the next write, after Options.CommitEvery, at Sync or Close.
+//
+// One goroutine writes. While it syncs one batch the next gathers in memory, so
+// the time of a sync is shared by all who append meanwhile, and no caller of
+// AppendAsync ever waits for the card. After a sync that failed nothing of its
+// batch is trusted: it is written again into another segment before anyone is
+// told. While the card takes nothing (full, failing, read-only, folder gone),
+// Durable records are refused at once with the reason or, with Options.Hold, wait
+// in memory; Telemetry stays in memory, up to Options.Memory. The spool tries
+// again every second.
+//
+// Damage is never a reason to stop. Whatever cannot be read is passed over: the
+// next readable record is handed out with the Gap before it, Stats.Damage says
+// what is missing and why, and the file is renamed to .damaged when all that can
+// be read of it was. A file that is no segment of this log is renamed at once.
+//
+// # The folder
+//
+//	<16 hex digits>.spool      a segment of the log; the digits are its first sequence
+//	<number>.spare             a segment that was done with; its blocks are used again
+//	*.new                      a file in the making; deleted by Open
+//	*.damaged                  set aside; the newest Options.KeepDamaged are kept
+//	id                         "bester spool ", 16 hex digits that name the spool, a space,
+//	                           the next sequence when it was closed last, a space, the
+//	                           CRC-32C of the text so far in 8 hex digits, a newline
+//
+// The folder itself is locked (flock) while a spool is open.
+//
+// # The segment
+//
+// All numbers are little-endian. CRC-32C is the Castagnoli polynomial. A segment
+// begins with its header, 4096 bytes, and a copy of it, in case one is hit;
+// records follow from byte 8192 on, one after the other. What is behind the last
+// record is zeros, or whatever the file held in an earlier life.
+//
+//	0     8  "BSTSPOOL"
+//	8     2  version of the format: 1
+//	10    2  how often the segment was thinned out
+//	12    4  salt: a random number, other in each life of the file
+//	16    8  id of the spool
+//	24    8  first sequence: records in it have this one or higher ones
+//	32    8  time when it was begun, in milliseconds of the spool's clock (near Unix time)
+//	40    8  first sequence of the segment before, 0 if there was none
+//	48    8  where the records of that one end, in bytes from its beginning
+//	56    8  the last sequence in that one
+//	64    8  records in the log before this segment, since the log began
+//	72    8  bytes of those, with their heads and padding
+//	80    8  floor: records up to this sequence may be gone
+//	88    8  reserved: sequences below may have been given out
+//	96    8  records in this segment, if it was thinned out
+//	104   8  bytes of those
+//	112   8  where they end
+//	120   2  number of readers
+//	122   2  0
+//	124      for each reader: 8 bytes position, 1 byte length of its name, the name
+//	...      0
+//	4092  4  CRC-32C of the bytes before
+//
+// The header and the first batch of records are synced before the file gets its
+// name, and the header is never written again: one that does not check is damage,
+// not an accident of a power cut. Because each segment tells how the one before
+// it ended and what was in it, opening reads the headers and the newest segment
+// only, and a segment that is missing shows.
+//
+// # The record
+//
+//	0     4  CRC-32C of all that follows, padding included, continued from the
+//	         salt (the CRC's start value is the salt, not 0)
+//	4     3  length of the data
+//	7     1  kind: 1 data, 2 position, 3 mark
+//	8     4  the CRC field of the record before; of the first, that of the header
+//	12    4  time, in milliseconds after the header's
+//	16    4  sequence, less the first sequence of the segment; of kinds 2 and 3, which
+//	         have none, the lowest that the next record may have
+//	20       data
+//	...      zeros up to a multiple of 4 bytes
+//
+// The salt keeps a record of an earlier life of the file from passing, the link
+// to the record before tells whether two records were written one after the
+// other, and both together with the sequence tell a hole from sequences that
+// were never written. After damage, reading goes on at the next offset (a
+// multiple of 4) where a record checks. A new run of the program never writes
+// behind what an earlier one wrote, nor does the spool after a sync that failed:
+// it begins a new segment, so nothing half written is ever continued.
+//
+//	kind 2, a reader's position:  0 8 sequence up to which all is confirmed; all ones: the reader is no more
+//	                              8   the reader's name
+//	kind 3, the spool's state:    0 8 floor
+//	                              8 8 reserved
+//	                             16 1 bit 0: closed; nothing came after, and reserved is the next sequence
+//
+// Positions are records of the log because that costs the card nothing: they are
+// written with the next batch, mostly in a page that is written anyway, where a
+// block of their own would double the pages of a lone record. A torn write of
+// one leaves the one before, further up in the log or in the header.
+//
+// # The card
+//
+// A file that grows makes the file system write its journal with each sync. A
+// segment is therefore written over blocks that it already has: those of a
+// segment that was done with or, failing that, zeros written 256 KiB ahead. A
+// synced append is then one write of the pages it touches. Batches of 32 KiB and
+// more extend the file as they are, for there zeros cost more than the journal.
+// Stats.Card counts the pages written, and what that was a day.
+package spool

@@ -1,0 +1,315 @@
+package spool
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A keeper is the one goroutine that writes: it takes what gathered in memory,
+// writes it behind the last record, syncs, tells those who wait, and begins
+// again with what gathered meanwhile. It also makes room and puts away segments
+// that are done with. Nobody holds Spool.mu while the card works.
+type keeper struct {
+	s *Spool
+
+	f     file // the segment written to; nil if there is none
+	name  string
+	head  *header
+	fresh bool   // its header was not written yet
+	off   int64  // where the next record goes
+	alloc int64  // up to here the file has blocks that were written
+	prev  uint32 // crc of the record before
+
+	buf   []byte
+	batch batch
+	calls []call
+	zeros []byte
+
+	floor  cursor // at the oldest record, to drop it
+	oldest peeked // not valid if Seq is not above the floor
+	ageAt  time.Time
+	spares []string
+	spareN int
+	timer  *time.Timer
+}
+
+// A batch is what one write takes to the card.
+type batch struct {
+	chunks    []span
+	positions []position
+	mark      *savedState // to be written; nil if not
+	final     bool        // the mark ends the log
+
+	taken   tally // records in buf
+	payload uint64
+	last    uint64 // their highest sequence
+	more    bool   // memory holds more than fitted
+}
+
+type span struct {
+	c     *chunk
+	start int
+	end   int
+}
+
+const (
+	zeroAhead   = 256 << 10 // what is zeroed at once ahead of small writes
+	largeWrite  = 32 << 10  // from here on a journal entry a write costs less than zeros
+	sparesKept  = 2
+	retryEvery  = time.Second
+	reserveStep = 1 << 16
+)
+
+func newKeeper(s *Spool) *keeper {
+	k := &keeper{s: s, timer: time.NewTimer(time.Hour)}
+	k.floor = cursor{s: s}
+	return k
+}
+
+func (k *keeper) run() {
+	s := k.s
+	for {
+		s.mu.Lock()
+		closing := s.closing
+		s.mu.Unlock()
+		if closing {
+			k.end()
+			return
+		}
+		k.timer.Reset(k.turn())
+		select {
+		case <-s.wake:
+		case <-k.timer.C:
+		}
+	}
+}
+
+// turn does what there is to do now and returns how long there is nothing more.
+func (k *keeper) turn() time.Duration {
+	s := k.s
+	for {
+		now := time.Now()
+		s.mu.Lock()
+		due := k.due(now)
+		s.mu.Unlock()
+		if due {
+			k.flush()
+		}
+		k.trim(now)
+		again := k.putAway()
+		s.mu.Lock()
+		rest := k.rest(time.Now())
+		again = (again || rest <= 0) && !s.closing
+		s.mu.Unlock()
+		if !again {
+			return rest
+		}
+	}
+}
+
+// due tells whether something must go to the card now. Called under mu.
+func (k *keeper) due(now time.Time) bool {
+	s := k.s
+	if s.failing != nil {
+		return !now.Before(s.retryAt)
+	}
+	if len(s.syncs) > 0 || k.mustWrite() {
+		return true
+	}
+	return !s.commitAt.IsZero() && !now.Before(s.commitAt) || s.opt.Class == Telemetry && s.mem.size.n > 0 && k.flushIn() <= 0
+}
+
+// mustWrite: what cannot wait.
+func (k *keeper) mustWrite() bool {
+	s := k.s
+	if s.opt.Class == Durable {
+		return s.mem.size.n > 0
+	}
+	return s.mem.size.bytes > uint64(s.opt.Memory/2) || s.reserveLow()
+}
+
+// flushIn is how long the oldest record may still be in memory only.
+func (k *keeper) flushIn() time.Duration {
+	first, ok := k.s.mem.first()
+	if !ok {
+		return k.s.opt.FlushEvery
+	}
+	return k.s.opt.FlushEvery - time.Duration(k.s.clock()-min(first.time, k.s.clock()))*time.Millisecond
+}
+
+// rest is how long nothing needs to be done. Called under mu.
+func (k *keeper) rest(now time.Time) time.Duration {
+	s := k.s
+	if k.due(now) {
+		return 0
+	}
+	rest := time.Hour
+	if s.failing != nil {
+		return s.retryAt.Sub(now)
+	}
+	if !s.commitAt.IsZero() {
+		rest = min(rest, s.commitAt.Sub(now))
+	}
+	if s.opt.Class == Telemetry && s.mem.size.n > 0 {
+		rest = min(rest, k.flushIn())
+	}
+	if s.opt.MaxAge > 0 && s.total.n > s.passed.n {
+		rest = min(rest, max(k.ageAt.Sub(now), time.Millisecond))
+	}
+	return rest
+}
+
+// reserveLow tells that sequences given out will soon outrun what the card
+// knows of. Called under mu.
+func (s *Spool) reserveLow() bool {
+	return s.opt.Class == Telemetry && s.next+reserveStep/2 > s.saved.reserved
+}
+
+// flush brings to the card what is to go there now.
+func (k *keeper) flush() {
+	s := k.s
+	s.mu.Lock()
+	syncs := s.syncs
+	s.syncs = nil
+	probe := s.failing != nil
+	s.commitAt = time.Time{}
+	s.mu.Unlock()
+	if probe {
+		if err := k.reach(); err != nil {
+			k.failed(err, syncs)
+			return
+		}
+		k.abandon()
+	}
+	for more := true; more; {
+		var err error
+		if more, err = k.write(probe, false); err != nil {
+			// What the sync that failed was to keep is not trusted to be there: all of
+			// it is written again, in a segment of its own.
+			s.report("write failed; writing it again elsewhere", err)
+			k.abandon()
+			if more, err = k.write(true, false); err != nil {
+				k.abandon()
+				k.failed(err, syncs)
+				return
+			}
+		}
+		probe = false
+	}
+	for _, done := range syncs {
+		done <- nil
+	}
+	k.recovered()
+}
+
+// write takes one batch to the card, as much as fits in the segment.
+func (k *keeper) write(force, final bool) (more bool, err error) {
+	s := k.s
+	k.gather(final)
+	if !force && k.empty() {
+		k.release()
+		return false, nil
+	}
+	if k.f != nil && !s.disk.Same(k.name, k.f) {
+		err = &cardError{"write", ErrGone, errors.New("the file is no longer in the folder")}
+	} else if err = k.room(); err == nil {
+		err = k.encode()
+	}
+	if err == nil {
+		err = k.put()
+	}
+	if err != nil {
+		k.release()
+		return false, classify("write", err)
+	}
+	k.publish()
+	return k.batch.more, nil
+}
+
+// gather takes stock of what is to be written; memory keeps it until publish.
+func (k *keeper) gather(final bool) {
+	s, b := k.s, &k.batch
+	k.makeRoomFor()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mem.trim(s.floor)
+	s.mem.seal()
+	s.writing = true
+	b.chunks, b.positions, b.mark, b.final = b.chunks[:0], b.positions[:0], nil, final
+	for _, c := range s.mem.chunks {
+		b.chunks = append(b.chunks, span{c, c.start, len(c.buf)})
+	}
+	lowest := s.floor
+	for i, r := range s.list {
+		if i == 0 || r.committed < lowest {
+			lowest = r.committed
+		}
+		if !r.known || r.committed > r.saved && (len(b.chunks) > 0 || s.onCard(r.saved, r.committed)) {
+			b.positions = append(b.positions, position{r.name, r.committed})
+		}
+	}
+	for _, name := range s.gone {
+		b.positions = append(b.positions, position{name, forgotten})
+	}
+	mark := s.saved
+	if s.floor > s.saved.floor && (len(s.list) == 0 || s.floor > k.savedLow()) && s.onCard(s.saved.floor, s.floor) {
+		mark.floor = s.floor
+	}
+	if mark.closed = final && (len(s.segs) > 0 || len(b.chunks) > 0); mark.closed {
+		mark.reserved = s.next
+	} else if s.reserveLow() {
+		mark.reserved = s.next + reserveStep
+	}
+	if s.opt.Class == Durable {
+		mark.reserved = max(s.saved.reserved, s.next-s.mem.size.n)
+	}
+	if mark.floor != s.saved.floor || mark.closed && !s.saved.closed || s.opt.Class == Telemetry && mark.reserved != s.saved.reserved {
+		b.mark = &mark
+	}
+}
+
+// savedLow is the lowest position that the card knows.
+func (k *keeper) savedLow() uint64 {
+	low := uint64(forgotten)
+	for _, r := range k.s.list {
+		low = min(low, r.saved)
+	}
+	return low
+}
+
+// onCard tells whether the card holds records after from, up to to.
+func (s *Spool) onCard(from, to uint64) bool {
+	for _, seg := range s.segs {
+		if seg.last > from && seg.head.first <= to {
+			return true
+		}
+	}
+	return false
+}
+
+func (k *keeper) empty() bool {
+	b := &k.batch
+	return len(b.chunks) == 0 && len(b.positions) == 0 && b.mark == nil
+}
+
+// release ends a batch that was not written.
+func (k *keeper) release() {
+	k.s.mu.Lock()
+	k.s.writing = false
+	k.s.mem.unseal()
+	k.s.mu.Unlock()
+}
+
+// random returns a number nobody could have guessed.
+func random() uint64 {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return le.Uint64(b[:])
+}
+
+func (k *keeper) nextSpare() string {
+	k.spareN++
+	return fmt.Sprintf("%d%s", k.spareN, spareSuffix)
+}

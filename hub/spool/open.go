@@ -1,0 +1,372 @@
+package spool
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+)
+
+// idName is the file that tells which spool the folder holds, so that a foreign
+// segment does not pass for one of ours.
+const idName = "id"
+
+// formatID is the text of that file: the id, and the lowest sequence that was not
+// given out when the spool was closed last.
+func formatID(id, next uint64) []byte {
+	text := fmt.Sprintf("bester spool %016x %d ", id, next)
+	return fmt.Appendf(nil, "%s%08x\n", text, crc32.Checksum([]byte(text), castagnoli))
+}
+
+func parseID(b []byte) (id, next uint64, ok bool) {
+	var sum uint32
+	if n, err := fmt.Sscanf(string(b), "bester spool %x %d %x\n", &id, &next, &sum); n != 3 || err != nil {
+		return 0, 0, false
+	}
+	return id, next, string(formatID(id, next)) == string(b)
+}
+
+func readID(d disk) (id, next uint64, ok bool) {
+	f, err := d.Open(idName, false, false)
+	if err != nil {
+		return 0, 0, false
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil || size > 128 {
+		return 0, 0, false
+	}
+	b := make([]byte, size)
+	readPages(f, b, 0)
+	return parseID(b)
+}
+
+// writeID replaces the file whole.
+func writeID(d disk, id, next uint64) error {
+	f, err := d.Open(idName+newSuffix, true, true)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(formatID(id, next), 0)
+	err = cmp.Or(err, f.Truncate(int64(len(formatID(id, next)))), f.Sync(), f.Close())
+	if err == nil {
+		err = cmp.Or(d.Rename(idName+newSuffix, idName), d.Sync())
+	}
+	return err
+}
+
+// A candidate is a file that calls itself a segment.
+type candidate struct {
+	name  string
+	first uint64
+	head  *header
+	size  int64
+	hurt  bool // of the two headers one is damaged
+	why   string
+}
+
+// A catalog is what a folder was found to hold.
+type catalog struct {
+	id, next uint64
+	knownID  bool
+	segs     []*segment  // in order, with ends and sizes; the newest is last
+	wrong    []candidate // files that are no segments of this log
+	hurt     []*segment  // segments of which something is known to be damaged
+	losses   []Loss
+	state    *state
+	newest   survey
+	spares   []string
+	left     []string // files that a power cut left behind
+}
+
+// inspect finds out what the folder holds, and writes nothing.
+func inspect(d disk) (*catalog, error) {
+	names, err := d.List()
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	c := &catalog{state: newState(&header{})}
+	c.id, c.next, c.knownID = readID(d)
+	var found []candidate
+	for _, name := range names {
+		switch {
+		case strings.HasSuffix(name, newSuffix):
+			c.left = append(c.left, name)
+		case strings.HasSuffix(name, spareSuffix):
+			c.spares = append(c.spares, name)
+		case strings.HasSuffix(name, segmentSuffix):
+			if f := look(d, name); f.why == "gone" {
+				continue
+			} else if f.why != "" {
+				c.wrong = append(c.wrong, f)
+			} else {
+				found = append(found, f)
+			}
+		}
+	}
+	c.chain(d, c.ours(found))
+	return c, nil
+}
+
+// look reads the header of one file.
+func look(d disk, name string) candidate {
+	c := candidate{name: name}
+	first, ok := parseSegmentName(name)
+	if !ok {
+		c.why = "not the name of a segment"
+		return c
+	}
+	c.first = first
+	f, err := d.Open(name, false, false)
+	if err != nil {
+		if c.why = err.Error(); errors.Is(err, fs.ErrNotExist) {
+			c.why = "gone"
+		}
+		return c
+	}
+	defer f.Close()
+	if c.size, err = f.Size(); err != nil {
+		c.why = err.Error()
+		return c
+	}
+	if c.head, c.hurt, err = readHeader(f); err != nil {
+		c.why = err.Error()
+	} else if c.head.first != first {
+		c.why = fmt.Sprintf("is the segment %s by its header", segmentName(c.head.first))
+	}
+	return c
+}
+
+// ours sorts out segments of other spools. Where the file with the id is lost,
+// most segments are right.
+func (c *catalog) ours(found []candidate) []candidate {
+	if !c.knownID {
+		votes := map[uint64]int{}
+		for _, f := range found {
+			if votes[f.head.spool]++; votes[f.head.spool] > votes[c.id] || c.id == 0 {
+				c.id = f.head.spool
+			}
+		}
+	}
+	return slices.DeleteFunc(found, func(f candidate) bool {
+		if f.head.spool == c.id {
+			return false
+		}
+		f.why = "belongs to another spool"
+		c.wrong = append(c.wrong, f)
+		return true
+	})
+}
+
+// chain puts the segments together, from the newest back: each names the one
+// before it, and tells where that ends and what is in it.
+func (c *catalog) chain(d disk, found []candidate) {
+	slices.SortFunc(found, func(a, b candidate) int { return cmp.Compare(a.first, b.first) })
+	var next *header
+	for i := len(found) - 1; i >= 0; i-- {
+		f := found[i]
+		seg := &segment{name: f.name, head: f.head, end: f.size}
+		if next != nil && next.prev < f.first {
+			f.why = "no segment comes after it" // it was given up when the card failed
+			c.wrong = append(c.wrong, f)
+			continue
+		}
+		switch {
+		case next == nil:
+			c.state = newState(f.head)
+			c.newest = examineFile(d, seg, false, c.state)
+			seg.end, seg.size, seg.last = c.newest.end, c.newest.size, c.newest.last
+			c.holes(seg, c.newest, Torn)
+		case next.prev == f.first:
+			seg.end, seg.last = int64(next.prevEnd), next.prevLast
+			seg.size = next.before
+			seg.size.sub(f.head.before)
+			if f.head.level > 0 {
+				seg.end, seg.size = int64(f.head.ownEnd), f.head.own
+			}
+			if f.size < seg.end {
+				c.hurt = append(c.hurt, seg)
+			}
+		default: // the segment between is missing: only reading tells where this one ends
+			v := examineFile(d, seg, false, nil)
+			seg.end, seg.size, seg.last = v.end, v.size, v.last
+			c.holes(seg, v, Damaged)
+			lost := next.before
+			lost.sub(f.head.before)
+			lost.sub(v.size)
+			c.losses = append(c.losses, Loss{Gap{v.last + 1, next.prevLast}, lost.n, Missing, segmentName(next.prev)})
+		}
+		if f.hurt {
+			seg.hurt(0)
+			c.losses = append(c.losses, Loss{Cause: Damaged, File: f.name})
+		}
+		c.segs = append(c.segs, seg)
+		next = f.head
+	}
+	slices.Reverse(c.segs)
+	c.ends(next)
+}
+
+// holes enters the damage of a segment that was read whole.
+func (c *catalog) holes(seg *segment, v survey, cause Cause) {
+	if cause == Torn && c.state.closed {
+		cause = Damaged // it was whole when it was closed
+	}
+	for _, h := range v.holes {
+		if cause == Damaged {
+			seg.hurt(h.off)
+		}
+		c.losses = append(c.losses, Loss{Gap{h.from, h.to}, h.to + 1 - h.from, cause, seg.name})
+	}
+}
+
+// ends enters what is missing before the first segment and after the last.
+func (c *catalog) ends(first *header) {
+	floor, high := c.floor()
+	if first != nil && first.prev != 0 && floor < first.prevLast {
+		c.losses = append(c.losses, Loss{Gap{floor + 1, first.prevLast}, first.prevLast - floor, Missing, segmentName(first.prev)})
+	}
+	last := uint64(0)
+	if n := len(c.segs); n > 0 {
+		last = c.segs[n-1].last
+	}
+	from := max(last, floor) + 1
+	switch {
+	case c.state.closed:
+	case c.next > from: // the log was longer when it was closed
+		c.losses = append(c.losses, Loss{Gap{from, c.next - 1}, c.next - from, Missing, ""})
+		from = c.next
+		fallthrough
+	default:
+		if c.state.reserved > from {
+			c.losses = append(c.losses, Loss{Gap{from, c.state.reserved - 1}, 0, PowerCut, ""})
+		}
+	}
+	c.next = max(c.next, c.state.reserved, last+1, floor+1, high+1)
+}
+
+// floor is the sequence up to which all records may go, and the highest position.
+func (c *catalog) floor() (floor, high uint64) {
+	low := uint64(forgotten)
+	for _, seq := range c.state.readers {
+		low, high = min(low, seq), max(high, seq)
+	}
+	if len(c.state.readers) == 0 {
+		low = 0
+	}
+	return max(low, c.state.floor), high
+}
+
+// examineFile reads a segment whose end is not known.
+func examineFile(d disk, seg *segment, ended bool, st *state) survey {
+	f, err := d.Open(seg.name, false, false)
+	if err != nil {
+		return survey{last: seg.head.first - 1, end: dataStart, state: st}
+	}
+	defer f.Close()
+	return examine(f, seg.head, seg.end, ended, st)
+}
+
+// load takes over what is in the folder.
+func (s *Spool) load(k *keeper) error {
+	c, err := inspect(s.disk)
+	if err != nil {
+		return err
+	}
+	s.opened, s.openedMS = time.Now(), uint64(max(0, time.Now().UnixMilli()))
+	for _, name := range c.left {
+		s.disk.Remove(name)
+	}
+	for i, name := range c.spares {
+		if fmt.Sscanf(name, "%d", &i); i > k.spareN && i < 1<<30 {
+			k.spareN = i
+		}
+		if len(k.spares) < sparesKept {
+			k.spares = append(k.spares, name)
+		} else {
+			s.disk.Remove(name)
+		}
+	}
+	for _, w := range c.wrong {
+		s.noteGap(Loss{Cause: Foreign, File: w.name})
+		s.report("file set aside", fmt.Errorf("%s: %s", w.name, w.why))
+		s.setAside(w.name)
+	}
+	for _, l := range c.losses {
+		s.noteGap(l)
+	}
+	s.segs, s.next = c.segs, c.next
+	floor, _ := c.floor()
+	s.floor = floor
+	for _, seg := range s.segs {
+		s.total.add(seg.size)
+		s.openedMS = max(s.openedMS, seg.head.time)
+	}
+	s.openedMS = max(s.openedMS, c.newest.time)
+	s.passed = s.upTo(floor)
+	s.count.found = s.total.n - s.passed.n
+	s.count.accepted = s.count.found
+	for name, seq := range c.state.readers {
+		at := max(seq, floor)
+		passed := s.passed
+		if at > floor {
+			passed = s.upTo(at)
+		}
+		s.addReader(name, at, passed).known = true
+	}
+	slices.SortFunc(s.list, func(a, b *Reader) int { return cmp.Compare(a.name, b.name) })
+	s.saved = savedState{c.state.floor, c.state.reserved, c.state.closed}
+	for _, seg := range c.hurt {
+		s.examine(seg)
+	}
+	if s.id = c.id; !c.knownID {
+		if s.id == 0 {
+			s.id = random() | 1
+		}
+		if err := writeID(s.disk, s.id, 0); err != nil {
+			s.report("the id cannot be written", err)
+		}
+	}
+	return nil
+}
+
+// upTo counts the records up to seq: whole segments by what the headers say, and
+// the one that seq is in by reading it.
+func (s *Spool) upTo(seq uint64) tally {
+	var t tally
+	for _, seg := range s.segs {
+		if seg.last <= seq {
+			t.add(seg.size)
+			continue
+		}
+		if seg.head.first > seq {
+			break
+		}
+		f, err := s.disk.Open(seg.name, false, false)
+		if err != nil {
+			break
+		}
+		part := tally{}
+		for sc := newScanner(f, seg.head, seg.end); ; {
+			r, _, ok := sc.next()
+			if !ok || r.seq > seq {
+				break
+			}
+			if r.kind == kindData {
+				part.add(tally{1, uint64(r.size)})
+			}
+		}
+		f.Close()
+		if part.n > seg.size.n {
+			part = seg.size
+		}
+		t.add(part)
+		break
+	}
+	return t
+}

@@ -1,0 +1,146 @@
+package spool
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// A Class is a promise: how safe a record is when it counts as accepted.
+type Class int
+
+const (
+	// Durable records are accepted when they are on the card: Append returns, and
+	// AppendAsync calls back, after the sync that put them there. A power cut
+	// costs none of them.
+	Durable Class = iota
+	// Telemetry records are accepted when they are in memory. They go to the card
+	// when they have waited Options.FlushEvery, when memory is half full because
+	// readers fall behind, and at Sync and Close; what all readers confirm before
+	// that never costs the card a byte. A power cut, or kill -9, costs at most
+	// what was accepted in the last FlushEvery and not yet confirmed (longer only
+	// while the card fails).
+	Telemetry
+)
+
+// A Policy says what becomes of records when there is no room for them.
+type Policy int
+
+const (
+	// DropOldest lets go of the oldest records, delivered or not.
+	DropOldest Policy = iota
+	// DropNewest refuses the new record with ErrFull.
+	DropNewest
+	// ThinOut keeps of the records of older segments the first and last, and
+	// those with the least and greatest value, of each series in each interval
+	// (Options.Series, Options.ThinEvery); intervals double each time a segment
+	// comes up again. Where that no longer makes room it drops the oldest.
+	ThinOut
+	// Wait makes Append wait for room. AppendAsync, which never waits, returns ErrFull.
+	Wait
+)
+
+// Options say how a spool keeps its records. The zero value works.
+type Options struct {
+	// Class is the promise to those who append. If zero, Durable.
+	Class Class
+	// FlushEvery is how long a Telemetry record may be in memory only. If zero, 5 minutes.
+	FlushEvery time.Duration
+	// CommitEvery is how long a reader's position may be in memory only. Positions
+	// ride along with every write; this is for when nothing is written. What was
+	// confirmed in that time before a power cut is handed out again. If zero, 10 s.
+	CommitEvery time.Duration
+
+	// MaxBytes bounds the records kept, in bytes on the card, with 20 to 23 bytes
+	// a record besides its data. What waits in memory for the card may exceed it
+	// by Memory. If zero, 64 MiB.
+	MaxBytes uint64
+	// MaxRecords bounds their number in the same way. If zero, there is no bound.
+	MaxRecords uint64
+	// MaxAge is how long records are kept; older ones expire, a sixteenth of MaxAge
+	// (at most a minute) late. Ages are counted on the spool's clock, which never
+	// goes back and does not jump when the machine's clock is set. If zero, for ever.
+	MaxAge time.Duration
+	// Full says what happens at MaxBytes or MaxRecords. If zero, DropOldest.
+	Full Policy
+	// ThinEvery is ThinOut's first interval. If zero, one minute.
+	ThinEvery time.Duration
+	// Series tells for ThinOut which series a record belongs to and its value there;
+	// not ok is a record to keep. It must not keep data. If nil, all records are one
+	// series without values: the first and last of each interval are kept.
+	Series func(data []byte) (series string, value float64, ok bool)
+
+	// MaxRecord bounds the data of one record, in bytes; at most a quarter of
+	// SegmentSize. If zero, that, but at most 1 MiB and a quarter of MaxBytes.
+	MaxRecord int
+	// SegmentSize is the size of a file of the log, in bytes, from 64 KiB to 1 GiB,
+	// a multiple of 4096. If zero, an eighth of MaxBytes, but from
+	// 64 KiB to 4 MiB.
+	SegmentSize int64
+	// Memory bounds what is in memory on its way to the card, in bytes, and at
+	// least four times MaxRecord. When it is full, Append waits and AppendAsync
+	// returns ErrFull; while the card fails, Telemetry drops the oldest in memory
+	// instead if Full says so. If zero, 1 MiB or that.
+	Memory int
+	// InFlight bounds the records handed out by each reader and not confirmed;
+	// Next waits when there are as many. If zero, 4096.
+	InFlight int
+	// Hold lets Durable records wait in memory while the card fails. If false they
+	// are refused at once with the card's error.
+	Hold bool
+	// KeepDamaged is how many damaged files are kept for who wants to look into
+	// them; the oldest are deleted. If zero, 4.
+	KeepDamaged int
+	// DayBudget is how many bytes a day may be written to the card; Stats compares
+	// it with what is written. If zero, there is none.
+	DayBudget uint64
+	// Log is told of damage, of a card that fails and of its coming back. If nil, nobody is.
+	Log *slog.Logger
+
+	disk disk // in tests; if nil, the folder
+}
+
+const (
+	minSegment = 64 << 10
+	maxSegment = 1 << 30
+)
+
+// fill puts defaults where there are zeros and refuses what cannot be.
+func (o *Options) fill() error {
+	or(&o.FlushEvery, 5*time.Minute)
+	or(&o.CommitEvery, 10*time.Second)
+	or(&o.MaxBytes, 64<<20)
+	or(&o.ThinEvery, time.Minute)
+	or(&o.SegmentSize, min(4<<20, max(minSegment, int64(o.MaxBytes/8)&^(pageSize-1))))
+	or(&o.MaxRecord, int(min(1<<20, o.SegmentSize/4, int64(min(o.MaxBytes, 1<<30)/4))))
+	or(&o.Memory, max(1<<20, 4*o.MaxRecord))
+	or(&o.InFlight, 4096)
+	or(&o.KeepDamaged, 4)
+	switch {
+	case o.Class != Durable && o.Class != Telemetry:
+		return fmt.Errorf("unknown class %d", o.Class)
+	case o.Full < DropOldest || o.Full > Wait:
+		return fmt.Errorf("unknown policy %d", o.Full)
+	case o.FlushEvery < 0 || o.CommitEvery < 0 || o.MaxAge < 0 || o.ThinEvery < 0:
+		return fmt.Errorf("a duration is negative")
+	case o.SegmentSize < minSegment || o.SegmentSize > maxSegment || o.SegmentSize%pageSize != 0:
+		return fmt.Errorf("segment size %d: must be a multiple of 4096 from %d to %d", o.SegmentSize, minSegment, maxSegment)
+	case o.MaxRecord < 1 || int64(o.MaxRecord) > o.SegmentSize/4 || o.MaxRecord > maxLength-3:
+		return fmt.Errorf("largest record %d: must be from 1 to a quarter of the segment size %d", o.MaxRecord, o.SegmentSize)
+	case uint64(recordSize(o.MaxRecord)) > o.MaxBytes:
+		return fmt.Errorf("largest record %d: does not fit in %d bytes", o.MaxRecord, o.MaxBytes)
+	case o.Memory < 4*o.MaxRecord:
+		return fmt.Errorf("memory %d: must be at least four times the largest record %d", o.Memory, o.MaxRecord)
+	case o.InFlight < 1 || o.KeepDamaged < 0:
+		return fmt.Errorf("InFlight and KeepDamaged must not be negative")
+	}
+	return nil
+}
+
+// or sets v to def if it is zero.
+func or[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}

@@ -1,0 +1,267 @@
+package spool
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// A Reader reads the records in order and confirms them. Its position is kept in
+// the log under its name: everything up to there was confirmed, in whatever
+// order. It never goes back. Next is for one goroutine at a time; the other
+// methods may be called from any.
+type Reader struct {
+	s    *Spool
+	name string
+	wake chan struct{}
+
+	reading sync.Mutex // held by Next
+	cur     cursor
+	last    uint64 // the last record handed out or passed over
+
+	// Under Spool.mu:
+	waiting   bool
+	committed uint64 // the position
+	saved     uint64 // the position on the card
+	known     bool   // the card knows the reader
+	passed    tally  // of records up to the position
+	window    window
+	rewinds   int // Rewind was called so often
+	seen      int // so often as of the last Next
+	forgotten bool
+}
+
+// Reader returns the reader of that name; all who ask for a name have the same
+// one. A name that the log does not know begins with the oldest record there is,
+// and from then on records are kept until this reader, too, has confirmed them.
+// A name is 1 to 40 bytes; there are at most 64.
+func (s *Spool) Reader(name string) (*Reader, error) {
+	if len(name) < 1 || len(name) > maxReaderName {
+		return nil, fmt.Errorf("spool: reader %q: the name must be 1 to %d bytes", name, maxReaderName)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return nil, fmt.Errorf("spool: reader %q: %w", name, ErrClosed)
+	}
+	if r := s.readers[name]; r != nil {
+		return r, nil
+	}
+	if len(s.readers) == maxReaders {
+		return nil, fmt.Errorf("spool: reader %q: there are %d already; Forget one", name, maxReaders)
+	}
+	r := s.addReader(name, s.floor, s.passed)
+	s.commitSoon()
+	return r, nil
+}
+
+func (s *Spool) addReader(name string, at uint64, passed tally) *Reader {
+	r := &Reader{s: s, name: name, wake: make(chan struct{}, 1), committed: at, saved: at, last: at, passed: passed}
+	r.cur = cursor{s: s, seq: at}
+	s.readers[name] = r
+	s.list = append(s.list, r)
+	return r
+}
+
+// Forget ends a reader for good: its position is forgotten, and no record is
+// kept for it any more. Its Next returns ErrClosed.
+func (s *Spool) Forget(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.readers[name]
+	if r == nil || s.closing {
+		return
+	}
+	r.forgotten, r.waiting = true, true
+	delete(s.readers, name)
+	s.gone = append(s.gone, name)
+	s.tell()
+	s.list = slices.DeleteFunc(s.list, func(o *Reader) bool { return o == r })
+	s.advance()
+	s.commitSoon()
+}
+
+// Next returns the next record, and waits until there is one. A durable record
+// is handed out only when it is on the card. Data is borrowed until the next
+// call of Next. Next waits, too, while as many records as Options.InFlight are
+// handed out and not confirmed. It returns ctx's error when ctx ends and
+// ErrClosed after Close.
+func (r *Reader) Next(ctx context.Context) (Record, error) {
+	r.reading.Lock()
+	defer r.reading.Unlock()
+	for {
+		open, err := r.ready()
+		if err != nil {
+			return Record{}, err
+		}
+		if open {
+			rec, ok, _ := r.cur.next() // what cannot be read now may be read when the card is back
+			if ok {
+				if r.give(&rec) {
+					return rec, nil
+				}
+				continue
+			}
+		}
+		if !r.sleep() {
+			continue
+		}
+		select {
+		case <-r.wake:
+		case <-ctx.Done():
+			return Record{}, ctx.Err()
+		case <-r.s.done:
+		}
+	}
+}
+
+// ready tells whether the window is open, and goes back first if it was asked to.
+func (r *Reader) ready() (bool, error) {
+	s := r.s
+	s.mu.Lock()
+	if s.closing || r.forgotten {
+		r.cur.letGo()
+		s.mu.Unlock()
+		return false, fmt.Errorf("spool: reader %q: %w", r.name, ErrClosed)
+	}
+	if r.seen != r.rewinds {
+		r.seen = r.rewinds
+		r.cur.letGo()
+		r.cur.seq, r.last = r.committed, r.committed
+	}
+	open := r.window.room(s.opt.InFlight)
+	s.mu.Unlock()
+	return open, nil
+}
+
+// sleep says that the reader waits, unless there is already something for it.
+func (r *Reader) sleep() bool {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	if r.s.closing || r.seen != r.rewinds || r.forgotten {
+		return false
+	}
+	if r.window.room(r.s.opt.InFlight) && r.s.failing == nil && r.s.beyond(r.cur.seq) {
+		return false
+	}
+	r.waiting = true
+	select {
+	case <-r.wake: // of before
+	default:
+	}
+	return true
+}
+
+// beyond tells whether there is something after seq that a reader may have.
+func (s *Spool) beyond(seq uint64) bool {
+	if n := len(s.segs); n > 0 && s.segs[n-1].last > max(seq, s.floor) {
+		return true
+	}
+	return s.opt.Class == Telemetry && s.mem.size.n > 0 && s.mem.newest > max(seq, s.floor)
+}
+
+// give enters a record into the window; not if it is not to be handed out after all.
+func (r *Reader) give(rec *Record) bool {
+	s := r.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.seen != r.rewinds || rec.Seq <= s.floor || rec.Seq <= r.committed {
+		return false
+	}
+	last := max(r.last, r.committed)
+	r.last = rec.Seq
+	confirmed := r.window.enter(rec.Seq, uint32(recordSize(len(rec.Data))))
+	r.settle() // what was lost since it was handed out waits for nobody
+	if rec.Seq > last+1 {
+		rec.Gap = Gap{last + 1, rec.Seq - 1}
+	}
+	return !confirmed
+}
+
+// Confirm says that a record need not be handed out again. Records may be
+// confirmed in any order; the position goes to where all before are confirmed.
+// Nothing is written for it at once: the position is on the card with the next
+// write, after Options.CommitEvery, at Sync or at Close, and until then a power
+// cut makes the record come again. Confirming twice, or what was dropped
+// meanwhile, is no error; ErrNotHandedOut is for what never came from Next.
+func (r *Reader) Confirm(seq uint64) error {
+	s := r.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.forgotten || s.closed {
+		return fmt.Errorf("spool: reader %q: confirm: %w", r.name, ErrClosed)
+	}
+	if seq <= r.committed {
+		return nil
+	}
+	if !r.window.confirm(seq) {
+		return fmt.Errorf("spool: reader %q: confirm %d: %w", r.name, seq, ErrNotHandedOut)
+	}
+	r.settle()
+	return nil
+}
+
+// settle moves the position over what is confirmed at the window's front.
+func (r *Reader) settle() {
+	s := r.s
+	was := r.committed
+	for {
+		e, ok := r.window.pop()
+		if !ok {
+			break
+		}
+		r.committed = max(r.committed, e.seq)
+		r.passed.add(e.tally())
+	}
+	if r.waiting {
+		r.waiting = false
+		select {
+		case r.wake <- struct{}{}:
+		default:
+		}
+	}
+	if r.committed > was {
+		s.advance()
+		s.commitSoon()
+	}
+}
+
+// Rewind lets Next begin again with the first record that is not confirmed, as
+// after a connection was lost; what is confirmed beyond that is not handed out
+// again.
+func (r *Reader) Rewind() {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	r.rewinds++
+	r.window.rewind()
+	r.waiting = true
+	r.s.tell()
+}
+
+// Position is the sequence up to which all is confirmed; 0 if nothing is.
+func (r *Reader) Position() uint64 {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	return r.committed
+}
+
+// catchUp moves the position to the spool's floor: what is up to there is gone.
+func (r *Reader) catchUp() {
+	s := r.s
+	if r.committed >= s.floor {
+		return
+	}
+	r.window.dropTo(s.floor)
+	r.committed, r.passed = s.floor, s.passed
+	r.settle()
+}
+
+// forget takes out of account what was lost, of sequences from..to.
+func (r *Reader) forget(from, to uint64, t tally) {
+	if r.committed >= to {
+		r.passed.sub(t)
+		return
+	}
+	r.window.forget(from, to)
+}

@@ -1,0 +1,177 @@
+package spool
+
+import (
+	"errors"
+	"io"
+)
+
+// readPages fills b from f at off. What cannot be read is zeros: a page that the
+// card no longer gives is damage like any other, and the pages around it are
+// still wanted. It tells whether all could be read.
+func readPages(f file, b []byte, off int64) bool {
+	n, err := f.ReadAt(b, off)
+	if n == len(b) {
+		return true
+	}
+	clear(b[n:])
+	if err == nil || errors.Is(err, io.EOF) {
+		return false
+	}
+	for n < len(b) {
+		part := b[n:min(len(b), n+pageSize-int((off+int64(n))%pageSize))]
+		if _, err := f.ReadAt(part, off+int64(n)); err != nil {
+			clear(part)
+		}
+		n += len(part)
+	}
+	return false
+}
+
+// A view is the part of a file that was read last.
+type view struct {
+	f   file
+	buf []byte
+	off int64
+	max int // how much is read at once, where no record is larger
+}
+
+const (
+	viewMin = 4 << 10 // grows to viewMax while it is read through
+	viewMax = 64 << 10
+)
+
+// at returns n bytes at off, borrowed until the next call; nothing behind limit
+// is read. off+n must not be behind limit.
+func (v *view) at(off int64, n int, limit int64) []byte {
+	if off < v.off || off+int64(n) > v.off+int64(len(v.buf)) {
+		v.max = min(max(2*v.max, viewMin), viewMax)
+		want := int(min(int64(max(n, v.max)), limit-off))
+		if cap(v.buf) < want {
+			v.buf = make([]byte, want)
+		}
+		v.buf, v.off = v.buf[:want], off
+		readPages(v.f, v.buf, off)
+	}
+	at := int(off - v.off)
+	return v.buf[at : at+n : at+n]
+}
+
+// A hole is a stretch of a segment that holds no readable record.
+type hole struct {
+	off, next int64  // next is where the next readable record begins, or the end
+	from, to  uint64 // the sequences that may be missing; to < from if none
+	lost      uint64 // how many records are
+	more      bool   // there is a readable record behind it
+	found     bool   // there is a hole at all
+}
+
+// A scanner reads a segment record by record and finds its way past damage.
+type scanner struct {
+	win   view
+	head  *header
+	off   int64
+	limit int64
+	prev  uint32 // crc of the record before
+	seq   uint64 // highest sequence so far
+	work  int64  // bytes that looking for a record behind damage may still check
+}
+
+// newScanner begins behind the header.
+func newScanner(f file, h *header, limit int64) *scanner {
+	return &scanner{win: view{f: f}, head: h, off: dataStart, limit: limit, prev: h.crc, seq: h.first - 1, work: 16 * max(limit, 1<<20)}
+}
+
+// here returns the record at off if it is whole and later than the one before.
+func (c *scanner) here(off int64) (r raw, ok bool) {
+	if c.limit-off < recordHead {
+		return r, false
+	}
+	n := sizeOf(c.win.at(off, recordHead, c.limit))
+	if n == 0 || int64(n) > c.limit-off {
+		return r, false
+	}
+	c.work -= int64(n)
+	r, ok = c.head.parseRecord(c.win.at(off, n, c.limit))
+	return r, ok && r.seq > c.seq
+}
+
+// next returns the next record, borrowed until the next call, and the hole that
+// was before it, if one was found. At the end of the
+// segment ok is false; h is then what was unreadable up to the limit: for a
+// segment that was not ended, that is where it ends.
+func (c *scanner) next() (r raw, h hole, ok bool) {
+	start := c.off
+	r, ok = c.here(start)
+	if ok && r.prev == c.prev {
+		c.take(r)
+		return r, hole{}, true
+	}
+	c.work = max(c.work, viewMax)
+	for !ok && c.off < c.limit && c.work > 0 {
+		c.off = c.skipZeros(c.off + 4)
+		r, ok = c.here(c.off)
+	}
+	h = hole{off: start, next: c.off, from: c.seq + 1, to: c.seq, more: ok, found: ok || start < c.limit}
+	if !ok {
+		c.off, h.next = c.limit, c.limit
+		return raw{}, h, false
+	}
+	h.to = r.seq - 1
+	c.take(r)
+	return r, h, true
+}
+
+func (c *scanner) take(r raw) {
+	c.off += int64(r.size)
+	c.prev, c.seq = r.crc, r.seq
+	if r.kind != kindData {
+		c.seq-- // it tells the lowest sequence that may follow
+	}
+}
+
+// skipZeros returns the next offset, in steps of four, at which a record could
+// begin: its second word, which tells the kind, is not zero.
+func (c *scanner) skipZeros(off int64) int64 {
+	for c.limit-off >= recordHead {
+		b := c.win.at(off, recordHead, c.limit)
+		if k := b[7]; k >= kindData && k <= kindMark {
+			return off
+		}
+		off += 4
+	}
+	return c.limit
+}
+
+// survey is what a whole segment was found to hold.
+type survey struct {
+	size  tally
+	last  uint64 // highest sequence
+	time  uint64 // latest
+	end   int64  // behind the last readable record
+	holes []hole
+	state *state // nil if not asked for
+}
+
+// examine reads a whole segment. If ended is false its end is not known, and
+// what follows the last readable record is no hole.
+func examine(f file, h *header, limit int64, ended bool, st *state) survey {
+	v := survey{last: h.first - 1, end: dataStart, state: st}
+	c := newScanner(f, h, limit)
+	for {
+		r, gap, ok := c.next()
+		if gap.found && (gap.more || ended) {
+			v.holes = append(v.holes, gap)
+		}
+		if !ok {
+			return v
+		}
+		if r.kind == kindData {
+			v.size.add(tally{1, uint64(r.size)})
+			v.last = r.seq
+		}
+		v.end, v.time = c.off, max(v.time, r.time)
+		if st != nil {
+			st.note(r)
+		}
+	}
+}

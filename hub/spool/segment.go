@@ -1,0 +1,248 @@
+package spool
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"strconv"
+	"strings"
+)
+
+// The numbers of the format; doc.go has it byte by byte.
+const (
+	magic      = "BSTSPOOL"
+	version    = 1
+	pageSize   = 4096
+	dataStart  = 2 * pageSize // behind the header and its copy
+	recordHead = 20
+	maxLength  = 1<<24 - 1
+
+	maxReaders    = 64
+	maxReaderName = 40
+	readersAt     = 124 // in the header
+
+	segmentSuffix = ".spool"
+	damagedSuffix = ".damaged"
+	spareSuffix   = ".spare"
+	newSuffix     = ".new"
+)
+
+// What a record is.
+const (
+	kindData     = 1 // what someone appended
+	kindPosition = 2 // a reader's position
+	kindMark     = 3 // the spool's own state
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+var le = binary.LittleEndian
+
+// A tally is a number of records and the bytes they take on the card.
+type tally struct{ n, bytes uint64 }
+
+func (t *tally) add(u tally) { t.n += u.n; t.bytes += u.bytes }
+func (t *tally) sub(u tally) { t.n -= min(t.n, u.n); t.bytes -= min(t.bytes, u.bytes) }
+
+// header is what stands at the beginning of each segment, twice.
+type header struct {
+	level    uint16 // how often it was thinned out
+	salt     uint32
+	spool    uint64
+	first    uint64 // no record in it has a lower sequence
+	time     uint64 // ms; record times count from here
+	prev     uint64 // first of the segment before, 0 if there was none
+	prevEnd  uint64 // where that ends, in bytes
+	prevLast uint64 // last sequence in it
+	before   tally  // all records in the log before this segment
+	floor    uint64
+	reserved uint64
+	own      tally // what is in it, of a segment that was thinned out
+	ownEnd   uint64
+	readers  []position
+	crc      uint32 // the link of the first record
+}
+
+type position struct {
+	name string
+	seq  uint64
+}
+
+func segmentName(first uint64) string { return fmt.Sprintf("%016x%s", first, segmentSuffix) }
+
+func parseSegmentName(name string) (first uint64, ok bool) {
+	hex, ok := strings.CutSuffix(name, segmentSuffix)
+	if !ok || len(hex) != 16 {
+		return 0, false
+	}
+	first, err := strconv.ParseUint(hex, 16, 64)
+	return first, err == nil && segmentName(first) == name
+}
+
+// encode returns the header with its copy.
+func (h *header) encode() []byte {
+	b := make([]byte, dataStart)
+	copy(b, magic)
+	le.PutUint16(b[8:], version)
+	le.PutUint16(b[10:], h.level)
+	le.PutUint32(b[12:], h.salt)
+	for i, v := range h.words() {
+		le.PutUint64(b[16+8*i:], *v)
+	}
+	le.PutUint16(b[readersAt-4:], uint16(len(h.readers)))
+	at := readersAt
+	for _, r := range h.readers {
+		le.PutUint64(b[at:], r.seq)
+		b[at+8] = byte(len(r.name))
+		at += 9 + copy(b[at+9:], r.name)
+	}
+	h.crc = crc32.Checksum(b[:pageSize-4], castagnoli)
+	le.PutUint32(b[pageSize-4:], h.crc)
+	copy(b[pageSize:], b[:pageSize])
+	return b
+}
+
+// words are the header's 64-bit fields from byte 16 on, in order.
+func (h *header) words() [13]*uint64 {
+	return [...]*uint64{&h.spool, &h.first, &h.time, &h.prev, &h.prevEnd, &h.prevLast,
+		&h.before.n, &h.before.bytes, &h.floor, &h.reserved, &h.own.n, &h.own.bytes, &h.ownEnd}
+}
+
+var errHeader = errors.New("not a segment header")
+
+// parseHeader reads one page.
+func parseHeader(b []byte) (*header, error) {
+	if len(b) < pageSize || string(b[:8]) != magic {
+		return nil, errHeader
+	}
+	b = b[:pageSize]
+	crc := crc32.Checksum(b[:pageSize-4], castagnoli)
+	if crc != le.Uint32(b[pageSize-4:]) {
+		return nil, errHeader
+	}
+	if v := le.Uint16(b[8:]); v != version {
+		return nil, fmt.Errorf("segment format %d; this program reads format %d", v, version)
+	}
+	h := &header{level: le.Uint16(b[10:]), salt: le.Uint32(b[12:]), crc: crc}
+	for i, v := range h.words() {
+		*v = le.Uint64(b[16+8*i:])
+	}
+	at, n := readersAt, int(le.Uint16(b[readersAt-4:]))
+	for range n {
+		if at+9 > pageSize-4 || at+9+int(b[at+8]) > pageSize-4 {
+			return nil, errHeader
+		}
+		name := string(b[at+9 : at+9+int(b[at+8])])
+		h.readers = append(h.readers, position{name, le.Uint64(b[at:])})
+		at += 9 + len(name)
+	}
+	return h, nil
+}
+
+// readHeader reads a segment's header, from the copy if need be; hurt tells
+// that one of the two was not as written.
+func readHeader(f file) (h *header, hurt bool, err error) {
+	b := make([]byte, dataStart)
+	readPages(f, b, 0)
+	h, err = parseHeader(b)
+	second, err2 := parseHeader(b[pageSize:])
+	switch {
+	case err == nil:
+		return h, err2 != nil || second.crc != h.crc, nil
+	case err2 == nil:
+		return second, true, nil
+	}
+	return nil, true, err
+}
+
+// A raw is one record as it stands in a segment.
+type raw struct {
+	kind byte
+	crc  uint32
+	prev uint32 // the crc of the one before
+	seq  uint64
+	time uint64 // ms
+	data []byte
+	size int // in the segment
+}
+
+// recordSize is what n bytes of data take in a segment.
+func recordSize(n int) int { return recordHead + (n+3)&^3 }
+
+// appendRecord adds a record to b, linked to prev, and returns its crc too.
+func (h *header) appendRecord(b []byte, prev uint32, kind byte, seq, time uint64, data []byte) ([]byte, uint32) {
+	at := len(b)
+	b = append(b, make([]byte, recordHead)...)
+	le.PutUint32(b[at+4:], uint32(kind)<<24|uint32(len(data)))
+	le.PutUint32(b[at+8:], prev)
+	le.PutUint32(b[at+12:], uint32(min(time-min(time, h.time), 1<<32-1)))
+	le.PutUint32(b[at+16:], uint32(seq-h.first))
+	b = append(b, data...)
+	for len(b)-at < recordSize(len(data)) {
+		b = append(b, 0)
+	}
+	crc := crc32.Update(h.salt, castagnoli, b[at+4:])
+	le.PutUint32(b[at:], crc)
+	return b, crc
+}
+
+// sizeOf tells how long the record would be whose head b begins with; 0 if it
+// can be none.
+func sizeOf(b []byte) int {
+	v := le.Uint32(b[4:])
+	if kind := v >> 24; kind < kindData || kind > kindMark {
+		return 0
+	}
+	return recordSize(int(v & maxLength))
+}
+
+// parseRecord reads the record that b is, with nothing after it.
+func (h *header) parseRecord(b []byte) (r raw, ok bool) {
+	v := le.Uint32(b[4:])
+	r = raw{
+		kind: byte(v >> 24), crc: le.Uint32(b), prev: le.Uint32(b[8:]), size: len(b),
+		time: h.time + uint64(le.Uint32(b[12:])), seq: h.first + uint64(le.Uint32(b[16:])),
+		data: b[recordHead : recordHead+int(v&maxLength)],
+	}
+	return r, crc32.Update(h.salt, castagnoli, b[4:]) == r.crc
+}
+
+// A state is what marks and positions in the log say: the newest wins.
+type state struct {
+	floor    uint64 // records up to here are gone, and rightly so
+	reserved uint64 // sequences below may have been given out
+	closed   bool   // nothing was on its way when the last program ended
+	readers  map[string]uint64
+}
+
+func newState(h *header) *state {
+	s := &state{floor: h.floor, reserved: h.reserved, readers: map[string]uint64{}}
+	for _, r := range h.readers {
+		s.readers[r.name] = r.seq
+	}
+	return s
+}
+
+// note takes a record's word for the state.
+func (s *state) note(r raw) {
+	s.closed = false
+	switch {
+	case r.kind == kindMark && len(r.data) >= 17:
+		s.floor = max(s.floor, le.Uint64(r.data))
+		s.reserved = max(s.reserved, le.Uint64(r.data[8:]))
+		if s.closed = r.data[16]&1 != 0; s.closed {
+			s.reserved = le.Uint64(r.data[8:])
+		}
+	case r.kind == kindPosition && len(r.data) > 8:
+		name := string(r.data[8:])
+		if seq := le.Uint64(r.data); seq == forgotten {
+			delete(s.readers, name)
+		} else {
+			s.readers[name] = max(s.readers[name], seq)
+		}
+	}
+}
+
+// forgotten is the position of a reader that is no more.
+const forgotten = 1<<64 - 1

@@ -1,0 +1,338 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// A Spool is a queue on disk. Its methods may be called from many goroutines.
+type Spool struct {
+	opt  Options
+	disk disk
+	lock io.Closer // only the keeper replaces it
+
+	opened   time.Time
+	openedMS uint64 // the spool's clock then
+
+	wake chan struct{} // tells the keeper that there is something to do
+	done chan struct{} // closed when the keeper has ended
+
+	mu       sync.Mutex
+	id       uint64
+	segs     []*segment // oldest first; the last is the one written to, if any is
+	mem      memory
+	next     uint64 // the next sequence
+	floor    uint64 // records up to here are gone
+	passed   tally  // of those
+	total    tally  // records accepted, with those passed
+	readers  map[string]*Reader
+	list     []*Reader     // the same, to go through
+	epoch    int           // changes when records vanish without passing the floor
+	gone     []string      // names of readers forgotten since the last write
+	room     chan struct{} // closed, and made anew, when there may be room
+	wanted   bool          // someone waits for that
+	free     *sync.Cond
+	writing  bool
+	closing  bool
+	closed   bool
+	final    error
+	failing  error
+	retryAt  time.Time
+	commitAt time.Time // when positions must be written; zero if they need not be
+	syncs    []chan error
+	saved    savedState
+	count    counters
+}
+
+// savedState is what of marks is on the card.
+type savedState struct {
+	floor    uint64
+	reserved uint64
+	closed   bool
+}
+
+// A segment is one file of the log.
+type segment struct {
+	name  string
+	head  *header
+	end   int64          // where what is in it and safe ends
+	size  tally          // that is in it
+	last  uint64         // highest sequence in it; first-1 if none
+	holes map[int64]bool // where holes were found in it; set it aside when it is done with, if it has any
+	gone  bool           // no longer of the log
+	gen   int            // changes when the file is replaced
+	pins  int            // cursors that are in it
+	busy  bool           // its file is being replaced; Spool.free tells when that is over
+}
+
+// Open opens the spool in the folder dir, and makes it if there is none (not
+// its parents). What it finds damaged it sets aside, counts and reports: damage
+// is no reason to fail. It reads the headers of all segments and the newest
+// segment, no more. It fails with ErrLocked if another process has the spool, if
+// the options cannot be, and if the folder cannot be made or read.
+func Open(dir string, o Options) (*Spool, error) {
+	if err := o.fill(); err != nil {
+		return nil, fmt.Errorf("spool: options: %w", err)
+	}
+	s := &Spool{
+		opt: o, disk: o.disk,
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+		readers: map[string]*Reader{}, room: make(chan struct{}),
+	}
+	s.free = sync.NewCond(&s.mu)
+	if s.disk == nil {
+		s.disk = folder(dir)
+	}
+	var err error
+	if s.lock, err = s.disk.Lock(); err != nil {
+		return nil, fmt.Errorf("spool: %q: %w", dir, err)
+	}
+	k := newKeeper(s)
+	if err := s.load(k); err != nil {
+		s.lock.Close()
+		return nil, fmt.Errorf("spool: %q: %w", dir, err)
+	}
+	if o.Class == Telemetry {
+		k.turn() // sequences are given out before they are written: some must be reserved
+	}
+	go k.run()
+	return s, nil
+}
+
+// clock is the spool's clock in milliseconds.
+func (s *Spool) clock() uint64 {
+	return s.openedMS + uint64(max(0, time.Since(s.opened).Milliseconds()))
+}
+
+func (s *Spool) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// A waiter is who waits in Append.
+type waiter struct {
+	result chan result
+	done   func(uint64, error)
+}
+
+type result struct {
+	seq uint64
+	err error
+}
+
+var waiters = sync.Pool{New: func() any {
+	w := &waiter{result: make(chan result, 1)}
+	w.done = func(seq uint64, err error) { w.result <- result{seq, err} }
+	return w
+}}
+
+// Append appends a copy of data and returns its sequence when it is as safe as
+// the spool's class promises. It waits while memory is full, and for room under
+// the policy Wait. Errors: ErrFull, ErrTooLarge, ErrClosed; where the card
+// fails, ErrNoSpace, ErrReadOnly, ErrGone or ErrIO; all mean that nothing was
+// taken. When ctx ends first, its error is returned; the record may then have
+// been taken or not.
+func (s *Spool) Append(ctx context.Context, data []byte) (seq uint64, err error) {
+	w := waiters.Get().(*waiter)
+	for {
+		room, err := s.take(data, w.done, true)
+		if err != nil {
+			waiters.Put(w)
+			return 0, err
+		}
+		if room == nil {
+			break
+		}
+		select {
+		case <-room:
+		case <-ctx.Done():
+			waiters.Put(w)
+			return 0, ctx.Err()
+		}
+	}
+	select {
+	case r := <-w.result:
+		waiters.Put(w)
+		return r.seq, r.err
+	case <-ctx.Done():
+		return 0, ctx.Err() // w is still to be called
+	}
+}
+
+// AppendAsync appends a copy of data and never waits. If it returns nil, done
+// is called once, with the sequence when the record is as safe as the class
+// promises, or with an error as of Append when it was not taken after all;
+// perhaps before AppendAsync returns, else from the goroutine that writes: done
+// must not block. After an error nothing was taken and done is not called.
+// Besides Append's errors it returns ErrFull where Append would wait. data is
+// borrowed until AppendAsync returns.
+func (s *Spool) AppendAsync(data []byte, done func(seq uint64, err error)) error {
+	if done == nil {
+		done = func(uint64, error) {}
+	}
+	_, err := s.take(data, done, false)
+	return err
+}
+
+// take puts a record into memory; if there is no room and the caller can wait,
+// it returns what is closed when it may try again.
+func (s *Spool) take(data []byte, done func(uint64, error), wait bool) (<-chan struct{}, error) {
+	s.mu.Lock()
+	if room, err := s.admit(uint64(recordSize(len(data))), len(data), wait); room != nil || err != nil {
+		s.mu.Unlock()
+		return room, err
+	}
+	seq := s.next
+	s.next++
+	first := s.mem.size.n == 0
+	if s.opt.Class == Durable {
+		s.mem.add(seq, s.clock(), data, done)
+		s.mu.Unlock()
+		s.nudge()
+		return nil, nil
+	}
+	s.mem.add(seq, s.clock(), data, nil)
+	t := tally{1, uint64(recordSize(len(data)))}
+	s.total.add(t)
+	s.count.accepted++
+	s.count.payload += uint64(len(data))
+	s.tell()
+	nudge := first || s.mem.size.bytes > uint64(s.opt.Memory/2) || s.over(tally{}) || s.reserveLow()
+	s.mu.Unlock()
+	if nudge {
+		s.nudge()
+	}
+	done(seq, nil)
+	return nil, nil
+}
+
+// admit says whether a record may come in. Called under mu.
+func (s *Spool) admit(size uint64, length int, wait bool) (<-chan struct{}, error) {
+	full := func() (<-chan struct{}, error) {
+		if wait {
+			s.wanted = true
+			return s.room, nil
+		}
+		s.count.refused.Full++
+		return nil, fmt.Errorf("spool: append: %w", ErrFull)
+	}
+	pending := tally{1, size}
+	if s.opt.Class == Durable {
+		pending.add(s.mem.size)
+	}
+	switch {
+	case s.closing:
+		return nil, fmt.Errorf("spool: append: %w", ErrClosed)
+	case length > s.opt.MaxRecord:
+		s.count.refused.TooLarge++
+		return nil, fmt.Errorf("spool: append: %d bytes, at most %d: %w", length, s.opt.MaxRecord, ErrTooLarge)
+	case s.failing != nil && s.opt.Class == Durable && !s.opt.Hold:
+		s.count.refused.Failed++
+		return nil, s.failing
+	case s.opt.Full == Wait && s.over(pending):
+		return full()
+	case s.opt.Full == DropNewest && s.over(pending):
+		wait = false
+		return full()
+	}
+	for s.mem.size.bytes+size > uint64(s.opt.Memory) {
+		if s.failing == nil || s.opt.Class == Durable || s.writing || s.opt.Full == Wait || s.opt.Full == DropNewest {
+			return full()
+		}
+		s.dropFromMemory()
+	}
+	return nil, nil
+}
+
+// over tells whether the bounds are exceeded with more records added.
+func (s *Spool) over(more tally) bool {
+	return s.total.bytes-s.passed.bytes+more.bytes > s.opt.MaxBytes ||
+		s.opt.MaxRecords > 0 && s.total.n-s.passed.n+more.n > s.opt.MaxRecords
+}
+
+// dropFromMemory lets go of the oldest telemetry in memory, for the card takes
+// none. What is on the card stays, so the readers' places do, too.
+func (s *Spool) dropFromMemory() {
+	s.mem.trim(s.floor)
+	r, ok := s.mem.first()
+	if !ok {
+		return
+	}
+	t := tally{1, uint64(recordSize(len(r.data)))}
+	s.mem.pop(nil, nil)
+	s.epoch++
+	s.total.sub(t)
+	s.count.dropped.Memory++
+	for _, r0 := range s.list {
+		r0.forget(r.seq, r.seq, t)
+	}
+}
+
+// tell wakes the readers that wait. Called under mu.
+func (s *Spool) tell() {
+	for _, r := range s.list {
+		if r.waiting {
+			r.waiting = false
+			select {
+			case r.wake <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// makeRoom lets those try again who wait for room. Called under mu.
+func (s *Spool) makeRoom() {
+	if !s.wanted {
+		return
+	}
+	s.wanted = false
+	close(s.room)
+	s.room = make(chan struct{})
+}
+
+// Sync returns when all that was accepted and confirmed before is on the card,
+// or with the card's error.
+func (s *Spool) Sync(ctx context.Context) error {
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		return fmt.Errorf("spool: sync: %w", ErrClosed)
+	}
+	done := make(chan error, 1)
+	s.syncs = append(s.syncs, done)
+	s.mu.Unlock()
+	s.nudge()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close writes what is in memory and the readers' positions to the card, marks
+// the log as ended, and lets go of the folder. It is what to call at SIGTERM.
+// It returns the card's error if not all could be written. When ctx ends first,
+// because a sync hangs, its error is returned and closing goes on. Blocked
+// calls return ErrClosed.
+func (s *Spool) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closing = true
+	s.makeRoom()
+	s.tell()
+	s.mu.Unlock()
+	s.nudge()
+	select {
+	case <-s.done:
+		return s.final
+	case <-ctx.Done():
+		return errors.Join(fmt.Errorf("spool: close: %w", ctx.Err()))
+	}
+}

@@ -1,0 +1,215 @@
+package spool
+
+import (
+	"slices"
+	"time"
+)
+
+const thinnestLevel = 24 // intervals have doubled so often by then that a segment is in one
+
+// thin makes room by thinning out one segment that no reader has come to, of
+// those that were thinned least, the oldest. It tells whether there is more room
+// now.
+func (k *keeper) thin() bool {
+	s := k.s
+	for {
+		s.mu.Lock()
+		seg := s.thinnable()
+		s.mu.Unlock()
+		if seg == nil {
+			return false
+		}
+		f, err := s.disk.Open(seg.name, false, false)
+		if err != nil {
+			return false
+		}
+		keep, all := s.choose(f, seg)
+		if uint64(len(keep)) > seg.size.n/8*7 || !all {
+			h := *seg.head // not worth a write: next time with the next interval
+			h.level++
+			f.Close()
+			s.mu.Lock()
+			seg.head = &h
+			s.mu.Unlock()
+			continue
+		}
+		h, err := k.rewrite(f, seg, keep)
+		f.Close()
+		if err == nil {
+			err = k.replace(seg, h)
+		}
+		if err != nil {
+			s.disk.Remove(thinName)
+			s.report("thinning out failed", err)
+			return false
+		}
+		return true
+	}
+}
+
+const thinName = "thin" + newSuffix
+
+// thinnable chooses the segment. Called under mu.
+func (s *Spool) thinnable() (best *segment) {
+	handed := s.floor
+	for _, r := range s.list {
+		handed = max(handed, r.committed, r.window.last())
+	}
+	for i, seg := range s.segs {
+		if i+1 == len(s.segs) || seg.pins > 0 || seg.head.first <= handed || len(seg.holes) > 0 || seg.size.n == 0 || seg.head.level >= thinnestLevel {
+			continue
+		}
+		if best == nil || seg.head.level < best.head.level {
+			best = seg
+		}
+	}
+	return best
+}
+
+// extremes are what is kept of one series in one interval.
+type extremes struct {
+	first, last, min, max uint64
+	least, greatest       float64
+}
+
+// choose returns the sequences of a segment to keep, in order; not all means that
+// the segment is damaged: then it stays as it is.
+func (s *Spool) choose(f file, seg *segment) (keep []uint64, all bool) {
+	every := uint64(max(1, s.opt.ThinEvery.Milliseconds())) << seg.head.level
+	series := map[string]*extremes{}
+	interval := uint64(0)
+	finish := func() {
+		for name, e := range series {
+			keep = append(keep, e.first, e.last)
+			if s.opt.Series != nil {
+				keep = append(keep, e.min, e.max)
+			}
+			delete(series, name)
+		}
+	}
+	for sc := newScanner(f, seg.head, seg.end); ; {
+		r, h, ok := sc.next()
+		if h.found {
+			return nil, false
+		}
+		if !ok {
+			break
+		}
+		if r.kind != kindData {
+			continue
+		}
+		if r.time/every != interval {
+			finish()
+			interval = r.time / every
+		}
+		name, value, known := "", 0.0, true
+		if s.opt.Series != nil {
+			name, value, known = s.opt.Series(r.data)
+		}
+		if !known {
+			keep = append(keep, r.seq)
+			continue
+		}
+		e := series[name]
+		if e == nil {
+			e = &extremes{r.seq, r.seq, r.seq, r.seq, value, value}
+			series[name] = e
+		}
+		e.last = r.seq
+		if value < e.least {
+			e.min, e.least = r.seq, value
+		}
+		if value > e.greatest {
+			e.max, e.greatest = r.seq, value
+		}
+	}
+	finish()
+	slices.Sort(keep)
+	return slices.Compact(keep), true
+}
+
+// rewrite writes the records to keep into a file of their own.
+func (k *keeper) rewrite(f file, seg *segment, keep []uint64) (*header, error) {
+	h := *seg.head
+	h.level++
+	h.salt = uint32(random())
+	h.own, h.ownEnd = tally{}, dataStart
+	for sc := newScanner(f, seg.head, seg.end); ; {
+		r, _, ok := sc.next()
+		if !ok {
+			break
+		}
+		if _, kept := slices.BinarySearch(keep, r.seq); kept && r.kind == kindData {
+			h.own.add(tally{1, uint64(r.size)})
+		}
+	}
+	h.ownEnd += h.own.bytes
+	to, err := k.s.disk.Open(thinName, true, true)
+	if err != nil {
+		return nil, err
+	}
+	defer to.Close()
+	began := time.Now()
+	out, prev, at := h.encode(), uint32(0), int64(0)
+	prev = h.crc
+	for sc := newScanner(f, seg.head, seg.end); err == nil; {
+		r, _, ok := sc.next()
+		if !ok {
+			break
+		}
+		if _, kept := slices.BinarySearch(keep, r.seq); !kept || r.kind != kindData {
+			continue
+		}
+		out, prev = h.appendRecord(out, prev, kindData, r.seq, r.time, r.data)
+		if len(out) >= viewMax {
+			_, err = to.WriteAt(out, at)
+			at += int64(len(out))
+			out = out[:0]
+		}
+	}
+	if err == nil {
+		_, err = to.WriteAt(out, at)
+	}
+	if err == nil {
+		err = to.Truncate(int64(h.ownEnd))
+	}
+	if err == nil {
+		err = to.Sync()
+	}
+	k.s.mu.Lock()
+	k.s.count.card(pages(0, int64(h.ownEnd)), 2, time.Since(began), time.Now())
+	k.s.mu.Unlock()
+	return &h, err
+}
+
+// replace puts the new file in the place of the old, if no reader has come to it
+// meanwhile; one that comes now waits.
+func (k *keeper) replace(seg *segment, h *header) error {
+	s := k.s
+	s.mu.Lock()
+	if s.thinnable() != seg {
+		s.mu.Unlock()
+		return s.disk.Remove(thinName)
+	}
+	seg.busy = true
+	s.mu.Unlock()
+	err := s.disk.Rename(thinName, seg.name)
+	s.mu.Lock()
+	if err == nil {
+		gone := seg.size
+		gone.sub(h.own)
+		s.count.dropped.Thinned += gone.n
+		s.total.sub(gone)
+		s.epoch++
+		seg.head, seg.size, seg.end = h, h.own, int64(h.ownEnd)
+		seg.gen++
+		s.settleFloor()
+	}
+	seg.busy = false
+	s.free.Broadcast()
+	s.mu.Unlock()
+	if err == nil {
+		err = s.disk.Sync()
+	}
+	return err
+}

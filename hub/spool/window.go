@@ -1,0 +1,110 @@
+package spool
+
+import "sort"
+
+// window is what a reader was handed out and has not committed, in order.
+type window struct {
+	ring   []entry // of a size that is a power of two
+	head   uint    // of the oldest
+	n      int
+	handed int // how many of them were handed out since the last rewind
+}
+
+type entry struct {
+	seq       uint64
+	size      uint32 // on the card; 0 if it is lost and counts no more
+	confirmed bool
+}
+
+func (e entry) tally() tally {
+	if e.size == 0 {
+		return tally{}
+	}
+	return tally{1, uint64(e.size)}
+}
+
+func (w *window) at(i int) *entry { return &w.ring[(w.head+uint(i))&uint(len(w.ring)-1)] }
+
+// room tells whether another may be handed out, with at most limit out.
+func (w *window) room(limit int) bool { return w.handed < w.n || w.n < limit }
+
+// find returns the first entry with a sequence of seq or more.
+func (w *window) find(seq uint64) int {
+	return sort.Search(w.n, func(i int) bool { return w.at(i).seq >= seq })
+}
+
+// enter notes that seq is handed out; confirmed tells that it need not be,
+// because it was before a rewind, and was confirmed.
+func (w *window) enter(seq uint64, size uint32) (confirmed bool) {
+	for w.handed < w.n {
+		e := w.at(w.handed)
+		if e.seq > seq {
+			break // cannot be: it was not there before
+		}
+		w.handed++
+		if e.seq == seq {
+			return e.confirmed
+		}
+		e.confirmed = true // handed out before, and gone since
+	}
+	if w.n == len(w.ring) {
+		grown := make([]entry, max(16, 2*len(w.ring)))
+		for i := range w.n {
+			grown[i] = *w.at(i)
+		}
+		w.ring, w.head = grown, 0
+	}
+	*w.at(w.n) = entry{seq: seq, size: size}
+	w.n++
+	w.handed++
+	return false
+}
+
+func (w *window) confirm(seq uint64) bool {
+	i := w.find(seq)
+	if i == w.n || w.at(i).seq != seq {
+		return false
+	}
+	w.at(i).confirmed = true
+	return true
+}
+
+// pop takes the oldest entry if it is confirmed.
+func (w *window) pop() (entry, bool) {
+	if w.n == 0 || !w.at(0).confirmed {
+		return entry{}, false
+	}
+	return w.take(), true
+}
+
+func (w *window) take() entry {
+	e := *w.at(0)
+	w.head++
+	w.n--
+	w.handed = max(0, w.handed-1)
+	return e
+}
+
+// dropTo takes out what is up to floor.
+func (w *window) dropTo(floor uint64) {
+	for w.n > 0 && w.at(0).seq <= floor {
+		w.take()
+	}
+}
+
+func (w *window) rewind() { w.handed = 0 }
+
+// forget lets lost records from..to count no more.
+func (w *window) forget(from, to uint64) {
+	for i := w.find(from); i < w.n && w.at(i).seq <= to; i++ {
+		w.at(i).size = 0
+	}
+}
+
+// last is the highest sequence handed out; 0 if none is in the window.
+func (w *window) last() uint64 {
+	if w.n == 0 {
+		return 0
+	}
+	return w.at(w.n - 1).seq
+}

@@ -1,0 +1,299 @@
+package spool
+
+import "time"
+
+// room makes sure of a segment that the first record of the batch fits in.
+func (k *keeper) room() error {
+	b := &k.batch
+	first := k.s.firstOf(b)
+	if k.f != nil {
+		need := k.extra()
+		if len(b.chunks) > 0 {
+			need += int64(recordSize(len(b.chunks[0].c.at(b.chunks[0].start).data)))
+		}
+		age := k.s.clock() - k.head.time
+		if k.off+need <= k.s.opt.SegmentSize && first-k.head.first < 1<<31 && age < 1<<31 {
+			return nil
+		}
+	}
+	return k.rotate(first)
+}
+
+// firstOf is the sequence of the first record of the batch, or of the next to come.
+func (s *Spool) firstOf(b *batch) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(b.chunks) > 0 {
+		return b.chunks[0].c.at(b.chunks[0].start).seq
+	}
+	return s.next
+}
+
+// extra is what positions and the mark of the batch take.
+func (k *keeper) extra() int64 {
+	n := 0
+	for _, p := range k.batch.positions {
+		n += recordSize(8 + len(p.name))
+	}
+	if k.batch.mark != nil {
+		n += recordSize(17)
+	}
+	return int64(n)
+}
+
+// rotate begins a segment: in a file that was used before, if there is one, whose
+// blocks need no journal any more, else in a new one. The file gets its name in
+// the log only when the header and the first batch in it are safe.
+func (k *keeper) rotate(first uint64) error {
+	s := k.s
+	k.closeFile()
+	var err error
+	if n := len(k.spares); n > 0 {
+		k.name = k.spares[n-1]
+		k.spares = k.spares[:n-1]
+		k.f, err = s.disk.Open(k.name, true, false)
+	}
+	if k.f == nil {
+		k.name = "segment" + newSuffix
+		k.f, err = s.disk.Open(k.name, true, true)
+	}
+	if err != nil {
+		return err
+	}
+	size, err := k.f.Size()
+	if err != nil {
+		return err
+	}
+	k.alloc = size &^ (pageSize - 1)
+	k.head = k.newHeader(first)
+	k.fresh, k.off = true, dataStart
+	return nil
+}
+
+// newHeader describes the segment that comes after the newest one.
+func (k *keeper) newHeader(first uint64) *header {
+	s := k.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := &header{
+		salt: uint32(random()), spool: s.id, first: first, time: s.clock(),
+		floor: s.floor, reserved: s.saved.reserved,
+	}
+	if s.opt.Class == Telemetry {
+		h.reserved = max(h.reserved, s.next+reserveStep)
+	}
+	if n := len(s.segs); n > 0 {
+		p := s.segs[n-1]
+		if p.head.first == first { // nothing in it: the new one takes its place
+			h.prev, h.prevEnd, h.prevLast, h.before = p.head.prev, p.head.prevEnd, p.head.prevLast, p.head.before
+		} else {
+			h.prev, h.prevEnd, h.prevLast, h.before = p.head.first, uint64(p.end), p.last, p.head.before
+			h.before.add(p.size)
+		}
+	}
+	for _, r := range s.list {
+		h.readers = append(h.readers, position{r.name, r.committed})
+	}
+	return h
+}
+
+// encode writes the batch into the buffer: positions first, for they are small
+// and what is confirmed should not wait for another write, then records while
+// they fit, then the mark, which may say that nothing comes after.
+func (k *keeper) encode() error {
+	b, h := &k.batch, k.head
+	b.taken, b.payload, b.last, b.more = tally{}, 0, 0, false
+	out := k.buf[:0]
+	if k.fresh {
+		out = append(out, h.encode()...)
+		k.prev = h.crc
+		k.off = 0
+	}
+	now, seq, prev := k.s.clock(), h.first-1, k.prev
+	if k.s.newestLast(h) > seq {
+		seq = k.s.newestLast(h)
+	}
+	var data [8 + maxReaderName]byte
+	for _, p := range b.positions {
+		le.PutUint64(data[:], p.seq)
+		n := 8 + copy(data[8:], p.name)
+		out, prev = h.appendRecord(out, prev, kindPosition, seq+1, now, data[:n])
+	}
+	end := k.s.opt.SegmentSize - k.off
+	if b.mark != nil {
+		end -= int64(recordSize(17))
+	}
+fill:
+	for _, sp := range b.chunks {
+		for off := sp.start; off < sp.end; {
+			r := sp.c.at(off)
+			if int64(len(out)+recordSize(len(r.data))) > end || r.seq-h.first >= 1<<32 {
+				b.more = true
+				break fill
+			}
+			out, prev = h.appendRecord(out, prev, kindData, r.seq, r.time, r.data)
+			b.taken.add(tally{1, uint64(recordSize(len(r.data)))})
+			b.payload += uint64(len(r.data))
+			b.last, seq = r.seq, r.seq
+			off += r.size
+		}
+	}
+	if b.mark != nil {
+		b.mark.closed = b.mark.closed && !b.more
+		le.PutUint64(data[:], b.mark.floor)
+		le.PutUint64(data[8:], b.mark.reserved)
+		data[16] = 0
+		if b.mark.closed {
+			data[16] = 1
+		}
+		out, prev = h.appendRecord(out, prev, kindMark, seq+1, now, data[:17])
+	}
+	k.buf, k.prev = out, prev
+	return nil
+}
+
+// newestLast is the highest sequence in the segment with that header.
+func (s *Spool) newestLast(h *header) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.segs); n > 0 && s.segs[n-1].head == h {
+		return s.segs[n-1].last
+	}
+	return 0
+}
+
+// put writes the buffer and syncs. A write beyond what has blocks extends the
+// file, which costs entries in the journal: then zeros are written ahead of it,
+// so that this happens rarely.
+func (k *keeper) put() error {
+	s := k.s
+	n := int64(len(k.buf))
+	end := k.off + n
+	began := time.Now()
+	if _, err := k.f.WriteAt(k.buf, k.off); err != nil {
+		return err
+	}
+	written := pages(k.off, end)
+	if end > k.alloc {
+		to := (end + pageSize - 1) &^ (pageSize - 1)
+		if n < largeWrite && !k.batch.final {
+			to = max(to, min((end+zeroAhead-1)&^(zeroAhead-1), s.opt.SegmentSize))
+		}
+		if k.zeros == nil {
+			k.zeros = make([]byte, 64<<10)
+		}
+		for at := end; at < to; {
+			part := k.zeros[:min(int64(len(k.zeros)), to-at)]
+			if _, err := k.f.WriteAt(part, at); err != nil {
+				return err
+			}
+			at += int64(len(part))
+		}
+		written = pages(k.off, to)
+		k.alloc = to
+	}
+	if err := k.f.Sync(); err != nil {
+		return err
+	}
+	syncs := uint64(1)
+	if k.fresh {
+		name := segmentName(k.head.first)
+		if err := s.disk.Rename(k.name, name); err != nil {
+			return err
+		}
+		k.name = name
+		if err := s.disk.Sync(); err != nil {
+			return err
+		}
+		syncs++
+	}
+	k.off = end
+	s.mu.Lock()
+	s.count.card(written, syncs, time.Since(began), time.Now())
+	s.mu.Unlock()
+	return nil
+}
+
+// pages is what the card writes for bytes from..to, in whole pages.
+func pages(from, to int64) uint64 {
+	return uint64((to+pageSize-1)&^(pageSize-1) - from&^(pageSize-1))
+}
+
+// publish makes known what is on the card now, and tells those who wait.
+func (k *keeper) publish() {
+	s, b := k.s, &k.batch
+	s.mu.Lock()
+	if k.fresh {
+		k.fresh = false
+		s.enter(&segment{name: k.name, head: k.head, end: dataStart, last: k.head.first - 1})
+		s.saved.reserved = k.head.reserved
+		s.saved.floor = k.head.floor
+		for _, p := range k.head.readers {
+			s.savedPosition(p)
+		}
+	}
+	seg := s.segs[len(s.segs)-1]
+	seg.end = k.off
+	seg.size.add(b.taken)
+	seg.last = max(seg.last, b.last)
+	s.mem.unseal()
+	k.calls = k.calls[:0]
+	for range b.taken.n {
+		k.calls = s.mem.pop(k.calls, nil)
+	}
+	if s.opt.Class == Durable {
+		s.total.add(b.taken)
+		s.count.accepted += b.taken.n
+		s.count.payload += b.payload
+	}
+	s.count.stored += b.payload
+	for _, p := range b.positions {
+		s.savedPosition(p)
+	}
+	if b.mark != nil {
+		s.saved = *b.mark
+	} else if b.taken.n > 0 || len(b.positions) > 0 {
+		s.saved.closed = false
+	}
+	s.writing = false
+	s.mem.trim(s.floor)
+	s.makeRoom()
+	s.tell()
+	s.mu.Unlock()
+	k.callBack()
+}
+
+// callBack tells those whose records were taken or refused.
+func (k *keeper) callBack() {
+	for i, c := range k.calls {
+		if c.err != nil {
+			c.seq = 0
+		}
+		c.done(c.seq, c.err)
+		k.calls[i] = call{}
+	}
+	k.calls = k.calls[:0]
+}
+
+// savedPosition notes that the card knows a position. Called under mu.
+func (s *Spool) savedPosition(p position) {
+	if p.seq == forgotten {
+		for i, name := range s.gone {
+			if name == p.name {
+				s.gone = append(s.gone[:i], s.gone[i+1:]...)
+				break
+			}
+		}
+	} else if r := s.readers[p.name]; r != nil {
+		r.saved, r.known = max(r.saved, p.seq), true
+	}
+}
+
+// enter makes seg the newest segment. Called under mu.
+func (s *Spool) enter(seg *segment) {
+	if n := len(s.segs); n > 0 && s.segs[n-1].head.first == seg.head.first {
+		s.segs[n-1].gone = true
+		s.segs = s.segs[:n-1]
+	}
+	s.segs = append(s.segs, seg)
+}
