@@ -60,7 +60,6 @@ func (v *view) at(off int64, n int, limit int64) []byte {
 type hole struct {
 	off, next int64  // next is where the next readable record begins, or the end
 	from, to  uint64 // the sequences that may be missing; to < from if none
-	lost      uint64 // how many records are
 	more      bool   // there is a readable record behind it
 	found     bool   // there is a hole at all
 }
