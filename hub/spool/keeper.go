@@ -241,17 +241,13 @@ func (k *keeper) gather(final bool) {
 	for _, c := range s.mem.chunks {
 		b.chunks = append(b.chunks, span{c, c.start, len(c.buf)})
 	}
-	lowest := s.floor
-	for i, r := range s.list {
-		if i == 0 || r.committed < lowest {
-			lowest = r.committed
-		}
+	for _, name := range s.gone { // before the reader that may have the name now
+		b.positions = append(b.positions, position{name, forgotten})
+	}
+	for _, r := range s.list {
 		if !r.known || r.committed > r.saved && (len(b.chunks) > 0 || s.onCard(r.saved, r.committed)) {
 			b.positions = append(b.positions, position{r.name, r.committed})
 		}
-	}
-	for _, name := range s.gone {
-		b.positions = append(b.positions, position{name, forgotten})
 	}
 	mark := s.saved
 	if s.floor > s.saved.floor && (len(s.list) == 0 || s.floor > k.savedLow()) && s.onCard(s.saved.floor, s.floor) {
