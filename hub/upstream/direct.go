@@ -33,7 +33,8 @@ type Options struct {
 	Queue int
 	// Bytes is how much data may wait for one server. If zero, 4 MiB.
 	Bytes int
-	// Servers is how many servers may have messages waiting. If zero, 64.
+	// Servers is how many servers may have messages waiting before one without a name is
+	// refused. If zero, 64.
 	Servers int
 }
 
@@ -118,10 +119,10 @@ func (d *Direct) Put(m *hub.Message) error {
 	}
 	j.frame = bformat.End(frame, 0)
 	j.message.To, j.message.Data, j.message.Batch = nil, hub.Data{}, nil
-	return d.add(address, j)
+	return d.add(address, ok, j)
 }
 
-func (d *Direct) add(address string, j job) error {
+func (d *Direct) add(address string, named bool, j job) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
@@ -129,7 +130,7 @@ func (d *Direct) add(address string, j job) error {
 	}
 	q := d.queues[address]
 	if q == nil {
-		if len(d.queues) >= d.o.Servers {
+		if !named && len(d.queues) >= d.o.Servers {
 			return fmt.Errorf("server %s: %w: messages wait for %d servers already", address, hub.ErrFull, len(d.queues))
 		}
 		q = &queue{address: address}
@@ -217,18 +218,17 @@ func (d *Direct) send(address string, frame []byte) (reached bool, err error) {
 	defer unblock()
 	deadline, _ := ctx.Deadline()
 	conn.SetDeadline(deadline)
-	if _, err := conn.Write(frame); err != nil {
-		return true, err
-	}
-	if half, ok := conn.(interface{ CloseWrite() error }); ok {
-		if err := half.CloseWrite(); err != nil {
-			return true, err
-		}
+	_, broken := conn.Write(frame)
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && broken == nil {
+		half.CloseWrite() // where it fails, reading says why
 	}
 	conn.SetReadDeadline(time.Now().Add(d.o.Wait))
 	in := bformat.NewReader(conn, answerLimit)
 	defer in.Release()
-	return true, verdict(in)
+	if err := verdict(in); err != nil { // a server that does not want to hear it all may say so
+		return true, err
+	}
+	return true, broken
 }
 
 // answerLimit is the longest answer of a server that is read.
@@ -271,8 +271,14 @@ func (d *Direct) Shutdown(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
+		d.mu.Lock()
+		idle := len(d.queues) == 0
+		d.mu.Unlock()
 		d.stop()
 		<-done
+		if idle {
+			return nil
+		}
 		return ctx.Err()
 	}
 }
