@@ -140,7 +140,7 @@ func (s *Spool) unreadable(seg *segment, err error) bool {
 // stumbled is told of a hole that a cursor came to.
 func (s *Spool) stumbled(seg *segment, off int64) {
 	s.mu.Lock()
-	known := seg.holes[off]
+	_, known := seg.holes[off]
 	s.mu.Unlock()
 	if !known {
 		s.examine(seg)
@@ -166,7 +166,7 @@ func (s *Spool) examine(seg *segment) {
 	if seg.gone {
 		return
 	}
-	seg.hurt(0)
+	seg.hole(0, true)
 	lost := size
 	lost.sub(v.size)
 	rest := lost
@@ -179,19 +179,29 @@ func (s *Spool) examine(seg *segment) {
 			t.bytes = rest.bytes / rest.n * t.n
 		}
 		rest.sub(t)
-		seg.hurt(h.off)
+		seg.hole(h.off, true)
 		s.lose(seg, h, t)
 	}
 	seg.size.sub(lost)
 	s.settleFloor()
 }
 
-// hurt notes a hole of the segment. Called under mu.
-func (seg *segment) hurt(off int64) {
+// hole notes a hole of the segment, and whether it is damage. Called under mu.
+func (seg *segment) hole(off int64, damage bool) {
 	if seg.holes == nil {
 		seg.holes = map[int64]bool{}
 	}
-	seg.holes[off] = true
+	seg.holes[off] = seg.holes[off] || damage
+}
+
+// hurt tells whether the segment is damaged. Called under mu.
+func (seg *segment) hurt() bool {
+	for _, damage := range seg.holes {
+		if damage {
+			return true
+		}
+	}
+	return false
 }
 
 // lose enters one hole of a segment. Called under mu.

@@ -202,7 +202,7 @@ func (c *catalog) chain(d disk, found []candidate) {
 			c.losses = append(c.losses, Loss{Gap{v.last + 1, next.prevLast}, lost.n, Missing, segmentName(next.prev)})
 		}
 		if f.hurt {
-			seg.hurt(0)
+			seg.hole(0, true)
 			c.losses = append(c.losses, Loss{Cause: Damaged, File: f.name})
 		}
 		c.segs = append(c.segs, seg)
@@ -218,9 +218,7 @@ func (c *catalog) holes(seg *segment, v survey, cause Cause) {
 		cause = Damaged // it was whole when it was closed
 	}
 	for _, h := range v.holes {
-		if cause == Damaged {
-			seg.hurt(h.off)
-		}
+		seg.hole(h.off, cause == Damaged)
 		c.losses = append(c.losses, Loss{Gap{h.from, h.to}, h.to + 1 - h.from, cause, seg.name})
 	}
 }

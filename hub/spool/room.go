@@ -172,8 +172,9 @@ func (k *keeper) putAway() (again bool) {
 		seg.gone = true
 		s.segs = slices.Delete(s.segs, 0, 1)
 		pinned := seg.pins > 0
+		hurt := seg.hurt()
 		s.mu.Unlock()
-		k.recycle(seg, pinned)
+		k.recycle(seg, pinned, hurt)
 	}
 }
 
@@ -186,9 +187,9 @@ func (k *keeper) savedFloor() uint64 {
 	return k.savedLow()
 }
 
-func (k *keeper) recycle(seg *segment, pinned bool) {
+func (k *keeper) recycle(seg *segment, pinned, hurt bool) {
 	s := k.s
-	if len(seg.holes) > 0 {
+	if hurt {
 		s.setAside(seg.name)
 		return
 	}

@@ -62,7 +62,7 @@ type segment struct {
 	end   int64          // where what is in it and safe ends
 	size  tally          // that is in it
 	last  uint64         // highest sequence in it; first-1 if none
-	holes map[int64]bool // where holes were found in it; set it aside when it is done with, if it has any
+	holes map[int64]bool // where holes were found in it; true is damage: it is set aside when it is done with
 	gone  bool           // no longer of the log
 	gen   int            // changes when the file is replaced
 	pins  int            // cursors that are in it

@@ -1,0 +1,294 @@
+package spool
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var damageRounds = flag.Int("spool.damage", 1000, "rounds of the damage test")
+
+// A wholeSpool is a spool that was closed: its files, and where its records are.
+type wholeSpool struct {
+	files   map[string][]byte
+	records map[uint64]span3 // sequence → where
+	ends    map[string]int   // where the records of a file end
+}
+
+type span3 struct {
+	file     string
+	from, to int
+	data     string
+}
+
+func makeWhole(t *testing.T, n int) wholeSpool {
+	t.Helper()
+	d := newRecorder()
+	d.note = false
+	s := open(t, "whole", Options{disk: d, SegmentSize: minSegment, MaxBytes: 1 << 30, MaxRecord: 4 << 10})
+	reader(t, s, "up")
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i := range n {
+		if _, err := s.Append(t.Context(), bytes.Repeat(payload(i+1), 1+rng.IntN(60))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeSpool(t, s)
+	w := wholeSpool{map[string][]byte{}, map[uint64]span3{}, map[string]int{}}
+	for name, node := range d.names {
+		w.files[name] = node.data
+	}
+	c, err := inspect(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, seg := range c.segs {
+		f, _ := d.Open(seg.name, false, false)
+		for sc := newScanner(f, seg.head, seg.end); ; {
+			r, _, ok := sc.next()
+			if !ok {
+				break
+			}
+			if r.kind == kindData {
+				w.records[r.seq] = span3{seg.name, int(sc.off) - r.size, int(sc.off), string(r.data)}
+			}
+		}
+		w.ends[seg.name] = int(seg.end)
+	}
+	if len(w.records) != n {
+		t.Fatalf("%d records of %d", len(w.records), n)
+	}
+	return w
+}
+
+// A hit is a stretch of a file that was damaged.
+type hit struct {
+	file     string
+	from, to int
+}
+
+// hurt damages some of the files, and says where.
+func (w wholeSpool) hurt(rng *rand.Rand) (files map[string][]byte, hits []hit) {
+	files = maps.Clone(w.files)
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if strings.HasSuffix(name, segmentSuffix) {
+			names = append(names, name)
+		}
+	}
+	for range 1 + rng.IntN(3) {
+		name := names[rng.IntN(len(names))]
+		b := slices.Clone(files[name])
+		if len(b) < pageSize {
+			continue
+		}
+		h := hit{name, 0, 0}
+		switch rng.IntN(4) {
+		case 0, 1:
+			h.from = rng.IntN(len(b))
+			h.to = h.from + 1
+			b[h.from] ^= 1 << rng.IntN(8)
+		case 2:
+			h.from = rng.IntN(len(b)) &^ (pageSize - 1)
+			h.to = min(len(b), h.from+pageSize)
+			clear(b[h.from:h.to])
+		case 3:
+			h.from, h.to = rng.IntN(len(b)), len(b)
+			b = b[:h.from]
+		}
+		files[name] = b
+		hits = append(hits, h)
+	}
+	return files, hits
+}
+
+// Damage anywhere: it opens, all that was not hit is delivered, what was hit is
+// found and counted, and goes aside.
+func TestDamage(t *testing.T) {
+	w := makeWhole(t, 800)
+	rng := rand.New(rand.NewPCG(2, 2))
+	n := *damageRounds
+	if testing.Short() {
+		n /= 5
+	}
+	for round := range n {
+		files, hits := w.hurt(rng)
+		if err := w.checkHurt(files, hits); err != nil {
+			t.Fatalf("round %d: %+v: %v", round, hits, err)
+		}
+	}
+}
+
+func (w wholeSpool) checkHurt(files map[string][]byte, hits []hit) error {
+	// Of a file whose two headers are hit, all is lost.
+	headers := map[string]int{}
+	touched := false
+	for _, h := range hits {
+		first, second := h.from < pageSize, h.from < dataStart && h.to > pageSize
+		if first {
+			headers[h.file] |= 1
+		}
+		if second {
+			headers[h.file] |= 2
+		}
+		touched = touched || h.from < w.ends[h.file] && !bytes.Equal(files[h.file], w.files[h.file])
+	}
+	wasHit := func(at span3) bool {
+		if headers[at.file] == 3 {
+			return true
+		}
+		for _, h := range hits {
+			if h.file == at.file && h.from < at.to && at.from < h.to {
+				return true
+			}
+		}
+		return false
+	}
+	d := newRecorder()
+	d.note = false
+	for name, b := range files {
+		d.names[name] = &inode{name, slices.Clone(b)}
+	}
+	s, err := Open("hurt", Options{disk: d, SegmentSize: minSegment, MaxBytes: 1 << 30, MaxRecord: 4 << 10})
+	if err != nil {
+		return err
+	}
+	defer s.Close(context.Background())
+	r, err := s.Reader("up")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	got, last, gaps := map[uint64]bool{}, uint64(0), uint64(0)
+	for {
+		rec, err := r.Next(ctx)
+		if err != nil {
+			break
+		}
+		if string(rec.Data) != w.records[rec.Seq].data || rec.Seq <= last {
+			return fmt.Errorf("record %d after %d: not as written", rec.Seq, last)
+		}
+		if want := (Gap{last + 1, rec.Seq - 1}); rec.Seq > last+1 && rec.Gap != want || rec.Seq == last+1 && rec.Gap != (Gap{}) {
+			return fmt.Errorf("record %d after %d: gap %+v", rec.Seq, last, rec.Gap)
+		}
+		if rec.Gap.From > 0 {
+			gaps += rec.Gap.To + 1 - rec.Gap.From
+		}
+		last, got[rec.Seq] = rec.Seq, true
+		r.Confirm(rec.Seq)
+	}
+	lost := uint64(0)
+	for seq, at := range w.records {
+		switch {
+		case !got[seq] && !wasHit(at):
+			return fmt.Errorf("record %d was not hit and is lost: %+v", seq, at)
+		case !got[seq]:
+			lost++
+		}
+	}
+	st := s.Stats()
+	dr := st.Dropped
+	if st.Delivered+st.Queued+st.Expired+dr.Oldest+dr.Thinned+dr.Damaged+dr.Memory != st.Accepted || st.Queued != 0 || st.Delivered != uint64(len(got)) {
+		return fmt.Errorf("%d lost: %+v", lost, st)
+	}
+	if touched && st.Damage.Found == 0 {
+		return fmt.Errorf("not noticed: %+v", st)
+	}
+	reported := uint64(0)
+	for _, l := range st.Damage.Losses {
+		if l.Gap.From > 0 {
+			reported += l.Gap.To + 1 - l.Gap.From
+		}
+	}
+	if lost != reported {
+		return fmt.Errorf("%d lost, reported %d: %+v", lost, reported, st.Damage)
+	}
+	if seq, err := s.Append(context.Background(), []byte("after")); err != nil || seq <= uint64(len(w.records)) {
+		return fmt.Errorf("append: %d, %v", seq, err)
+	}
+	return nil
+}
+
+// Files that are missing, foreign, doubled or misnamed.
+func TestWrongFiles(t *testing.T) {
+	w := makeWhole(t, 800)
+	other := makeWhole(t, 50)
+	names := slices.Sorted(maps.Keys(w.ends))
+	for name, change := range map[string]func(files map[string][]byte) []hit{
+		"missing": func(f map[string][]byte) []hit {
+			delete(f, names[1])
+			return []hit{{names[1], 0, 1 << 30}}
+		},
+		"first missing": func(f map[string][]byte) []hit {
+			delete(f, names[0])
+			return []hit{{names[0], 0, 1 << 30}}
+		},
+		"newest missing": func(f map[string][]byte) []hit {
+			delete(f, names[len(names)-1])
+			return []hit{{names[len(names)-1], 0, 1 << 30}}
+		},
+		"all missing": func(f map[string][]byte) (hits []hit) {
+			for _, n := range names {
+				delete(f, n)
+				hits = append(hits, hit{n, 0, 1 << 30})
+			}
+			return hits
+		},
+		"foreign": func(f map[string][]byte) []hit {
+			f["0000000000000301.spool"] = bytes.Replace(other.files[segmentName(1)], nil, nil, 0)
+			return nil
+		},
+		"twice":   func(f map[string][]byte) []hit { f[segmentName(5000)] = f[names[1]]; return nil },
+		"text":    func(f map[string][]byte) []hit { f[segmentName(7000)] = []byte("hello"); return nil },
+		"no name": func(f map[string][]byte) []hit { f["x.spool"] = f[names[0]]; return nil },
+		"no id":   func(f map[string][]byte) []hit { delete(f, idName); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := maps.Clone(w.files)
+			hits := change(files)
+			if err := w.checkHurt(files, hits); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestWalk(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{SegmentSize: minSegment})
+	r := reader(t, s, "up")
+	appendAll(t, s, 1, 100)
+	expect(t, r, 1, 10)
+	for i := range 10 {
+		r.Confirm(uint64(i + 1))
+	}
+	closeSpool(t, s)
+	rep, err := Verify(dir)
+	if err != nil || rep.Records != 90 || rep.First != 11 || rep.Last != 100 || rep.Next != 101 || !rep.Closed || len(rep.Losses) != 0 || rep.Readers[0].Queued != 90 {
+		t.Errorf("Verify: %+v, %v", rep, err)
+	}
+	stop := errors.New("stop")
+	want := uint64(11)
+	if err := Walk(dir, func(rec Record) error {
+		if rec.Seq != want || string(rec.Data) != string(payload(int(want))) {
+			t.Errorf("Walk: %d %q, want %d", rec.Seq, rec.Data, want)
+		}
+		if want++; want > 50 {
+			return stop
+		}
+		return nil
+	}); !errors.Is(err, stop) {
+		t.Errorf("Walk: %v", err)
+	}
+	if _, err := Verify(dir + "/none"); err == nil {
+		t.Error("Verify of no folder: no error")
+	}
+}
