@@ -214,7 +214,7 @@ func (c *catalog) chain(d disk, found []candidate) {
 
 // holes enters the damage of a segment that was read whole.
 func (c *catalog) holes(seg *segment, v survey, cause Cause) {
-	if cause == Torn && c.state.closed {
+	if cause == Torn && (c.state.closed || seg.head.first < c.next) {
 		cause = Damaged // it was whole when it was closed
 	}
 	for _, h := range v.holes {
@@ -231,7 +231,11 @@ func (c *catalog) ends(first *header) {
 	}
 	last := uint64(0)
 	if n := len(c.segs); n > 0 {
-		last = c.segs[n-1].last
+		newest := c.segs[n-1]
+		if last = newest.last; newest.head.first < c.next && !c.state.closed {
+			newest.hole(newest.end, true) // it was closed; now its end is not there
+			c.losses = append(c.losses, Loss{Cause: Damaged, File: newest.name})
+		}
 	}
 	from := max(last, floor) + 1
 	switch {

@@ -18,6 +18,8 @@ type Spool struct {
 	opened   time.Time
 	openedMS uint64 // the spool's clock then
 
+	waiters sync.Pool
+
 	wake chan struct{} // tells the keeper that there is something to do
 	done chan struct{} // closed when the keeper has ended
 
@@ -84,6 +86,7 @@ func Open(dir string, o Options) (*Spool, error) {
 		readers: map[string]*Reader{}, room: make(chan struct{}),
 	}
 	s.free = sync.NewCond(&s.mu)
+	s.waiters.New = newWaiter
 	if s.disk == nil {
 		s.disk = folder(dir)
 	}
@@ -126,11 +129,11 @@ type result struct {
 	err error
 }
 
-var waiters = sync.Pool{New: func() any {
+func newWaiter() any {
 	w := &waiter{result: make(chan result, 1)}
 	w.done = func(seq uint64, err error) { w.result <- result{seq, err} }
 	return w
-}}
+}
 
 // Append appends a copy of data and returns its sequence when it is as safe as
 // the spool's class promises. It waits while memory is full, and for room under
@@ -139,11 +142,11 @@ var waiters = sync.Pool{New: func() any {
 // taken. When ctx ends first, its error is returned; the record may then have
 // been taken or not.
 func (s *Spool) Append(ctx context.Context, data []byte) (seq uint64, err error) {
-	w := waiters.Get().(*waiter)
+	w := s.waiters.Get().(*waiter)
 	for {
 		room, err := s.take(data, w.done, true)
 		if err != nil {
-			waiters.Put(w)
+			s.waiters.Put(w)
 			return 0, err
 		}
 		if room == nil {
@@ -152,13 +155,13 @@ func (s *Spool) Append(ctx context.Context, data []byte) (seq uint64, err error)
 		select {
 		case <-room:
 		case <-ctx.Done():
-			waiters.Put(w)
+			s.waiters.Put(w)
 			return 0, ctx.Err()
 		}
 	}
 	select {
 	case r := <-w.result:
-		waiters.Put(w)
+		s.waiters.Put(w)
 		return r.seq, r.err
 	case <-ctx.Done():
 		return 0, ctx.Err() // w is still to be called
