@@ -181,7 +181,11 @@ func (a *Answer) reply(d Data) {
 	out := a.derive(d)
 	if s, ok := a.root.m.Receipt.(Sink); ok {
 		out.Tag = a.root.m.Tag
-		a.delivered(s.Put(out))
+		err := s.Put(out)
+		if errors.Is(err, ErrFull) {
+			a.fail(err) // a reply is missed, unlike what comes unasked
+		}
+		a.delivered(err)
 		return
 	}
 	if a.m.From == (Address{}) {

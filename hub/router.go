@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -93,6 +94,12 @@ func (r *Router) Put(m *Message) error {
 // another server has sent for users here. Recipients that are not here now are
 // no error, as with the command sendClients.
 func (r *Router) Deliver(m *Message) error {
+	for _, to := range m.To {
+		if to.Server != "" {
+			r.stats.refused.Add(1)
+			return reason(ErrDenied, "recipient %q is not a user here: this hub is no relay", to)
+		}
+	}
 	return r.start(m, nil)
 }
 
@@ -136,21 +143,39 @@ func (r *Router) SetRoutes(routes []Route) error {
 	return nil
 }
 
-// Serve makes h the handler of the types that p stands for, until stop is
-// called. A route with the same pattern comes first. It is an error if another
-// handler serves p already.
+// MaxPatterns is how many patterns handlers may serve in all.
+const MaxPatterns = 4096
+
+// Serve makes h the handler of the types that the pattern stands for, until stop is
+// called. A route with the same pattern comes first. It is an error if another handler
+// serves it already.
 func (r *Router) Serve(p Pattern, h Handler) (stop func(), err error) {
+	return r.ServeAll([]Pattern{p}, h)
+}
+
+// ServeAll is Serve for several patterns: all of them, or, with an error, none.
+func (r *Router) ServeAll(patterns []Pattern, h Handler) (stop func(), err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, taken := r.handlers[p]; taken {
-		return nil, fmt.Errorf("pattern %q: another handler serves it already", p)
+	for _, p := range patterns {
+		if _, taken := r.handlers[p]; taken {
+			return nil, fmt.Errorf("pattern %q: another handler serves it already", p)
+		}
 	}
-	r.handlers[p] = h
+	if len(r.handlers)+len(patterns) > MaxPatterns {
+		return nil, fmt.Errorf("%d patterns: handlers serve %d already, and may serve %d in all", len(patterns), len(r.handlers), MaxPatterns)
+	}
+	patterns = slices.Clone(patterns)
+	for _, p := range patterns {
+		r.handlers[p] = h
+	}
 	r.table.Store(newTable(r.routes, r.handlers, r.directory))
 	return sync.OnceFunc(func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		delete(r.handlers, p)
+		for _, p := range patterns {
+			delete(r.handlers, p)
+		}
 		r.table.Store(newTable(r.routes, r.handlers, r.directory))
 	}), nil
 }

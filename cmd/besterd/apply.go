@@ -74,8 +74,8 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 		err = d.setRoutes(c, filters)
 	}
 	if err != nil {
-		if back := d.setHandlers(ctx, old); back != nil {
-			d.log.Error("a handler of the config in force could not be started again", "err", back)
+		if back := errors.Join(d.setHandlers(ctx, old), d.setRoutes(old, d.filters)); back != nil {
+			d.log.Error("the config in force could not be put back whole", "err", back)
 		}
 		return undo(err)
 	}

@@ -89,20 +89,14 @@ func (d *daemon) startHandler(m made) (*handler, error) {
 		Name: h.Name, Path: h.Socket, Options: options, Connections: h.Connections,
 		Command: command, Needed: h.Start == config.StartNeeded,
 	})
-	var served []func()
-	end := func(ctx context.Context) error {
-		for _, stop := range served {
-			stop()
-		}
-		return l.Shutdown(ctx)
+	stop, err := d.router.ServeAll(h.Types, l)
+	if err != nil {
+		l.Shutdown(context.Background())
+		return nil, fmt.Errorf("handler %q: %w", h.Name, err)
 	}
-	for _, p := range h.Types {
-		stop, err := d.router.Serve(p, l)
-		if err != nil {
-			end(context.Background())
-			return nil, fmt.Errorf("handler %q: %w", h.Name, err)
-		}
-		served = append(served, stop)
+	end := func(ctx context.Context) error {
+		stop()
+		return l.Shutdown(ctx)
 	}
 	return &handler{made: m, Handler: l, end: end, stats: l.Stats}, nil
 }

@@ -91,7 +91,8 @@ type Permissions struct {
 	Send    []hub.Pattern // types it may send
 	Receive []hub.Pattern // types it may receive
 	// Reach is whom its messages may reach: users here, users at a server, or
-	// servers. One Address whose User is "*" (see Everyone) stands for all.
+	// servers. One Address whose User is "*" (see Everyone) stands for all but
+	// host:port.
 	Reach []hub.Address
 	Serve []hub.Pattern // types it may serve as a handler
 	Peer  bool          // it may connect with scope server
@@ -120,6 +121,7 @@ type Account struct {
 	may                           Permissions
 	send, receive                 []rule
 	sendAll, receiveAll, reachAll bool
+	trusted                       bool
 }
 
 var _ hub.Reach = (*Account)(nil)
@@ -145,9 +147,14 @@ func (a *Account) MaySend(t hub.Type) bool { return a.sendAll || match(a.send, t
 // MayReceive reports whether messages of type t may be given to the account.
 func (a *Account) MayReceive(t hub.Type) bool { return a.receiveAll || match(a.receive, t) }
 
-// MayReach reports whether the account's messages may be handed to an address.
+// MayReach reports whether the account's messages may be handed to an address. A
+// server that the config does not name, host:port, is only reached by an account
+// that lists it, or that the system vouches for: Everyone are those whom the operator knows.
 func (a *Account) MayReach(to hub.Address) bool {
-	return a.reachAll || slices.Contains(a.may.Reach, to)
+	if a.reachAll && (a.trusted || !strings.Contains(string(to.Server), ":")) {
+		return true
+	}
+	return slices.Contains(a.may.Reach, to)
 }
 
 // MayServe reports whether the account may be the handler of all types that p

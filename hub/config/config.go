@@ -24,6 +24,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/besterhub/bester/hub"
 )
 
@@ -201,14 +203,23 @@ type Check func(c *Config) []Problem
 // .conf or the content begins with "{", else bester.toml. The error is an *Error
 // or says why the file could not be read.
 func Load(path string, checks ...Check) (*Config, error) {
-	f, err := os.Open(path)
+	// Not waiting: a FIFO would have the hub wait for ever.
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("config: %s is no file", path)
+	}
 	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
+	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, fmt.Errorf("config: %s is empty: was it being written? Without any file the hub runs on its defaults", path)
 	}
 	if filepath.Ext(path) == ".conf" || bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{")) {
 		return ParseClassic(path, data, checks...)

@@ -42,7 +42,7 @@ type Groups struct {
 type membership struct {
 	types     []hub.Pattern // what it serves, sorted
 	fixed     bool          // types are from the config, and served also without a process
-	stop      []func()      // of the router, one for each type
+	stop      func()        // of the router; nil while it serves none
 	processes int           // connections that belong to it, or are about to
 }
 
@@ -241,22 +241,18 @@ func (gs *Groups) serve(g *Group, types []hub.Pattern) error {
 	slices.Sort(types)
 	types = slices.Compact(types)
 	ms := gs.members[g]
-	for _, p := range types {
-		stop, err := gs.o.Router.Serve(p, g)
-		if err != nil {
-			gs.unserve(g)
-			return failed(hub.ErrDenied, "handler %q: %v", g.name, err)
-		}
-		ms.stop = append(ms.stop, stop)
+	stop, err := gs.o.Router.ServeAll(types, g)
+	if err != nil {
+		return failed(hub.ErrDenied, "handler %q: %v", g.name, err)
 	}
-	ms.types = types
+	ms.stop, ms.types = stop, types
 	return nil
 }
 
 func (gs *Groups) unserve(g *Group) {
 	ms := gs.members[g]
-	for _, stop := range ms.stop {
-		stop()
+	if ms.stop != nil {
+		ms.stop()
 	}
 	ms.stop, ms.types = nil, nil
 }

@@ -36,6 +36,7 @@ func (s *session) builtin(data hub.Data) (reply []byte, closes bool, err error) 
 		if s.server.o.Status == nil || !s.account.Load().IsAdmin() {
 			return nil, false, fmt.Errorf("%w: account %q is no administrator: bester account allow --admin %s", hub.ErrDenied, s.name, s.name)
 		}
+		s.batch.Flush() // it may take a moment
 		return s.server.o.Status(), false, nil
 	}
 	return nil, false, fmt.Errorf("%w: unknown builtin command %q", hub.ErrHandler, b.Command)

@@ -42,7 +42,7 @@ func (c *classic) begin(first []byte) func() {
 		return nil
 	}
 	if err := c.login(f.User, f.Password); err != nil {
-		c.part(wire.ClassicAuthID, hub.ErrDenied)
+		c.part(wire.ClassicAuthID, err)
 		return nil
 	}
 	c.status(wire.ClassicAuthID, nil, &c.batch)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/besterhub/bester/hub"
@@ -81,6 +82,9 @@ func (n *native) enter(h *wire.Hello) error {
 	if h.Version != wire.Version {
 		return n.denied(fmt.Errorf("%w: version %d of the native dialect; this hub speaks version %d", hub.ErrDenied, h.Version, wire.Version))
 	}
+	if h.Role == wire.RoleHandler && h.Name == "" {
+		h.Name = strings.Join(h.Types, ",") // the one name it has for everybody from here on
+	}
 	if n.trusted && h.Password == "" {
 		if h.User == "" && h.Role == wire.RoleHandler {
 			h.User = h.Name // nothing is ever sent to it by this name
@@ -90,7 +94,7 @@ func (n *native) enter(h *wire.Hello) error {
 		n.vouched = true
 		n.as(account.Trusted(hub.UserName(h.User)), h.User)
 	} else if err := n.login(h.User, h.Password); err != nil {
-		return hub.ErrDenied
+		return err
 	}
 	a := n.account.Load()
 	switch h.Role {
@@ -103,15 +107,8 @@ func (n *native) enter(h *wire.Hello) error {
 		if n.server.o.Handler == nil {
 			return n.denied(fmt.Errorf("%w: this hub takes no handlers", hub.ErrDenied))
 		}
-		for _, p := range h.Types {
-			if !a.MayServe(hub.Pattern(p)) {
-				return n.denied(fmt.Errorf("%w: account %q may not serve %q: bester account allow --serve '%s' %s", hub.ErrDenied, h.User, p, p, h.User))
-			}
-		}
-		if may := n.server.o.MayBe; may != nil {
-			if err := may(h.Name, a); err != nil {
-				return n.denied(err)
-			}
+		if err := n.server.mayHandle(a, h.Name, h.Types); err != nil {
+			return n.denied(err)
 		}
 	default:
 		return n.denied(fmt.Errorf("%w: unknown role %q: want client, server or handler", hub.ErrDenied, h.Role))
@@ -136,7 +133,7 @@ func (n *native) part(err error) {
 func (n *native) handOn(h *wire.Hello) {
 	n.in.SetLimit(n.limits.Frame)
 	n.conn.SetDeadline(time.Time{})
-	n.serves = h.Types
+	n.serves, n.handler = h.Types, h.Name
 	if err := n.server.handOn(&n.session); err != nil {
 		n.part(fmt.Errorf("%w: %v", hub.ErrClosed, err))
 		return
@@ -244,6 +241,10 @@ func (n *native) fromServer(m *hub.Message) error {
 	if m.From.Server == "" {
 		m.From.Server = hub.ServerName(n.name)
 	}
+	if !n.account.Load().MaySend(m.Type) {
+		return fmt.Errorf("%w: server %q may not send type %q", hub.ErrDenied, n.name, m.Type)
+	}
+	m.Reach = n
 	m.Hops++ // from one hub to another
 	if len(m.To) > 0 {
 		return n.server.o.Router.Deliver(m)
@@ -274,13 +275,18 @@ func (n *native) status(tag uint64, err error, b *hub.Batch) {
 
 // Put queues m for the session's user: its nil reaches as far as the queue in
 // memory, where a delivery may still be dropped and counted when the user does not
-// read. A reply is never dropped.
+// read. A reply to a message with a tag is not
+// dropped, but refused with hub.ErrFull where too many wait.
 func (n *native) Put(m *hub.Message) error {
 	if m.Tag == 0 && !n.account.Load().MayReceive(m.Type) {
 		return hub.ErrDenied
 	}
 	b := n.out.Begin()
 	start := len(b)
+	if m.Tag != 0 && start > n.limits.Queue {
+		n.out.Cancel() // it does not read: the sender is told, and asks again
+		return fmt.Errorf("%w: too many replies wait to be read", hub.ErrFull)
+	}
 	b, err := wire.AppendMessage(b, m.Tag, wire.KindDeliver, m)
 	if size := len(b) - start; err == nil && n.frame > 0 && size > n.frame {
 		err = fmt.Errorf("%w: %d bytes are more than the %d that %q takes", hub.ErrEncoding, size, n.frame, n.name)

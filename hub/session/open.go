@@ -3,9 +3,11 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/account"
 	"github.com/besterhub/bester/hub/wire"
 )
 
@@ -136,25 +138,35 @@ func (s *Server) Recheck() {
 }
 
 func (s *session) recheck() {
-	old := s.account.Load()
-	if old == nil || s.vouched { // a classic server has no account
+	if s.account.Load() == nil || s.vouched { // a classic server has no account
 		return
 	}
+	s.server.checking.Lock() // so that no older account replaces a newer one
+	defer s.server.checking.Unlock()
 	a := s.server.o.Accounts.Lookup(s.name)
 	switch {
-	case a == old:
 	case a == nil:
 		s.end(errRemoved)
 	case s.scope == wire.RoleServer && !a.MayPeer():
 		s.end(errNoPeer)
+	case s.scope == wire.RoleHandler && s.server.mayHandle(a, s.handler, s.serves) != nil:
+		s.end(errNoServe)
 	default:
-		for _, p := range s.serves {
-			if !a.MayServe(hub.Pattern(p)) {
-				s.end(errNoServe)
-			}
-		}
 		s.account.Store(a)
 	}
+}
+
+// mayHandle says why an account may not be the handler of that name and types.
+func (s *Server) mayHandle(a *account.Account, name string, types []string) error {
+	for _, p := range types {
+		if !a.MayServe(hub.Pattern(p)) {
+			return fmt.Errorf("%w: account %q may not serve %q: bester account allow --serve '%s' %s", hub.ErrDenied, a.Name(), p, p, a.Name())
+		}
+	}
+	if s.o.MayBe == nil {
+		return nil
+	}
+	return s.o.MayBe(name, a)
 }
 
 // end has the session read no more, answer what is under way, and close.

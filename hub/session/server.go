@@ -103,6 +103,7 @@ type Server struct {
 	ctx    context.Context // ends when Shutdown begins
 	giveUp context.CancelFunc
 
+	checking   sync.Mutex // held while a session is checked against the accounts
 	mu         sync.Mutex
 	listeners  map[*Listener]bool
 	open       map[*connection]*session // nil: not logged in

@@ -15,6 +15,7 @@ package session
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"runtime"
@@ -45,6 +46,7 @@ type session struct {
 	vouched bool                            // the operating system says who it is, not an account
 	scope   string
 	serves  []string // patterns of a handler
+	handler string   // its name
 
 	dirty    atomic.Bool   // in somebody's batch
 	underWay atomic.Int64  // messages taken and not yet answered
@@ -193,13 +195,17 @@ func (s *session) drain() {
 	}
 }
 
-// login asks the accounts. On success the session is that user's.
+// login asks the accounts. On success the session is that user's; else the error is
+// what the peer may know: hub.ErrDenied, or hub.ErrFull where it may well be let in later.
 func (s *session) login(user, password string) error {
 	a, err := s.server.login(s.limits.Login, user, password)
 	if err != nil {
 		s.server.stats.denied.Add(1)
 		s.warn(&s.server.often.login, "login refused", slog.String("user", user), slog.Any("err", err))
-		return err
+		if !errors.Is(err, account.ErrDenied) {
+			return fmt.Errorf("%w: too many logins at once, try again", hub.ErrFull)
+		}
+		return hub.ErrDenied
 	}
 	s.as(a, user)
 	return nil
