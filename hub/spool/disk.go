@@ -38,6 +38,8 @@ type file interface {
 	io.Closer
 	Size() (int64, error)
 	Truncate(size int64) error
+	// Linked tells whether the file still has a name anywhere.
+	Linked() bool
 	// Sync returns when all that was written, and what is needed to read it
 	// again, is on the card: fdatasync.
 	Sync() error
@@ -129,6 +131,12 @@ func (f osFile) Size() (int64, error) {
 		return 0, err
 	}
 	return info.Size(), nil
+}
+
+func (f osFile) Linked() bool {
+	var st unix.Stat_t // of x/sys, for that of os allocates, and this is asked before each write
+	err := retry(func() error { return unix.Fstat(int(f.Fd()), &st) })
+	return err != nil || st.Nlink > 0
 }
 
 func (f osFile) Sync() error {

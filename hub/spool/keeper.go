@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 )
 
@@ -26,6 +27,8 @@ type keeper struct {
 	batch batch
 	calls []call
 	zeros []byte
+
+	lookedAt time.Time // when there looked by name
 
 	floor  cursor // at the oldest record, to drop it
 	oldest peeked // not valid if Seq is not above the floor
@@ -207,12 +210,15 @@ func (k *keeper) flush() {
 // write takes one batch to the card, as much as fits in the segment.
 func (k *keeper) write(force, final bool) (more bool, err error) {
 	s := k.s
+	if s.opt.Class == Durable {
+		k.letIn()
+	}
 	k.gather(final)
 	if !force && k.empty() {
 		k.release()
 		return false, nil
 	}
-	if k.f != nil && !s.disk.Same(k.name, k.f) {
+	if k.f != nil && !k.there() {
 		err = &cardError{"write", ErrGone, errors.New("the file is no longer in the folder")}
 	} else if err = k.room(); err == nil {
 		err = k.encode()
@@ -226,6 +232,36 @@ func (k *keeper) write(force, final bool) (more bool, err error) {
 	}
 	k.publish()
 	return k.batch.more, nil
+}
+
+// there tells whether what is written to is still a file of the folder; each
+// second it looks by the name, too.
+func (k *keeper) there() bool {
+	if !k.f.Linked() {
+		return false
+	}
+	if now := time.Now(); now.Sub(k.lookedAt) >= time.Second {
+		k.lookedAt = now
+		return k.s.disk.Same(k.name, k.f)
+	}
+	return true
+}
+
+// letIn lets those run who were just told of a batch, so that what they append
+// next goes with this one: else two halves of the callers would take turns, and
+// each wait for two syncs.
+func (k *keeper) letIn() {
+	s := k.s
+	for n, tries := uint64(0), 0; tries < 16; tries++ {
+		s.mu.Lock()
+		now := s.mem.size.n
+		s.mu.Unlock()
+		if now == n {
+			return
+		}
+		n = now
+		runtime.Gosched()
+	}
 }
 
 // gather takes stock of what is to be written; memory keeps it until publish.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // recorder is a disk in memory that notes all that is done to it, so that what
@@ -21,6 +23,7 @@ type recorder struct {
 	deafDir  bool                                 // nor those of the folder
 	fault    func(kind opKind, name string) error // asked before each change; nil is none
 	syncTime time.Duration
+	wait     func(time.Duration) // how
 	locked   bool
 }
 
@@ -51,7 +54,9 @@ type op struct {
 	event    any
 }
 
-func newRecorder() *recorder { return &recorder{names: map[string]*inode{}, note: true} }
+func newRecorder() *recorder {
+	return &recorder{names: map[string]*inode{}, note: true, wait: time.Sleep}
+}
 
 func (d *recorder) do(o op, name string) error {
 	if d.fault != nil {
@@ -162,6 +167,15 @@ type recorded struct {
 	n *inode
 }
 
+// nap is a wait that is exact below a millisecond, too; in a bubble of
+// synctest, time.Sleep is.
+func nap(d time.Duration) {
+	t := unix.NsecToTimespec(d.Nanoseconds())
+	unix.Nanosleep(&t, nil)
+}
+
+func (f *recorded) Linked() bool { return true }
+
 func (f *recorded) Close() error { return nil }
 
 func (f *recorded) ReadAt(b []byte, off int64) (int, error) {
@@ -220,7 +234,7 @@ func (f *recorded) Size() (int64, error) {
 
 func (f *recorded) Sync() error {
 	if f.d.syncTime > 0 {
-		time.Sleep(f.d.syncTime)
+		f.d.wait(f.d.syncTime)
 	}
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
