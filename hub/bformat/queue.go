@@ -38,8 +38,8 @@ type QueueOptions struct {
 	// Full is what happens to droppable frames over Limit. If zero, DropOldest.
 	Full Full
 
-	// Timeout is how long a single Write may take; one that takes longer ends the
-	// queue. It works where the writer has SetWriteDeadline, as every net.Conn has.
+	// Timeout is how long the peer may take for 64 KiB; if it takes longer, the queue
+	// ends. It works where the writer has SetWriteDeadline, as every net.Conn has.
 	// If zero, 30 s; if negative, any time.
 	Timeout time.Duration
 
@@ -254,17 +254,33 @@ func (q *Queue) Run() error {
 			<-q.wake
 			continue
 		}
-		if q.deadline != nil {
-			err = q.deadline.SetWriteDeadline(time.Now().Add(q.o.Timeout))
-		}
-		if err == nil {
-			err = write(q.w, k.buf)
-		}
+		err = q.write(k.buf)
 		putChunk(k)
 		if err != nil {
 			q.Fail(err)
 		}
 	}
+}
+
+// piece is how much a peer must take within the timeout.
+const piece = 64 << 10
+
+// write writes b, with a fresh deadline for each piece.
+func (q *Queue) write(b []byte) error {
+	for len(b) > 0 {
+		n := len(b)
+		if q.deadline != nil {
+			n = min(n, piece)
+			if err := q.deadline.SetWriteDeadline(time.Now().Add(q.o.Timeout)); err != nil {
+				return err
+			}
+		}
+		if err := write(q.w, b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
 }
 
 // take takes away what waits; nil if nothing does. done means that Run is to return err.

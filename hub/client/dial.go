@@ -54,7 +54,7 @@ func login(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
 	if role == "" {
 		role = wire.RoleClient
 	}
-	hello := wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: role, User: string(o.User), Password: o.Password})
+	hello := wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: role, User: string(o.User), Password: o.Password, Frame: bformat.DefaultLimit})
 	_, sent := conn.Write(bformat.Append(nil, hello))
 	in := bformat.NewReader(conn, 0)
 	payload, err := in.Next() // also if the hub let go before it read the hello: it may have said why

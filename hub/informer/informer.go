@@ -201,6 +201,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
+	}
+	select {
+	case <-done: // nothing was left to wait for
+		return nil
+	default:
 		return ctx.Err()
 	}
 }

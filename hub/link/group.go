@@ -27,7 +27,7 @@ type Group struct {
 	o        Options
 	groups   *Groups
 	command  *supervisor // nil: somebody else starts its processes
-	log      lograte.Limiter
+	log      *lograte.Limiter
 	standing bool // named in the config: messages may wait for a process
 
 	mu        sync.Mutex // guards what follows; never held while a sink or handler is called
@@ -59,7 +59,7 @@ type hand struct {
 var hands = sync.Pool{New: func() any { return new(hand) }}
 
 func newGroup(name string, o Options, gs *Groups) *Group {
-	g := &Group{name: name, o: o.withDefaults(), groups: gs, log: lograte.Limiter{Burst: 5}}
+	g := &Group{name: name, o: o.withDefaults(), groups: gs, log: &lograte.Limiter{Burst: 5}}
 	g.timer = time.AfterFunc(time.Hour, g.expire)
 	g.timer.Stop()
 	return g

@@ -30,7 +30,7 @@ type GroupsOptions struct {
 // many goroutines.
 type Groups struct {
 	o   GroupsOptions
-	log lograte.Limiter
+	log lograte.Limiter // of what those cause that the config does not name
 
 	mu      sync.Mutex // taken before a group's
 	byName  map[string]*Group
@@ -49,7 +49,7 @@ type membership struct {
 // NewGroups returns Groups without any handler.
 func NewGroups(o GroupsOptions) *Groups {
 	o.Options = o.Options.withDefaults()
-	return &Groups{o: o, byName: make(map[string]*Group), members: make(map[*Group]*membership)}
+	return &Groups{o: o, byName: make(map[string]*Group), members: make(map[*Group]*membership), log: lograte.Limiter{Burst: 5}}
 }
 
 // Config describes a native handler that the config names.
@@ -103,6 +103,7 @@ func (gs *Groups) Add(c Config) (*Group, error) {
 	g.mu.Lock()
 	g.o = c.Options.withDefaults()
 	g.standing = true
+	g.log = &lograte.Limiter{Burst: 5}
 	if len(c.Command.Argv) > 0 {
 		g.command = newSupervisor(c.Name, c.Command, g.o.Log)
 		g.command.start()
@@ -221,6 +222,7 @@ func (gs *Groups) refuse(c net.Conn, h *wire.Hello, err error) {
 // enter makes a group without types.
 func (gs *Groups) enter(name string, o Options) *Group {
 	g := newGroup(name, o, gs)
+	g.log = &gs.log // it would bring a fresh one each time it comes
 	gs.byName[name] = g
 	gs.members[g] = new(membership)
 	return g
