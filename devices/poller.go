@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +40,25 @@ type Poller struct {
 	read    trouble // what is wrong with the sensor
 	put     trouble // what is wrong with the sink
 	bad     trouble // what is wrong with a reading
+
+	outcome outcome
+}
+
+// An outcome is the Receipt of a Poller's messages.
+type outcome struct {
+	lost   atomic.Uint64
+	mu     sync.Mutex
+	failed trouble
+}
+
+// Done notes what became of a message that the sink had taken.
+func (o *outcome) Done(_ *hub.Message, err error) {
+	if err != nil {
+		o.lost.Add(1)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.failed.is(err)
 }
 
 // NewPoller returns a Poller of s. It is an error if the options contradict
@@ -50,6 +70,7 @@ func NewPoller(s Sensor, o PollerOptions) (*Poller, error) {
 	p := &Poller{o: o, sensor: s}
 	p.read = trouble{log: o.Log, begins: "sensor fails", ends: "sensor works again"}
 	p.put = trouble{log: o.Log, begins: "readings are refused", ends: "readings are taken again"}
+	p.outcome.failed = trouble{log: o.Log, begins: "readings do not get through", ends: "readings get through again"}
 	p.bad = trouble{log: o.Log, begins: "reading is left out", ends: "readings are whole again"}
 	return p, nil
 }
@@ -62,6 +83,7 @@ type PollerStats struct {
 	Bad      uint64 `json:"bad"`      // readings left out: their name or value cannot be written
 	Sent     uint64 `json:"sent"`     // messages that the sink has taken
 	Refused  uint64 `json:"refused"`  // messages that it has not; they are lost
+	Lost     uint64 `json:"lost"`     // messages it has taken, and then a handler or server failed
 	Failing  bool   `json:"failing"`  // the last read failed
 }
 
@@ -75,7 +97,7 @@ func (p *Poller) Stats() PollerStats {
 	s := &p.stats
 	return PollerStats{
 		Reads: s.reads.Load(), Failures: s.failures.Load(), Skipped: s.skipped.Load(), Bad: s.bad.Load(),
-		Sent: s.sent.Load(), Refused: s.refused.Load(), Failing: s.failing.Load(),
+		Sent: s.sent.Load(), Refused: s.refused.Load(), Lost: p.outcome.lost.Load(), Failing: s.failing.Load(),
 	}
 }
 
@@ -216,7 +238,7 @@ func (p *Poller) take(got result, sink hub.Sink) {
 	if err != nil {
 		return // all of them were bad
 	}
-	p.message = hub.Message{Type: p.o.Type, From: p.o.From, Time: now, Data: data, Batch: &p.batch}
+	p.message = hub.Message{Type: p.o.Type, From: p.o.From, Time: now, Data: data, Batch: &p.batch, Receipt: &p.outcome}
 	err = sink.Put(&p.message)
 	p.batch.Flush()
 	p.put.is(err)

@@ -1,8 +1,10 @@
 package devices_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -77,6 +79,33 @@ func poll(t *testing.T, s devices.Sensor, sink hub.Sink, o devices.PollerOptions
 // board's clock is not yet set. These tests begin later.
 func setClock() { time.Sleep(25 * 365 * 24 * time.Hour) }
 
+func TestReadingsThatDoNotGetThroughAreCounted(t *testing.T) {
+	var log bytes.Buffer
+	p, err := NewPoller(SensorFunc(func(_ context.Context, dst []Reading) ([]Reading, error) {
+		return append(dst, Number("a", None, 1)), nil
+	}), PollerOptions{Device: "d", Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	p.Run(ctx, failing(cancel))
+	if s := p.Stats(); s.Sent != 1 || s.Lost != 1 {
+		t.Errorf("got %+v", s)
+	}
+	if !strings.Contains(log.String(), "do not get through") {
+		t.Errorf("the log says %q", log.String())
+	}
+}
+
+// failing takes a message, fails it, and calls itself.
+type failing func()
+
+func (f failing) Put(m *hub.Message) error {
+	m.Receipt.Done(m, hub.ErrFull)
+	f()
+	return nil
+}
+
 func TestMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		setClock()
@@ -99,7 +128,7 @@ func TestMessage(t *testing.T) {
 		if len(out.lines) != 1 || out.lines[0] != want {
 			t.Errorf("got\n%s\nwant\n%s", strings.Join(out.lines, "\n"), want)
 		}
-		if m := out.last; m.From.User != "sensors" || !m.Time.Equal(start) || m.To != nil || m.Receipt != nil {
+		if m := out.last; m.From.User != "sensors" || !m.Time.Equal(start) || m.To != nil || m.Receipt == nil {
 			t.Errorf("got message %+v", m)
 		}
 	})

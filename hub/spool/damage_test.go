@@ -243,7 +243,7 @@ func TestWrongFiles(t *testing.T) {
 			return hits
 		},
 		"foreign": func(f map[string][]byte) []hit {
-			f["0000000000000301.spool"] = bytes.Replace(other.files[segmentName(1)], nil, nil, 0)
+			f["0000000000000301.spool"] = bytes.Clone(other.files[segmentName(1)])
 			return nil
 		},
 		"twice":   func(f map[string][]byte) []hit { f[segmentName(5000)] = f[names[1]]; return nil },
