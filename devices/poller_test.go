@@ -81,9 +81,9 @@ func setClock() { time.Sleep(25 * 365 * 24 * time.Hour) }
 
 func TestReadingsThatDoNotGetThroughAreCounted(t *testing.T) {
 	var log bytes.Buffer
-	p, err := NewPoller(SensorFunc(func(_ context.Context, dst []Reading) ([]Reading, error) {
-		return append(dst, Number("a", None, 1)), nil
-	}), PollerOptions{Device: "d", Log: slog.New(slog.NewTextHandler(&log, nil))})
+	p, err := devices.NewPoller(devices.SensorFunc(func(_ context.Context, dst []devices.Reading) ([]devices.Reading, error) {
+		return append(dst, devices.Number("a", devices.None, 1)), nil
+	}), devices.PollerOptions{Device: "d", Log: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
