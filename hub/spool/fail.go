@@ -84,11 +84,13 @@ func (k *keeper) recovered() {
 	s.mu.Lock()
 	was := s.failing
 	s.failing = nil
-	segs := slices.Clone(s.segs)
 	s.mu.Unlock()
 	if was == nil {
 		return
 	}
+	s.mu.Lock()
+	segs := slices.Clone(s.segs)
+	s.mu.Unlock()
 	if names, err := s.disk.List(); err == nil {
 		for _, seg := range segs {
 			if !slices.Contains(names, seg.name) {

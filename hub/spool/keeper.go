@@ -30,6 +30,7 @@ type keeper struct {
 
 	lookedAt time.Time // when there looked by name
 
+	all    bool   // what is in memory is to be written, not only positions
 	floor  cursor // at the oldest record, to drop it
 	oldest peeked // not valid if Seq is not above the floor
 	ageAt  time.Time
@@ -42,8 +43,9 @@ type keeper struct {
 type batch struct {
 	chunks    []span
 	positions []position
-	mark      *savedState // to be written; nil if not
-	final     bool        // the mark ends the log
+	mark      *savedState // to be written, &state; nil if not
+	state     savedState
+	final     bool // the mark ends the log
 
 	taken   tally // records in buf
 	payload uint64
@@ -177,6 +179,9 @@ func (k *keeper) flush() {
 	syncs := s.syncs
 	s.syncs = nil
 	probe := s.failing != nil
+	// Positions and reservations are no reason to write telemetry, too, which may
+	// never need to be.
+	k.all = s.opt.Class == Durable || len(syncs) > 0 || probe || s.mem.size.bytes > uint64(s.opt.Memory/2) || k.flushIn() <= 0
 	s.commitAt = time.Time{}
 	s.mu.Unlock()
 	if probe {
@@ -275,6 +280,9 @@ func (k *keeper) gather(final bool) {
 	s.writing = true
 	b.chunks, b.positions, b.mark, b.final = b.chunks[:0], b.positions[:0], nil, final
 	for _, c := range s.mem.chunks {
+		if !k.all && !final {
+			break
+		}
 		b.chunks = append(b.chunks, span{c, c.start, len(c.buf)})
 	}
 	for _, name := range s.gone { // before the reader that may have the name now
@@ -285,7 +293,8 @@ func (k *keeper) gather(final bool) {
 			b.positions = append(b.positions, position{r.name, r.committed})
 		}
 	}
-	mark := s.saved
+	b.state = s.saved
+	mark := &b.state
 	if s.floor > s.saved.floor && (len(s.list) == 0 || s.floor > k.savedLow()) && s.onCard(s.saved.floor, s.floor) {
 		mark.floor = s.floor
 	}
@@ -298,7 +307,7 @@ func (k *keeper) gather(final bool) {
 		mark.reserved = max(s.saved.reserved, s.next-s.mem.size.n)
 	}
 	if mark.floor != s.saved.floor || mark.closed && !s.saved.closed || s.opt.Class == Telemetry && mark.reserved != s.saved.reserved {
-		b.mark = &mark
+		b.mark = mark
 	}
 }
 
