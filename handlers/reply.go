@@ -20,6 +20,7 @@ type reply struct {
 	err    error         // the first command that could not be encoded
 	life   atomic.Uint64 // counts the messages it has been used for, each when it is done
 	dead   atomic.Bool   // not used again: its handler panicked
+	over   atomic.Bool   // Done has been called
 }
 
 // maxKept is how long a buffer may be to be used again, in bytes.
@@ -35,6 +36,7 @@ func newReply(s *server) *reply {
 func (s *server) reply(tag uint64, m *hub.Message) *reply {
 	r := s.replies.Get().(*reply)
 	r.tag, r.err = tag, nil
+	r.over.Store(false)
 	r.enc.Begin(r.buf[:0], tag)
 	if m == nil {
 		m = &noMessage
@@ -67,6 +69,9 @@ func same(a, b []byte) bool { return len(a) == len(b) && len(a) > 0 && &a[0] == 
 
 // Done sends the answer.
 func (r *reply) Done(_ *hub.Answer, err error) {
+	if r.over.Swap(true) {
+		panic("handlers: Answer.Done was called twice; a HandlerFunc must not call it")
+	}
 	if life := r.life.Load(); r.dead.Load() || !r.life.CompareAndSwap(life, life+1) {
 		return
 	}

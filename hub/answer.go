@@ -115,14 +115,14 @@ func (a *Answer) Resume(b *Batch) { a.m.Batch = b }
 // else with the reason why the message failed. The Answer must not be used again:
 // a second Done panics, if it comes before the Answer has been given to somebody else.
 func (a *Answer) Done(err error) {
-	if a.done {
-		panic("hub: Answer.Done was called twice; a HandlerFunc must not call it")
-	}
-	a.done = true
 	if a.carrier != nil {
 		a.carrier.Done(a, err)
 		return
 	}
+	if a.done {
+		panic("hub: Answer.Done was called twice; a HandlerFunc must not call it")
+	}
+	a.done = true
 	if err != nil {
 		a.fail(err)
 	}
