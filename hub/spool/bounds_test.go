@@ -135,7 +135,7 @@ func TestThinOut(t *testing.T) {
 		}
 		o := Options{disk: d, SegmentSize: minSegment, MaxBytes: 600 << 10, MaxRecord: 1 << 10, Full: ThinOut, ThinEvery: time.Minute, Series: series}
 		s := open(t, "thin", o)
-		r := reader(t, s, "up")
+		reader(t, s, "up")
 		type sample struct {
 			seq, value, time uint64
 			series           byte
@@ -174,7 +174,7 @@ func TestThinOut(t *testing.T) {
 		if again := balance(t, s); again.Queued != st.Queued || again.QueuedBytes != st.QueuedBytes || again.Damage.Found != 0 {
 			t.Fatalf("opened again: %+v\nwas %+v", again, st)
 		}
-		r = reader(t, s, "up")
+		r := reader(t, s, "up")
 		got := map[uint64]bool{}
 		for range st.Queued {
 			rec, err := r.Next(t.Context())

@@ -118,7 +118,7 @@ func (w *witness) check(image map[string][]byte) error {
 func size(number uint64) int { return 4 + int(number*2654435761>>7)%(1<<(3+number%10)) }
 
 // life runs a program on a card for a while.
-func life(d *recorder, w *witness, rng *rand.Rand, number *uint64, crash bool) error {
+func life(d *recorder, w *witness, rng *rand.Rand, number *uint64) error {
 	s, err := Open("life", cutOptions(d))
 	if err != nil {
 		return err
@@ -130,7 +130,12 @@ func life(d *recorder, w *witness, rng *rand.Rand, number *uint64, crash bool) e
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	var out []uint64
-	for range 6 + rng.IntN(30) {
+	// A reader that keeps up lets segments be used again.
+	keepsUp, steps := rng.IntN(2) == 0, 6+rng.IntN(30)
+	if keepsUp {
+		steps *= 3
+	}
+	for range steps {
 		switch rng.IntN(6) {
 		case 0, 1, 2:
 			var all sync.WaitGroup
@@ -153,7 +158,11 @@ func life(d *recorder, w *witness, rng *rand.Rand, number *uint64, crash bool) e
 			}
 			all.Wait()
 		case 3:
-			for range rng.IntN(20) {
+			n := rng.IntN(20)
+			if keepsUp {
+				n = 1000
+			}
+			for range n {
 				rec, err := r.Next(ctx)
 				if err != nil {
 					break
@@ -163,6 +172,9 @@ func life(d *recorder, w *witness, rng *rand.Rand, number *uint64, crash bool) e
 		case 4:
 			rng.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
 			n := rng.IntN(len(out) + 1)
+			if keepsUp {
+				n = len(out)
+			}
 			for _, seq := range out[:n] {
 				d.event(confirmed{seq})
 				if err := r.Confirm(seq); err != nil {
@@ -192,17 +204,22 @@ func life(d *recorder, w *witness, rng *rand.Rand, number *uint64, crash bool) e
 
 // cuts runs lives, each on what a cut left of the one before, and checks states
 // after cuts at every operation, until n were.
-func cuts(n int, seed uint64, set func(*recorder)) (states int, err error) {
+func cuts(n int, seed uint64, set func(*recorder)) (states, reused int, err error) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	for states < n {
 		w, image, number := newWitness(), map[string][]byte{}, uint64(0)
 		for range 1 + rng.IntN(4) {
 			card, d := newCard(image)
 			set(d)
-			if err := life(d, w, rng, &number, true); err != nil {
-				return states, err
+			if err := life(d, w, rng, &number); err != nil {
+				return states, reused, err
 			}
 			next := rng.IntN(len(d.ops))
+			for _, o := range d.ops {
+				if o.kind == opRename && strings.HasSuffix(o.from, spareSuffix) {
+					reused++
+				}
+			}
 			var nextWitness *witness
 			for i, o := range d.ops {
 				card.take(o)
@@ -215,13 +232,13 @@ func cuts(n int, seed uint64, set func(*recorder)) (states int, err error) {
 				}
 				states++
 				if err := w.check(card.cut(rng)); err != nil {
-					return states, fmt.Errorf("seed %d, after operation %d of %d (%s %s): %w", seed, i, len(d.ops), o.kind, o.from+o.to, err)
+					return states, reused, fmt.Errorf("seed %d, after operation %d of %d (%s %s): %w", seed, i, len(d.ops), o.kind, o.from+o.to, err)
 				}
 			}
 			w = nextWitness
 		}
 	}
-	return states, nil
+	return states, reused, nil
 }
 
 func TestPowerCut(t *testing.T) {
@@ -230,11 +247,14 @@ func TestPowerCut(t *testing.T) {
 		n /= 4
 	}
 	for seed := range uint64(4) {
-		states, err := cuts(n/4, seed, func(*recorder) {})
+		states, reused, err := cuts(n/4, seed, func(*recorder) {})
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("%d states", states)
+		if reused == 0 {
+			t.Error("no segment was used again")
+		}
+		t.Logf("%d states; %d segments were used again", states, reused)
 	}
 }
 
@@ -246,7 +266,7 @@ func TestPowerCutIsNoticed(t *testing.T) {
 		"folder":       func(d *recorder) { d.deafDir = true },
 	} {
 		t.Run(name, func(t *testing.T) {
-			if states, err := cuts(2000, 1, set); err == nil {
+			if states, _, err := cuts(2000, 1, set); err == nil {
 				t.Errorf("%d states without a sync, and nothing was noticed", states)
 			} else {
 				t.Log(err)

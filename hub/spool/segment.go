@@ -128,6 +128,9 @@ func parseHeader(b []byte) (*header, error) {
 	for i, v := range h.words() {
 		*v = le.Uint64(b[16+8*i:])
 	}
+	if h.first == 0 || max(h.first, h.time) >= 1<<62 || max(h.prevEnd, h.ownEnd) > maxSegment+dataStart {
+		return nil, errHeader // not by us: nothing counts that far
+	}
 	at, n := readersAt, int(le.Uint16(b[readersAt-4:]))
 	for range n {
 		if at+9 > pageSize-4 || at+9+int(b[at+8]) > pageSize-4 {
@@ -204,6 +207,11 @@ func (h *header) parseRecord(b []byte) (r raw, ok bool) {
 		kind: byte(v >> 24), crc: le.Uint32(b), prev: le.Uint32(b[8:]), size: len(b),
 		time: h.time + uint64(le.Uint32(b[12:])), seq: h.first + uint64(le.Uint32(b[16:])),
 		data: b[recordHead : recordHead+int(v&maxLength)],
+	}
+	for _, pad := range b[recordHead+len(r.data):] {
+		if pad != 0 {
+			return r, false
+		}
 	}
 	return r, crc32.Update(h.salt, castagnoli, b[4:]) == r.crc
 }
