@@ -114,10 +114,7 @@ func (w wholeSpool) hurt(rng *rand.Rand) (files map[string][]byte, hits []hit) {
 func TestDamage(t *testing.T) {
 	w := makeWhole(t, 800)
 	rng := rand.New(rand.NewPCG(2, 2))
-	n := *damageRounds
-	if testing.Short() {
-		n /= 5
-	}
+	n := short(*damageRounds)
 	for round := range n {
 		files, hits := w.hurt(rng)
 		if err := w.checkHurt(files, hits); err != nil {

@@ -234,9 +234,12 @@ func TestFileSizeLimit(t *testing.T) {
 		limitedChild(t, dir)
 		return
 	}
-	out, err := rerun(t, "TestFileSizeLimit", "SPOOL_TEST_LIMIT="+t.TempDir()).CombinedOutput()
-	if err != nil || !bytes.Contains(out, []byte("PASS")) {
-		t.Fatalf("%v\n%s", err, out)
+	cmd := rerun(t, "TestFileSizeLimit", "SPOOL_TEST_LIMIT="+t.TempDir())
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	start(t, cmd)
+	if err := cmd.Wait(); err != nil || !strings.Contains(out.String(), "PASS") {
+		t.Fatalf("%v\n%s", err, out.String())
 	}
 }
 

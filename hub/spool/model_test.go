@@ -151,10 +151,7 @@ func (m *model) compare(st Stats) error {
 }
 
 func TestModel(t *testing.T) {
-	n := *modelOps
-	if testing.Short() {
-		n /= 10
-	}
+	n := short(*modelOps)
 	for i, o := range []Options{
 		{MaxRecords: 200},
 		{MaxBytes: 100 << 10, Full: DropNewest},

@@ -115,7 +115,7 @@ func (w *witness) check(image map[string][]byte) error {
 	return nil
 }
 
-func size(number uint64) int { return 4 + int(number*2654435761>>7)%(1<<(3+number%10)) }
+func size(number uint64) int { return 4 + int((number*2654435761>>7)%(1<<(3+number%10))) }
 
 // life runs a program on a card for a while.
 func life(d *recorder, w *witness, rng *rand.Rand, number *uint64) error {
@@ -242,19 +242,18 @@ func cuts(n int, seed uint64, set func(*recorder)) (states, reused int, err erro
 }
 
 func TestPowerCut(t *testing.T) {
-	n := *cutStates
-	if testing.Short() {
-		n /= 4
-	}
+	n := short(*cutStates)
+	again := 0
 	for seed := range uint64(4) {
 		states, reused, err := cuts(n/4, seed, func(*recorder) {})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if reused == 0 {
-			t.Error("no segment was used again")
-		}
+		again += reused
 		t.Logf("%d states; %d segments were used again", states, reused)
+	}
+	if again == 0 && !testing.Short() && !raceEnabled {
+		t.Error("no segment was used again")
 	}
 }
 

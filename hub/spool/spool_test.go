@@ -12,6 +12,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// short is how often to repeat what is to be done n times, where time matters.
+func short(n int) int {
+	if testing.Short() || raceEnabled {
+		n /= 10
+	}
+	return n
+}
+
 // open opens a spool that is closed when the test ends.
 func open(t testing.TB, dir string, o Options) *Spool {
 	t.Helper()
