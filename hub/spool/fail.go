@@ -61,8 +61,11 @@ func (k *keeper) failed(err error, syncs []chan error) {
 // reach sees whether the folder is there, and makes and locks it again if not.
 func (k *keeper) reach() error {
 	s := k.s
+	s.mu.Lock()
+	why := s.failing
+	s.mu.Unlock()
 	_, err := s.disk.List()
-	if err == nil && !errors.Is(s.failing, ErrGone) && s.lock != nil {
+	if err == nil && !errors.Is(why, ErrGone) && s.lock != nil {
 		return nil
 	}
 	if s.lock != nil {

@@ -4,60 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 	"slices"
 	"strings"
 	"time"
 )
-
-// idName is the file that tells which spool the folder holds, so that a foreign
-// segment does not pass for one of ours.
-const idName = "id"
-
-// formatID is the text of that file: the id, and the lowest sequence that was not
-// given out when the spool was closed last.
-func formatID(id, next uint64) []byte {
-	text := fmt.Sprintf("bester spool %016x %d ", id, next)
-	return fmt.Appendf(nil, "%s%08x\n", text, crc32.Checksum([]byte(text), castagnoli))
-}
-
-func parseID(b []byte) (id, next uint64, ok bool) {
-	var sum uint32
-	if n, err := fmt.Sscanf(string(b), "bester spool %x %d %x\n", &id, &next, &sum); n != 3 || err != nil {
-		return 0, 0, false
-	}
-	return id, next, string(formatID(id, next)) == string(b)
-}
-
-func readID(d disk) (id, next uint64, ok bool) {
-	f, err := d.Open(idName, false, false)
-	if err != nil {
-		return 0, 0, false
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil || size > 128 {
-		return 0, 0, false
-	}
-	b := make([]byte, size)
-	readPages(f, b, 0)
-	return parseID(b)
-}
-
-// writeID replaces the file whole.
-func writeID(d disk, id, next uint64) error {
-	f, err := d.Open(idName+newSuffix, true, true)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt(formatID(id, next), 0)
-	err = cmp.Or(err, f.Truncate(int64(len(formatID(id, next)))), f.Sync(), f.Close())
-	if err == nil {
-		err = cmp.Or(d.Rename(idName+newSuffix, idName), d.Sync())
-	}
-	return err
-}
 
 // A candidate is a file that calls itself a segment.
 type candidate struct {

@@ -1,0 +1,95 @@
+package spool
+
+// A batch is what one write takes to the card.
+type batch struct {
+	chunks    []span
+	positions []position
+	mark      *savedState // to be written, &state; nil if not
+	state     savedState
+	final     bool // the mark ends the log
+
+	taken   tally // records in buf
+	payload uint64
+	last    uint64 // their highest sequence
+	more    bool   // memory holds more than fitted
+}
+
+type span struct {
+	c     *chunk
+	start int
+	end   int
+}
+
+// gather takes stock of what is to be written; memory keeps it until publish.
+func (k *keeper) gather(final bool) {
+	s, b := k.s, &k.batch
+	k.makeRoomFor()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mem.trim(s.floor)
+	if s.writing = k.all || final; s.writing {
+		s.mem.seal()
+	}
+	b.chunks, b.positions, b.mark, b.final = b.chunks[:0], b.positions[:0], nil, final
+	if s.writing {
+		for _, c := range s.mem.chunks {
+			b.chunks = append(b.chunks, span{c, c.start, len(c.buf)})
+		}
+	}
+	for _, name := range s.gone { // before the reader that may have the name now
+		b.positions = append(b.positions, position{name, forgotten})
+	}
+	for _, r := range s.list {
+		if !r.known || r.committed > r.saved && (len(b.chunks) > 0 || s.onCard(r.saved, r.committed)) {
+			b.positions = append(b.positions, position{r.name, r.committed})
+		}
+	}
+	b.state = s.saved
+	mark := &b.state
+	if s.floor > s.saved.floor && (len(s.list) == 0 || s.floor > k.savedLow()) && s.onCard(s.saved.floor, s.floor) {
+		mark.floor = s.floor
+	}
+	if mark.closed = final && (len(s.segs) > 0 || len(b.chunks) > 0); mark.closed {
+		mark.reserved = s.next
+	} else if s.reserveLow() {
+		mark.reserved = s.next + reserveStep
+	}
+	if s.opt.Class == Durable {
+		mark.reserved = max(s.saved.reserved, s.next-s.mem.size.n)
+	}
+	if mark.floor != s.saved.floor || mark.closed && !s.saved.closed || s.opt.Class == Telemetry && mark.reserved != s.saved.reserved {
+		b.mark = mark
+	}
+}
+
+// savedLow is the lowest position that the card knows.
+func (k *keeper) savedLow() uint64 {
+	low := uint64(forgotten)
+	for _, r := range k.s.list {
+		low = min(low, r.saved)
+	}
+	return low
+}
+
+// onCard tells whether the card holds records after from, up to to.
+func (s *Spool) onCard(from, to uint64) bool {
+	for _, seg := range s.segs {
+		if seg.last > from && seg.head.first <= to {
+			return true
+		}
+	}
+	return false
+}
+
+func (k *keeper) empty() bool {
+	b := &k.batch
+	return len(b.chunks) == 0 && len(b.positions) == 0 && b.mark == nil
+}
+
+// release ends a batch that was not written.
+func (k *keeper) release() {
+	k.s.mu.Lock()
+	k.s.writing = false
+	k.s.mem.unseal()
+	k.s.mu.Unlock()
+}
