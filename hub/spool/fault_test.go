@@ -112,6 +112,42 @@ func TestOneSyncFails(t *testing.T) {
 	closeSpool(t, s)
 }
 
+// A sync fails when only positions are written: the segment begun for them
+// leaves room for what is still in memory.
+func TestPositionsFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newRecorder()
+		d.note = false
+		var fails atomic.Int32
+		d.fault = func(kind opKind, _ string) error {
+			if kind == opSync && fails.Add(-1) == 0 {
+				return unix.EIO
+			}
+			return nil
+		}
+		o := Options{disk: d, Class: Telemetry, SegmentSize: minSegment}
+		s := open(t, "faults", o)
+		appendAll(t, s, 1, 5)
+		reader(t, s, "up")
+		fails.Store(1)
+		time.Sleep(time.Minute) // the new reader is written
+		if st := balance(t, s); st.Segments != 1 || st.InMemory != 5 || fails.Load() > 0 {
+			t.Fatalf("got %+v, %d", st, fails.Load())
+		}
+		time.Sleep(time.Hour)
+		if st := balance(t, s); st.InMemory != 0 {
+			t.Fatalf("got %+v", st)
+		}
+		closeSpool(t, s)
+		s = open(t, "faults", o)
+		expect(t, reader(t, s, "up"), 1, 5)
+		if st := balance(t, s); len(st.Damage.Losses) != 0 {
+			t.Errorf("got %+v", st)
+		}
+		closeSpool(t, s)
+	})
+}
+
 // Telemetry outlives a card that fails, in memory, within its bound; durable
 // records may be held the same way.
 func TestMemoryWhileCardFails(t *testing.T) {

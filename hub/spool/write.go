@@ -19,12 +19,16 @@ func (k *keeper) room() error {
 	return k.rotate(first)
 }
 
-// firstOf is the sequence of the first record of the batch, or of the next to come.
+// firstOf is the sequence of the first record that is still to be written,
+// whether with this batch or a later one.
 func (s *Spool) firstOf(b *batch) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(b.chunks) > 0 {
 		return b.chunks[0].c.at(b.chunks[0].start).seq
+	}
+	if r, ok := s.mem.first(); ok {
+		return r.seq
 	}
 	return s.next
 }
