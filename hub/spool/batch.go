@@ -49,7 +49,9 @@ func (k *keeper) gather(final bool) {
 	if s.floor > s.saved.floor && (len(s.list) == 0 || s.floor > k.savedLow()) && s.onCard(s.saved.floor, s.floor) {
 		mark.floor = s.floor
 	}
-	if mark.closed = final && (len(s.segs) > 0 || len(b.chunks) > 0); mark.closed {
+	// The mark that ends the log is written alone, so that it proves that all
+	// before it was synced.
+	if mark.closed = final && len(s.segs) > 0 && len(b.chunks)+len(b.positions) == 0; mark.closed {
 		mark.reserved = s.next
 	} else if s.reserveLow() {
 		mark.reserved = s.next + reserveStep

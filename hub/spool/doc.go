@@ -62,7 +62,7 @@
 //	32    8  time when it was begun, in milliseconds of the spool's clock (near Unix time)
 //	40    8  first sequence of the segment before, 0 if there was none
 //	48    8  where the records of that one end, in bytes from its beginning
-//	56    8  the last sequence in that one
+//	56    8  the last sequence in that one, or before it if it has no records
 //	64    8  records in the log before this segment, since the log began
 //	72    8  bytes of those, with their heads and padding
 //	80    8  floor: records up to this sequence may be gone
@@ -107,7 +107,8 @@
 //	                              8   the reader's name
 //	kind 3, the spool's state:    0 8 floor
 //	                              8 8 reserved
-//	                             16 1 bit 0: closed; nothing came after, and reserved is the next sequence
+//	                             16 1 bit 0: closed: written and synced alone; nothing came after, and reserved is
+//	                                  the next sequence
 //
 // Positions are records of the log because that costs the card nothing: they are
 // written with the next batch, mostly in a page that is written anyway, where a

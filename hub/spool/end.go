@@ -57,7 +57,7 @@ func (k *keeper) writeLast() error {
 			s.report("write failed; writing it again elsewhere", err)
 			k.abandon()
 			retried = true
-		case !more:
+		case !more && len(k.batch.chunks)+len(k.batch.positions) == 0:
 			return nil
 		default:
 			retried = false

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +21,7 @@ type (
 	acked     struct{ seq uint64 }
 	confirmed struct{ seq uint64 } // about to be
 	kept      struct{ seq uint64 } // the position is on the card
+	handed    struct{ seq uint64 } // out to the reader
 )
 
 // A witness knows what must hold after a power cut.
@@ -27,16 +30,18 @@ type witness struct {
 	acked     map[uint64]uint64 // sequence → number
 	confirmed uint64            // the position is at most here
 	kept      uint64            // and at least here
+	handed    uint64            // the highest sequence anyone has seen
+	done      map[uint64]bool   // confirmed
+	class     Class
 }
 
-func newWitness() *witness { return &witness{sent: map[uint64]bool{}, acked: map[uint64]uint64{}} }
+func newWitness(class Class) *witness {
+	return &witness{sent: map[uint64]bool{}, acked: map[uint64]uint64{}, done: map[uint64]bool{}, class: class}
+}
 
 func (w *witness) clone() *witness {
 	c := *w
-	c.acked = map[uint64]uint64{}
-	for k, v := range w.acked {
-		c.acked[k] = v
-	}
+	c.acked, c.done = maps.Clone(w.acked), maps.Clone(w.done)
 	return &c // sent is shared: what was sent was sent
 }
 
@@ -46,13 +51,16 @@ func (w *witness) see(o op) {
 		w.acked[e.seq>>32] = e.seq & (1<<32 - 1)
 	case confirmed:
 		w.confirmed = max(w.confirmed, e.seq)
+		w.done[e.seq] = true
+	case handed:
+		w.handed = max(w.handed, e.seq)
 	case kept:
 		w.kept = max(w.kept, e.seq)
 	}
 }
 
-func cutOptions(d disk) Options {
-	return Options{SegmentSize: minSegment, MaxBytes: 1 << 40, MaxRecord: 8 << 10, disk: d}
+func cutOptions(d disk, class Class) Options {
+	return Options{Class: class, SegmentSize: minSegment, MaxBytes: 1 << 40, MaxRecord: 8 << 10, disk: d}
 }
 
 // check opens what a power cut left and reads it all.
@@ -62,20 +70,30 @@ func (w *witness) check(image map[string][]byte) error {
 	for name, data := range image {
 		d.names[name] = &inode{name, append([]byte(nil), data...)}
 	}
-	s, err := Open("cut", cutOptions(d))
+	s, err := Open("cut", cutOptions(d, w.class))
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
 	defer s.Close(context.Background())
 	if n := s.Stats().Damage.Found; n != 0 {
-		return fmt.Errorf("a power cut is no damage: %+v", s.Stats().Damage)
+		id := ""
+		if image[idName] != nil {
+			id = string(image[idName])
+		}
+		for _, n := range slices.Sorted(maps.Keys(image)) {
+			if h, err := parseHeader(image[n]); err == nil {
+				id += fmt.Sprintf("\n%s %+v", n, *h)
+			}
+		}
+		return fmt.Errorf("a power cut is no damage: %+v; %s", s.Stats().Damage, id)
 	}
 	r, err := s.Reader("up")
 	if err != nil {
 		return err
 	}
 	at := r.Position()
-	if at > w.confirmed || at < w.kept {
+	// A position among telemetry that was never written need not be either.
+	if at > w.confirmed || at < w.kept && w.class == Durable {
 		return fmt.Errorf("position %d, want from %d to %d", at, w.kept, w.confirmed)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -91,6 +109,8 @@ func (w *witness) check(image map[string][]byte) error {
 		}
 		number := uint64(binary.LittleEndian.Uint32(rec.Data))
 		switch {
+		case rec.Seq <= w.kept:
+			return fmt.Errorf("record %d comes again, committed to %d", rec.Seq, w.kept)
 		case rec.Seq <= last:
 			return fmt.Errorf("record %d after %d", rec.Seq, last)
 		case !w.sent[number] || len(rec.Data) != size(number):
@@ -102,15 +122,15 @@ func (w *witness) check(image map[string][]byte) error {
 		last, got[rec.Seq] = rec.Seq, true
 	}
 	for seq := range w.acked {
-		if seq > at && !got[seq] {
+		if seq > at && !got[seq] && (w.class == Durable || !w.done[seq]) {
 			return fmt.Errorf("record %d was acknowledged and is lost; position %d; %+v", seq, at, s.Stats())
 		}
 	}
 	if st := s.Stats(); st.Queued != uint64(len(got)) {
 		return fmt.Errorf("%d queued, %d handed out", st.Queued, len(got))
 	}
-	if seq, err := s.Append(context.Background(), []byte("after")); err != nil || seq <= last {
-		return fmt.Errorf("append after the cut: %d, %v; last was %d", seq, err, last)
+	if seq, err := s.Append(context.Background(), []byte("after")); err != nil || seq <= max(last, w.handed) {
+		return fmt.Errorf("append after the cut: %d, %v; last was %d", seq, err, max(last, w.handed))
 	}
 	return nil
 }
@@ -119,7 +139,7 @@ func size(number uint64) int { return 4 + int((number*2654435761>>7)%(1<<(3+numb
 
 // life runs a program on a card for a while.
 func life(d *recorder, w *witness, rng *rand.Rand, number *uint64) error {
-	s, err := Open("life", cutOptions(d))
+	s, err := Open("life", cutOptions(d, w.class))
 	if err != nil {
 		return err
 	}
@@ -129,7 +149,13 @@ func life(d *recorder, w *witness, rng *rand.Rand, number *uint64) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	var out []uint64
+	var out, inMemory []uint64
+	safe := func() {
+		for _, a := range inMemory {
+			d.event(acked{a})
+		}
+		inMemory = nil
+	}
 	// A reader that keeps up lets segments be used again.
 	keepsUp, steps := rng.IntN(2) == 0, 6+rng.IntN(30)
 	if keepsUp {
@@ -147,8 +173,10 @@ func life(d *recorder, w *witness, rng *rand.Rand, number *uint64) error {
 				binary.LittleEndian.PutUint32(data, uint32(n))
 				all.Add(1)
 				err := s.AppendAsync(data, func(seq uint64, err error) {
-					if err == nil {
+					if err == nil && w.class == Durable {
 						d.event(acked{seq<<32 | n})
+					} else if err == nil {
+						inMemory = append(inMemory, seq<<32|n)
 					}
 					all.Done()
 				})
@@ -167,6 +195,7 @@ func life(d *recorder, w *witness, rng *rand.Rand, number *uint64) error {
 				if err != nil {
 					break
 				}
+				d.event(handed{rec.Seq})
 				out = append(out, rec.Seq)
 			}
 		case 4:
@@ -192,6 +221,7 @@ func life(d *recorder, w *witness, rng *rand.Rand, number *uint64) error {
 				return err
 			}
 			d.event(kept{at})
+			safe()
 		}
 	}
 	at := r.Position()
@@ -199,6 +229,7 @@ func life(d *recorder, w *witness, rng *rand.Rand, number *uint64) error {
 		return err
 	}
 	d.event(kept{at})
+	safe()
 	return nil
 }
 
@@ -207,7 +238,7 @@ func life(d *recorder, w *witness, rng *rand.Rand, number *uint64) error {
 func cuts(n int, seed uint64, set func(*recorder)) (states, reused int, err error) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	for states < n {
-		w, image, number := newWitness(), map[string][]byte{}, uint64(0)
+		w, image, number := newWitness(Class(rng.IntN(2))), map[string][]byte{}, uint64(0)
 		for range 1 + rng.IntN(4) {
 			card, d := newCard(image)
 			set(d)

@@ -93,6 +93,9 @@ func (k *keeper) newHeader(first uint64) *header {
 		} else {
 			h.prev, h.prevEnd, h.prevLast, h.before = p.head.first, uint64(p.end), p.last, p.head.before
 			h.before.add(p.size)
+			if p.last < p.head.first { // it holds no records
+				h.prevLast = p.head.prevLast
+			}
 		}
 	}
 	for _, r := range s.list {
@@ -143,7 +146,6 @@ fill:
 		}
 	}
 	if b.mark != nil {
-		b.mark.closed = b.mark.closed && !b.more
 		le.PutUint64(data[:], b.mark.floor)
 		le.PutUint64(data[8:], b.mark.reserved)
 		data[16] = 0
