@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -259,14 +260,25 @@ func TestClassicHungStream(t *testing.T) {
 	h := newClassic(t, ClassicConfig{Path: path, Options: Options{Timeout: 500 * time.Millisecond}})
 	var as hubtest.Answers
 	as.Ask(h, message("t", "anna", 0, "0"))
-	as.Ask(h, message("t", "anna", 1, "1"))
+	as.Ask(h, message("t", "anna", 1, "0")) // may be sent when the first is over, just in time
+	as.Ask(h, message("t", "anna", 2, "0")) // so this one is not
 	as.Ask(h, message("t", "bert", 0, "1"))
-	a := as.Wait(t, 3)
+	a := as.Wait(t, 4)
 	if a[0].Message.From.User != "bert" || a[0].Err != nil {
 		t.Errorf("first came %+v", a[0])
 	}
 	wantErr(t, a[1].Err, hub.ErrTimeout, "no answer")
-	wantErr(t, a[2].Err, hub.ErrTimeout, "took no message")
+	waited := 0
+	for _, a := range a[2:] {
+		if !errors.Is(a.Err, hub.ErrTimeout) {
+			t.Errorf("got error %v", a.Err)
+		} else if strings.Contains(a.Err.Error(), "took no message") {
+			waited++
+		}
+	}
+	if waited == 0 {
+		t.Error("none waited too long")
+	}
 }
 
 func TestClassicFullBacklogIsWaitedFor(t *testing.T) {
