@@ -2,13 +2,16 @@ package session
 
 import (
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 
@@ -190,12 +193,34 @@ func (c *connection) refuse(err error, what string) {
 	default:
 		c.server.stats.malformed.Add(1)
 	}
-	c.warn(&c.server.often.closed, "connection closed", slog.String("at", what), slog.Any("err", err))
+	c.warn(&c.server.often.closed, "connection closed", slog.String("at", what), slog.Any("err", foreign(err)))
 }
 
 func isTooLong(err error) bool {
 	var e *bformat.LimitError
 	return errors.As(err, &e)
+}
+
+// foreign says so where the first bytes are those of another protocol.
+func foreign(err error) error {
+	var record tls.RecordHeaderError
+	if errors.As(err, &record) {
+		return fmt.Errorf("a client without TLS at a TLS port: connect with tls:// (%w)", err)
+	}
+	var e *bformat.LimitError
+	if !errors.As(err, &e) {
+		return err
+	}
+	b := binary.LittleEndian.AppendUint32(nil, e.Length)
+	switch {
+	case b[0] == 0x16 && b[1] == 3: // TLS: a handshake record of version 3.x
+		return errors.New(`a TLS client at a plain port: connect without TLS, or add a [[listen]] with network = "tls"`)
+	case slices.Contains([]string{"GET ", "HEAD", "POST", "PUT ", "OPTI", "CONN", "PRI "}, string(b)):
+		return errors.New("an HTTP client: this port speaks Bester's own protocol")
+	case string(b) == "SSH-":
+		return errors.New("an SSH client: this port speaks Bester's own protocol")
+	}
+	return err
 }
 
 // warn logs a line that anybody can cause, with where it came from.

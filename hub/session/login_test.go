@@ -258,6 +258,29 @@ func TestFirstFrameThatIsNone(t *testing.T) {
 	h.log.want(t, "connection closed", "listener=127.0.0.1")
 }
 
+// Whoever speaks another protocol is told apart in the log.
+func TestOtherProtocolsAreNamed(t *testing.T) {
+	for name, c := range map[string]struct {
+		speak func(h *running)
+		want  string
+	}{
+		"TLS at a plain port": {func(h *running) {
+			if _, err := tls.Dial("tcp", h.tcp, &tls.Config{InsecureSkipVerify: true}); err == nil {
+				t.Error("a plain port spoke TLS")
+			}
+		}, "a TLS client at a plain port"},
+		"plain at a TLS port": {func(h *running) { h.peer(t, "tcp", h.tls).text("{}") }, "a client without TLS at a TLS port"},
+		"HTTP":                {func(h *running) { h.peer(t, "tcp", h.tcp).Write([]byte("GET / HTTP/1.1\r\n\r\n")) }, "an HTTP client"},
+		"SSH":                 {func(h *running) { h.peer(t, "tcp", h.tcp).Write([]byte("SSH-2.0-x\r\n")) }, "an SSH client"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := run(t, Options{})
+			c.speak(h)
+			h.log.want(t, "connection closed", c.want)
+		})
+	}
+}
+
 func TestPeersFrameLimitIsKept(t *testing.T) {
 	h := run(t, Options{})
 	p := h.as(t, &wire.Hello{Role: wire.RoleClient, User: "small", Frame: 200})
