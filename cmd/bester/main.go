@@ -58,9 +58,14 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root := command()
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	out := &output{Writer: stdout}
+	root.SetOut(out)
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
+	if lost := out.failure(); lost != nil && (err == nil || errors.Is(err, errors.Unwrap(lost))) {
+		fmt.Fprintln(stderr, "bester:", plain(lost.Error()))
+		return exitFailed
+	}
 	if err == nil {
 		return 0
 	}

@@ -58,16 +58,15 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("besterd", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.Usage = func() { fmt.Fprint(flags.Output(), usage) }
+	flags.Usage = func() {} // what is asked for goes to stdout, what is wrong to stderr
 	showVersion := flags.Bool("version", false, "")
 	showExample := flags.Bool("example", false, "")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
-		return nil
+		_, err := io.WriteString(stdout, usage)
+		return err
 	case err != nil || flags.NArg() > 1:
-		if err == nil {
-			flags.Usage()
-		}
+		io.WriteString(stderr, usage)
 		return errUsage
 	}
 	switch {
