@@ -75,6 +75,7 @@ type Queue struct {
 	firm    int    // bytes in k that may not be dropped
 	last    int    // bytes of the last write: a guess at the next
 	room    int    // bytes of the longest of the latest frames: a guess at the next
+	taken   uint64
 	dropped uint64
 	shut    bool
 	err     error // why it ended
@@ -191,6 +192,7 @@ func (q *Queue) end(b []byte, droppable bool) (frames, bytes int, err error) {
 func (q *Queue) keep(b []byte, f frame) {
 	q.adopt(End(b, len(q.k.buf)))
 	q.k.frames = append(q.k.frames, f)
+	q.taken++
 	if !q.pending.Load() { // cheaper than to store it each time
 		q.pending.Store(true)
 	}
@@ -331,6 +333,13 @@ func (q *Queue) Waiting() (frames, bytes int) {
 		return 0, 0
 	}
 	return len(q.k.frames), len(q.k.buf)
+}
+
+// Taken returns how many frames were queued so far; some of them may have been dropped since.
+func (q *Queue) Taken() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.taken
 }
 
 // Dropped returns how many frames were dropped or forgotten so far. Frames in a Write that

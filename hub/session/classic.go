@@ -90,11 +90,11 @@ func (c *classic) take(frame []byte) error {
 	case err != nil:
 		return c.malformed(err)
 	}
-	c.received.Add(1)
+	c.received++
 	switch m.Type {
 	case "dummy":
 		c.put(wire.AppendClassicDummy(c.out.Begin(), m.ID), false, &c.batch)
-		c.land()
+		c.land(&c.batch)
 		return nil
 	case "builtin":
 		return c.builtin(m.Data)
@@ -116,13 +116,13 @@ func (c *classic) take(frame []byte) error {
 // Done queues the status of the message under way.
 func (c *classic) Done(m *hub.Message, err error) {
 	c.status(c.id, err, m.Batch)
-	c.land()
+	c.land(m.Batch)
 }
 
 // answer is Done for a message that the hub has not taken.
 func (c *classic) answer(err error) {
 	c.status(c.id, err, &c.batch)
-	c.land()
+	c.land(&c.batch)
 }
 
 func (c *classic) status(id []byte, err error, b *hub.Batch) {
@@ -141,17 +141,13 @@ func (c *classic) Put(m *hub.Message) error {
 		c.out.Cancel()
 		return err
 	}
-	if err := c.put(b, m.Tag == 0, m.Batch); err != nil {
-		return err
-	}
-	c.sent.Add(1)
-	return nil
+	return c.put(b, m.Tag == 0, m.Batch)
 }
 
 func (c *classic) builtin(data hub.Data) error {
 	reply, closes, err := c.session.builtin(data)
 	if closes {
-		c.land()
+		c.land(&c.batch)
 		return errClose
 	}
 	if reply != nil {
@@ -183,7 +179,7 @@ func (c *classic) beginServer(m wire.ClassicMessage, wrong error) func() {
 // hand puts a server's message into the hub.
 func (c *classic) hand(m *wire.ClassicMessage) error {
 	c.takeOff()
-	c.received.Add(1)
+	c.received++
 	message := hub.Message{Type: m.Type, To: m.To, Hops: m.Hops + 1, Time: time.Now(), Data: m.Data, Lane: c.lane, Batch: &c.batch, Receipt: once{c}}
 	put := c.server.o.Router.Put
 	if len(m.To) > 0 {
@@ -203,7 +199,7 @@ func (o once) Done(m *hub.Message, err error) {
 	if len(o.c.id) > 0 {
 		o.c.status(o.c.id, err, m.Batch)
 	}
-	o.c.land()
+	o.c.land(m.Batch)
 }
 
 // remedy is what the operator does to let a server in.

@@ -83,10 +83,12 @@ func (c *connection) first() func() {
 		c.refuse(err, "first frame")
 		return nil
 	case isNative(first):
-		n := &native{session: session{connection: c, landed: make(chan struct{}, 1)}}
+		n := new(native)
+		n.session.init(c)
 		return n.begin(first)
 	}
-	l := &classic{session: session{connection: c, landed: make(chan struct{}, 1)}}
+	l := new(classic)
+	l.session.init(c)
 	return l.begin(first)
 }
 

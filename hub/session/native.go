@@ -48,7 +48,7 @@ func (n *native) begin(first []byte) func() {
 	if hello.Role == wire.RoleHandler {
 		return func() { n.handOn(hello) }
 	}
-	n.credits, n.frame = int64(n.limits.Credits), hello.Frame
+	n.credits, n.frame = n.limits.Credits, hello.Frame
 	n.out.Put(false, wire.AppendHello(nil, &wire.Hello{
 		Version: wire.Version, Role: wire.RoleHub, Name: n.server.o.Hub,
 		Credits: n.limits.Credits, Frame: n.limits.Frame,
@@ -187,12 +187,11 @@ func (n *native) readLoop() error {
 
 // send puts one message into the hub.
 func (n *native) send(tag uint64, body []byte) error {
-	m := &n.message
-	*m = hub.Message{}
+	m := &n.message // its fields that are not set here and below stay zero
 	if err := n.decoder.Message(body, m); err != nil {
 		return err
 	}
-	n.received.Add(1)
+	n.received++
 	m.Receipt, m.Tag, m.Batch = n, tag, &n.batch
 	if m.Time.IsZero() {
 		m.Time = n.clock()
@@ -226,7 +225,7 @@ func (n *native) fromClient(m *hub.Message) error {
 func (n *native) builtin(m *hub.Message) error {
 	reply, closes, err := n.session.builtin(m.Data)
 	if closes {
-		n.land()
+		n.land(m.Batch)
 		return errClose
 	}
 	if reply != nil {
@@ -266,7 +265,7 @@ func (n *native) Done(m *hub.Message, err error) {
 	if m.Tag != 0 {
 		n.status(m.Tag, err, m.Batch)
 	}
-	n.land()
+	n.land(m.Batch)
 }
 
 func (n *native) status(tag uint64, err error, b *hub.Batch) {
@@ -295,11 +294,7 @@ func (n *native) Put(m *hub.Message) error {
 		n.out.Cancel()
 		return err
 	}
-	if err := n.put(b, m.Tag == 0, m.Batch); err != nil {
-		return err
-	}
-	n.sent.Add(1)
-	return nil
+	return n.put(b, m.Tag == 0, m.Batch)
 }
 
 // inputError is what ends the session when the input does.

@@ -48,19 +48,22 @@ type session struct {
 	serves  []string // patterns of a handler
 	handler string   // its name
 
-	dirty    atomic.Bool   // in somebody's batch
-	underWay atomic.Int64  // messages taken and not yet answered
-	landed   chan struct{} // wakes the reader that waits for them
-	credits  int64
+	dirty    atomic.Bool // in somebody's batch
+	underWay underWay    // messages taken and not yet answered
+	credits  int
 	ending   atomic.Pointer[error] // why no more messages are read; nil: they are
-
-	sent, received atomic.Uint64
+	received uint64                // messages, for who reads
 }
 
 var (
 	errLogin = errors.New("not logged in in time")
 	errClose = errors.New("the peer asked for it")
 )
+
+func (s *session) init(c *connection) {
+	s.connection = c
+	s.underWay.reader, s.underWay.landed = &s.batch, make(chan struct{}, 1)
+}
 
 // run is the session's life from the login on: loop reads until the input ends. What
 // has been queued before, the answer to the login, goes out first.
@@ -80,7 +83,7 @@ func (s *session) run(self receiver, loop func() error) {
 		s.out.Fail(err) // the connection is broken: nothing more can be written
 		s.cut()
 	}
-	s.log.Debug("session ends", "sent", s.sent.Load(), "received", s.received.Load(), "dropped", s.out.Dropped(), "why", why(err))
+	s.log.Debug("session ends", "sent", s.out.Taken(), "received", s.received, "dropped", s.out.Dropped(), "why", why(err))
 }
 
 // live is run while the session is known. Should loop panic, nobody is kept waiting.
@@ -168,32 +171,19 @@ func (s *session) MayReach(a hub.Address) bool {
 // takeOff counts a message as under way. It waits while the session has as many as
 // its credits under way already.
 func (s *session) takeOff() {
-	if s.underWay.Load() >= s.credits {
+	if s.underWay.count() >= s.credits {
 		s.batch.Flush()
-		for s.underWay.Load() >= s.credits {
-			<-s.landed
-		}
+		s.underWay.wait(s.credits)
 	}
-	s.underWay.Add(1)
+	s.underWay.takeOff()
 }
 
-// land counts a message as answered.
-func (s *session) land() {
-	if n := s.underWay.Add(-1); n == 0 || n == s.credits-1 {
-		select {
-		case s.landed <- struct{}{}:
-		default:
-		}
-	}
-}
+// land counts a message as answered by the goroutine of b.
+func (s *session) land(b *hub.Batch) { s.underWay.land(b) }
 
 // drain waits until all messages under way have been answered. Handlers answer or
 // time out, so it ends.
-func (s *session) drain() {
-	for s.underWay.Load() > 0 {
-		<-s.landed
-	}
-}
+func (s *session) drain() { s.underWay.wait(1) }
 
 // login asks the accounts. On success the session is that user's; else the error is
 // what the peer may know: hub.ErrDenied, or hub.ErrFull where it may well be let in later.
