@@ -24,6 +24,7 @@ type Answer struct {
 	// The message that was put is the root of all answers that come of it, and
 	// waits for them. In the others, only root is used of what follows.
 	root   *Answer
+	shared bool         // others than the answer itself are waited for: open counts
 	open   atomic.Int32 // answers not done, and receipts not come
 	rounds atomic.Int32 // commands sendHandler that came of it
 	failed atomic.Pointer[error]
@@ -68,7 +69,13 @@ func (a *Answer) Do(c Command) {
 // the route, then the route's receivers. A filter that changes nothing passes
 // m.Data. Where no route says what comes next, the message goes to the
 // recipients its sender named; if there are none it fails.
-func (a *Answer) Pass(d Data) { a.Do(Command{Verb: Pass, Data: d}) }
+func (a *Answer) Pass(d Data) {
+	if a.carrier == nil { // what most filters do for each message
+		a.pass(d)
+		return
+	}
+	a.Do(Command{Verb: Pass, Data: d})
+}
 
 // Drop says that the message goes nowhere, on purpose. It is counted.
 func (a *Answer) Drop() { a.Do(Command{Verb: Drop}) }
@@ -140,7 +147,7 @@ func (a *Answer) Message() *Message { return &a.m }
 func (a *Answer) next(d Data) *Answer {
 	n := a.router.answer(a.m.Batch)
 	n.root, n.done = a.root, false
-	n.root.open.Add(1)
+	n.root.owe()
 	n.m = a.m
 	n.m.Data = d
 	return n
@@ -300,7 +307,7 @@ func (a *Answer) server(out *Message, to Address) {
 	}
 	a.to[0] = to
 	out.To, out.Receipt = a.to[:], (*confirmation)(a.root)
-	a.root.open.Add(1)
+	a.root.owe()
 	if err := sink.Put(out); err != nil {
 		a.router.stats.lost.Add(1)
 		a.fail(err)
@@ -327,10 +334,21 @@ func (a *Answer) fail(err error) {
 	a.root.failed.CompareAndSwap(nil, &err)
 }
 
+// owe makes the root wait for one more answer or receipt. Before the first, nobody but
+// the root's own answer knows it.
+func (a *Answer) owe() {
+	if !a.shared {
+		a.shared = true
+		a.open.Store(2)
+		return
+	}
+	a.open.Add(1)
+}
+
 // close counts one answer or receipt of the root as come, and after the last one
 // tells the sender.
 func (a *Answer) close(b *Batch) {
-	if a.open.Add(-1) > 0 {
+	if a.shared && a.open.Add(-1) > 0 {
 		return
 	}
 	var err error

@@ -110,8 +110,7 @@ func (r *Router) start(m *Message, w *way) error {
 	}
 	r.count(m.Batch, 1, 0, 0)
 	a := r.answer(m.Batch)
-	a.root, a.way, a.done = a, w, false
-	a.open.Store(1)
+	a.root, a.way, a.done, a.shared = a, w, false, false
 	if a.rounds.Load() != 0 { // of the message it was last
 		a.rounds.Store(0)
 	}

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"testing"
+	"time"
 
 	"github.com/besterhub/bester/hub"
 )
@@ -39,6 +40,30 @@ func BenchmarkEncodeMessage(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		dst, _ = AppendMessage(dst[:0], 1, KindSend, m)
+	}
+}
+
+// A delivery, as the hub hands it to a session.
+func BenchmarkEncodeDelivery(b *testing.B) {
+	m := small()
+	m.ID, m.Time = hub.ID{Origin: "house", Number: 1 << 60}, time.Unix(1_700_000_000, 5)
+	dst, _ := AppendMessage(nil, 0, KindDeliver, m)
+	b.ReportAllocs()
+	for b.Loop() {
+		dst, _ = AppendMessage(dst[:0], 0, KindDeliver, m)
+	}
+}
+
+// The pack of one reading, which is checked on its way.
+func BenchmarkWalk(b *testing.B) {
+	pack, err := ToMessagePack(nil, senml)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := walk(pack, 0, 1, 0); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

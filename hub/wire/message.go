@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/binary"
 	"math"
 	"time"
 
@@ -94,8 +95,7 @@ func AppendMessage(dst []byte, tag uint64, k Kind, m *hub.Message) ([]byte, erro
 	dst = begin(dst, tag, k)
 	head := len(dst)
 	fields := byte(2)
-	dst = append(dst, 0, 0xa1, 't')
-	dst = appendText(dst, string(m.Type))
+	dst = appendText(append(dst, 0, 0xa1, 't'), string(m.Type))
 	if m.From != (hub.Address{}) {
 		fields++
 		dst = appendAddress(append(dst, 0xa1, 'f'), m.From)
@@ -110,11 +110,11 @@ func AppendMessage(dst []byte, tag uint64, k Kind, m *hub.Message) ([]byte, erro
 	}
 	if m.ID.Number != 0 {
 		fields++
-		dst = msgp.AppendUint64(append(dst, 0xa1, 'n'), m.ID.Number)
+		dst = appendUnsigned(dst, 'n', m.ID.Number)
 	}
 	if w, ok := nanoseconds(m.Time); ok {
 		fields++
-		dst = msgp.AppendInt64(append(dst, 0xa1, 'w'), w)
+		dst = appendSigned(dst, 'w', w)
 	}
 	if m.Hops > 0 {
 		fields++
@@ -138,6 +138,22 @@ func appendText(dst []byte, s string) []byte {
 		return append(append(dst, 0xa0|byte(len(s))), s...)
 	}
 	return msgp.AppendString(dst, s)
+}
+
+// appendUnsigned appends a field with a number, quickly where it is long, as IDs are.
+func appendUnsigned(dst []byte, key byte, n uint64) []byte {
+	if n > math.MaxUint32 {
+		return binary.BigEndian.AppendUint64(append(dst, 0xa1, key, 0xcf), n)
+	}
+	return msgp.AppendUint64(append(dst, 0xa1, key), n)
+}
+
+// appendSigned does so too, as times are.
+func appendSigned(dst []byte, key byte, n int64) []byte {
+	if n > math.MaxInt32 {
+		return binary.BigEndian.AppendUint64(append(dst, 0xa1, key, 0xd3), uint64(n))
+	}
+	return msgp.AppendInt64(append(dst, 0xa1, key), n)
 }
 
 // nanoseconds returns t as the wire has it, if it can.

@@ -26,8 +26,8 @@ func checkBody(body []byte) error {
 // anything. It takes no memory but its stack, whose depth maxDepth bounds.
 func walk(b []byte, i int, n uint64, depth int) (int, error) {
 	for ; n > 0; n-- {
-		if i >= len(b) || uint64(len(b)-i) < n { // a value takes a byte at least
-			return i, short(b, i)
+		if i >= len(b) {
+			return i, short(b, len(b))
 		}
 		var inside uint64 // values in the array or map that begins here
 		switch c := b[i]; {
@@ -36,9 +36,6 @@ func walk(b []byte, i int, n uint64, depth int) (int, error) {
 			continue
 		case c >= 0xa0 && c <= 0xbf: // fixstr
 			i += 1 + int(c&0x1f)
-			if i > len(b) {
-				return i, short(b, len(b))
-			}
 			continue
 		case c <= 0x8f: // fixmap
 			inside = 2 * uint64(c&0x0f)
@@ -50,9 +47,6 @@ func walk(b []byte, i int, n uint64, depth int) (int, error) {
 			h := &heads[c-0xc0]
 			if h.fixed > 0 {
 				i += int(h.fixed)
-				if i > len(b) {
-					return i, short(b, len(b))
-				}
 				continue
 			}
 			v, next, err := length(b, i, h)
@@ -68,13 +62,23 @@ func walk(b []byte, i int, n uint64, depth int) (int, error) {
 			}
 			inside, i = v*uint64(h.values), next
 		}
-		if depth >= maxDepth {
+		switch {
+		case depth >= maxDepth:
 			return i, malformed("byte %d: nested deeper than %d levels", i, maxDepth)
+		case uint64(len(b)-i) < inside: // a value takes a byte at least
+			return i, short(b, i)
+		case n == 1: // nothing comes after it: what is inside is all there is
+			n = inside + 1
+			depth++
+			continue
 		}
 		var err error
 		if i, err = walk(b, i, inside, depth+1); err != nil {
 			return i, err
 		}
+	}
+	if i > len(b) {
+		return i, short(b, len(b))
 	}
 	return i, nil
 }
