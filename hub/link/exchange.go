@@ -142,7 +142,7 @@ func (c *Classic) summon(starting time.Time) error {
 	}
 	c.command.start()
 	if why, down := c.command.down(); down {
-		return failed(hub.ErrHandler, "handler %q: nobody listens on %q: its program has ended (%s) and is started again soon", c.c.Name, c.c.Path, why)
+		return failed(hub.ErrHandler, "handler %q: nobody listens on %q: %s; it is started again soon", c.c.Name, c.c.Path, why)
 	}
 	if time.Since(starting) > startTime {
 		return failed(hub.ErrHandler, "handler %q: nobody listens on %q, though its program was started %v ago", c.c.Name, c.c.Path, startTime)

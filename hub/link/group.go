@@ -112,6 +112,8 @@ func (g *Group) admit(m *hub.Message) error {
 		return failed(hub.ErrHandler, "handler %q is not connected", g.name)
 	case waiting >= g.o.Waiting || g.bytes+sizeOf(m) > g.o.Bytes && g.jobs > 0:
 		return full(g.name, &g.o, waiting)
+	case len(g.processes) == 0:
+		return g.down()
 	}
 	return nil
 }

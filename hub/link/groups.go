@@ -66,7 +66,9 @@ type Config struct {
 }
 
 // Add makes the handler that c describes. Its Handle may be called at once: messages
-// wait for a process, no longer than c.Timeout. A handler of that name which has
+// wait for a process, no longer than c.Timeout; but they fail at once while c.Command
+// cannot be started, ends before it connects, or is to be started again too late for
+// them. A handler of that name which has
 // dialled in already becomes it. Add fails if another handler serves one of its types or
 // a handler of this name has been added before.
 func (gs *Groups) Add(c Config) (*Group, error) {
@@ -106,6 +108,7 @@ func (gs *Groups) Add(c Config) (*Group, error) {
 	g.log = &lograte.Limiter{Burst: 5}
 	if len(c.Command.Argv) > 0 {
 		g.command = newSupervisor(c.Name, c.Command, g.o.Log)
+		g.command.fell = g.fell
 		g.command.start()
 	}
 	g.mu.Unlock()

@@ -14,6 +14,9 @@ func (g *Group) join(p *process) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.processes = append(g.processes, p)
+	if g.command != nil {
+		g.command.connected()
+	}
 	if g.closing { // since it was admitted
 		p.end(errors.New("the hub is closing"), false)
 	}
@@ -57,10 +60,40 @@ func (g *Group) part(p *process, err error) {
 			g.gone = nil
 		}
 	}
+	if len(g.processes) == 0 {
+		if err := g.down(); err != nil {
+			g.failWaiting(err)
+		}
+	}
 	g.pump(&p.b, 0)
 	g.settle(&p.h)
 	g.mu.Unlock()
 	p.b.Flush()
+}
+
+// down says why messages need not wait for a process, where there is none; nil if they may.
+func (g *Group) down() error {
+	if g.command == nil {
+		return nil
+	}
+	if why, yes := g.command.hopeless(g.o.Timeout); yes {
+		return failed(hub.ErrHandler, "handler %q is not running: %s", g.name, why)
+	}
+	return nil
+}
+
+// fell fails what waits for a program that does not come up.
+func (g *Group) fell() {
+	var h hand // without a batch: every command is flushed at once
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.processes) > 0 || g.closing {
+		return
+	}
+	if err := g.down(); err != nil {
+		g.failWaiting(err)
+		g.settle(&h)
+	}
 }
 
 // failWaiting fails all that has not been sent.

@@ -33,6 +33,15 @@ func TestMain(m *testing.M) {
 	case "fail":
 		fmt.Println("about to fail")
 		os.Exit(7)
+	case "hub": // one that keeps a program running, until it is killed
+		log := newLogBook()
+		s := newSupervisor("x", Command{Argv: []string{"sleep", "1000"}}, newLogger(log))
+		s.start()
+		for s.running() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		fmt.Println("started", s.running())
+		time.Sleep(time.Hour)
 	case "nothing":
 	case "deaf": // ends by SIGKILL alone, and so does its child
 		child := exec.Command("sleep", "1000")

@@ -3,10 +3,12 @@ package link
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +21,11 @@ import (
 // A Command is a handler's program, which the hub starts and keeps running. It is
 // started anew whenever it ends, after 100 ms at first and twice as long each time,
 // up to 30 s; once it has run for a minute, after 100 ms again. Its output goes to the log.
+//
+// It leads a process group, all of which the hub ends when it ends the handler, and
+// kills when the program has ended by itself; if the hub is killed, the program alone gets
+// SIGTERM from the kernel. What a program starts in a group or session of its own (setsid, a
+// daemon) outlives it: under systemd the service's control group ends that too.
 type Command struct {
 	// Argv is the program and its arguments. Empty: nothing is started.
 	Argv []string
@@ -46,12 +53,15 @@ type supervisor struct {
 	log      *slog.Logger
 	out      *lines
 	prepare  func() // called before each start, if not nil
+	fell     func() // called after each end that stop has not asked for, if not nil
 	restarts atomic.Uint64
 
 	mu       sync.Mutex
 	begun    bool
-	pid      int    // its process group; 0 while it does not run, or may have been reaped
-	why      string // how it last ended, while it waits to be started again
+	pid      int       // its process group; 0 while it does not run, or may have been reaped
+	why      string    // how it last ended, while it waits to be started again
+	again    time.Time // when it will be, then
+	worked   bool      // it has connected since its last start
 	stopping chan struct{}
 	stopped  chan struct{} // closed when run has returned; nil before start
 }
@@ -116,6 +126,24 @@ func (s *supervisor) down() (why string, yes bool) {
 	return s.why, s.why != ""
 }
 
+// connected notes that the program has come as far as that.
+func (s *supervisor) connected() {
+	s.mu.Lock()
+	s.worked = true
+	s.mu.Unlock()
+}
+
+// hopeless says why a message that could wait for a time need not: the program could
+// not be started, or ended before it had connected, or its next start is too far away.
+func (s *supervisor) hopeless(wait time.Duration) (why string, yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.why == "" || s.worked && time.Until(s.again) < wait {
+		return "", false
+	}
+	return s.why, true
+}
+
 // run starts the program again and again until stop.
 func (s *supervisor) run() {
 	defer close(s.stopped)
@@ -130,10 +158,20 @@ func (s *supervisor) run() {
 		default:
 		}
 		pause = nextPause(pause, time.Since(began))
-		s.log.Warn("handler ended", "handler", s.name, "status", status(err), "restart", pause)
+		var start *startError
+		why := "its program has ended: " + status(err)
+		if errors.As(err, &start) {
+			why = "its program cannot be started: " + err.Error()
+			s.log.Error("handler cannot be started", "handler", s.name, "command", s.command.String(), "reason", err.Error(), "retry_in", pause)
+		} else {
+			s.log.Warn("handler ended", "handler", s.name, "status", status(err), "restart", pause)
+		}
 		s.mu.Lock()
-		s.why = status(err)
+		s.why, s.again = why, time.Now().Add(pause)
 		s.mu.Unlock()
+		if s.fell != nil {
+			s.fell()
+		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-s.stopping:
@@ -164,7 +202,9 @@ func (s *supervisor) once() error {
 	cmd.Dir = s.command.Dir
 	cmd.Env = s.environment()
 	cmd.Stdout, cmd.Stderr = s.out, s.out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// Pdeathsig comes when the thread ends that has started the program. Go ends no
+	// thread but one that a goroutine has locked, and nothing here does that.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	cmd.WaitDelay = time.Second // for a grandchild that has left the group and kept the pipe
 
 	s.mu.Lock()
@@ -175,11 +215,12 @@ func (s *supervisor) once() error {
 	default:
 	}
 	if err := cmd.Start(); err != nil {
+		s.worked = false
 		s.mu.Unlock()
-		return fmt.Errorf("cannot be started: %w", err)
+		return &startError{err}
 	}
 	pid := cmd.Process.Pid
-	s.pid, s.why = pid, ""
+	s.pid, s.why, s.worked = pid, "", false
 	s.mu.Unlock()
 	s.log.Info("handler started", "handler", s.name, "pid", pid)
 
@@ -214,6 +255,37 @@ func (s *supervisor) environment() []string {
 		env = append(env, "BESTER_SOCKET="+s.command.Socket)
 	}
 	return append(env, "BESTER_HANDLER="+s.name)
+}
+
+// A startError is why a program could not be started.
+type startError struct{ error }
+
+func (e *startError) Unwrap() error { return e.error }
+
+// Error says it in an operator's words.
+func (e *startError) Error() string {
+	var path *fs.PathError
+	var name *exec.Error
+	switch {
+	case errors.As(e.error, &name) && errors.Is(e.error, exec.ErrNotFound):
+		return fmt.Sprintf("%q is not in the hub's PATH", name.Name)
+	case !errors.As(e.error, &path):
+		return e.error.Error()
+	case errors.Is(path.Err, syscall.ENOENT) && !nothingAt(path.Path):
+		return fmt.Sprintf("%q: what runs it, named in its first line, is not there", path.Path)
+	}
+	return fmt.Sprintf("%q: %v", path.Path, path.Err)
+}
+
+// String writes the command as an operator would, in one line.
+func (c *Command) String() string {
+	words := make([]string, len(c.Argv))
+	for i, w := range c.Argv {
+		if words[i] = w; w == "" || strings.ContainsAny(w, " \t\n\"'\\$") {
+			words[i] = strconv.Quote(w)
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // status says how a program has ended: "exit status 1", "signal: killed".

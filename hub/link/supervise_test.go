@@ -3,6 +3,7 @@ package link
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,12 @@ import (
 )
 
 var wire7 = wire.Hello{Name: "x", Types: []string{"reading/#"}, Credits: 7}
+
+func (s *supervisor) running() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pid
+}
 
 func ignoreTerm() { signal.Ignore(syscall.SIGTERM) }
 
@@ -60,14 +67,92 @@ func TestFailingProgramIsStartedWithGrowingPauses(t *testing.T) {
 	h.log.wait(t, 1, func(l string) bool { return l == "handler says handler=x line=about to fail" })
 }
 
+// What cannot be started is said with all that mends it, and no message waits for it.
 func TestProgramThatCannotBeStarted(t *testing.T) {
-	h := newHub(t, Options{})
-	if _, err := h.Add(Config{Name: "x", Command: Command{Argv: []string{"/nowhere/at/all"}}}); err != nil {
+	script := filepath.Join(shortDir(t), "script")
+	if err := os.WriteFile(script, []byte("#!/nowhere/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	h.log.wait(t, 1, func(l string) bool {
-		return contains(l, "cannot be started") && contains(l, "no such file") && contains(l, "restart=100ms")
-	})
+	for _, c := range []struct {
+		argv            []string
+		command, reason string
+	}{
+		{argv: []string{"/nowhere/at/all", "a b"}, command: `/nowhere/at/all "a b"`, reason: `"/nowhere/at/all": no such file or directory`},
+		{argv: []string{"no-such-program"}, command: "no-such-program", reason: `"no-such-program" is not in the hub's PATH`},
+		{argv: []string{filepath.Dir(script)}, command: filepath.Dir(script), reason: "permission denied"},
+		{argv: []string{script}, command: script, reason: "what runs it, named in its first line, is not there"},
+	} {
+		h := newHub(t, Options{})
+		g, err := h.Add(Config{Name: "x", Options: Options{Timeout: time.Hour}, Command: Command{Argv: c.argv}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var as hubtest.Answers
+		ask(&as, g, "anna", 3) // before it is known, perhaps
+		h.log.wait(t, 1, func(l string) bool {
+			return contains(l, "handler cannot be started handler=x command="+c.command+" reason=") && contains(l, c.reason) && contains(l, "retry_in=100ms")
+		})
+		ask(&as, g, "bert", 3)
+		for _, a := range as.Wait(t, 6) {
+			wantErr(t, a.Err, hub.ErrHandler, `handler "x" is not running: its program cannot be started: `)
+		}
+	}
+}
+
+func TestNoMessageWaitsForAProgramThatNeverConnects(t *testing.T) {
+	h := newHub(t, Options{})
+	c := h.handler("fail")
+	c.Timeout = time.Hour
+	g, err := h.Add(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var as hubtest.Answers
+	ask(&as, g, "anna", 3)
+	for _, a := range as.Wait(t, 3) {
+		wantErr(t, a.Err, hub.ErrHandler, `handler "x" is not running: its program has ended: exit status 7`)
+	}
+}
+
+func TestHopeless(t *testing.T) {
+	for _, c := range []struct {
+		why    string
+		worked bool
+		again  time.Duration
+		want   bool
+	}{
+		{"", false, 0, false}, // it runs
+		{"ended", false, 0, true},
+		{"ended", true, time.Second, false},
+		{"ended", true, time.Hour, true},
+	} {
+		s := supervisor{why: c.why, worked: c.worked, again: time.Now().Add(c.again)}
+		if _, got := s.hopeless(time.Minute); got != c.want {
+			t.Errorf("%+v: got %v", c, got)
+		}
+	}
+}
+
+// When the hub is killed, the kernel ends the programs that it has started.
+func TestProgramEndsWithAHubThatIsKilled(t *testing.T) {
+	line := argv(t)
+	cmd := exec.Command(line[0], line[1:]...)
+	cmd.Env = append(os.Environ(), "BESTER_TEST=hub")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	_, err = fmt.Fscanf(out, "started %d\n", &pid)
+	cmd.Process.Kill()
+	cmd.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "end of the program", func() (Stats, bool) { return Stats{}, !alive(pid) })
 }
 
 // A program that does not end by SIGTERM, and what it has started, are killed; no
