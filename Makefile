@@ -13,7 +13,7 @@ FUZZTIME ?= 1m
 # What make test needs, as command:package of Debian's.
 NEEDS = qemu-arm-static:qemu-user-static qemu-aarch64-static:qemu-user-static python3:python3 gcc:gcc gcc:libc6-dev git:git
 
-.PHONY: all build run test unit race arm fuzz check bench size generate deps man install clean help
+.PHONY: all build run test unit race arm fuzz check bench compare size generate deps man install clean help
 
 all: build ## the same as build
 
@@ -58,6 +58,13 @@ check: ## gofmt, vet, staticcheck
 bench: ## the benchmarks, with medians
 	go test -run '^$$' -bench . -count 6 ./cmd/besterd/... | go tool benchstat -
 
+# A module of its own: neither server is a dependency of the hub. Debian's package
+# of mosquitto starts a broker at port 1883; systemctl disable --now mosquitto ends it.
+compare: ## hub/spool beside nats-server and mosquitto in one table; as root; on DIR=/dev/shm, with syncs longer by DELAY=10ms
+	@PATH=$$PATH:/usr/sbin:/sbin $(MAKE) --no-print-directory deps NEEDS='mosquitto:mosquitto mkfs.ext4:e2fsprogs strace:strace'
+	cd hub/spool/compare && CGO_ENABLED=0 $(HOSTGO) build -trimpath -ldflags '-s -w' -o ../../../bin/compare/ . ./spoolproc github.com/nats-io/nats-server/v2
+	$$([ "$$(id -u)" = 0 ] || echo sudo) bin/compare/compare $(if $(DIR),-dir $(DIR)) $(if $(DELAY),-delay $(DELAY)) $(ARGS)
+
 size: ## besterd for ARMv6 must stay within 8 MB
 	GOARCH=arm GOARM=6 $(GOBUILD) -o bin/armv6/ ./cmd/besterd ./cmd/bester
 	@wc -c bin/armv6/besterd bin/armv6/bester
@@ -74,7 +81,7 @@ deps: ## the Debian packages that make test needs
 	missing=$$(printf '%s\n' $$missing | sort -u | tr '\n' ' '); \
 	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	if ! command -v apt-get >/dev/null || { [ -n "$$sudo" ] && ! command -v sudo >/dev/null; }; then \
-		echo "make test needs these packages; as root: apt-get install $$missing" >&2; exit 1; \
+		echo "these packages are missing; as root: apt-get install $$missing" >&2; exit 1; \
 	fi; \
 	echo "installing $$missing"; \
 	$$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing

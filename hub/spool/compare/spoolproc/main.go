@@ -1,0 +1,152 @@
+// Spoolproc is hub/spool as a process of its own: it takes records over a
+// loopback socket, or makes them itself as a program does that has the spool
+// within it.
+//
+//	spoolproc FOLDER
+//
+// It prints its address. A connection carries records, each behind its length in 4
+// bytes, little-endian; for each comes its sequence in 8 bytes, in order, when it
+// is on the card. A line on standard input is a load.Load in JSON: it is carried
+// out within the process and answered by a line with the load.Result. It ends
+// with its input.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+
+	"github.com/besterhub/bester/hub/spool"
+	"github.com/besterhub/bester/hub/spool/compare/load"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "spoolproc:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	if len(os.Args) != 2 {
+		return errors.New("usage: spoolproc FOLDER")
+	}
+	ctx := context.Background()
+	s, err := spool.Open(os.Args[1], spool.Options{MaxBytes: 1 << 30}) // the others have no bound
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go serve(s, conn)
+		}
+	}()
+	fmt.Println(l.Addr())
+	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
+	for {
+		var job load.Load
+		if err := in.Decode(&job); err == io.EOF {
+			return s.Close(ctx)
+		} else if err != nil {
+			return err
+		}
+		r, err := load.Drive(job, func(data []byte) error {
+			_, err := s.Append(ctx, data)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if err := out.Encode(r); err != nil {
+			return err
+		}
+	}
+}
+
+// serve appends what a connection brings. It hangs up where a record is not taken.
+func serve(s *spool.Spool, conn net.Conn) {
+	defer conn.Close()
+	a := acks{conn: conn, more: make(chan struct{}, 1)}
+	gone := make(chan struct{})
+	defer close(gone)
+	go a.writeLoop(gone)
+	in := bufio.NewReaderSize(conn, 64<<10)
+	var data []byte
+	for {
+		head, err := in.Peek(4)
+		if err != nil {
+			return
+		}
+		n := int(binary.LittleEndian.Uint32(head))
+		if n > 1<<20 {
+			return
+		}
+		if cap(data) < n {
+			data = make([]byte, n)
+		}
+		in.Discard(4)
+		if _, err := io.ReadFull(in, data[:n]); err != nil {
+			return
+		}
+		if err := s.AppendAsync(data[:n], a.add); err != nil {
+			return
+		}
+	}
+}
+
+// acks gathers acknowledgements, so that those of a batch leave in one write.
+type acks struct {
+	conn net.Conn
+	more chan struct{}
+
+	mu  sync.Mutex
+	buf []byte
+}
+
+// add is called by the goroutine that writes the spool.
+func (a *acks) add(seq uint64, err error) {
+	if err != nil {
+		a.conn.Close()
+		return
+	}
+	a.mu.Lock()
+	a.buf = binary.LittleEndian.AppendUint64(a.buf, seq)
+	a.mu.Unlock()
+	select {
+	case a.more <- struct{}{}:
+	default:
+	}
+}
+
+func (a *acks) writeLoop(gone <-chan struct{}) {
+	var out []byte
+	for {
+		select {
+		case <-a.more:
+		case <-gone:
+			return
+		}
+		a.mu.Lock()
+		out, a.buf = a.buf, out[:0]
+		a.mu.Unlock()
+		if _, err := a.conn.Write(out); err != nil {
+			a.conn.Close()
+			return
+		}
+	}
+}
