@@ -38,6 +38,9 @@ type file interface {
 	io.Closer
 	Size() (int64, error)
 	Truncate(size int64) error
+	// Allocate gives the file n bytes of blocks from off on, without a change of its
+	// size or of what is in it. An error is no harm: writes find blocks themselves.
+	Allocate(off, n int64) error
 	// Linked tells whether the file still has a name anywhere.
 	Linked() bool
 	// Sync returns when all that was written, and what is needed to read it
@@ -131,6 +134,11 @@ func (f osFile) Size() (int64, error) {
 		return 0, err
 	}
 	return info.Size(), nil
+}
+
+func (f osFile) Allocate(off, n int64) error {
+	err := retry(func() error { return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, off, n) })
+	return os.NewSyscallError("fallocate", err)
 }
 
 func (f osFile) Linked() bool {

@@ -37,7 +37,8 @@
 // # The folder
 //
 //	<16 hex digits>.spool      a segment of the log; the digits are its first sequence
-//	<number>.spare             a segment that was done with; its blocks are used again
+//	<number>.spare             a segment that was done with; its blocks are used again. Spares may be
+//	                           deleted while the spool is closed, to give back what it does not need
 //	*.new                      a file in the making; deleted by Open
 //	*.damaged                  set aside; the newest Options.KeepDamaged are kept
 //	id                         "bester spool ", 16 hex digits that name the spool, a space,
@@ -117,10 +118,13 @@
 //
 // # The card
 //
-// A file that grows makes the file system write its journal with each sync. A
-// segment is therefore written over blocks that it already has: those of a
-// segment that was done with or, failing that, zeros written 256 KiB ahead. A
-// synced append is then one write of the pages it touches. Batches of 32 KiB and
-// more extend the file as they are, for there zeros cost more than the journal.
+// A file that grows makes the file system write its journal with each sync, on
+// ext4 20 KiB. A segment is therefore written over blocks that it already has:
+// those of a segment that was done with or, failing that, zeros written 256 KiB
+// ahead. A synced append is then one write of the pages it touches. Batches of 12
+// KiB and more need no zeros: those would cost more than the journal, which for
+// blocks that were allocated ahead is 12 KiB a sync. New blocks so cost the card
+// about as much again as what is written to them; the folder therefore keeps the
+// blocks that it once took, up to MaxBytes and two segments, and pays for them once.
 // Stats.Card counts the pages written, and what that was a day.
 package spool

@@ -21,12 +21,15 @@ type keeper struct {
 	fresh bool   // its header was not written yet
 	off   int64  // where the next record goes
 	alloc int64  // up to here the file has blocks that were written
+	space int64  // up to here it has blocks
 	prev  uint32 // crc of the record before
 
 	buf   []byte
 	batch batch
 	calls []call
 	zeros []byte
+
+	callers uint64 // how many had records on their way when the last batch was safe
 
 	lookedAt time.Time // when there looked by name
 
@@ -40,9 +43,13 @@ type keeper struct {
 }
 
 const (
-	zeroAhead   = 256 << 10 // what is zeroed at once ahead of small writes
-	largeWrite  = 32 << 10  // from here on a journal entry a write costs less than zeros
-	sparesKept  = 2
+	zeroAhead  = 256 << 10 // what is zeroed at once ahead of small writes
+	allocAhead = 1 << 20   // the blocks that are taken at once for large ones
+	// A write into blocks that were never written costs three pages in the journal,
+	// one that must find blocks first five or more. Where the batch is as large as
+	// that, zeros cost more.
+	allocWorth  = 3 * pageSize
+	extendWorth = 8 * pageSize
 	retryEvery  = time.Second
 	reserveStep = 1 << 16
 )
@@ -234,17 +241,22 @@ func (k *keeper) there() bool {
 
 // letIn lets those run who were just told of a batch, so that what they append
 // next goes with this one: else two halves of the callers would take turns, and
-// each wait for two syncs.
+// each wait for two syncs. It gives up soon, for they may not come back.
 func (k *keeper) letIn() {
 	s := k.s
-	for n, tries := uint64(0), 0; tries < 16; tries++ {
+	until := time.Now().Add(time.Millisecond)
+	for n, still := uint64(0), 0; still < 64; {
 		s.mu.Lock()
 		now := s.mem.size.n
 		s.mu.Unlock()
-		if now == n {
+		if now >= k.callers || time.Now().After(until) {
 			return
 		}
-		n = now
+		if now > n {
+			n, still = now, 0
+		} else {
+			still++
+		}
 		runtime.Gosched()
 	}
 }

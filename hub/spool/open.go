@@ -239,7 +239,7 @@ func (s *Spool) load(k *keeper) error {
 		if fmt.Sscanf(name, "%d", &i); i > k.spareN && i < 1<<30 {
 			k.spareN = i
 		}
-		if len(k.spares) < sparesKept {
+		if k.keepsSpare(len(c.segs)) {
 			k.spares = append(k.spares, name)
 		} else {
 			s.disk.Remove(name)

@@ -187,13 +187,25 @@ func (k *keeper) savedFloor() uint64 {
 	return k.savedLow()
 }
 
+// keepsSpare tells whether one more spare is kept beside so many segments: the
+// folder keeps what it once took, up to the bound, for new blocks cost the card
+// about as much as what is written to them.
+func (k *keeper) keepsSpare(segs int) bool {
+	o := &k.s.opt
+	n := uint64(segs + len(k.spares))
+	return len(k.spares) < 2 || n < o.MaxBytes/uint64(o.SegmentSize)+2
+}
+
 func (k *keeper) recycle(seg *segment, pinned, hurt bool) {
 	s := k.s
 	if hurt {
 		s.setAside(seg.name)
 		return
 	}
-	if !pinned && len(k.spares) < sparesKept {
+	s.mu.Lock()
+	segs := len(s.segs)
+	s.mu.Unlock()
+	if !pinned && k.keepsSpare(segs) {
 		name := k.nextSpare()
 		// The old name must be gone for good before the file is written again.
 		if s.disk.Rename(seg.name, name) == nil && s.disk.Sync() == nil {

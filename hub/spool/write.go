@@ -5,7 +5,7 @@ import "time"
 // room makes sure of a segment that the first record of the batch fits in.
 func (k *keeper) room() error {
 	b := &k.batch
-	first := k.s.firstOf(b)
+	first, at := k.s.firstOf(b)
 	if k.f != nil {
 		need := k.extra()
 		if len(b.chunks) > 0 {
@@ -16,21 +16,22 @@ func (k *keeper) room() error {
 			return nil
 		}
 	}
-	return k.rotate(first)
+	return k.rotate(first, at)
 }
 
-// firstOf is the sequence of the first record that is still to be written,
-// whether with this batch or a later one.
-func (s *Spool) firstOf(b *batch) uint64 {
+// firstOf is the sequence and time of the first record that is still to be
+// written, whether with this batch or a later one.
+func (s *Spool) firstOf(b *batch) (seq, time uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	r, ok := s.mem.first()
 	if len(b.chunks) > 0 {
-		return b.chunks[0].c.at(b.chunks[0].start).seq
+		r, ok = b.chunks[0].c.at(b.chunks[0].start), true
 	}
-	if r, ok := s.mem.first(); ok {
-		return r.seq
+	if ok {
+		return r.seq, r.time
 	}
-	return s.next
+	return s.next, s.clock()
 }
 
 // extra is what positions and the mark of the batch take.
@@ -48,7 +49,7 @@ func (k *keeper) extra() int64 {
 // rotate begins a segment: in a file that was used before, if there is one, whose
 // blocks need no journal any more, else in a new one. The file gets its name in
 // the log only when the header and the first batch in it are safe.
-func (k *keeper) rotate(first uint64) error {
+func (k *keeper) rotate(first, at uint64) error {
 	s := k.s
 	k.closeFile()
 	var err error
@@ -69,18 +70,20 @@ func (k *keeper) rotate(first uint64) error {
 		return err
 	}
 	k.alloc = size &^ (pageSize - 1)
-	k.head = k.newHeader(first)
+	k.space = k.alloc
+	k.head = k.newHeader(first, at)
 	k.fresh, k.off = true, dataStart
 	return nil
 }
 
-// newHeader describes the segment that comes after the newest one.
-func (k *keeper) newHeader(first uint64) *header {
+// newHeader describes the segment that comes after the newest one. Its time is
+// that of its first record, which may have been in memory for long.
+func (k *keeper) newHeader(first, at uint64) *header {
 	s := k.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := &header{
-		salt: uint32(random()), spool: s.id, first: first, time: s.clock(),
+		salt: uint32(random()), spool: s.id, first: first, time: at,
 		floor: s.floor, reserved: s.saved.reserved,
 	}
 	if s.opt.Class == Telemetry {
@@ -168,36 +171,43 @@ func (s *Spool) newestLast(h *header) uint64 {
 	return 0
 }
 
-// put writes the buffer and syncs. A write beyond what has blocks extends the
-// file, which costs entries in the journal: then zeros are written ahead of it,
-// so that this happens rarely.
+// zeroes tells whether zeros are to be written ahead of a batch of n bytes that
+// ends at end, beyond all blocks that were written so far: the journal's entries
+// are then shared by all batches that go there. A large one does with blocks.
+func (k *keeper) zeroes(n, end int64) bool {
+	if k.batch.final || n < allocWorth {
+		return !k.batch.final
+	}
+	if end > k.space {
+		to := min(max(end, k.space+allocAhead), k.s.opt.SegmentSize)
+		if k.f.Allocate(k.space, to-k.space) != nil {
+			return n < extendWorth
+		}
+		k.space = to
+	}
+	return false
+}
+
+// put writes the buffer and syncs.
 func (k *keeper) put() error {
 	s := k.s
 	n := int64(len(k.buf))
 	end := k.off + n
 	began := time.Now()
+	to := end
+	if end > k.alloc {
+		to = (end + pageSize - 1) &^ (pageSize - 1)
+		if k.zeroes(n, end) {
+			to = max(to, min((end+zeroAhead-1)&^(zeroAhead-1), s.opt.SegmentSize))
+		}
+	}
 	if _, err := k.f.WriteAt(k.buf, k.off); err != nil {
 		return err
 	}
-	written := pages(k.off, end)
-	if end > k.alloc {
-		to := (end + pageSize - 1) &^ (pageSize - 1)
-		if n < largeWrite && !k.batch.final {
-			to = max(to, min((end+zeroAhead-1)&^(zeroAhead-1), s.opt.SegmentSize))
-		}
-		if k.zeros == nil {
-			k.zeros = make([]byte, 64<<10)
-		}
-		for at := end; at < to; {
-			part := k.zeros[:min(int64(len(k.zeros)), to-at)]
-			if _, err := k.f.WriteAt(part, at); err != nil {
-				return err
-			}
-			at += int64(len(part))
-		}
-		written = pages(k.off, to)
-		k.alloc = to
+	if err := k.zero(end, to); err != nil {
+		return err
 	}
+	k.alloc = max(k.alloc, to)
 	if err := k.f.Sync(); err != nil {
 		return err
 	}
@@ -213,10 +223,25 @@ func (k *keeper) put() error {
 		}
 		syncs++
 	}
-	k.off = end
 	s.mu.Lock()
-	s.count.card(written, syncs, time.Since(began), time.Now())
+	s.count.card(pages(k.off, to), syncs, time.Since(began), time.Now())
 	s.mu.Unlock()
+	k.off = end
+	return nil
+}
+
+// zero writes zeros.
+func (k *keeper) zero(from, to int64) error {
+	if k.zeros == nil && from < to {
+		k.zeros = make([]byte, 64<<10)
+	}
+	for from < to {
+		n, err := k.f.WriteAt(k.zeros[:min(int64(len(k.zeros)), to-from)], from)
+		if err != nil {
+			return err
+		}
+		from += int64(n)
+	}
 	return nil
 }
 
@@ -243,6 +268,7 @@ func (k *keeper) publish() {
 	seg.size.add(b.taken)
 	seg.last = max(seg.last, b.last)
 	s.mem.unseal()
+	k.callers = s.mem.size.n
 	k.calls = k.calls[:0]
 	for range b.taken.n {
 		k.calls = s.mem.pop(k.calls, nil)
@@ -284,6 +310,9 @@ func (k *keeper) callBack() {
 // savedPosition notes that the card knows a position. Called under mu.
 func (s *Spool) savedPosition(p position) {
 	if p.seq == forgotten {
+		if r := s.readers[p.name]; r != nil {
+			r.known = false // come again meanwhile, perhaps in the header before this
+		}
 		for i, name := range s.gone {
 			if name == p.name {
 				s.gone = append(s.gone[:i], s.gone[i+1:]...)
