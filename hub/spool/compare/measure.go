@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -187,24 +188,26 @@ func (m *measurement) killed(c contender) (k Killed, err error) {
 	}
 	var mu sync.Mutex
 	acked := map[uint64]bool{}
-	strike := time.AfterFunc(m.each, c.kill)
-	defer strike.Stop()
+	dead := make(chan struct{})
+	time.AfterFunc(m.each, func() {
+		c.kill()
+		close(dead)
+	})
 	_, err = c.load(load.Load{Flight: 256, Size: 128, For: time.Hour, Acked: func(n uint64) {
 		mu.Lock()
 		acked[n] = true
 		mu.Unlock()
 	}})
+	<-dead
 	if err == nil {
-		return k, fmt.Errorf("it lives")
+		return k, errors.New("it lives")
 	}
 	k.Acknowledged = len(acked)
-	if s, ok := c.(*spoolProcess); !ok {
+	if _, ok := c.(*spoolProcess); !ok { // its records are read without the process
 		if err := c.start(dir); err != nil {
 			return k, err
 		}
 		defer c.stop()
-	} else {
-		<-s.gone
 	}
 	err = c.records(func(data []byte) {
 		if len(data) == 128 {
