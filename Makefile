@@ -35,13 +35,13 @@ unit: ## unit tests and stories; also those that measure, which the race detecto
 	go test ./...
 
 race: ## the same under the race detector
-	CGO_ENABLED=1 go test -race ./...
+	CGO_ENABLED=1 go test -race -pgo=off ./...
 
 # Emulation is slow: tests that take long leave out what they need not repeat (-short).
 # One package at a time, so that their clocks are not each other's.
 arm: ## the tests for ARMv6 and ARM64, emulated
-	CGO_ENABLED=0 GOARCH=arm GOARM=6 go test -short -p 1 -exec qemu-arm-static ./...
-	CGO_ENABLED=0 GOARCH=arm64 go test -short -p 1 -exec qemu-aarch64-static ./...
+	CGO_ENABLED=0 GOARCH=arm GOARM=6 go test -pgo=off -short -p 1 -exec qemu-arm-static ./...
+	CGO_ENABLED=0 GOARCH=arm64 go test -pgo=off -short -p 1 -exec qemu-aarch64-static ./...
 
 fuzz: ## each fuzz target for FUZZTIME (1m)
 	@set -e; grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort | \
@@ -57,6 +57,12 @@ check: ## gofmt, vet, staticcheck
 
 bench: ## the benchmarks, with medians
 	go test -run '^$$' -bench . -count 6 ./cmd/besterd/... | go tool benchstat -
+
+# The compiler lays the hot path out as this profile says; to be made anew when that path
+# has changed. Not for race and arm, where compiling everything by it would only take time.
+profile: ## cmd/besterd/default.pgo, from the benchmarks
+	go test -pgo=off -run '^$$' -bench 'Native|Deadband|Classic16' -benchtime 5s -o bin/besterd.test -cpuprofile bin/default.pgo ./cmd/besterd
+	mv bin/default.pgo cmd/besterd/default.pgo
 
 # A module of its own: neither server is a dependency of the hub. Debian's package
 # of mosquitto starts a broker at port 1883; systemctl disable --now mosquitto ends it.
