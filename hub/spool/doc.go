@@ -60,7 +60,7 @@
 //	12    4  salt: a random number, other in each life of the file
 //	16    8  id of the spool
 //	24    8  first sequence: records in it have this one or higher ones
-//	32    8  time when it was begun, in milliseconds of the spool's clock (near Unix time)
+//	32    8  time of its first record, in milliseconds of the spool's clock (near Unix time)
 //	40    8  first sequence of the segment before, 0 if there was none
 //	48    8  where the records of that one end, in bytes from its beginning
 //	56    8  the last sequence in that one, or before it if it has no records

@@ -37,6 +37,7 @@ type keeper struct {
 	floor  cursor // at the oldest record, to drop it
 	oldest peeked // not valid if Seq is not above the floor
 	ageAt  time.Time
+	thinAt time.Time // not thinned out before that
 	spares []string
 	spareN int
 	timer  *time.Timer

@@ -2,34 +2,38 @@ package spool
 
 import (
 	"bytes"
-	"context"
-	"errors"
-	"flag"
+	"cmp"
 	"fmt"
-	"math/rand/v2"
+	"math"
 	"slices"
-	"testing"
+	"time"
 )
 
-var modelOps = flag.Int("spool.ops", 100000, "operations of the model test")
-
-// A model is what a spool should be, as a slice.
+// A model is what a spool should be, as a slice. It is told how the records are
+// spread over the files, which is the spool's own affair; all else it predicts.
 type model struct {
-	o         Options
-	queue     []modelRecord
-	next      uint64
-	floor     uint64
-	delivered uint64
-	dropped   uint64
-	refused   uint64
-	accepted  uint64
-	readers   map[string]*modelReader
+	o       Options
+	now     uint64 // ms of the spool's clock
+	queue   []modelRecord
+	bytes   uint64 // they take
+	next    uint64
+	floor   uint64
+	readers map[string]*modelReader
+
+	files  []modelFile       // oldest first; the last is written to
+	level  map[uint64]uint16 // how often a file was thinned out, by its first sequence
+	onCard map[uint64]uint16 // the same, as the card knows it
+
+	accepted, found, delivered, expired, oldest, thinned uint64
+	refused                                              Refused
 }
 
 type modelRecord struct {
-	seq  uint64
-	data []byte
+	seq, time uint64
+	data      []byte
 }
+
+func (r modelRecord) size() uint64 { return uint64(recordSize(len(r.data))) }
 
 type modelReader struct {
 	committed uint64
@@ -37,38 +41,93 @@ type modelReader struct {
 	out       map[uint64]bool // handed out, above committed; true if confirmed
 }
 
-func (m *model) bytes() (n uint64) {
-	for _, r := range m.queue {
-		n += uint64(recordSize(len(r.data)))
-	}
-	return n
+// A modelFile is sequences that are in one file.
+type modelFile struct {
+	first, last uint64
+	used        bool // a reader has it open
 }
 
+func newModel(o Options) *model {
+	return &model{o: o, next: 1, readers: map[string]*modelReader{}, level: map[uint64]uint16{}, onCard: map[uint64]uint16{}}
+}
+
+// over tells whether the bounds are exceeded with n more records.
 func (m *model) over(n, size uint64) bool {
-	return m.bytes()+size > m.o.MaxBytes || m.o.MaxRecords > 0 && uint64(len(m.queue))+n > m.o.MaxRecords
+	return m.bytes+size > m.o.MaxBytes || m.o.MaxRecords > 0 && uint64(len(m.queue))+n > m.o.MaxRecords
 }
 
+// append returns the sequence that a record gets, and whether it is taken.
 func (m *model) append(data []byte) (uint64, bool) {
-	size := uint64(recordSize(len(data)))
-	if m.o.Full == DropNewest || m.o.Full == Wait {
-		if m.over(1, size) {
-			m.refused++
-			return 0, false
-		}
+	r := modelRecord{m.next, m.now, bytes.Clone(data)}
+	switch {
+	case len(data) > m.o.MaxRecord:
+		m.refused.TooLarge++
+		return 0, false
+	case m.over(1, r.size()) && (m.o.Full == DropNewest || m.o.Full == Wait):
+		m.refused.Full++
+		return 0, false
 	}
-	for len(m.queue) > 0 && m.over(1, size) {
-		m.floor = m.queue[0].seq
-		m.queue = m.queue[1:]
-		m.dropped++
-		for _, r := range m.readers {
-			r.raise(m.floor)
-		}
-		m.advance()
-	}
-	m.queue = append(m.queue, modelRecord{m.next, bytes.Clone(data)})
+	m.enter(r)
+	return r.seq, true
+}
+
+func (m *model) enter(r modelRecord) {
+	m.makeRoom(1, r.size())
+	m.queue = append(m.queue, r)
+	m.bytes += r.size()
 	m.next++
 	m.accepted++
-	return m.next - 1, true
+}
+
+// makeRoom makes room for n more records, where the policy is to drop for them.
+func (m *model) makeRoom(n, size uint64) {
+	if m.o.Full != DropOldest && m.o.Full != ThinOut {
+		return
+	}
+	for m.over(n, size) {
+		if m.o.Full == ThinOut && m.thin() {
+			continue
+		}
+		if len(m.queue) == 0 {
+			return
+		}
+		m.leave(&m.oldest)
+	}
+}
+
+// leave lets the oldest record go, for all readers.
+func (m *model) leave(count *uint64) {
+	r := m.queue[0]
+	m.floor = r.seq
+	m.pop(count)
+	for _, r := range m.readers {
+		r.raise(m.floor)
+	}
+	m.advance()
+}
+
+func (m *model) pop(count *uint64) {
+	m.bytes -= m.queue[0].size()
+	m.queue = m.queue[1:]
+	*count++
+}
+
+// expire lets n records go, if that is what their ages say.
+func (m *model) expire(n uint64, lag time.Duration) error {
+	age := uint64(m.o.MaxAge.Milliseconds())
+	old := func(extra uint64) bool {
+		return m.o.MaxAge > 0 && len(m.queue) > 0 && m.queue[0].time+age+extra <= m.now
+	}
+	for range n {
+		if !old(0) {
+			return fmt.Errorf("expired %d records; the oldest of %d is too young", n, len(m.queue))
+		}
+		m.leave(&m.expired)
+	}
+	if old(uint64(lag.Milliseconds())) {
+		return fmt.Errorf("record %d of %d should have expired; now %d", m.queue[0].seq, m.queue[0].time, m.now)
+	}
+	return nil
 }
 
 // raise moves the position to at least seq, and over what is confirmed behind it.
@@ -103,163 +162,178 @@ func (m *model) advance() {
 		low = min(low, r.committed)
 	}
 	for len(m.queue) > 0 && m.queue[0].seq <= low {
-		m.queue = m.queue[1:]
-		m.delivered++
+		m.pop(&m.delivered)
 	}
 	m.floor = max(m.floor, low)
 }
 
-func (m *model) nextOf(r *modelReader) (rec modelRecord, ok bool) {
-	for _, rec := range m.queue {
-		if rec.seq <= max(r.cursor, r.committed, m.floor) {
-			continue
-		}
+// nextOf is what a reader gets, with the gap before it.
+func (m *model) nextOf(r *modelReader) (rec modelRecord, gap Gap, ok bool) {
+	for _, rec := range m.after(max(r.cursor, r.committed, m.floor)) {
 		confirmed, again := r.out[rec.seq]
 		if !again && len(r.out) >= m.o.InFlight {
-			return rec, false
+			break
+		}
+		if from := max(r.cursor, r.committed) + 1; from < rec.seq {
+			gap = Gap{from, rec.seq - 1}
 		}
 		r.cursor = rec.seq
 		if confirmed {
+			gap = Gap{}
 			continue
 		}
 		r.out[rec.seq] = false
-		return rec, true
+		return rec, gap, true
 	}
-	return rec, false
+	return rec, Gap{}, false
 }
 
+// after is the part of the queue with higher sequences.
+func (m *model) after(seq uint64) []modelRecord {
+	i, _ := slices.BinarySearchFunc(m.queue, seq+1, func(r modelRecord, seq uint64) int { return cmp.Compare(r.seq, seq) })
+	return m.queue[i:]
+}
+
+// candidate is the file to thin out next: of those that nobody has come to, of
+// those thinned least, the oldest.
+func (m *model) candidate() *modelFile {
+	handed := m.floor
+	for _, r := range m.readers {
+		handed = max(handed, r.committed)
+		for seq := range r.out {
+			handed = max(handed, seq)
+		}
+	}
+	var best *modelFile
+	for i := range m.files[:max(0, len(m.files)-1)] {
+		f := &m.files[i]
+		if f.first <= handed || f.used || len(m.in(f)) == 0 || m.level[f.first] >= 24 {
+			continue
+		}
+		if best == nil || m.level[f.first] < m.level[best.first] {
+			best = f
+		}
+	}
+	return best
+}
+
+func (m *model) in(f *modelFile) []modelRecord {
+	all := m.after(f.first - 1)
+	return all[:len(all)-len(m.after(f.last))]
+}
+
+// thin thins out one file, if that makes room.
+func (m *model) thin() bool {
+	for {
+		f := m.candidate()
+		if f == nil {
+			return false
+		}
+		records := m.in(f)
+		keep := m.keep(records, uint64(m.o.ThinEvery.Milliseconds())<<m.level[f.first])
+		m.level[f.first]++
+		if len(keep) > len(records)/8*7 {
+			continue
+		}
+		m.onCard[f.first] = m.level[f.first]
+		for _, r := range records {
+			m.bytes -= r.size()
+		}
+		for _, r := range keep {
+			m.bytes += r.size()
+		}
+		m.thinned += uint64(len(records) - len(keep))
+		m.queue = slices.Concat(m.queue[:len(m.queue)-len(m.after(f.first-1))], keep, m.after(f.last))
+		return true
+	}
+}
+
+// keep is what thinning out keeps of records, in intervals of so many
+// milliseconds: of each series the first and the last, and the earliest of those
+// with the least and of those with the greatest value; all that is of no series.
+func (m *model) keep(records []modelRecord, every uint64) (keep []modelRecord) {
+	type group struct {
+		series   string
+		interval uint64
+	}
+	groups := map[group][]modelRecord{}
+	kept := map[uint64]bool{}
+	for _, r := range records {
+		name, _, ok := m.series(r)
+		if kept[r.seq] = !ok; ok {
+			g := group{name, r.time / every}
+			groups[g] = append(groups[g], r)
+		}
+	}
+	value := func(r modelRecord) float64 { _, v, _ := m.series(r); return v }
+	for _, g := range groups {
+		kept[g[0].seq], kept[g[len(g)-1].seq] = true, true
+		g = slices.DeleteFunc(slices.Clone(g), func(r modelRecord) bool { return math.IsNaN(value(r)) })
+		if len(g) == 0 {
+			continue
+		}
+		least := slices.MinFunc(g, func(a, b modelRecord) int { return cmp.Compare(value(a), value(b)) })
+		most := slices.MaxFunc(g, func(a, b modelRecord) int { return cmp.Compare(value(a), value(b)) })
+		kept[least.seq], kept[most.seq] = true, true
+	}
+	for _, r := range records {
+		if kept[r.seq] {
+			keep = append(keep, r)
+		}
+	}
+	return keep
+}
+
+func (m *model) series(r modelRecord) (string, float64, bool) {
+	if m.o.Series == nil {
+		return "", 0, true
+	}
+	return m.o.Series(r.data)
+}
+
+// reopen is what closing and opening again with other options does.
+func (m *model) reopen(o Options) error {
+	m.o = o
+	m.accepted, m.found = uint64(len(m.queue)), uint64(len(m.queue))
+	m.delivered, m.expired, m.oldest, m.thinned, m.refused = 0, 0, 0, 0, Refused{}
+	for _, r := range m.readers {
+		r.cursor, r.out = r.committed, map[uint64]bool{}
+	}
+	m.level = map[uint64]uint16{}
+	for first, level := range m.onCard {
+		m.level[first] = level
+	}
+	m.makeRoom(0, 0)
+	old := uint64(0)
+	for _, r := range m.queue {
+		if m.o.MaxAge == 0 || r.time+uint64(m.o.MaxAge.Milliseconds()) > m.now {
+			break
+		}
+		old++
+	}
+	return m.expire(old, 0)
+}
+
+// compare returns how a spool's figures differ from the model.
 func (m *model) compare(st Stats) error {
 	d := st.Dropped
 	if st.Accepted != st.Delivered+st.Queued+st.Expired+d.Oldest+d.Thinned+d.Damaged+d.Memory {
 		return fmt.Errorf("the sum is wrong: %+v", st)
 	}
-	if st.Accepted != m.accepted || st.Queued != uint64(len(m.queue)) || st.QueuedBytes != m.bytes() ||
-		st.Delivered != m.delivered || d.Oldest != m.dropped || st.Refused.Full != m.refused || st.Damage.Found != 0 {
-		return fmt.Errorf("got %+v\nwant accepted %d, queued %d of %d bytes, delivered %d, dropped %d, refused %d",
-			st, m.accepted, len(m.queue), m.bytes(), m.delivered, m.dropped, m.refused)
+	if st.Accepted != m.accepted || st.Found != m.found || st.Queued != uint64(len(m.queue)) || st.QueuedBytes != m.bytes ||
+		st.Delivered != m.delivered || st.Expired != m.expired || d != (Dropped{Oldest: m.oldest, Thinned: m.thinned}) ||
+		st.Refused != m.refused || len(st.Damage.Losses) != 0 || st.Failing != nil {
+		return fmt.Errorf("got %+v\nwant accepted %d, found %d, queued %d of %d bytes, delivered %d, expired %d, dropped %d, thinned %d, refused %+v",
+			st, m.accepted, m.found, len(m.queue), m.bytes, m.delivered, m.expired, m.oldest, m.thinned, m.refused)
 	}
 	if len(st.Readers) != len(m.readers) {
 		return fmt.Errorf("readers %+v, want %d", st.Readers, len(m.readers))
 	}
 	for _, r := range st.Readers {
 		want := m.readers[r.Name]
-		if want == nil || r.Position != want.committed || r.InFlight != len(want.out) {
+		if want == nil || r.Position != want.committed || r.InFlight != len(want.out) || r.Queued != uint64(len(m.after(want.committed))) {
 			return fmt.Errorf("reader %+v, want %+v", r, want)
 		}
 	}
 	return nil
-}
-
-func TestModel(t *testing.T) {
-	n := short(*modelOps)
-	for i, o := range []Options{
-		{MaxRecords: 200},
-		{MaxBytes: 100 << 10, Full: DropNewest},
-		{Class: Telemetry, MaxBytes: 200 << 10},
-		{Class: Telemetry, MaxRecords: 100, Full: Wait},
-		{MaxBytes: 1 << 20, MaxRecords: 3000},
-	} {
-		t.Run(fmt.Sprintf("%d-%d", o.Class, o.Full), func(t *testing.T) {
-			t.Parallel()
-			runModel(t, o, n/5, uint64(i))
-		})
-	}
-}
-
-func runModel(t *testing.T, o Options, n int, seed uint64) {
-	rng := rand.New(rand.NewPCG(seed, 2))
-	d := newRecorder()
-	d.note = false
-	o.disk, o.SegmentSize, o.InFlight, o.MaxRecord = d, minSegment, 50, 4<<10
-	s := open(t, "model", o)
-	m := &model{o: s.opt, next: 1, readers: map[string]*modelReader{}}
-	done, cancel := context.WithCancel(context.Background())
-	cancel()
-	names := []string{"a", "b", "c"}
-	fatal := func(op string, err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatalf("seed %d: %s: %v", seed, op, err)
-		}
-	}
-	for range n {
-		name := names[min(2, rng.IntN(12)/5)]
-		r := m.readers[name]
-		op := rng.IntN(100)
-		if r == nil && (op >= 45 || m.readers["a"] == nil) {
-			op = 99
-		}
-		switch {
-		case op < 45:
-			data := make([]byte, rng.IntN(1<<rng.IntN(13)))
-			for i := range data {
-				data[i] = byte(rng.Uint32())
-			}
-			full := m.over(1, uint64(recordSize(len(data))))
-			want, ok := m.append(data)
-			result := make(chan error, 1)
-			var got uint64
-			err := s.AppendAsync(data, func(seq uint64, err error) { got = seq; result <- err })
-			if err == nil {
-				err = <-result
-			}
-			if ok != (err == nil) || ok && got != want || !ok && !errors.Is(err, ErrFull) {
-				t.Fatalf("append: %d, %v; want %d, %v", got, err, want, ok)
-			}
-			if full && o.Class == Telemetry {
-				fatal("sync", s.Sync(t.Context())) // makes room first
-			}
-		case op < 70:
-			for range 1 + rng.IntN(8) {
-				want, ok := m.nextOf(r)
-				rec, err := reader(t, s, name).Next(done)
-				if ok != (err == nil) || ok && (rec.Seq != want.seq || !bytes.Equal(rec.Data, want.data)) {
-					t.Fatalf("next of %s: %d, %v; want %d, %v", name, rec.Seq, err, want.seq, ok)
-				}
-			}
-		case op < 94:
-			var out []uint64
-			for seq, confirmed := range r.out {
-				if !confirmed {
-					out = append(out, seq)
-				}
-			}
-			slices.Sort(out)
-			for range min((len(out)+1)/2, 1+rng.IntN(10)) {
-				seq := out[rng.IntN(len(out))]
-				if rng.IntN(4) > 0 {
-					seq = out[0]
-					out = out[1:]
-				}
-				if _, ok := r.out[seq]; ok {
-					r.out[seq] = true
-					r.raise(0)
-					m.advance()
-				}
-				fatal("confirm", reader(t, s, name).Confirm(seq))
-			}
-		case op < 96:
-			r.cursor = r.committed
-			reader(t, s, name).Rewind()
-		case op < 97:
-			fatal("sync", s.Sync(t.Context()))
-		case op < 98 && rng.IntN(10) == 0:
-			fatal("close", s.Close(t.Context()))
-			s = open(t, "model", o)
-			m.delivered, m.dropped, m.refused, m.accepted = 0, 0, 0, uint64(len(m.queue))
-			for _, r := range m.readers {
-				r.cursor, r.out = r.committed, map[uint64]bool{}
-			}
-		case r == nil:
-			reader(t, s, name)
-			m.readers[name] = &modelReader{committed: m.floor, cursor: m.floor, out: map[uint64]bool{}}
-		case op == 98 && name != "a" && rng.IntN(3) == 0:
-			s.Forget(name)
-			delete(m.readers, name)
-			m.advance()
-		}
-		fatal(fmt.Sprintf("after %d", op), m.compare(s.Stats()))
-	}
-	st := s.Stats()
-	t.Logf("%d operations: accepted %d, delivered %d, dropped %d, refused %d; %d segments", n, st.Accepted, st.Delivered, st.Dropped.Oldest, st.Refused.Full, st.Segments)
 }

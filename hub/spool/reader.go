@@ -68,9 +68,9 @@ func (s *Spool) addReader(name string, at uint64, passed tally) *Reader {
 // kept for it any more. Its Next returns ErrClosed.
 func (s *Spool) Forget(name string) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	r := s.readers[name]
 	if r == nil || s.closing {
+		s.mu.Unlock()
 		return
 	}
 	r.forgotten, r.waiting = true, true
@@ -80,6 +80,10 @@ func (s *Spool) Forget(name string) {
 	s.list = slices.DeleteFunc(s.list, func(o *Reader) bool { return o == r })
 	s.advance()
 	s.commitSoon()
+	s.mu.Unlock()
+	r.reading.Lock() // Next has been woken and returns
+	r.cur.close()    // or else its segment would be in use for ever
+	r.reading.Unlock()
 }
 
 // Next returns the next record, and waits until there is one. A durable record

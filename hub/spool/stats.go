@@ -126,7 +126,7 @@ func (c *counters) card(written, syncs uint64, took time.Duration, now time.Time
 
 // turnHours clears the hours that nothing was counted in.
 func (c *counters) turnHours(now time.Time) {
-	hour := now.Unix() / 3600
+	hour := max(0, now.Unix()/3600)
 	if c.hour == 0 || hour < c.hour {
 		c.hour = hour // the clock was set back: go on in this hour's place
 	}

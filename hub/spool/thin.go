@@ -1,20 +1,27 @@
 package spool
 
 import (
+	"math"
 	"slices"
 	"time"
 )
 
-const thinnestLevel = 24 // intervals have doubled so often by then that a segment is in one
+const (
+	thinnestLevel = 24 // intervals have doubled so often by then that a segment is in one
+	thinAgain     = time.Minute
+)
 
 // thin makes room by thinning out one segment that no reader has come to, of
 // those that were thinned least, the oldest. It tells whether there is more room
 // now.
 func (k *keeper) thin() bool {
 	s := k.s
+	if time.Now().Before(k.thinAt) {
+		return false
+	}
 	for {
 		s.mu.Lock()
-		seg := s.thinnable()
+		seg := k.thinnable()
 		s.mu.Unlock()
 		if seg == nil {
 			return false
@@ -41,6 +48,7 @@ func (k *keeper) thin() bool {
 		if err != nil {
 			s.disk.Remove(thinName)
 			s.report("thinning out failed", err)
+			k.thinAt = time.Now().Add(thinAgain) // else each record appended would cost a file written in vain
 			return false
 		}
 		return true
@@ -49,14 +57,20 @@ func (k *keeper) thin() bool {
 
 const thinName = "thin" + newSuffix
 
-// thinnable chooses the segment. Called under mu.
-func (s *Spool) thinnable() (best *segment) {
+// thinnable chooses the segment. The keeper's own cursor may be in it: it finds
+// its place again. Called under mu.
+func (k *keeper) thinnable() (best *segment) {
+	s := k.s
 	handed := s.floor
 	for _, r := range s.list {
 		handed = max(handed, r.committed, r.window.last())
 	}
 	for i, seg := range s.segs {
-		if i+1 == len(s.segs) || seg.pins > 0 || seg.head.first <= handed || len(seg.holes) > 0 || seg.size.n == 0 || seg.head.level >= thinnestLevel {
+		pins := seg.pins
+		if seg == k.floor.seg {
+			pins--
+		}
+		if i+1 == len(s.segs) || pins > 0 || seg.head.first <= handed || len(seg.holes) > 0 || seg.size.n == 0 || seg.head.level >= thinnestLevel {
 			continue
 		}
 		if best == nil || seg.head.level < best.head.level {
@@ -75,7 +89,7 @@ type extremes struct {
 // choose returns the sequences of a segment to keep, in order; not all means that
 // the segment is damaged: then it stays as it is.
 func (s *Spool) choose(f file, seg *segment) (keep []uint64, all bool) {
-	every := uint64(max(1, s.opt.ThinEvery.Milliseconds())) << seg.head.level
+	every := uint64(min(max(1, s.opt.ThinEvery.Milliseconds()), 1<<40-1)) << seg.head.level
 	series := map[string]*extremes{}
 	interval := uint64(0)
 	finish := func() {
@@ -116,10 +130,10 @@ func (s *Spool) choose(f file, seg *segment) (keep []uint64, all bool) {
 			series[name] = e
 		}
 		e.last = r.seq
-		if value < e.least {
+		if value < e.least || math.IsNaN(e.least) {
 			e.min, e.least = r.seq, value
 		}
-		if value > e.greatest {
+		if value > e.greatest || math.IsNaN(e.greatest) {
 			e.max, e.greatest = r.seq, value
 		}
 	}
@@ -187,7 +201,7 @@ func (k *keeper) rewrite(f file, seg *segment, keep []uint64) (*header, error) {
 func (k *keeper) replace(seg *segment, h *header) error {
 	s := k.s
 	s.mu.Lock()
-	if s.thinnable() != seg {
+	if k.thinnable() != seg {
 		s.mu.Unlock()
 		return s.disk.Remove(thinName)
 	}
