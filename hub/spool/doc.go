@@ -39,6 +39,7 @@
 //	<16 hex digits>.spool      a segment of the log; the digits are its first sequence
 //	<number>.spare             a segment that was done with; its blocks are used again. Spares may be
 //	                           deleted while the spool is closed, to give back what it does not need
+//	reserve.spare              a small one for when the disk is full
 //	*.new                      a file in the making; deleted by Open
 //	*.damaged                  set aside; the newest Options.KeepDamaged are kept
 //	id                         "bester spool ", 16 hex digits that name the spool, a space,

@@ -311,3 +311,49 @@ func limitedChild(t *testing.T, dir string) {
 	}
 	closeSpool(t, s)
 }
+
+// The log itself has filled the disk: what the readers are done with makes room,
+// though that must be written first.
+func TestDiskFullOfLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newRecorder()
+		d.note, d.room = false, 1<<20
+		o := Options{disk: d, SegmentSize: minSegment, MaxBytes: 1 << 40, InFlight: 1 << 20}
+		s := open(t, "full", o)
+		r := reader(t, s, "up")
+		n, done := 0, uint64(0)
+		for round := range 10 {
+			for {
+				_, err := s.Append(t.Context(), payload(n+1))
+				if errors.Is(err, ErrNoSpace) {
+					break
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				n++
+			}
+			time.Sleep(time.Minute)
+			if st := balance(t, s); !errors.Is(st.Failing, ErrNoSpace) {
+				t.Fatalf("round %d: %+v", round, st)
+			}
+			st := s.Stats()
+			expect(t, r, int(done)+1, n)
+			for ; done < uint64(n)-st.Queued/2; done++ {
+				r.Confirm(done + 1)
+			}
+			r.Rewind()
+			time.Sleep(5 * time.Second)
+			if st := balance(t, s); st.Failing != nil {
+				t.Fatalf("round %d: 5 s after there could be room: %+v", round, st)
+			}
+		}
+		appendAll(t, s, n+1, n+1)
+		closeSpool(t, s)
+		s = open(t, "full", o)
+		expect(t, reader(t, s, "up"), int(done)+1, n+1)
+		if st := balance(t, s); st.Damage.Found != 0 {
+			t.Errorf("damage: %+v", st.Damage)
+		}
+	})
+}

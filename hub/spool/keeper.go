@@ -22,6 +22,7 @@ type keeper struct {
 	off   int64  // where the next record goes
 	alloc int64  // up to here the file has blocks that were written
 	space int64  // up to here it has blocks
+	limit int64  // where the segment ends
 	prev  uint32 // crc of the record before
 
 	buf   []byte
@@ -41,6 +42,9 @@ type keeper struct {
 	spares []string
 	spareN int
 	timer  *time.Timer
+
+	reserved bool // the folder has the reserve
+	full     bool // the last write found no space
 }
 
 const (
@@ -51,6 +55,7 @@ const (
 	// that, zeros cost more.
 	allocWorth  = 3 * pageSize
 	extendWorth = 8 * pageSize
+	reserveSize = 4 * pageSize // a header, its copy, and all positions there can be
 	retryEvery  = time.Second
 	reserveStep = 1 << 16
 )
@@ -221,8 +226,11 @@ func (k *keeper) write(force, final bool) (more bool, err error) {
 	}
 	if err != nil {
 		k.release()
-		return false, classify("write", err)
+		err = classify("write", err)
+		k.full = errors.Is(err, ErrNoSpace)
+		return false, err
 	}
+	k.full = false
 	k.publish()
 	return k.batch.more, nil
 }

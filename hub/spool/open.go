@@ -236,6 +236,14 @@ func (s *Spool) load(k *keeper) error {
 		s.disk.Remove(name)
 	}
 	for i, name := range c.spares {
+		if name == reserveName {
+			if f, err := s.disk.Open(name, false, false); err == nil {
+				size, err := f.Size()
+				k.reserved = err == nil && size >= reserveSize
+				f.Close()
+			}
+			continue
+		}
 		if fmt.Sscanf(name, "%d", &i); i > k.spareN && i < 1<<30 {
 			k.spareN = i
 		}

@@ -21,6 +21,7 @@ type recorder struct {
 	deaf     func(name string) bool               // syncs of such files are not carried out: what the test must notice
 	deafDir  bool                                 // nor those of the folder
 	fault    func(kind opKind, name string) error // asked before each change; nil is none
+	room     int64                                // bytes that all files may have; 0 is no bound
 	syncTime time.Duration
 	wait     func(time.Duration) // how
 	locked   bool
@@ -196,9 +197,19 @@ func (f *recorded) WriteAt(b []byte, off int64) (int, error) {
 	if err := f.d.do(op{kind: opWrite, node: f.n, off: off, data: f.d.copy(b)}, f.n.name); err != nil {
 		return 0, err
 	}
+	if f.d.room > 0 && f.d.used()+off+int64(len(b))-int64(len(f.n.data)) > f.d.room {
+		return 0, unix.ENOSPC
+	}
 	f.n.data = grown(f.n.data, off+int64(len(b)))
 	copy(f.n.data[off:], b)
 	return len(b), nil
+}
+
+func (d *recorder) used() (n int64) {
+	for _, f := range d.names {
+		n += int64(len(f.data))
+	}
+	return n
 }
 
 func (d *recorder) copy(b []byte) []byte {

@@ -187,6 +187,36 @@ func (k *keeper) savedFloor() uint64 {
 	return k.savedLow()
 }
 
+// The reserve is a small file for when the disk is full: without it, what the
+// readers are done with could not be put away, because that cannot be written.
+const reserveName = "reserve" + spareSuffix
+
+// reserve makes it, if it can and there is none.
+func (k *keeper) reserve() {
+	if k.reserved {
+		return
+	}
+	f, err := k.s.disk.Open(reserveName, true, true)
+	if err != nil {
+		return
+	}
+	if _, err = f.WriteAt(make([]byte, reserveSize), 0); err == nil {
+		err = f.Sync()
+	}
+	f.Close()
+	if k.reserved = err == nil; !k.reserved {
+		k.s.disk.Remove(reserveName)
+	}
+}
+
+// frees tells whether a segment goes once the positions are written.
+func (k *keeper) frees() bool {
+	s := k.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.segs) > 0 && s.segs[0].last <= s.floor
+}
+
 // keepsSpare tells whether one more spare is kept beside so many segments: the
 // folder keeps what it once took, up to the bound, for new blocks cost the card
 // about as much as what is written to them.
@@ -205,6 +235,11 @@ func (k *keeper) recycle(seg *segment, pinned, hurt bool) {
 	s.mu.Lock()
 	segs := len(s.segs)
 	s.mu.Unlock()
+	if !k.reserved {
+		s.disk.Remove(seg.name) // its blocks are for the reserve
+		k.reserve()
+		return
+	}
 	if !pinned && k.keepsSpare(segs) {
 		name := k.nextSpare()
 		// The old name must be gone for good before the file is written again.

@@ -12,7 +12,7 @@ func (k *keeper) room() error {
 			need += int64(recordSize(len(b.chunks[0].c.at(b.chunks[0].start).data)))
 		}
 		age := k.s.clock() - k.head.time
-		if k.off+need <= k.s.opt.SegmentSize && first-k.head.first < 1<<31 && age < 1<<31 {
+		if k.off+need <= k.limit && first-k.head.first < 1<<31 && age < 1<<31 {
 			return nil
 		}
 	}
@@ -53,10 +53,16 @@ func (k *keeper) rotate(first, at uint64) error {
 	s := k.s
 	k.closeFile()
 	var err error
+	k.limit = s.opt.SegmentSize
 	if n := len(k.spares); n > 0 {
 		k.name = k.spares[n-1]
 		k.spares = k.spares[:n-1]
 		k.f, err = s.disk.Open(k.name, true, false)
+	} else if k.full && k.reserved && k.frees() {
+		k.name, k.limit, k.reserved = reserveName, reserveSize, false
+		k.f, err = s.disk.Open(k.name, true, false)
+	} else if !k.full {
+		k.reserve()
 	}
 	if k.f == nil {
 		k.name = "segment" + newSuffix
@@ -129,7 +135,7 @@ func (k *keeper) encode() error {
 		n := 8 + copy(data[8:], p.name)
 		out, prev = h.appendRecord(out, prev, kindPosition, seq+1, now, data[:n])
 	}
-	end := k.s.opt.SegmentSize - k.off
+	end := k.limit - k.off
 	if b.mark != nil {
 		end -= int64(recordSize(17))
 	}
@@ -179,7 +185,7 @@ func (k *keeper) zeroes(n, end int64) bool {
 		return !k.batch.final
 	}
 	if end > k.space {
-		to := min(max(end, k.space+allocAhead), k.s.opt.SegmentSize)
+		to := min(max(end, k.space+allocAhead), k.limit)
 		if k.f.Allocate(k.space, to-k.space) != nil {
 			return n < extendWorth
 		}
@@ -198,7 +204,7 @@ func (k *keeper) put() error {
 	if end > k.alloc {
 		to = (end + pageSize - 1) &^ (pageSize - 1)
 		if k.zeroes(n, end) {
-			to = max(to, min((end+zeroAhead-1)&^(zeroAhead-1), s.opt.SegmentSize))
+			to = max(to, min((end+zeroAhead-1)&^(zeroAhead-1), k.limit))
 		}
 	}
 	if _, err := k.f.WriteAt(k.buf, k.off); err != nil {
