@@ -76,7 +76,7 @@ func (k *keeper) reach() error {
 		s.lock = nil
 		return classify("open folder", err)
 	}
-	k.spares = k.spares[:0]
+	k.spares, k.reserved = k.spares[:0], false
 	return nil
 }
 
