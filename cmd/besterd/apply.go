@@ -76,6 +76,7 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		if back := errors.Join(d.setHandlers(ctx, old), d.setRoutes(old, d.filters)); back != nil {
 			d.log.Error("the config in force could not be put back whole", "err", back)
+			d.closeVacant(back)
 		}
 		return undo(err)
 	}

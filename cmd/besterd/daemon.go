@@ -138,7 +138,9 @@ func (d *daemon) shutdown(log *slog.Logger) error {
 	end("sessions", d.sessions.Shutdown)
 	end("handlers", d.groups.Shutdown)
 	for name, h := range handlers {
-		end("handler "+name, h.end)
+		if h.end != nil {
+			end("handler "+name, func(ctx context.Context) error { return h.end(ctx, nil) })
+		}
 	}
 	if servers != nil {
 		end("servers", servers.Shutdown)

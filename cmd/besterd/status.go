@@ -53,8 +53,20 @@ func (d *daemon) status() []byte {
 		r.Servers = d.servers.Stats()
 	}
 	for _, h := range d.handlers {
+		if h.end == nil {
+			continue
+		}
 		if s := h.stats(); !s.Native { // the others are in groups
 			r.Handlers = append(r.Handlers, s)
+		}
+	}
+	for i := range r.Handlers {
+		s := &r.Handlers[i]
+		if h := d.handlers[s.Name]; h != nil && len(h.config.Types) > 0 {
+			s.Types = nil
+			for _, p := range h.config.Types {
+				s.Types = append(s.Types, string(p))
+			}
 		}
 	}
 	for name, v := range d.devices {

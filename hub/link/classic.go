@@ -57,6 +57,7 @@ type Classic struct {
 	asking  int // of these, with the handler
 	bytes   int // of all jobs
 	closing bool
+	heir    hub.Handler   // gets what comes, and what waits, once closing; may be nil
 	empty   chan struct{} // closed when jobs is 0 and closing; nil until somebody waits
 	stats   Stats         // its counters
 }
@@ -125,7 +126,7 @@ func (c *Classic) Handle(m *hub.Message, a *hub.Answer) {
 // admit says why m cannot be taken.
 func (c *Classic) admit(m *hub.Message) error {
 	switch waiting := c.jobs - c.asking; {
-	case c.closing:
+	case c.closing && c.heir == nil:
 		return failed(hub.ErrClosed, "handler %q: the hub is closing", c.c.Name)
 	case waiting >= c.c.Waiting || c.bytes+sizeOf(m) > c.c.Bytes && c.jobs > 0:
 		return full(c.c.Name, &c.c.Options, waiting)
@@ -142,9 +143,16 @@ func (c *Classic) work(w *worker) {
 		s.busy = true
 		j := s.head
 		c.asking++
+		heir := c.heir
 		c.mu.Unlock()
 
-		err := c.handle(j, w)
+		var err error
+		if heir != nil {
+			j.handOver(heir, &w.batch)
+			w.batch.Flush()
+		} else {
+			err = c.handle(j, w)
+		}
 
 		c.mu.Lock()
 		c.asking--
@@ -226,9 +234,16 @@ func (c *Classic) Stats() Stats {
 // Shutdown takes no new messages (hub.ErrClosed), waits until those it has are
 // answered, and ends the program if the hub has started it. When ctx ends first, what is
 // unanswered fails, and Shutdown returns ctx's error after everything has ended.
-func (c *Classic) Shutdown(ctx context.Context) error {
+func (c *Classic) Shutdown(ctx context.Context) error { return c.shutdown(ctx, nil) }
+
+// Retire is Shutdown for a handler that another replaces: what waits for it, and what
+// still comes, goes to heir, in order and behind what it has.
+func (c *Classic) Retire(ctx context.Context, heir hub.Handler) error { return c.shutdown(ctx, heir) }
+
+func (c *Classic) shutdown(ctx context.Context, heir hub.Handler) error {
 	c.mu.Lock()
 	c.closing = true
+	c.heir = heir
 	empty := c.empty
 	if empty == nil {
 		empty = make(chan struct{})

@@ -43,6 +43,7 @@ type Group struct {
 	timer     *time.Timer // runs expire; armed while there is anything to expire
 	armed     bool
 	closing   bool
+	heir      hub.Handler   // gets what comes, and what is not sent, once closing; may be nil
 	empty     chan struct{} // closed when jobs is 0 and closing; nil until somebody waits
 	gone      chan struct{} // closed when processes is empty and closing; nil until somebody waits
 	stats     Stats         // its counters
@@ -89,10 +90,17 @@ func (g *Group) Handle(m *hub.Message, a *hub.Answer) {
 	j := newJob(m, a, now)
 	g.jobs++
 	g.bytes += j.size
-	g.waiting.push(j)
-	g.arm(g.o.Timeout)
-	g.place(g.streams.add(j))
-	g.pump(b, now)
+	s := g.streams.add(j)
+	if g.heir == nil {
+		g.waiting.push(j)
+		g.arm(g.o.Timeout)
+		g.place(s)
+		g.pump(b, now)
+	} else {
+		s.unsent = nil
+		j.fail(g.closed())
+		g.makeDue(s)
+	}
 	if g.due != nil {
 		h := hands.Get().(*hand)
 		h.batch = b
@@ -106,13 +114,13 @@ func (g *Group) Handle(m *hub.Message, a *hub.Answer) {
 // admit says why m cannot be taken.
 func (g *Group) admit(m *hub.Message) error {
 	switch waiting := g.jobs - g.inFlight; {
-	case g.closing:
-		return failed(hub.ErrClosed, "handler %q: the hub is closing", g.name)
+	case g.closing && g.heir == nil:
+		return g.closed()
 	case len(g.processes) == 0 && !g.standing:
 		return failed(hub.ErrHandler, "handler %q is not connected", g.name)
 	case waiting >= g.o.Waiting || g.bytes+sizeOf(m) > g.o.Bytes && g.jobs > 0:
 		return full(g.name, &g.o, waiting)
-	case len(g.processes) == 0:
+	case len(g.processes) == 0 && g.heir == nil:
 		return g.down()
 	}
 	return nil
@@ -272,6 +280,10 @@ func (g *Group) release(j *job) {
 // data that a pass leaves out is that of the message as it was handled.
 func (j *job) finish(name string, h *hand) bool {
 	a, err := j.answer, j.err
+	if m, yes := err.(*moved); yes {
+		j.handOver(m.to, h.batch)
+		return false
+	}
 	a.Resume(h.batch)
 	if err == nil {
 		var reply *wire.Answer

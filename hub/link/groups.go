@@ -188,7 +188,7 @@ func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello) (*process
 	}
 	g.mu.Lock()
 	if err == nil && g.closing {
-		err = failed(hub.ErrClosed, "handler %q: the hub is closing", name)
+		err = failed(hub.ErrClosed, "handler %q: %s", name, g.goodbye())
 	}
 	g.mu.Unlock()
 	if err != nil {

@@ -18,7 +18,7 @@ func (g *Group) join(p *process) {
 		g.command.connected()
 	}
 	if g.closing { // since it was admitted
-		p.end(errors.New("the hub is closing"), false)
+		p.end(errors.New(g.goodbye()), false)
 	}
 	g.pump(&p.b, 0)
 	g.settle(&p.h)
@@ -54,7 +54,7 @@ func (g *Group) part(p *process, err error) {
 		g.log.Log(g.o.Log, slog.LevelInfo, "handler disconnected", slog.String("handler", g.name), slog.String("reason", ending(err)))
 	}
 	if g.closing && len(g.processes) == 0 {
-		g.failWaiting(failed(hub.ErrClosed, "handler %q: the hub is closing", g.name))
+		g.failWaiting(g.closed())
 		if g.gone != nil {
 			close(g.gone)
 			g.gone = nil

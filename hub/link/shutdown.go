@@ -11,12 +11,19 @@ import (
 
 // Shutdown ends one handler, as Groups.Shutdown ends all. Its name and types are free
 // again when it returns; its processes may dial in anew.
-func (g *Group) Shutdown(ctx context.Context) error {
+func (g *Group) Shutdown(ctx context.Context) error { return g.shutdown(ctx, nil) }
+
+// Retire is Shutdown for a handler that another replaces: what it has not sent yet, and
+// what still comes, goes to heir, in order and behind what was sent.
+func (g *Group) Retire(ctx context.Context, heir hub.Handler) error { return g.shutdown(ctx, heir) }
+
+func (g *Group) shutdown(ctx context.Context, heir hub.Handler) error {
 	var h hand // without a batch: every command is flushed at once
 	g.mu.Lock()
 	g.closing = true
-	if len(g.processes) == 0 {
-		g.failWaiting(failed(hub.ErrClosed, "handler %q: the hub is closing", g.name))
+	g.heir = heir
+	if len(g.processes) == 0 || heir != nil {
+		g.failWaiting(g.closed())
 		g.settle(&h)
 	}
 	empty := g.empty
@@ -67,16 +74,16 @@ func (g *Group) sayGoodbye(h *hand, atOnce bool) <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if atOnce {
-		g.failWaiting(failed(hub.ErrClosed, "handler %q: the hub is closing", g.name))
+		g.failWaiting(g.closed())
 		g.settle(h)
 	}
 	for _, p := range g.processes {
 		if atOnce {
-			p.end(errors.New("the hub is closing"), false)
+			p.end(errors.New(g.goodbye()), false)
 			continue
 		}
 		p.broken = true
-		p.out.End(wire.AppendGoodbye(p.out.Begin(), "the hub is closing"), false)
+		p.out.End(wire.AppendGoodbye(p.out.Begin(), g.goodbye()), false)
 		p.out.Shutdown() // writeLoop closes
 	}
 	if len(g.processes) == 0 {
@@ -92,6 +99,22 @@ func (g *Group) hangUp() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, p := range g.processes {
-		p.end(errors.New("the hub is closing"), false)
+		p.end(errors.New(g.goodbye()), false)
 	}
+}
+
+// closed is what becomes of messages that a closing group does not handle.
+func (g *Group) closed() error {
+	if g.heir != nil {
+		return &moved{g.heir}
+	}
+	return failed(hub.ErrClosed, "handler %q: the hub is closing", g.name)
+}
+
+// goodbye is what the processes of a closing group are told.
+func (g *Group) goodbye() string {
+	if g.heir != nil {
+		return "the handler's config has changed"
+	}
+	return "the hub is closing"
 }

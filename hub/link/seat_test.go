@@ -1,0 +1,153 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"testing"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/bformat"
+	"github.com/besterhub/bester/hub/hubtest"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+func TestSeatKeepsTheContractOfHandlers(t *testing.T) {
+	hubtest.TestHandler(t, func(t *testing.T) hub.Handler {
+		s := NewSeat("x", Options{})
+		s.Take(hub.HandlerFunc(hubtest.Pass))
+		return s
+	})
+	hubtest.TestHandler(t, func(t *testing.T) hub.Handler {
+		s := NewSeat("x", Options{})
+		t.Cleanup(func() { s.Close(hub.ErrClosed) })
+		go s.Take(hub.HandlerFunc(hubtest.Pass)) // while messages come
+		return s
+	})
+}
+
+func TestVacantSeatIsBounded(t *testing.T) {
+	s := NewSeat("x", Options{Waiting: 3})
+	var as hubtest.Answers
+	ask(&as, s, "anna", 4)
+	wantErr(t, as.Wait(t, 1)[0].Err, hub.ErrFull, "3 messages wait for it already")
+	s.Close(errors.New("gone"))
+	ask(&as, s, "anna", 1)
+	for _, a := range as.Wait(t, 5)[1:] {
+		if a.Err == nil || a.Err.Error() != "gone" {
+			t.Errorf("got %v", a.Err)
+		}
+	}
+	s = NewSeat("x", Options{Bytes: 1})
+	ask(&as, s, "anna", 2)
+	wantErr(t, as.Wait(t, 6)[5].Err, hub.ErrFull, "bytes wait")
+	s.Close(hub.ErrClosed)
+}
+
+// A handler is replaced while messages are in flight, wait and come: each is answered,
+// in order, those in flight by the old one and the others by the new.
+func TestGroupIsReplacedWithoutAMiss(t *testing.T) {
+	h := newHub(t, Options{})
+	s := NewSeat("x", Options{})
+	old, err := h.Add(Config{Name: "x", Types: []hub.Pattern{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Take(old)
+	p := h.peer(hello(1))
+	var as hubtest.Answers
+	for i := range 3 {
+		as.Ask(s, message("reading/a", "anna", i, fmt.Sprint(i)))
+	}
+	tag, _ := p.handle()
+
+	heir := s.Vacate(Options{})
+	retired := make(chan error, 1)
+	go func() { retired <- old.Retire(t.Context(), heir) }()
+	until(t, "closing", func() (Stats, bool) {
+		old.mu.Lock()
+		defer old.mu.Unlock()
+		return Stats{}, old.heir != nil
+	})
+	for i := 3; i < 5; i++ { // by the seat, and by a route that had the old handler
+		as.Ask([]hub.Handler{s, old}[i-3], message("reading/a", "anna", i, fmt.Sprint(i)))
+	}
+	p.pass(tag)
+	if kinds := p.closed(); len(kinds) != 1 || kinds[0] != wire.KindGoodbye {
+		t.Errorf("the old process got frames of kind %v, want a goodbye alone", kinds)
+	}
+	if err := <-retired; err != nil {
+		t.Fatal(err)
+	}
+
+	next, err := h.Add(Config{Name: "x", Types: []hub.Pattern{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Take(next)
+	as.Ask(s, message("reading/a", "anna", 5, "5"))
+	q := h.peer(hello(8))
+	for want := uint64(1); want < 6; want++ {
+		tag, m := q.handle()
+		if m.ID.Number != want || string(m.Data.Bytes) != string([]byte{byte(want)}) {
+			t.Errorf("message %d with data %x came where %d was due", m.ID.Number, m.Data.Bytes, want)
+		}
+		q.pass(tag)
+	}
+	for i, a := range as.Wait(t, 6) {
+		if a.Err != nil || a.Message.ID.Number != uint64(i) || a.Text(0) != fmt.Sprint(i) {
+			t.Errorf("answer %d: message %d, %q, %v", i, a.Message.ID.Number, a.Text(0), a.Err)
+		}
+	}
+}
+
+func TestClassicIsReplacedWithoutAMiss(t *testing.T) {
+	path := filepath.Join(shortDir(t), "s")
+	asked, answer := make(chan string, 10), make(chan struct{})
+	classicServer(t, path, func(c net.Conn) {
+		data := readFrame(c)
+		asked <- data
+		<-answer
+		c.Write(bformat.Append(nil, []byte(`{"header":{"status":"0","command":{"type":"sendClients","data":["anna"]}},"data":`+data+`}`)))
+	})
+	config := ClassicConfig{Name: "old", Path: path}
+	s := NewSeat("old", Options{})
+	old := NewClassic(config)
+	s.Take(old)
+	var as hubtest.Answers
+	for i := range 3 {
+		as.Ask(s, message("t", "anna", i, fmt.Sprint(i)))
+	}
+	if got := <-asked; got != "0" {
+		t.Fatalf("got %s", got)
+	}
+	heir := s.Vacate(Options{})
+	retired := make(chan error, 1)
+	go func() { retired <- old.Retire(t.Context(), heir) }()
+	until(t, "closing", func() (Stats, bool) {
+		old.mu.Lock()
+		defer old.mu.Unlock()
+		return Stats{}, old.heir != nil
+	})
+	as.Ask(s, message("t", "anna", 3, "3"))
+	as.Ask(s, message("t", "bert", 0, "10"))
+	as.Ask(old, message("t", "bert", 1, "11"))
+	close(answer)
+	if err := <-retired; err != nil {
+		t.Fatal(err)
+	}
+	if a := as.Wait(t, 1); len(a) != 1 || len(asked) != 0 {
+		t.Errorf("%d answers and %d more asked, want one and none", len(a), len(asked))
+	}
+	next := newClassic(t, config)
+	s.Take(next)
+	got := make(map[hub.UserName]uint64)
+	for _, a := range as.Wait(t, 6) {
+		from := a.Message.From.User
+		if a.Err != nil || a.Message.ID.Number != got[from] {
+			t.Errorf("%s: message %d (%v) where %d was due", from, a.Message.ID.Number, a.Err, got[from])
+		}
+		got[from]++
+	}
+}
