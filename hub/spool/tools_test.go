@@ -1,0 +1,229 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// seqsOf browses a part of a spool.
+func seqsOf(t *testing.T, dir string, sel Selection) (Report, []uint64, []Gap) {
+	t.Helper()
+	var seqs []uint64
+	var gaps []Gap
+	rep, err := Browse(t.Context(), dir, sel, func(rec Record) error {
+		if string(rec.Data) != string(payload(int(rec.Seq))) {
+			t.Errorf("%d: %q", rec.Seq, rec.Data)
+		}
+		seqs = append(seqs, rec.Seq)
+		if rec.Gap != (Gap{}) {
+			gaps = append(gaps, rec.Gap)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rep, seqs, gaps
+}
+
+// seqRange is the numbers from first to last.
+func seqRange(first, last uint64) (all []uint64) {
+	for ; first <= last; first++ {
+		all = append(all, first)
+	}
+	return all
+}
+
+// longSpool is a spool of several segments in which up confirmed 10 records and
+// other 20, closed.
+func longSpool(t *testing.T, n int) (dir string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "spool")
+	s := open(t, dir, Options{SegmentSize: minSegment})
+	up, other := reader(t, s, "up"), reader(t, s, "other")
+	for i := 1; i < n; i++ {
+		if err := s.AppendAsync(payload(i), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Append(t.Context(), payload(n)); err != nil {
+		t.Fatal(err)
+	}
+	for r, n := range map[*Reader]int{up: 10, other: 20} {
+		expect(t, r, 1, n)
+		for i := range n {
+			r.Confirm(uint64(i + 1))
+		}
+	}
+	closeSpool(t, s)
+	return dir
+}
+
+func TestBrowse(t *testing.T) {
+	const n = 4000
+	dir := longSpool(t, n)
+	whole, _, _ := seqsOf(t, dir, Selection{})
+	if len(whole.Segments) < 3 || whole.InUse != 0 {
+		t.Fatalf("%d segments, in use by %d", len(whole.Segments), whole.InUse)
+	}
+	border := whole.Segments[1].First
+	for _, test := range []struct {
+		sel      Selection
+		from, to uint64
+		segments int // that are read; 0: all
+	}{
+		{Selection{}, 11, n, 0},
+		{Selection{From: 5}, 11, n, 0},
+		{Selection{From: n}, n, n, 1},
+		{Selection{From: n + 1}, 1, 0, -1},
+		{Selection{To: 15}, 11, 15, 1},
+		{Selection{To: 10}, 1, 0, 1},
+		{Selection{From: border - 1, To: border}, border - 1, border, 2},
+		{Selection{Reader: "up"}, 11, n, 0},
+		{Selection{Reader: "other"}, 21, n, 0},
+		{Selection{Reader: "other", From: 100, To: 100}, 100, 100, 1},
+		{Selection{Last: 1}, n, n, 1},
+		{Selection{Last: n}, 11, n, 0},
+		{Selection{Last: n - border + 3}, border - 2, n, 0},
+		{Selection{Last: 3, To: border}, border - 2, border, 2},
+		{Selection{Last: 30, Reader: "other", To: 22}, 21, 22, 1},
+	} {
+		rep, seqs, gaps := seqsOf(t, dir, test.sel)
+		if !slices.Equal(seqs, seqRange(test.from, test.to)) || len(gaps) > 0 || rep.Gap != (Gap{}) {
+			t.Errorf("%+v: got %d records, gaps %v, %v at the end; want %d to %d", test.sel, len(seqs), gaps, rep.Gap, test.from, test.to)
+		}
+		want := test.segments
+		if want == 0 {
+			want = len(whole.Segments)
+		}
+		if want = max(want, 0); len(rep.Segments) != want {
+			t.Errorf("%+v: %d segments read, want %d", test.sel, len(rep.Segments), want)
+		}
+		if rep.Records != uint64(len(seqs)) || len(rep.Losses) > 0 || !rep.Closed {
+			t.Errorf("%+v: %+v", test.sel, rep)
+		}
+	}
+}
+
+// What is damaged shows as a gap and as a loss, where that was asked for.
+func TestBrowseDamaged(t *testing.T) {
+	dir := longSpool(t, 4000)
+	whole, _, _ := seqsOf(t, dir, Selection{})
+	second := whole.Segments[1]
+	path := filepath.Join(dir, second.File)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		b[dataStart+i] ^= 0xff
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rep, _, gaps := seqsOf(t, dir, Selection{})
+	if len(gaps) != 1 || len(rep.Losses) != 1 || rep.Losses[0].Gap != gaps[0] || rep.Losses[0].File != second.File || rep.Damage() != 1 || !rep.Segments[1].Damaged {
+		t.Fatalf("gaps %v, %+v", gaps, rep)
+	}
+	hurt := gaps[0]
+	if rep, _, gaps := seqsOf(t, dir, Selection{From: hurt.From + 1, To: hurt.To + 1}); len(gaps) != 1 || gaps[0] != (Gap{hurt.From + 1, hurt.To}) || len(rep.Losses) != 1 {
+		t.Errorf("from within: gaps %v, %+v", gaps, rep.Losses)
+	}
+	if rep, seqs, gaps := seqsOf(t, dir, Selection{From: hurt.From - 1, To: hurt.To}); len(seqs) != 1 || len(gaps) != 0 || rep.Gap != hurt || len(rep.Losses) != 1 {
+		t.Errorf("up to its end: %v, gaps %v, at the end %v, %+v", seqs, gaps, rep.Gap, rep.Losses)
+	}
+	if rep, _, gaps := seqsOf(t, dir, Selection{From: hurt.To + 1}); len(gaps) != 0 || len(rep.Losses) != 0 {
+		t.Errorf("behind it: gaps %v, %+v", gaps, rep.Losses)
+	}
+	if err := os.Remove(filepath.Join(dir, idName)); err != nil {
+		t.Fatal(err)
+	}
+	rep, _, _ = seqsOf(t, dir, Selection{})
+	if !slices.Contains(rep.Losses, Loss{Cause: Missing, File: idName}) {
+		t.Errorf("without the id: %+v", rep.Losses)
+	}
+}
+
+// A spool that is being written to, dropped from and thinned out is not taken for
+// a damaged one.
+func TestBrowseOpen(t *testing.T) {
+	for name, full := range map[string]Policy{"drop": DropOldest, "thin": ThinOut} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "spool")
+			s := open(t, dir, Options{SegmentSize: minSegment, MaxBytes: 8 * minSegment, Full: full})
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() {
+				for i := 1; ; i++ {
+					if _, err := s.Append(ctx, make([]byte, 8000)); err != nil {
+						done <- err
+						return
+					}
+				}
+			}()
+			dropped := func() uint64 {
+				d := s.Stats().Dropped
+				return d.Oldest + d.Thinned
+			}
+			for n := 0; n < short(40) || dropped() < uint64(short(200)); n++ {
+				rep, err := Verify(dir)
+				if err != nil || rep.Damage() > 0 {
+					t.Errorf("%+v, %v", rep.Losses, err)
+					break
+				}
+				if pid := rep.InUse; pid != 0 && pid != os.Getpid() {
+					t.Errorf("in use by %d, want %d", pid, os.Getpid())
+				}
+			}
+			cancel()
+			if err := <-done; !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestBrowseErrors(t *testing.T) {
+	dir := longSpool(t, 4000)
+	if _, err := Browse(t.Context(), dir, Selection{Reader: "none"}, nil); !errors.Is(err, ErrNoReader) {
+		t.Errorf("no reader: %v", err)
+	}
+	if _, err := Verify(t.TempDir()); !errors.Is(err, ErrNoSpool) {
+		t.Errorf("an empty folder: %v", err)
+	}
+	if _, err := Verify(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no folder: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	seen := 0
+	if _, err := Browse(ctx, dir, Selection{}, func(rec Record) error {
+		if seen++; rec.Seq == 100 {
+			cancel()
+		}
+		return nil
+	}); !errors.Is(err, context.Canceled) || seen > 91 {
+		t.Errorf("canceled: %v after %d records", err, seen)
+	}
+	shown := uint64(0)
+	if _, err := Browse(t.Context(), dir, Selection{Progress: func(done, total uint64) {
+		if done < shown || done > total {
+			t.Errorf("progress %d of %d after %d", done, total, shown)
+		}
+		shown = done
+	}}, nil); err != nil || shown == 0 {
+		t.Errorf("progress up to %d, %v", shown, err)
+	}
+	if os.Geteuid() != 0 { // who is root may read anything
+		if err := os.Chmod(filepath.Join(dir, segmentName(1)), 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Verify(dir); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("no permission: %v", err)
+		}
+	}
+}
