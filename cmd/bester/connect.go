@@ -42,7 +42,7 @@ func (t *target) flags(cmd *cobra.Command) {
 
 // dial connects and logs in.
 func (t *target) dial(ctx context.Context, deliver func(m *hub.Message)) (*client.Client, error) {
-	network, address, config, err := t.where()
+	at, config, err := t.where()
 	if err != nil {
 		return nil, err
 	}
@@ -54,33 +54,35 @@ func (t *target) dial(ctx context.Context, deliver func(m *hub.Message)) (*clien
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.Dial(ctx, network, address, client.Options{
+	c, err := client.Dial(ctx, at.network, at.address, client.Options{
 		User: name, Password: password, TLS: config, Timeout: t.timeout, Deliver: deliver,
 	})
 	switch {
 	case errors.Is(err, hub.ErrDenied):
-		return nil, &exit{exitDenied, fmt.Errorf("user %q: %w", name, err)}
+		return nil, at.denied(name, password, err)
+	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return nil, ctx.Err() // interrupted
 	case err != nil:
-		return nil, &exit{exitAway, fmt.Errorf("cannot reach the hub: %w\nIs besterd running? Say where with --hub", err)}
+		return nil, at.unreachable(err, t.timeout)
 	}
 	return c, nil
 }
 
 // where finds out how to reach the hub.
-func (t *target) where() (network, address string, config *tls.Config, err error) {
+func (t *target) where() (p place, config *tls.Config, err error) {
 	at := cmp.Or(t.hub, os.Getenv("BESTER_HUB"))
-	if at == "" {
+	p.named = at != ""
+	if !p.named {
 		at = localSocket()
 	}
-	host, secure := strings.CutPrefix(at, "tls://")
-	switch {
-	case secure:
+	p.network, p.address = "tcp", at
+	if host, secure := strings.CutPrefix(at, "tls://"); secure {
+		p.address, p.secure = host, true
 		config, err = t.tls(host)
-		return "tcp", host, config, err
-	case strings.Contains(at, "/") || !strings.Contains(at, ":"):
-		return "unix", at, nil, nil
+	} else if strings.Contains(at, "/") || !strings.Contains(at, ":") {
+		p.network = "unix"
 	}
-	return "tcp", at, nil, nil
+	return p, config, err
 }
 
 // localSocket is where a hub on this machine is listening, or would be.

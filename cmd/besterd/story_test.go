@@ -28,7 +28,7 @@ import (
 //	printed NAME REGEXP         it has printed such a line, or, with !, not
 //	signal NAME SIGNAL          HUP, INT, TERM or KILL
 //	ends NAME CODE              wait for its end, with this exit code
-//	certificate HOST            makes cert.pem and key.pem
+//	certificate HOST [expired]  makes cert.pem and key.pem
 //	recipe NAME                 write the README's example of that name into a file
 //	build PROGRAM FILE.go       build a Go program
 func TestStories(t *testing.T) {
@@ -126,6 +126,9 @@ func certificateCommand(ts *testscript.TestScript, _ bool, args []string) {
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: host},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true,
+	}
+	if len(args) > 1 {
+		c.NotBefore, c.NotAfter = c.NotBefore.Add(-time.Hour), c.NotAfter.Add(-90*time.Minute)
 	}
 	if ip := net.ParseIP(host); ip != nil {
 		c.IPAddresses = []net.IP{ip}
