@@ -7,12 +7,14 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/besterhub/bester/handlers"
 	"github.com/besterhub/bester/handlers/catalog"
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/options"
 )
 
 // handleCommand runs a built-in handler as a process of its own: the same code as in
@@ -31,6 +33,7 @@ in JSON.`,
 		Example: `  bester handle alarm --types 'reading/#' --set name=board/temperature --set above=70
   bester handle throttle --types 'gps/#' --set every=5s`,
 		DisableFlagParsing: true,
+		Annotations:        map[string]string{manMore: kindTables()},
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
@@ -125,16 +128,41 @@ func kindNames() []string {
 func summary(kind string) string {
 	for _, k := range catalog.Kinds {
 		if k.Name == kind {
-			return k.Help + "\n\nOptions for --set: " + strings.Join(k.Keys, ", ")
+			return "It " + k.Help + ".\n\nIts own options, each with --set KEY=VALUE:\n\n" + strings.TrimRight(optionTable(k.Options), "\n")
 		}
 	}
 	return ""
+}
+
+// optionTable is the options of a kind, for --help and man pages.
+func optionTable(all []options.Option) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
+	for _, o := range all {
+		more := " (default " + o.Default + ")"
+		if strings.HasSuffix(o.Default, "required") {
+			more = " (" + o.Default + ")"
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s%s\n", o.Key, o.Type, o.Help, more)
+	}
+	w.Flush()
+	return b.String()
 }
 
 func kinds() string {
 	var b strings.Builder
 	for _, k := range catalog.Kinds {
 		fmt.Fprintf(&b, "  %-10s %s\n", k.Name, k.Help)
+	}
+	return b.String()
+}
+
+// kindTables is all kinds with their options, for the man page, which nobody can ask
+// for more.
+func kindTables() string {
+	var b strings.Builder
+	for _, k := range catalog.Kinds {
+		fmt.Fprintf(&b, "\n\nOptions of %s, which %s:\n\n%s", k.Name, k.Help, strings.TrimRight(optionTable(k.Options), "\n"))
 	}
 	return b.String()
 }

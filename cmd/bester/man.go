@@ -42,6 +42,9 @@ func manPages(cmd *cobra.Command, folder string) error {
 	return nil
 }
 
+// manMore is the annotation of a command that has what only its man page says.
+const manMore = "man"
+
 func manName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandPath(), " ", "-") }
 
 func manCommands(cmd *cobra.Command) (all []*cobra.Command) {
@@ -67,6 +70,7 @@ func manPage(cmd *cobra.Command) []byte {
 	if text == "" {
 		text = cmd.Short + "."
 	}
+	text += cmd.Annotations[manMore]
 	for paragraph := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {
 		manText(&b, paragraph)
 	}

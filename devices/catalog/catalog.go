@@ -15,8 +15,8 @@ import (
 type Kind struct {
 	Name string // in the config file
 	Help string // what it is, in a line
-	// Keys are the options it takes. What they mean stands at its Options.
-	Keys []string
+	// Options are those that it takes, as the tags at its Options say.
+	Options []options.Option
 	// Open makes a Sensor of what the operator wrote: see options.Decode. A chip
 	// on a bus is probed, so that a Sensor in hand is a live one.
 	Open func(o map[string]any) (devices.Sensor, error)
@@ -41,7 +41,7 @@ func Open(name string, o map[string]any) (devices.Sensor, error) {
 
 // kind makes a line of the table from a constructor.
 func kind[O any, S devices.Sensor](name, help string, open func(O) (S, error)) Kind {
-	return Kind{name, help, options.Keys(*new(O)), func(m map[string]any) (devices.Sensor, error) {
+	return Kind{name, help, options.List(*new(O)), func(m map[string]any) (devices.Sensor, error) {
 		var o O
 		if err := options.Decode(m, &o); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)

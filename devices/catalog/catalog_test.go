@@ -18,6 +18,11 @@ func TestKindsAreInOrder(t *testing.T) {
 		if k.Help == "" || k.Name == "" || k.Open == nil {
 			t.Errorf("%+v: something is missing", k)
 		}
+		for _, o := range k.Options {
+			if o.Help == "" || o.Default == "" {
+				t.Errorf("%s: %s: a tag, help or default, is missing at its Options", k.Name, o.Key)
+			}
+		}
 		if _, err := k.Open(map[string]any{"no such key": 1}); err == nil {
 			t.Errorf("%s: an unknown key is no error", k.Name)
 		}

@@ -36,13 +36,13 @@ import (
 type Options struct {
 	// Mounts are the mount points whose space is read. One that is not there is
 	// left out. If empty, only "/".
-	Mounts []string `toml:"mounts"`
+	Mounts []string `toml:"mounts" help:"mount points whose free and used space is read" default:"[\"/\"]"`
 	// Networks are the interfaces whose bytes are counted, for example "eth0".
 	// If empty, none.
-	Networks []string `toml:"networks"`
+	Networks []string `toml:"networks" help:"interfaces whose bytes are counted, such as eth0" default:"none"`
 	// Root is where proc and sys are found, for a tree that is not this
 	// machine's own. If empty, "/".
-	Root string `toml:"root"`
+	Root string `toml:"root" help:"where proc and sys are found, for a tree that is not this machine's own" default:"/"`
 }
 
 // A Sensor reads the machine. It keeps one buffer for all files and no file open.

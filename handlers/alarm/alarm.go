@@ -43,25 +43,25 @@ import (
 // Options say what is watched. Name and one of Above and Below must be given.
 type Options struct {
 	// Name is the SenML name that is watched, or its last levels.
-	Name string `toml:"name"`
+	Name string `toml:"name" help:"SenML name that is watched, or its last levels" default:"required"`
 	// Above is the limit, in the record's unit: a value above it raises the alarm.
-	Above *float64 `toml:"above"`
+	Above *float64 `toml:"above" help:"a value above this raises the alarm, in its own unit" default:"this or below is required"`
 	// Below is the limit for a value below it. To watch both ends, use two filters.
-	Below *float64 `toml:"below"`
+	Below *float64 `toml:"below" help:"a value below this raises it; to watch both ends, use two filters" default:"this or above is required"`
 	// Clear is where the alarm ends: at or beyond this on the good side. If nil,
 	// at the limit itself.
-	Clear *float64 `toml:"clear"`
+	Clear *float64 `toml:"clear" help:"the alarm ends where a value has come back to this" default:"the limit itself"`
 	// For is how long the value must stay beyond the limit before the alarm is
 	// raised, by the times of the readings. If zero, the first one raises it.
-	For time.Duration `toml:"for"`
+	For time.Duration `toml:"for" help:"how long values must stay beyond the limit first" default:"0s"`
 	// Repeat is after how long an alarm that holds is raised again. If zero, never.
-	Repeat time.Duration `toml:"repeat"`
+	Repeat time.Duration `toml:"repeat" help:"after how long an alarm that holds is raised again" default:"never"`
 	// Type is the type of the messages made. If empty, that of the reading with
 	// "alarm" as its first level.
-	Type hub.Type `toml:"type"`
+	Type hub.Type `toml:"type" help:"type of the messages made" default:"that of the reading, with alarm as its first level"`
 	// Remember is how many senders' names are watched; past it the one longest
 	// unheard of is forgotten. If zero, 4096.
-	Remember int `toml:"remember"`
+	Remember int `toml:"remember" help:"how many names are kept in mind; past it the one longest unheard of is not" default:"4096"`
 
 	// Now tells the time of messages that have none. If nil, time.Now.
 	Now func() time.Time `toml:"-"`

@@ -18,8 +18,8 @@ import (
 type Kind struct {
 	Name string // in the config file
 	Help string // what it does, in a line
-	// Keys are the options it takes. What they mean stands at its Options.
-	Keys []string
+	// Options are those that it takes, as the tags at its Options say.
+	Options []options.Option
 	// New makes a filter of what the operator wrote: see options.Decode. It starts
 	// nothing and holds nothing that would have to be closed.
 	New func(o map[string]any) (hub.Handler, error)
@@ -46,7 +46,7 @@ func New(name string, o map[string]any) (hub.Handler, error) {
 
 // kind makes a line of the table from a constructor.
 func kind[O any, H hub.Handler](name, help string, make func(O) (H, error)) Kind {
-	return Kind{name, help, options.Keys(*new(O)), func(m map[string]any) (hub.Handler, error) {
+	return Kind{name, help, options.List(*new(O)), func(m map[string]any) (hub.Handler, error) {
 		var o O
 		if err := options.Decode(m, &o); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)

@@ -16,8 +16,13 @@ func TestKindsAreInOrder(t *testing.T) {
 		t.Error("the table is not in alphabetical order")
 	}
 	for _, k := range catalog.Kinds {
-		if k.Help == "" || k.Name == "" || k.New == nil || len(k.Keys) == 0 {
+		if k.Help == "" || k.Name == "" || k.New == nil || len(k.Options) == 0 {
 			t.Errorf("%+v: something is missing", k)
+		}
+		for _, o := range k.Options {
+			if o.Help == "" || o.Default == "" {
+				t.Errorf("%s: %s: a tag, help or default, is missing at its Options", k.Name, o.Key)
+			}
 		}
 		if _, err := k.New(map[string]any{"no such key": 1}); err == nil {
 			t.Errorf("%s: an unknown key is no error", k.Name)

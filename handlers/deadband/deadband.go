@@ -29,19 +29,19 @@ type Options struct {
 	// Band is how far a number must be from the last one passed on, in the
 	// record's own unit: it passes if it is farther. If zero, and Percent too, any
 	// change passes.
-	Band float64 `toml:"band"`
+	Band float64 `toml:"band" help:"how far a number must be from the last one passed on" default:"0: any change passes"`
 	// Percent is the same as a share of the last one passed on, in percent. With
 	// both, either is enough. If zero, only Band counts.
-	Percent float64 `toml:"percent"`
+	Percent float64 `toml:"percent" help:"the same in percent of it; with both, either is enough" default:"0: band alone counts"`
 	// MaxAge is after how long a value passes though it has not changed, by the
 	// time it was measured. If zero, never.
-	MaxAge time.Duration `toml:"max_age"`
+	MaxAge time.Duration `toml:"max_age" help:"after this long a value passes though it has not changed" default:"never"`
 	// Names are bands of their own for some names: a SenML name, or its last
 	// levels. The longest that fits counts.
-	Names map[string]Band `toml:"names"`
+	Names map[string]Band `toml:"names" help:"SenML names, or their last levels, with band, percent and max_age of their own" default:"none"`
 	// Remember is how many senders' names are remembered; past it the one longest
 	// unheard of is forgotten. If zero, 4096.
-	Remember int `toml:"remember"`
+	Remember int `toml:"remember" help:"how many names are kept in mind; past it the one longest unheard of is not" default:"4096"`
 
 	// Now tells the time of messages that have none. If nil, time.Now.
 	Now func() time.Time `toml:"-"`

@@ -27,12 +27,12 @@ type Options struct {
 	// the first message on; a pause longer than one starts them anew, and so does
 	// a clock that is set back by more than one. The time that counts is the message's own, or by
 	// name the record's: when it was measured, not when it came.
-	Every time.Duration `toml:"every"`
+	Every time.Duration `toml:"every" help:"interval in which one passes, by the times of the messages" default:"required"`
 	// By is "type" or "name": what is counted apart, beside the sender. If empty, "type".
-	By string `toml:"by"`
+	By string `toml:"by" help:"what is counted apart, beside the sender: type or name (SenML)" default:"type"`
 	// Remember is how many of these are remembered; past it the one longest unheard
 	// of is forgotten. If zero, 4096.
-	Remember int `toml:"remember"`
+	Remember int `toml:"remember" help:"how many are kept in mind; past it the one longest unheard of is not" default:"4096"`
 
 	// Now tells the time of messages that have none. If nil, time.Now.
 	Now func() time.Time `toml:"-"`

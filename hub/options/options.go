@@ -28,19 +28,48 @@ func Decode(o map[string]any, into any) error {
 	return table("", o, v.Elem())
 }
 
-// Keys lists the keys that Decode takes for a struct, in the order of its fields.
-func Keys(of any) []string {
+// An Option is one key that Decode takes, as help shows it.
+type Option struct {
+	Key     string
+	Type    string // what is written: number, whole number, text, true or false, duration, list or table
+	Help    string // what it means, in a line: the field's help tag
+	Default string // what counts without it, or "required": the field's default tag
+}
+
+// List describes the keys that Decode takes for a struct, in the order of its fields.
+func List(of any) []Option {
 	t := reflect.TypeOf(of)
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	var keys []string
+	var all []Option
 	for i := range t.NumField() {
-		if key := key(t.Field(i)); key != "" {
-			keys = append(keys, key)
+		if f := t.Field(i); key(f) != "" {
+			all = append(all, Option{key(f), typeName(f.Type), f.Tag.Get("help"), f.Tag.Get("default")})
 		}
 	}
-	return keys
+	return all
+}
+
+func typeName(t reflect.Type) string {
+	if t == reflect.TypeFor[time.Duration]() {
+		return "duration"
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return typeName(t.Elem())
+	case reflect.String:
+		return "text"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Float32, reflect.Float64:
+		return "number"
+	case reflect.Slice:
+		return "list"
+	case reflect.Map, reflect.Struct:
+		return "table"
+	}
+	return "whole number"
 }
 
 func key(f reflect.StructField) string {
@@ -61,7 +90,10 @@ func table(path string, o map[string]any, v reflect.Value) error {
 	for _, key := range sorted(o) {
 		field, ok := fields[key]
 		if !ok {
-			keys := Keys(v.Interface())
+			var keys []string
+			for _, o := range List(v.Interface()) {
+				keys = append(keys, o.Key)
+			}
 			if len(keys) == 0 {
 				return fmt.Errorf("unknown key %q: none are allowed here", path+key)
 			}

@@ -106,6 +106,22 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+func ExampleList() {
+	var o struct {
+		Every time.Duration `toml:"every" help:"the interval" default:"required"`
+		Names []string      `toml:"names" help:"what is read" default:"all"`
+		Limit *float64      `toml:"limit"`
+		Now   func()        `toml:"-"`
+	}
+	for _, o := range options.List(o) {
+		fmt.Printf("%+v\n", o)
+	}
+	// Output:
+	// {Key:every Type:duration Help:the interval Default:required}
+	// {Key:names Type:list Help:what is read Default:all}
+	// {Key:limit Type:number Help: Default:}
+}
+
 func ExampleDecode() {
 	var o struct {
 		Every time.Duration `toml:"every"`
