@@ -76,7 +76,14 @@ func (k *keeper) reach() error {
 		s.lock = nil
 		return classify("open folder", err)
 	}
-	k.spares, k.reserved = k.spares[:0], false
+	names, err := s.disk.List()
+	if err != nil {
+		return classify("read folder", err)
+	}
+	s.mu.Lock()
+	segs := len(s.segs)
+	s.mu.Unlock()
+	k.findSpares(slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, spareSuffix) }), segs)
 	return nil
 }
 

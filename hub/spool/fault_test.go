@@ -264,6 +264,33 @@ func TestFolderGone(t *testing.T) {
 	expect(t, reader(t, s, "up"), 11, 11)
 }
 
+// A segment could not be put away because the folder was gone just then. It is
+// done with all the same: not missing, nor is what came after it.
+func TestLeftSegment(t *testing.T) {
+	d := newRecorder()
+	d.note = false
+	o := Options{disk: d, SegmentSize: minSegment, InFlight: 1 << 20}
+	s := open(t, "left", o)
+	r := reader(t, s, "up")
+	appendAll(t, s, 1, 5000)
+	name, node := segmentName(1), *d.names[segmentName(1)]
+	expect(t, r, 1, 5000)
+	for i := range 4900 {
+		r.Confirm(uint64(i + 1))
+	}
+	closeSpool(t, s)
+	if d.names[name] != nil || len(s.segs) == 0 || s.segs[0].head.prev == 1 {
+		t.Fatal("no segments were put away after the first")
+	}
+	d.names[name] = &node
+	s = open(t, "left", o)
+	if st := balance(t, s); st.Damage.Found != 0 || st.Queued != 100 || d.names[name] != nil {
+		t.Errorf("got %+v, the file is there: %v", st, d.names[name] != nil)
+	}
+	expect(t, reader(t, s, "up"), 4901, 5000)
+	closeSpool(t, s)
+}
+
 // RLIMIT_FSIZE stands for a full disk where there is none to fill.
 func TestFileSizeLimit(t *testing.T) {
 	if dir := os.Getenv("SPOOL_TEST_LIMIT"); dir != "" {

@@ -31,7 +31,7 @@ type catalog struct {
 	state    *state
 	newest   survey
 	spares   []string
-	left     []string // files that a power cut left behind
+	left     []string // files that a power cut or a failing card left behind
 }
 
 // inspect finds out what the folder holds, and writes nothing.
@@ -119,6 +119,7 @@ func (c *catalog) ours(found []candidate) []candidate {
 func (c *catalog) chain(d disk, found []candidate) {
 	slices.SortFunc(found, func(a, b candidate) int { return cmp.Compare(a.first, b.first) })
 	var next *header
+	var floor uint64
 	for i := len(found) - 1; i >= 0; i-- {
 		f := found[i]
 		seg := &segment{name: f.name, head: f.head, end: f.size}
@@ -133,6 +134,7 @@ func (c *catalog) chain(d disk, found []candidate) {
 			c.newest = examineFile(d, seg, false, c.state)
 			seg.end, seg.size, seg.last = c.newest.end, c.newest.size, c.newest.last
 			c.holes(seg, c.newest, Torn)
+			floor, _ = c.floor()
 		case next.prev == f.first:
 			seg.end, seg.last = int64(next.prevEnd), next.prevLast
 			seg.size = next.before
@@ -143,6 +145,9 @@ func (c *catalog) chain(d disk, found []candidate) {
 			if f.size < seg.end {
 				c.hurt = append(c.hurt, seg)
 			}
+		case next.prevLast <= floor: // what was between is done with, and so is this
+			c.left = append(c.left, f.name)
+			continue
 		default: // the segment between is missing: only reading tells where this one ends
 			v := examineFile(d, seg, false, nil)
 			seg.end, seg.size, seg.last = v.end, v.size, v.last
@@ -235,24 +240,7 @@ func (s *Spool) load(k *keeper) error {
 	for _, name := range c.left {
 		s.disk.Remove(name)
 	}
-	for i, name := range c.spares {
-		if name == reserveName {
-			if f, err := s.disk.Open(name, false, false); err == nil {
-				size, err := f.Size()
-				k.reserved = err == nil && size >= reserveSize
-				f.Close()
-			}
-			continue
-		}
-		if fmt.Sscanf(name, "%d", &i); i > k.spareN && i < 1<<30 {
-			k.spareN = i
-		}
-		if k.keepsSpare(len(c.segs)) {
-			k.spares = append(k.spares, name)
-		} else {
-			s.disk.Remove(name)
-		}
-	}
+	k.findSpares(c.spares, len(c.segs))
 	for _, w := range c.wrong {
 		s.noteGap(Loss{Cause: Foreign, File: w.name})
 		s.report("file set aside", fmt.Errorf("%s: %s", w.name, w.why))

@@ -50,33 +50,11 @@ func (k *keeper) extra() int64 {
 // blocks need no journal any more, else in a new one. The file gets its name in
 // the log only when the header and the first batch in it are safe.
 func (k *keeper) rotate(first, at uint64) error {
-	s := k.s
 	k.closeFile()
-	var err error
-	k.limit = s.opt.SegmentSize
-	if n := len(k.spares); n > 0 {
-		k.name = k.spares[n-1]
-		k.spares = k.spares[:n-1]
-		k.f, err = s.disk.Open(k.name, true, false)
-	} else if k.full && k.reserved && k.frees() {
-		k.name, k.limit, k.reserved = reserveName, reserveSize, false
-		k.f, err = s.disk.Open(k.name, true, false)
-	} else if !k.full {
-		k.reserve()
-	}
-	if k.f == nil {
-		k.name = "segment" + newSuffix
-		k.f, err = s.disk.Open(k.name, true, true)
-	}
-	if err != nil {
+	if err := k.begin(); err != nil {
+		k.closeFile()
 		return err
 	}
-	size, err := k.f.Size()
-	if err != nil {
-		return err
-	}
-	k.alloc = size &^ (pageSize - 1)
-	k.space = k.alloc
 	k.head = k.newHeader(first, at)
 	k.fresh, k.off = true, dataStart
 	return nil

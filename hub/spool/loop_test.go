@@ -1,0 +1,327 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/besterhub/bester/hub/spool/internal/loopfs"
+)
+
+var (
+	loopFolder = flag.String("spool.loop", "", "folder for images of file systems to test on (needs root and loop devices); if empty, no such tests")
+	outages    = flag.Int("spool.outages", 3, "how often each kind of outage is tried on a file system")
+)
+
+// loopFS is an ext4 file system of its own; the test is left out where none was asked for.
+func loopFS(t testing.TB, size int64) *loopfs.FS {
+	t.Helper()
+	if *loopFolder == "" {
+		t.Skip("-spool.loop is not set")
+	}
+	fs, err := loopfs.New(filepath.Join(*loopFolder, "spool.img"), size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := fs.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return fs
+}
+
+// A siege is a spool under load: many append, one reads, and each record that was
+// accepted must come once.
+type siege struct {
+	t    *testing.T
+	s    *Spool
+	read sync.Mutex // held by the reader, and to stop it
+
+	mu     sync.Mutex
+	number uint64
+	owed   map[uint64]uint64 // accepted and not yet read: sequence → number
+	early  map[uint64]uint64 // read before the caller was told
+	last   uint64
+	failed map[error]int // refusals by their class
+	slow   time.Duration // the longest of those
+	taken  atomic.Uint64
+}
+
+var classes = []error{ErrNoSpace, ErrReadOnly, ErrGone, ErrIO}
+
+func besiege(ctx context.Context, t *testing.T, s *Spool, callers int) (g *siege, wait func()) {
+	g = &siege{t: t, s: s, owed: map[uint64]uint64{}, early: map[uint64]uint64{}, failed: map[error]int{}}
+	r := reader(t, s, "up")
+	var all sync.WaitGroup
+	for range callers {
+		all.Go(func() { g.send(ctx) })
+	}
+	all.Go(func() { g.receive(ctx, r) })
+	return g, all.Wait
+}
+
+func (g *siege) send(ctx context.Context) {
+	for ctx.Err() == nil {
+		g.mu.Lock()
+		g.number++
+		n := g.number
+		g.mu.Unlock()
+		began := time.Now()
+		seq, err := g.s.Append(ctx, numbered(n))
+		took := time.Since(began)
+		if err == nil {
+			g.taken.Add(1)
+			g.mu.Lock()
+			g.settle(seq, n, g.owed, g.early)
+			g.mu.Unlock()
+			continue
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		i := slices.IndexFunc(classes, func(c error) bool { return errors.Is(err, c) })
+		if i < 0 {
+			g.t.Errorf("Append: %v", err)
+			return
+		}
+		g.mu.Lock()
+		g.failed[classes[i]]++
+		g.slow = max(g.slow, took)
+		g.mu.Unlock()
+		time.Sleep(time.Millisecond) // a caller that is refused would spin
+	}
+}
+
+// settle enters a record on one side if the other has not got it.
+func (g *siege) settle(seq, n uint64, mine, others map[uint64]uint64) {
+	if m, ok := others[seq]; ok {
+		if m != n {
+			g.t.Errorf("record %d is number %d, accepted was %d", seq, m, n)
+		}
+		delete(others, seq)
+		return
+	}
+	mine[seq] = n
+}
+
+func (g *siege) receive(ctx context.Context, r *Reader) {
+	for ctx.Err() == nil {
+		g.read.Lock()
+		rec, err := r.Next(ctx)
+		if err == nil {
+			g.take(rec)
+			err = r.Confirm(rec.Seq)
+		}
+		g.read.Unlock()
+		if err != nil && ctx.Err() == nil {
+			g.t.Errorf("Next or Confirm: %v", err)
+			return
+		}
+	}
+}
+
+func (g *siege) take(rec Record) {
+	n := uint64(0)
+	if len(rec.Data) >= 8 {
+		n = le.Uint64(rec.Data)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if n == 0 || n > g.number || string(rec.Data) != string(numbered(n)) {
+		g.t.Errorf("record %d was never written", rec.Seq)
+	}
+	if rec.Seq <= g.last {
+		g.t.Errorf("record %d after %d", rec.Seq, g.last)
+	}
+	g.last = rec.Seq
+	g.settle(rec.Seq, n, g.early, g.owed)
+}
+
+// numbered is the record with that number.
+func numbered(n uint64) []byte {
+	b := make([]byte, 8+n*7919%1500)
+	le.PutUint64(b, n)
+	for i := range b[8:] {
+		b[8+i] = byte(n) + byte(i)
+	}
+	return b
+}
+
+// until waits for something to become true, and returns how long that took.
+func (g *siege) until(what string, limit time.Duration, f func() bool) time.Duration {
+	g.t.Helper()
+	for began := time.Now(); ; {
+		took := time.Since(began)
+		if f() {
+			return took
+		}
+		if took > limit {
+			g.t.Fatalf("%s: not within %v; %+v", what, limit, g.s.Stats())
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (g *siege) failing() bool { return g.s.Stats().Failing != nil }
+
+// back waits until records are taken again.
+func (g *siege) back() time.Duration {
+	g.t.Helper()
+	before := g.taken.Load()
+	return g.until("records are taken again", 5*time.Second, func() bool { return g.taken.Load() > before && !g.failing() })
+}
+
+// An outage takes the disk away from under a spool, and gives it back.
+type outage struct {
+	name       string
+	class      error
+	begin, end func(fs *loopfs.FS, g *siege) error
+}
+
+var outageKinds = []outage{
+	{"filled by others", ErrNoSpace,
+		func(fs *loopfs.FS, g *siege) error { g.read.Lock(); return fs.Fill(0) },
+		func(fs *loopfs.FS, g *siege) error { defer g.read.Unlock(); return fs.Empty() }},
+	{"filled by the log", ErrNoSpace,
+		func(fs *loopfs.FS, g *siege) error { g.read.Lock(); return nil },
+		func(fs *loopfs.FS, g *siege) error { g.read.Unlock(); return nil }},
+	{"read-only", ErrReadOnly, readOnly,
+		func(fs *loopfs.FS, g *siege) error { return fs.Remount(false) }},
+	{"unmounted", ErrGone,
+		func(fs *loopfs.FS, g *siege) error { return fs.Unmount() },
+		func(fs *loopfs.FS, g *siege) error { return fs.Mount() }},
+	{"renamed", ErrGone,
+		func(fs *loopfs.FS, g *siege) error {
+			return os.Rename(filepath.Join(fs.Dir, "a"), filepath.Join(fs.Dir, "b"))
+		},
+		func(fs *loopfs.FS, g *siege) error {
+			return os.Rename(filepath.Join(fs.Dir, "b"), filepath.Join(fs.Dir, "a"))
+		}},
+}
+
+// readOnly is refused as long as the spool has a file open for writing; between
+// two segments it has none.
+func readOnly(fs *loopfs.FS, g *siege) error {
+	for began := time.Now(); ; {
+		err := fs.Remount(true)
+		if !errors.Is(err, unix.EBUSY) || time.Since(began) > time.Minute {
+			return err
+		}
+	}
+}
+
+// Under load the disk fills, becomes read-only and goes away, again and again.
+// Callers are told or wait, memory stays within its bound, the spool comes back by
+// itself, and nothing that was accepted is lost.
+func TestLoopOutages(t *testing.T) {
+	for _, o := range []Options{{}, {Hold: true}, {Class: Telemetry, FlushEvery: 50 * time.Millisecond}} {
+		for _, kind := range outageKinds {
+			t.Run(fmt.Sprintf("%v/hold=%v/%s", o.Class, o.Hold, kind.name), func(t *testing.T) {
+				fs := loopFS(t, 24<<20)
+				o.SegmentSize, o.MaxBytes, o.Full = 256<<10, 1<<30, Wait
+				if kind.class == ErrReadOnly {
+					o.SegmentSize = minSegment
+				}
+				o.MaxRecord, o.InFlight = 8<<10, 1<<20
+				endure(t, fs, o, kind)
+			})
+		}
+	}
+}
+
+func endure(t *testing.T, fs *loopfs.FS, o Options, kind outage) {
+	dir := filepath.Join(fs.Dir, "a", "spool")
+	if err := os.Mkdir(filepath.Dir(dir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, dir, o)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	g, wait := besiege(ctx, t, s, 16)
+	g.until("load", 10*time.Second, func() bool { return g.taken.Load() > 1000 })
+	base := heap()
+	var longest time.Duration
+	var most uint64
+	for range *outages {
+		if err := kind.begin(fs, g); err != nil {
+			t.Fatal(err)
+		}
+		g.until("the outage is noticed", time.Minute, g.failing)
+		if err := s.Stats().Failing; !errors.Is(err, kind.class) {
+			t.Errorf("fails with %v, want %v", err, kind.class)
+		}
+		time.Sleep(rand.N(2500 * time.Millisecond)) // some end before the spool has tried again
+		most = max(most, heap())
+		if n := g.inMemory(); n > uint64(s.opt.Memory) {
+			t.Errorf("%d bytes in memory, the bound is %d", n, s.opt.Memory)
+		}
+		if err := kind.end(fs, g); err != nil {
+			t.Fatal(err)
+		}
+		longest = max(longest, g.back())
+	}
+	if most > base+uint64(s.opt.Memory)+4<<20 {
+		t.Errorf("%d bytes in use, %d without an outage", most, base)
+	}
+	cancel()
+	wait()
+	if o.Class == Durable && !o.Hold && g.failed[kind.class] == 0 {
+		t.Error("no caller was told")
+	}
+	t.Logf("%d accepted; refused %v, within %v; back within %v; heap %d KiB, before %d KiB",
+		g.taken.Load(), g.failed, g.slow.Round(time.Millisecond), longest.Round(time.Millisecond), most>>10, base>>10)
+	if n := balance(t, s).Damage; n.Found != 0 {
+		t.Errorf("damage: %+v", n)
+	}
+	closeSpool(t, s)
+	g.settleAll(dir, o)
+}
+
+// settleAll opens the spool again and reads the rest.
+func (g *siege) settleAll(dir string, o Options) {
+	g.s = open(g.t, dir, o)
+	r := reader(g.t, g.s, "up")
+	st := balance(g.t, g.s)
+	if st.Damage.Found != 0 {
+		g.t.Errorf("damage: %+v", st.Damage)
+	}
+	g.last = r.Position()
+	for range st.Queued {
+		rec, err := r.Next(g.t.Context())
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		g.take(rec)
+	}
+	for seq, n := range g.owed {
+		g.t.Errorf("record %d, number %d, was accepted and is lost", seq, n)
+		break
+	}
+	closeSpool(g.t, g.s)
+}
+
+func (g *siege) inMemory() uint64 {
+	g.s.mu.Lock()
+	defer g.s.mu.Unlock()
+	return g.s.mem.size.bytes
+}
+
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
