@@ -2,255 +2,243 @@ package spool
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
 	"flag"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 var cutStates = flag.Int("spool.cuts", 2000, "states after power cuts to check")
 
-// What a workload notes in the recorder.
-type (
-	acked     struct{ seq uint64 }
-	confirmed struct{ seq uint64 } // about to be
-	kept      struct{ seq uint64 } // the position is on the card
-	handed    struct{ seq uint64 } // out to the reader
-)
-
-// A witness knows what must hold after a power cut.
-type witness struct {
-	sent      map[uint64]bool   // numbers of records that were ever appended
-	acked     map[uint64]uint64 // sequence → number
-	confirmed uint64            // the position is at most here
-	kept      uint64            // and at least here
-	handed    uint64            // the highest sequence anyone has seen
-	done      map[uint64]bool   // confirmed
-	class     Class
+// A life is one run of a program on a card.
+type life struct {
+	d        *recorder
+	w        *witness
+	rng      *rand.Rand
+	number   *uint64 // of the record appended last, in all lives
+	s        *Spool
+	up       *Reader
+	down     *Reader
+	out      []uint64 // handed out by up
+	inMemory []acked
+	err      error // of watch
 }
 
-func newWitness(class Class) *witness {
-	return &witness{sent: map[uint64]bool{}, acked: map[uint64]uint64{}, done: map[uint64]bool{}, class: class}
-}
-
-func (w *witness) clone() *witness {
-	c := *w
-	c.acked, c.done = maps.Clone(w.acked), maps.Clone(w.done)
-	return &c // sent is shared: what was sent was sent
-}
-
-func (w *witness) see(o op) {
-	switch e := o.event.(type) {
-	case acked:
-		w.acked[e.seq>>32] = e.seq & (1<<32 - 1)
-	case confirmed:
-		w.confirmed = max(w.confirmed, e.seq)
-		w.done[e.seq] = true
-	case handed:
-		w.handed = max(w.handed, e.seq)
-	case kept:
-		w.kept = max(w.kept, e.seq)
-	}
-}
-
-func cutOptions(d disk, class Class) Options {
-	return Options{Class: class, SegmentSize: minSegment, MaxBytes: 1 << 40, MaxRecord: 8 << 10, disk: d}
-}
-
-// check opens what a power cut left and reads it all.
-func (w *witness) check(image map[string][]byte) error {
-	d := newRecorder()
-	d.note = false
-	for name, data := range image {
-		d.names[name] = &inode{name, append([]byte(nil), data...)}
-	}
-	s, err := Open("cut", cutOptions(d, w.class))
-	if err != nil {
-		return fmt.Errorf("open: %w", err)
-	}
-	defer s.Close(context.Background())
-	if n := s.Stats().Damage.Found; n != 0 {
-		id := ""
-		if image[idName] != nil {
-			id = string(image[idName])
-		}
-		for _, n := range slices.Sorted(maps.Keys(image)) {
-			if h, err := parseHeader(image[n]); err == nil {
-				id += fmt.Sprintf("\n%s %+v", n, *h)
-			}
-		}
-		return fmt.Errorf("a power cut is no damage: %+v; %s", s.Stats().Damage, id)
-	}
-	r, err := s.Reader("up")
-	if err != nil {
-		return err
-	}
-	at := r.Position()
-	// A position among telemetry that was never written need not be either.
-	if at > w.confirmed || at < w.kept && w.class == Durable {
-		return fmt.Errorf("position %d, want from %d to %d", at, w.kept, w.confirmed)
-	}
+// never is a context that waits for nothing.
+func never() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	got, last := map[uint64]bool{}, at
-	for {
-		rec, err := r.Next(ctx)
-		if errors.Is(err, context.Canceled) {
-			break
-		}
+	return ctx
+}
+
+// watch is told of what is about to happen to the disk, and notes what that
+// does to records.
+func (l *life) watch(o op) {
+	if l.s != nil {
+		l.s.mu.Lock()
+		floor := l.s.floor
+		l.s.mu.Unlock()
+		l.d.ops = append(l.d.ops, op{kind: opEvent, event: left{floor}})
+	}
+	if o.kind == opRename && o.from == thinName {
+		gone, err := l.w.kind.thinning(l.d.names[o.to].data, l.d.names[o.from].data)
 		if err != nil {
-			return err
+			l.err = err
 		}
-		number := uint64(binary.LittleEndian.Uint32(rec.Data))
-		switch {
-		case rec.Seq <= w.kept:
-			return fmt.Errorf("record %d comes again, committed to %d", rec.Seq, w.kept)
-		case rec.Seq <= last:
-			return fmt.Errorf("record %d after %d", rec.Seq, last)
-		case !w.sent[number] || len(rec.Data) != size(number):
-			return fmt.Errorf("record %d was never written", rec.Seq)
-		}
-		if want, ok := w.acked[rec.Seq]; ok && number != want {
-			return fmt.Errorf("record %d is number %d, want %d", rec.Seq, number, want)
-		}
-		last, got[rec.Seq] = rec.Seq, true
+		l.d.ops = append(l.d.ops, op{kind: opEvent, event: thinned{gone}})
 	}
-	for seq := range w.acked {
-		if seq > at && !got[seq] && (w.class == Durable || !w.done[seq]) {
-			return fmt.Errorf("record %d was acknowledged and is lost; position %d; %+v", seq, at, s.Stats())
-		}
-	}
-	if st := s.Stats(); st.Queued != uint64(len(got)) {
-		return fmt.Errorf("%d queued, %d handed out", st.Queued, len(got))
-	}
-	if seq, err := s.Append(context.Background(), []byte("after")); err != nil || seq <= max(last, w.handed) {
-		return fmt.Errorf("append after the cut: %d, %v; last was %d", seq, err, max(last, w.handed))
-	}
-	return nil
 }
 
-func size(number uint64) int { return 4 + int((number*2654435761>>7)%(1<<(3+number%10))) }
-
-// life runs a program on a card for a while.
-func life(d *recorder, w *witness, rng *rand.Rand, number *uint64) error {
-	s, err := Open("life", cutOptions(d, w.class))
+func (l *life) run() error {
+	l.d.watch = l.watch
+	s, err := Open("life", l.w.kind.options(l.d))
 	if err != nil {
 		return err
 	}
-	r, err := s.Reader("up")
-	if err != nil {
+	l.d.mu.Lock()
+	l.s = s
+	s.mu.Lock()
+	l.d.ops = slices.Insert(l.d.ops, 0, op{kind: opEvent, event: left{s.floor}}) // by Open itself
+	s.mu.Unlock()
+	l.d.mu.Unlock()
+	if l.up, err = s.Reader("up"); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	var out, inMemory []uint64
-	safe := func() {
-		for _, a := range inMemory {
-			d.event(acked{a})
-		}
-		inMemory = nil
+	if s.readers["down"] != nil {
+		l.down, _ = s.Reader("down")
 	}
 	// A reader that keeps up lets segments be used again.
-	keepsUp, steps := rng.IntN(2) == 0, 6+rng.IntN(30)
+	keepsUp, steps := l.rng.IntN(2) == 0, 6+l.rng.IntN(30)
 	if keepsUp {
 		steps *= 3
 	}
 	for range steps {
-		switch rng.IntN(6) {
-		case 0, 1, 2:
-			var all sync.WaitGroup
-			for range 1 + rng.IntN(12) {
-				*number++
-				n := *number
-				w.sent[n] = true
-				data := make([]byte, size(n))
-				binary.LittleEndian.PutUint32(data, uint32(n))
-				all.Add(1)
-				err := s.AppendAsync(data, func(seq uint64, err error) {
-					if err == nil && w.class == Durable {
-						d.event(acked{seq<<32 | n})
-					} else if err == nil {
-						inMemory = append(inMemory, seq<<32|n)
-					}
-					all.Done()
-				})
-				if err != nil {
-					return err
-				}
-			}
-			all.Wait()
-		case 3:
-			n := rng.IntN(20)
-			if keepsUp {
-				n = 1000
-			}
-			for range n {
-				rec, err := r.Next(ctx)
-				if err != nil {
-					break
-				}
-				d.event(handed{rec.Seq})
-				out = append(out, rec.Seq)
-			}
-		case 4:
-			rng.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
-			n := rng.IntN(len(out) + 1)
-			if keepsUp {
-				n = len(out)
-			}
-			for _, seq := range out[:n] {
-				d.event(confirmed{seq})
-				if err := r.Confirm(seq); err != nil {
-					return err
-				}
-			}
-			out = out[n:]
-		case 5:
-			if rng.IntN(3) == 0 {
-				r.Rewind()
-				out = nil
-			}
-			at := r.Position()
-			if err := s.Sync(context.Background()); err != nil {
-				return err
-			}
-			d.event(kept{at})
-			safe()
+		if err := l.step(keepsUp); err != nil {
+			return err
 		}
 	}
-	at := r.Position()
-	if err := s.Close(context.Background()); err != nil {
+	if err := l.keep(func() error { return s.Close(context.Background()) }); err != nil {
 		return err
 	}
-	d.event(kept{at})
-	safe()
+	if s.saved.closed {
+		l.d.event(ended{s.next})
+	}
+	return l.err
+}
+
+func (l *life) step(keepsUp bool) error {
+	s, d, rng := l.s, l.d, l.rng
+	op := rng.IntN(7)
+	if l.w.kind.age > 0 && rng.IntN(6) == 0 {
+		op = 7
+	}
+	switch op {
+	case 0, 1, 2:
+		return l.append(1 + rng.IntN(12))
+	case 3:
+		n := rng.IntN(20)
+		if l.w.kind.full == ThinOut {
+			n /= 5
+		}
+		if keepsUp {
+			n = 1000
+		}
+		for range n {
+			rec, err := l.up.Next(never())
+			if err != nil {
+				break
+			}
+			d.event(handed{rec.Seq})
+			l.out = append(l.out, rec.Seq)
+		}
+	case 4:
+		rng.Shuffle(len(l.out), func(i, j int) { l.out[i], l.out[j] = l.out[j], l.out[i] })
+		n := rng.IntN(len(l.out) + 1)
+		if keepsUp {
+			n = len(l.out)
+		}
+		for _, seq := range l.out[:n] {
+			d.event(confirmed{"up", seq})
+			if err := l.up.Confirm(seq); err != nil {
+				return err
+			}
+		}
+		l.out = l.out[n:]
+	case 5:
+		if rng.IntN(3) == 0 {
+			l.up.Rewind()
+			l.out = nil
+		}
+		return l.keep(func() error { return s.Sync(context.Background()) })
+	case 6:
+		return l.second()
+	case 7:
+		time.Sleep(time.Duration(rng.Int64N(int64(l.w.kind.age))))
+	}
 	return nil
 }
 
+func (l *life) append(n int) error {
+	var all sync.WaitGroup
+	for range n {
+		*l.number++
+		n := *l.number
+		l.w.sent[n] = true
+		all.Add(1)
+		err := l.s.AppendAsync(l.w.kind.data(n), func(seq uint64, err error) {
+			if err == nil && l.w.kind.class == Durable {
+				l.d.event(acked{seq, n})
+			} else if err == nil {
+				l.inMemory = append(l.inMemory, acked{seq, n})
+			}
+			all.Done()
+		})
+		if err != nil {
+			return err
+		}
+	}
+	all.Wait()
+	return nil
+}
+
+// second is what happens to the second reader: it comes, reads all there is, or
+// is forgotten.
+func (l *life) second() error {
+	var err error
+	switch {
+	case l.down == nil && l.rng.IntN(2) == 0:
+		l.d.event(other{"begin"})
+		l.down, err = l.s.Reader("down")
+	case l.down != nil && l.rng.IntN(3) == 0:
+		l.d.event(other{"end"})
+		l.s.Forget("down")
+		l.down = nil
+	case l.down != nil:
+		for {
+			rec, err := l.down.Next(never())
+			if err != nil {
+				break
+			}
+			l.d.event(handed{rec.Seq})
+			l.d.event(confirmed{"down", rec.Seq})
+			if err := l.down.Confirm(rec.Seq); err != nil {
+				return err
+			}
+		}
+	}
+	return err
+}
+
+// keep calls what brings all to the card, and notes what is there then.
+func (l *life) keep(sync func() error) error {
+	was := []kept{{"up", l.up.Position()}}
+	is := "gone"
+	if l.down != nil {
+		was, is = append(was, kept{"down", l.down.Position()}), "there"
+	}
+	if err := sync(); err != nil {
+		return err
+	}
+	for _, k := range was {
+		l.d.event(k)
+	}
+	l.d.event(other{is})
+	for _, a := range l.inMemory {
+		l.d.event(a)
+	}
+	l.inMemory = nil
+	return nil
+}
+
+// A tally of what cuts did.
+type cutTally struct{ states, reused, thinned int }
+
 // cuts runs lives, each on what a cut left of the one before, and checks states
 // after cuts at every operation, until n were.
-func cuts(n int, seed uint64, set func(*recorder)) (states, reused int, err error) {
+func cuts(n int, seed uint64, set func(*recorder)) (sum cutTally, err error) {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	for states < n {
-		w, image, number := newWitness(Class(rng.IntN(2))), map[string][]byte{}, uint64(0)
+	for sum.states < n {
+		kind := lifeKind{class: Class(rng.IntN(2))}
+		switch rng.IntN(3) {
+		case 0:
+			kind.full = ThinOut
+		case 1:
+			kind.age = 10 * time.Minute
+		}
+		w, image, number := newWitness(kind), map[string][]byte{}, uint64(0)
 		for range 1 + rng.IntN(4) {
 			card, d := newCard(image)
 			set(d)
-			if err := life(d, w, rng, &number); err != nil {
-				return states, reused, err
+			l := life{d: d, w: w, rng: rng, number: &number}
+			if err := l.run(); err != nil {
+				return sum, fmt.Errorf("seed %d: %w", seed, err)
 			}
 			next := rng.IntN(len(d.ops))
-			for _, o := range d.ops {
-				if o.kind == opRename && strings.HasSuffix(o.from, spareSuffix) {
-					reused++
-				}
-			}
 			var nextWitness *witness
 			for i, o := range d.ops {
 				card.take(o)
@@ -258,49 +246,73 @@ func cuts(n int, seed uint64, set func(*recorder)) (states, reused int, err erro
 				if i == next {
 					image, nextWitness = card.cut(rng), w.clone()
 				}
-				if rng.IntN(3) > 0 {
+				if o.kind == opRename && strings.HasSuffix(o.from, spareSuffix) {
+					sum.reused++
+				}
+				if o.kind == opRename && o.from == thinName {
+					sum.thinned++
+				}
+				if _, end := o.event.(ended); !end && o.from != thinName && rng.IntN(3) > 0 {
 					continue
 				}
-				states++
+				sum.states++
 				if err := w.check(card.cut(rng)); err != nil {
-					return states, reused, fmt.Errorf("seed %d, after operation %d of %d (%s %s): %w", seed, i, len(d.ops), o.kind, o.from+o.to, err)
+					return sum, fmt.Errorf("seed %d, %+v, after operation %d of %d (%s %s): %w", seed, kind, i, len(d.ops), o.kind, o.from+o.to, err)
 				}
 			}
 			w = nextWitness
+			w.ended = 0
 		}
 	}
-	return states, reused, nil
+	return sum, nil
 }
 
 func TestPowerCut(t *testing.T) {
-	n := short(*cutStates)
-	again := 0
-	for seed := range uint64(4) {
-		states, reused, err := cuts(n/4, seed, func(*recorder) {})
-		if err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		n := short(*cutStates)
+		var all cutTally
+		for seed := range uint64(4) {
+			sum, err := cuts(n/4, seed, func(*recorder) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = cutTally{all.states + sum.states, all.reused + sum.reused, all.thinned + sum.thinned}
 		}
-		again += reused
-		t.Logf("%d states; %d segments were used again", states, reused)
-	}
-	if again == 0 && !testing.Short() && !raceEnabled {
-		t.Error("no segment was used again")
-	}
+		t.Logf("%d states; %d segments were used again, %d thinned out", all.states, all.reused, all.thinned)
+		if n >= 2000 && (all.reused == 0 || all.thinned == 0) {
+			t.Error("no segment was used again or none was thinned out")
+		}
+	})
 }
 
-// The recorder must catch a spool that does not sync.
+// The recorder must catch a spool that leaves out any one of its syncs.
 func TestPowerCutIsNoticed(t *testing.T) {
+	file := func(is func(name string) bool) func(*recorder) {
+		return func(d *recorder) { d.deaf = is }
+	}
+	named := func(name string) func(*recorder) { return file(func(n string) bool { return n == name }) }
+	folder := func(is func(last op) bool) func(*recorder) {
+		return func(d *recorder) { d.deafDir = is }
+	}
 	for name, set := range map[string]func(*recorder){
-		"appends":      func(d *recorder) { d.deaf = func(name string) bool { return strings.HasSuffix(name, segmentSuffix) } },
-		"new segments": func(d *recorder) { d.deaf = func(name string) bool { return !strings.HasSuffix(name, segmentSuffix) } },
-		"folder":       func(d *recorder) { d.deafDir = true },
+		"records":        file(func(name string) bool { return strings.HasSuffix(name, segmentSuffix) }),
+		"new segment":    named("segment" + newSuffix),
+		"used segment":   file(func(name string) bool { return strings.HasSuffix(name, spareSuffix) && name != reserveName }),
+		"thinned out":    named(thinName),
+		"id":             named(idName + newSuffix),
+		"name of id":     folder(func(last op) bool { return last.to == idName }),
+		"name of new":    folder(func(last op) bool { return last.from == "segment"+newSuffix }),
+		"name of spare":  folder(func(last op) bool { return strings.HasSuffix(last.to, spareSuffix) }),
+		"name of reused": folder(func(last op) bool { return strings.HasSuffix(last.from, spareSuffix) }),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if states, _, err := cuts(2000, 1, set); err == nil {
-				t.Errorf("%d states without a sync, and nothing was noticed", states)
-			} else {
-				t.Log(err)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				if sum, err := cuts(20000, 1, set); err == nil {
+					t.Errorf("%+v without a sync, and nothing was noticed", sum)
+				} else {
+					t.Log(sum, err)
+				}
+			})
 		})
 	}
 }

@@ -19,7 +19,9 @@ type recorder struct {
 	ops      []op
 	note     bool                                 // ops are kept
 	deaf     func(name string) bool               // syncs of such files are not carried out: what the test must notice
-	deafDir  bool                                 // nor those of the folder
+	deafDir  func(last op) bool                   // nor those of the folder after such a change of names
+	last     op                                   // of names
+	watch    func(op)                             // told of each operation before it is noted; under mu
 	fault    func(kind opKind, name string) error // asked before each change; nil is none
 	room     int64                                // bytes that all files may have; 0 is no bound
 	syncTime time.Duration
@@ -64,7 +66,13 @@ func (d *recorder) do(o op, name string) error {
 			return err
 		}
 	}
+	if o.kind == opCreate || o.kind == opRename || o.kind == opRemove {
+		d.last = o
+	}
 	if d.note {
+		if d.watch != nil {
+			d.watch(o)
+		}
 		d.ops = append(d.ops, o)
 	}
 	return nil
@@ -156,7 +164,7 @@ func (d *recorder) Remove(name string) error {
 func (d *recorder) Sync() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.deafDir {
+	if d.deafDir != nil && d.deafDir(d.last) {
 		return nil
 	}
 	return d.do(op{kind: opDir}, ".")

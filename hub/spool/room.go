@@ -178,10 +178,11 @@ func (k *keeper) putAway() (again bool) {
 	}
 }
 
-// savedFloor is where all readers are at least, as far as the card knows. Called
-// under mu.
+// savedFloor is where all readers are at least, as far as the card knows: that of
+// one that came or was forgotten it may not know yet. Called under mu.
 func (k *keeper) savedFloor() uint64 {
-	if len(k.s.list) == 0 {
+	s := k.s
+	if len(s.list) == 0 || len(s.gone) > 0 || slices.ContainsFunc(s.list, func(r *Reader) bool { return !r.known }) {
 		return 0
 	}
 	return k.savedLow()

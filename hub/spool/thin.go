@@ -191,13 +191,14 @@ func (k *keeper) rewrite(f file, seg *segment, keep []uint64) (*header, error) {
 		err = to.Sync()
 	}
 	k.s.mu.Lock()
-	k.s.count.card(pages(0, int64(h.ownEnd)), 2, time.Since(began), time.Now())
+	k.s.count.card(pages(0, int64(h.ownEnd)), 1, time.Since(began), time.Now())
 	k.s.mu.Unlock()
 	return &h, err
 }
 
 // replace puts the new file in the place of the old, if no reader has come to it
-// meanwhile; one that comes now waits.
+// meanwhile; one that comes now waits. The folder need not be synced: after a
+// power cut either file is right.
 func (k *keeper) replace(seg *segment, h *header) error {
 	s := k.s
 	s.mu.Lock()
@@ -222,8 +223,5 @@ func (k *keeper) replace(seg *segment, h *header) error {
 	seg.busy = false
 	s.free.Broadcast()
 	s.mu.Unlock()
-	if err == nil {
-		err = s.disk.Sync()
-	}
 	return err
 }

@@ -1,0 +1,91 @@
+package spool
+
+import (
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+)
+
+// A power cut right after a reader was forgotten: segments that were kept for it
+// alone may be put away only once the card knows.
+func TestForgetPowerCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, d := newCard(nil)
+		o := Options{disk: d, SegmentSize: minSegment}
+		s := open(t, "forget", o)
+		r := reader(t, s, "up")
+		reader(t, s, "down")
+		appendAll(t, s, 1, 3000)
+		expect(t, r, 1, 3000)
+		for i := range uint64(3000) {
+			r.Confirm(i + 1)
+		}
+		if err := s.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		before, quiet := s.Stats().Segments, len(d.ops)
+		s.Forget("down")
+		synctest.Wait()
+		if n := s.Stats().Segments; n != 1 || before < 2 {
+			t.Fatalf("%d segments, %d when forgotten", before, n)
+		}
+		for i, op := range d.ops {
+			c.take(op)
+			if i < quiet {
+				continue
+			}
+			_, after := newCard(c.cut(rand.New(rand.NewPCG(1, 1))))
+			cat, err := inspect(after)
+			if err != nil || len(cat.losses) > 0 && cat.losses[0].Cause != Torn {
+				t.Fatalf("after %s %s: %+v, %v", op.kind, op.from+op.to, cat.losses, err)
+			}
+		}
+		closeSpool(t, s)
+	})
+}
+
+// A reader that comes again while the keeper writes that it was forgotten: the
+// card learns of it, too.
+func TestForgottenComesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newRecorder()
+		d.note = false
+		o := Options{disk: d, SegmentSize: minSegment}
+		s := open(t, "forget", o)
+		reader(t, s, "up")
+		appendAll(t, s, 1, 1200)
+		reader(t, s, "down")
+		if err := s.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// The batch in which it is forgotten begins a segment, and it comes again
+		// after the batch was put together and before the header is written.
+		s.Forget("down")
+		again := false
+		d.fault = func(kind opKind, name string) error {
+			if kind == opCreate && name == "segment"+newSuffix && !again {
+				again = true
+				if _, err := s.Reader("down"); err != nil {
+					t.Error(err)
+				}
+			}
+			return nil
+		}
+		for i := 1201; !again; i++ {
+			if i == 5000 {
+				t.Fatal("no segment was begun")
+			}
+			appendAll(t, s, i, i)
+			if !again {
+				s.Reader("down")
+				s.Forget("down")
+			}
+		}
+		closeSpool(t, s)
+		s = open(t, "forget", o)
+		if s.readers["down"] == nil {
+			t.Error("the reader that came again is not there")
+		}
+		closeSpool(t, s)
+	})
+}

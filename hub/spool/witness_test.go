@@ -1,0 +1,277 @@
+package spool
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// What a workload notes in the recorder.
+type (
+	acked     struct{ seq, number uint64 }
+	confirmed struct {
+		name string
+		seq  uint64
+	} // about to be
+	kept struct {
+		name string
+		seq  uint64
+	} // the position is on the card
+	handed  struct{ seq uint64 } // out to a reader
+	left    struct{ seq uint64 } // dropped or expired, up to here
+	thinned struct{ seqs []uint64 }
+	other   struct{ is string }   // the second reader: about to "begin" or "end"; on the card: "there", "gone"
+	ended   struct{ next uint64 } // Close has returned
+)
+
+// A witness knows what must hold after a power cut.
+type witness struct {
+	kind    lifeKind
+	sent    map[uint64]bool   // numbers of records that were ever appended
+	acked   map[uint64]uint64 // sequence → number
+	handed  uint64            // the highest sequence anyone has seen
+	left    uint64            // sequences up to here may be gone
+	thinned map[uint64]bool   // and these
+	other   string            // whether there is a second reader
+	ended   uint64            // the next sequence, where the program has closed the spool
+	readers map[string]seen
+}
+
+// seen is what a witness saw of a reader.
+type seen struct {
+	confirmed uint64          // the position is at most here
+	kept      uint64          // and at least here
+	done      map[uint64]bool // confirmed
+}
+
+func newWitness(kind lifeKind) *witness {
+	return &witness{
+		kind: kind, sent: map[uint64]bool{}, acked: map[uint64]uint64{}, thinned: map[uint64]bool{}, other: "gone",
+		readers: map[string]seen{"up": {done: map[uint64]bool{}}, "down": {done: map[uint64]bool{}}},
+	}
+}
+
+func (w *witness) clone() *witness {
+	c := *w // sent is shared: what was sent was sent
+	c.acked, c.thinned, c.readers = maps.Clone(w.acked), maps.Clone(w.thinned), maps.Clone(w.readers)
+	for name, r := range c.readers {
+		r.done = maps.Clone(r.done)
+		c.readers[name] = r
+	}
+	return &c
+}
+
+func (w *witness) see(o op) {
+	if o.kind != opEvent && o.kind != opRemove {
+		w.ended = 0
+	}
+	switch e := o.event.(type) {
+	case acked:
+		w.acked[e.seq] = e.number
+	case confirmed:
+		r := w.readers[e.name]
+		r.confirmed = max(r.confirmed, e.seq)
+		r.done[e.seq] = true
+		w.readers[e.name] = r
+	case kept:
+		r := w.readers[e.name]
+		r.kept = max(r.kept, e.seq)
+		w.readers[e.name] = r
+	case handed:
+		w.handed = max(w.handed, e.seq)
+	case left:
+		w.left = max(w.left, e.seq)
+	case thinned:
+		for _, seq := range e.seqs {
+			w.thinned[seq] = true
+		}
+	case other:
+		w.other = e.is
+		if e.is == "begin" || e.is == "gone" {
+			w.readers["down"] = seen{done: map[uint64]bool{}}
+		}
+	case ended:
+		w.ended = e.next
+	}
+}
+
+// check opens what a power cut left and reads it all.
+func (w *witness) check(image map[string][]byte) error {
+	d := newRecorder()
+	d.note = false
+	for name, data := range image {
+		d.names[name] = &inode{name, slices.Clone(data)}
+	}
+	_, next, ok := parseID(image[idName])
+	if image[idName] != nil && !ok || w.ended > 0 && next != w.ended {
+		return fmt.Errorf("the id is %q; closed with %d the next", image[idName], w.ended)
+	}
+	if c, err := inspect(d); err != nil || w.ended > 0 && (!c.state.closed || c.next != w.ended) {
+		return fmt.Errorf("closed with %d the next: %+v, %v", w.ended, c, err)
+	}
+	s, err := Open("cut", Options{Class: w.kind.class, SegmentSize: minSegment, MaxBytes: 1 << 40, MaxRecord: 8 << 10, disk: d})
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	defer s.Close(context.Background())
+	if n := s.Stats().Damage.Found; n != 0 {
+		id := string(image[idName])
+		for _, n := range slices.Sorted(maps.Keys(image)) {
+			if h, err := parseHeader(image[n]); err == nil {
+				id += fmt.Sprintf("\n%s %+v", n, *h)
+			}
+		}
+		return fmt.Errorf("a power cut is no damage: %+v; %s", s.Stats().Damage, id)
+	}
+	there := s.readers["down"] != nil
+	if there && w.other == "gone" || !there && w.other == "there" {
+		return fmt.Errorf("the second reader is there: %v; it should be %s", there, w.other)
+	}
+	last, err := w.read(s, "up")
+	if err == nil && w.other == "there" {
+		_, err = w.read(s, "down")
+	}
+	if err != nil {
+		return fmt.Errorf("%w; %+v", err, s.Stats())
+	}
+	if seq, err := s.Append(context.Background(), []byte("after")); err != nil || seq <= max(last, w.handed) {
+		return fmt.Errorf("append after the cut: %d, %v; last was %d", seq, err, max(last, w.handed))
+	}
+	return nil
+}
+
+// read checks all that a reader gets, and returns the last sequence.
+func (w *witness) read(s *Spool, name string) (last uint64, err error) {
+	r, err := s.Reader(name)
+	if err != nil {
+		return 0, err
+	}
+	saw, at, durable := w.readers[name], r.Position(), w.kind.class == Durable
+	// A position among telemetry that was never written need not be either.
+	if at > max(saw.confirmed, w.left) && name == "up" || at < saw.kept && durable {
+		return 0, fmt.Errorf("%s: position %d, want from %d to %d", name, at, saw.kept, max(saw.confirmed, w.left))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	got, last := map[uint64]bool{}, at
+	for {
+		rec, err := r.Next(ctx)
+		if errors.Is(err, context.Canceled) {
+			break
+		}
+		if err != nil {
+			return last, err
+		}
+		number := uint64(binary.LittleEndian.Uint32(rec.Data))
+		switch {
+		case rec.Seq <= saw.kept:
+			return last, fmt.Errorf("record %d comes again, committed to %d", rec.Seq, saw.kept)
+		case rec.Seq <= last:
+			return last, fmt.Errorf("record %d after %d", rec.Seq, last)
+		case !w.sent[number] || len(rec.Data) != w.kind.size(number):
+			return last, fmt.Errorf("record %d was never written", rec.Seq)
+		}
+		if want, ok := w.acked[rec.Seq]; ok && number != want {
+			return last, fmt.Errorf("record %d is number %d, want %d", rec.Seq, number, want)
+		}
+		last, got[rec.Seq] = rec.Seq, true
+	}
+	for seq := range w.acked {
+		if seq > max(at, w.left) && !got[seq] && !w.thinned[seq] && (durable || !saw.done[seq]) {
+			return last, fmt.Errorf("%s: record %d was acknowledged and is lost; position %d", name, seq, at)
+		}
+	}
+	for _, st := range s.Stats().Readers {
+		if st.Name == name && st.Queued != uint64(len(got)) {
+			return last, fmt.Errorf("%s: %d queued, %d handed out", name, st.Queued, len(got))
+		}
+	}
+	return last, nil
+}
+
+// A lifeKind is how the spool of a workload is bounded.
+type lifeKind struct {
+	class Class
+	full  Policy
+	age   time.Duration
+}
+
+func (k lifeKind) options(d disk) Options {
+	o := Options{Class: k.class, SegmentSize: minSegment, MaxBytes: 1 << 40, MaxRecord: 8 << 10, MaxAge: k.age, disk: d}
+	if k.full == ThinOut {
+		o.MaxBytes, o.Full, o.ThinEvery, o.Series = 200<<10, ThinOut, time.Hour, cutSeries
+	}
+	return o
+}
+
+// size is how long a record is: where much is to be dropped and thinned out, long.
+func (k lifeKind) size(number uint64) int {
+	h := number * 2654435761 >> 7
+	if k.full == ThinOut {
+		return 2000 + int(h%6000)
+	}
+	return 4 + int(h%(1<<(3+number%10)))
+}
+
+func (k lifeKind) data(number uint64) []byte {
+	b := make([]byte, k.size(number))
+	binary.LittleEndian.PutUint32(b, uint32(number))
+	return b
+}
+
+// cutSeries: one series, and now and then a record of none.
+func cutSeries(data []byte) (string, float64, bool) {
+	n := binary.LittleEndian.Uint32(data)
+	return "", float64(n * 2654435761 % 1000), n%32 != 0
+}
+
+// thinning tells what goes by putting a thinned-out segment in the place of the
+// one before, and whether that is what the model says.
+func (k lifeKind) thinning(before, after []byte) (gone []uint64, err error) {
+	had, h, err := recordsOf(before)
+	if err != nil {
+		return nil, err
+	}
+	have, now, err := recordsOf(after)
+	if err != nil {
+		return nil, err
+	}
+	o := k.options(nil)
+	m := newModel(o)
+	want := m.keep(had, uint64(o.ThinEvery.Milliseconds())<<(now.level-1))
+	same := func(a, b modelRecord) bool {
+		return a.seq == b.seq && a.time == b.time && string(a.data) == string(b.data)
+	}
+	if !slices.EqualFunc(have, want, same) || now.level <= h.level || now.own.n != uint64(len(have)) {
+		return nil, fmt.Errorf("thinned out from %d to %d records, want %d; %+v", len(had), len(have), len(want), now)
+	}
+	for _, r := range had {
+		if !slices.ContainsFunc(have, func(o modelRecord) bool { return o.seq == r.seq }) {
+			gone = append(gone, r.seq)
+		}
+	}
+	return gone, nil
+}
+
+func recordsOf(b []byte) (all []modelRecord, h *header, err error) {
+	h, err = parseHeader(b)
+	if err != nil {
+		return nil, nil, err
+	}
+	d := newRecorder()
+	d.names["x"] = &inode{"x", b}
+	f, _ := d.Open("x", false, false)
+	for sc := newScanner(f, h, int64(len(b))); ; {
+		r, _, ok := sc.next()
+		if !ok {
+			return all, h, nil
+		}
+		if r.kind == kindData {
+			all = append(all, modelRecord{r.seq, r.time, slices.Clone(r.data)})
+		}
+	}
+}
