@@ -56,6 +56,11 @@ func appendPlain(dst, json []byte) []byte {
 		case c == '"':
 			inString = !inString
 		}
+		if c >= ' ' && c <= '~' {
+			dst = append(dst, c)
+			i++
+			continue
+		}
 		r, n := utf8.DecodeRune(json[i:])
 		switch {
 		case r == utf8.RuneError && n == 1:
