@@ -120,7 +120,7 @@ hub does not let the user in, 130 interrupted.`,
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return err })
 	root.AddCommand(sendCommand(), requestCommand(), listenCommand(), statusCommand(), checkCommand(),
-		accountCommand(), handleCommand(), demoCommand())
+		accountCommand(), handleCommand(), demoCommand(), spoolCommand())
 	root.AddCommand(manCommand())
 	return root
 }

@@ -38,8 +38,13 @@ func newPrinter(cmd *cobra.Command, json bool) *printer {
 	out := cmd.OutOrStdout()
 	return &printer{
 		json: json, out: bufio.NewWriter(out),
-		colour: !json && isTerminal(out) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+		colour: !json && coloured(out),
 	}
+}
+
+// coloured tells whether what is written to out may have colours.
+func coloured(out any) bool {
+	return isTerminal(out) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
 // print writes one message. An error of the output is kept.

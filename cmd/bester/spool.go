@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/besterhub/bester/hub/spool"
+)
+
+func spoolCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "spool",
+		Short: "Look into a spool: the queue on the card before an upstream",
+		Long: `Look into a spool: the queue on the card in which messages wait for an upstream.
+
+A spool is a folder with files named *.spool and one named id. These commands read it
+and never change it, so they may be used while besterd has it open: then they show
+what was on the card when they began. What a reader has confirmed shows a few seconds
+later.
+
+Times are of the spool's own clock. It is near Unix time where the machine's clock was
+right when the spool was opened, and it never goes back.
+
+Exit status: 0 good, 1 something is damaged or lost, or the output failed, 2 wrong
+usage, or it is no spool or cannot be read, 130 interrupted.`,
+		Example: `  bester spool verify /var/lib/bester/spool/upstream
+  bester spool peek /var/lib/bester/spool/upstream --last 3
+  bester spool export /var/lib/bester/spool/upstream --output upstream.jsonl`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("unknown command %q: want verify, peek or export", args[0])}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(spoolVerifyCommand(), spoolPeekCommand(), spoolExportCommand())
+	return cmd
+}
+
+// recordHelp says what --json and jsonl write of a record.
+const recordHelp = `  seq     its sequence; the first record ever has 1
+  time    when it was put into the spool, RFC 3339 in UTC, by the spool's clock
+  size    bytes of data
+  data    the data as a string, if it is valid UTF-8
+  base64  the data in base64, if it is not
+
+Where records are missing, {"gap":{"from":5,"to":7}} stands in their place: sequences 5
+to 7 were dropped, thinned out or lost, or were never given out.`
+
+// completeFolder offers folders, for the one argument there is.
+func completeFolder(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return nil, cobra.ShellCompDirectiveFilterDirs
+}
+
+// A selecting is what the flags say of the records to show.
+type selecting struct{ spool.Selection }
+
+func (s *selecting) flags(cmd *cobra.Command) {
+	cmd.Flags().Uint64Var(&s.From, "from", 0, "begin at this `sequence`")
+	cmd.Flags().StringVar(&s.Reader, "reader", "", "only what the reader of this `name` has not confirmed")
+	cmd.RegisterFlagCompletionFunc("from", cobra.NoFileCompletions)
+	cmd.RegisterFlagCompletionFunc("reader", completeReader)
+}
+
+// completeReader offers the readers of the spool that was named before.
+func completeReader(cmd *cobra.Command, args []string, word string) (names []string, _ cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		// Of a selection without records only the newest file is read.
+		rep, err := spool.Browse(cmd.Context(), args[0], spool.Selection{From: 1 << 63}, nil)
+		for _, r := range rep.Readers {
+			if err == nil && strings.HasPrefix(r.Name, word) && r.Name == clean(r.Name) {
+				names = append(names, r.Name)
+			}
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// browse goes through a spool. Its errors say how to mend what is wrong.
+func browse(ctx context.Context, dir string, sel spool.Selection, f func(spool.Record) error) (spool.Report, error) {
+	var failed error // f's: it needs no mending here
+	rep, err := spool.Browse(ctx, dir, sel, func(rec spool.Record) error {
+		if f != nil {
+			failed = f(rec)
+		}
+		return failed
+	})
+	what := ""
+	switch {
+	case failed != nil:
+		return rep, failed
+	case err == nil || ctx.Err() != nil:
+		return rep, err
+	case errors.Is(err, fs.ErrNotExist):
+		what = "there is no such folder"
+	case errors.Is(err, syscall.ENOTDIR):
+		what = "is a file: name the folder that the spool's files are in"
+		if strings.HasSuffix(dir, ".spool") {
+			what = fmt.Sprintf("is one file of a spool: name its folder, %s", filepath.Dir(dir))
+		}
+	case errors.Is(err, fs.ErrPermission):
+		what = "may not be read: call this with sudo, or as " + owner(dir)
+	case errors.Is(err, spool.ErrNoSpool):
+		what = "is not a spool: there is no file named id or *.spool in it"
+		if below := spoolsBelow(dir); len(below) > 0 {
+			what += "\nThese are: " + strings.Join(below, " ")
+		}
+	case errors.Is(err, spool.ErrNoReader):
+		what = fmt.Sprintf("has no reader %q; its readers: %s", sel.Reader, readerNames(rep))
+	default:
+		var path *fs.PathError
+		if !errors.As(err, &path) {
+			return rep, &exit{exitUsage, err}
+		}
+		what = "cannot be read: " + path.Err.Error()
+	}
+	return rep, &exit{exitUsage, fmt.Errorf("%s: %s", dir, what)}
+}
+
+// owner names who may read a folder, as well as it can be told.
+func owner(dir string) string {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return "its owner"
+	}
+	id := strconv.FormatUint(uint64(info.Sys().(*syscall.Stat_t).Uid), 10)
+	if u, err := user.LookupId(id); err == nil {
+		return "the user " + u.Username
+	}
+	return "the user with the id " + id
+}
+
+// spoolsBelow finds spools directly in a folder.
+func spoolsBelow(dir string) (found []string) {
+	for _, pattern := range []string{"*/id", "*/*.spool"} {
+		files, _ := filepath.Glob(filepath.Join(dir, pattern))
+		for _, f := range files {
+			if d := filepath.Dir(f); len(found) == 0 || found[len(found)-1] != d {
+				found = append(found, d)
+			}
+		}
+		if len(found) > 0 {
+			break
+		}
+	}
+	return found
+}
+
+func readerNames(rep spool.Report) string {
+	var names []string
+	for _, r := range rep.Readers {
+		names = append(names, clean(r.Name))
+	}
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, " ")
+}
+
+// quietly makes nothing of it that nobody reads the output any more.
+func quietly(err error) error {
+	if errors.Is(err, syscall.EPIPE) {
+		return nil
+	}
+	return err
+}
+
+// spoolTime is a time of the spool's clock.
+func spoolTime(ms uint64) time.Time { return time.UnixMilli(int64(min(ms, 1<<47))) }
+
+// sizeText writes a number of bytes for people.
+func sizeText(n uint64) string {
+	v, unit := float64(n), "B"
+	for _, larger := range []string{"kB", "MB", "GB", "TB"} {
+		if v >= 1000 {
+			v, unit = v/1000, larger
+		}
+	}
+	if unit == "B" {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", v, unit)
+}
+
+// sequences writes a range for people.
+func sequences(from, to uint64) string {
+	if from == to {
+		return strconv.FormatUint(from, 10)
+	}
+	return fmt.Sprintf("%d to %d", from, to)
+}
+
+// A progress shows on a terminal how far long work is; there is none on other outputs,
+// nor of work that takes less than a second.
+type progress struct {
+	out   io.Writer // nil: none
+	next  time.Time
+	shown int // columns
+}
+
+func newProgress(out io.Writer) *progress {
+	if !isTerminal(out) {
+		out = nil
+	}
+	return &progress{out: out, next: time.Now().Add(time.Second)}
+}
+
+func (p *progress) show(done, total uint64) {
+	if p.out == nil || total == 0 || time.Now().Before(p.next) {
+		return
+	}
+	p.next = time.Now().Add(200 * time.Millisecond)
+	text := fmt.Sprintf("%3d %% of %s", done*100/total, sizeText(total))
+	p.shown = max(p.shown, len(text))
+	fmt.Fprintf(p.out, "\r%-*s", p.shown, text)
+}
+
+// end wipes it out.
+func (p *progress) end() {
+	if p.shown > 0 {
+		fmt.Fprintf(p.out, "\r%*s\r", p.shown, "")
+		p.shown = 0
+	}
+}

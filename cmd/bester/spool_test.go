@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/besterhub/bester/hub/spool"
+)
+
+// fillSpool makes a spool with a reader "up" and these records.
+func fillSpool(t *testing.T, records ...string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "spool")
+	s, err := spool.Open(dir, spool.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close(context.Background())
+	if _, err := s.Reader("up"); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range records {
+		if _, err := s.Append(t.Context(), []byte(r)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// Every kind of data is one line that a terminal can show.
+func TestSpoolPeekLine(t *testing.T) {
+	p := &peeking{}
+	for data, want := range map[string]string{
+		"":                             "",
+		"plain words":                  "plain words",
+		" { \"a\" : [1,\n2] }":         `{"a":[1,2]}`,
+		`"\u001b[2J` + "\u202e" + `"`:  `"\u001b[2J\u202e"`,
+		"two\nlines":                   `"two\nlines"`,
+		"\x93\xa4temp\x00":             `"\x93\xa4temp\x00"`,
+		strings.Repeat("x", 100):       strings.Repeat("x", 100),
+		strings.Repeat("x", 101):       strings.Repeat("x", 97) + "...",
+		strings.Repeat("ü", 999):       strings.Repeat("ü", 97) + "...",
+		"x" + strings.Repeat("€", 999): "x" + strings.Repeat("€", 96) + "...",
+		strings.Repeat("\xff", 999):    `"` + strings.Repeat(`\xff`, 24) + "...",
+	} {
+		line := string(p.appendLine(nil, spool.Record{Seq: 7, Data: []byte(data)}, false))
+		_, got, _ := strings.Cut(line, "B  ")
+		if got != want+"\n" {
+			t.Errorf("%.20q: got %q, want %q", data, got, want)
+		}
+	}
+	gap := string(p.appendLine(nil, spool.Record{Seq: 7, Time: 1 << 62, Gap: spool.Gap{From: 5, To: 6}}, false))
+	if !strings.Contains(gap, "missing: 5 to 6\n") {
+		t.Errorf("gap: %q", gap)
+	}
+}
+
+// Progress shows only when work is long, never goes beyond its line, and is wiped out.
+func TestProgress(t *testing.T) {
+	var b bytes.Buffer
+	if p := newProgress(&b); p.out != nil {
+		t.Error("progress without a terminal")
+	}
+	p := &progress{out: &b, next: time.Now().Add(time.Hour)}
+	p.show(1, 2)
+	p.end()
+	if b.Len() > 0 {
+		t.Errorf("at once: %q", &b)
+	}
+	p.next = time.Time{}
+	p.show(500_000_000, 1_000_000_000)
+	p.show(600_000_000, 1_000_000_000)
+	if got, want := b.String(), "\r 50 % of 1.0 GB"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	b.Reset()
+	p.end()
+	if got, want := b.String(), "\r"+strings.Repeat(" ", len(" 50 % of 1.0 GB"))+"\r"; got != want {
+		t.Errorf("end: got %q, want %q", got, want)
+	}
+}
+
+// writerFunc is a function as a Writer.
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+func TestSpoolOutputFails(t *testing.T) {
+	dir := fillSpool(t, "one", "two")
+	for _, args := range [][]string{{"export", dir}, {"export", "--format", "frames", dir}, {"peek", dir}, {"peek", "--json", dir}} {
+		for failure, want := range map[syscall.Errno]int{syscall.EPIPE: 0, syscall.ENOSPC: exitFailed} {
+			var stderr bytes.Buffer
+			out := writerFunc(func([]byte) (int, error) { return 0, failure })
+			code := run(t.Context(), append([]string{"spool"}, args...), nil, out, &stderr)
+			if code != want || (want == 0) != (stderr.Len() == 0) {
+				t.Errorf("%s, %v: exit code %d, want %d; it said: %s", args[0], failure, code, want, &stderr)
+			}
+		}
+	}
+}
+
+// What is interrupted, or fails, leaves no file; what someone else made stays.
+func TestSpoolExportWhole(t *testing.T) {
+	dir, folder := fillSpool(t, "one", "two"), t.TempDir()
+	name := filepath.Join(folder, "out")
+	export := func(ctx context.Context, want int, args ...string) {
+		t.Helper()
+		var out bytes.Buffer
+		code := run(ctx, append([]string{"spool", "export", dir, "--output", name}, args...), nil, &out, &out)
+		if code != want {
+			t.Errorf("%v: exit code %d, want %d; it said: %s", args, code, want, &out)
+		}
+	}
+	has := func(want ...string) {
+		t.Helper()
+		var got []string
+		entries, err := os.ReadDir(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			b, _ := os.ReadFile(filepath.Join(folder, e.Name()))
+			got = append(got, e.Name()+"="+string(b))
+		}
+		if strings.Join(got, " ") != strings.Join(want, " ") {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	interrupted, cancel := context.WithCancel(t.Context())
+	cancel()
+	export(interrupted, exitInterrupted)
+	has()
+	export(t.Context(), exitUsage, "--reader", "nobody")
+	has()
+	f, err := createWhole(name, dir, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.finish(); err == nil {
+		t.Error("a file that was made meanwhile was replaced")
+	}
+	f.abandon()
+	has("out=mine")
+	export(interrupted, exitInterrupted, "--force")
+	has("out=mine")
+	export(t.Context(), exitUsage)
+	has("out=mine")
+	export(t.Context(), 0, "--force", "--format", "frames")
+	has("out=\x03\x00\x00\x00one\x03\x00\x00\x00two")
+}
+
+func TestSpoolCompletion(t *testing.T) {
+	dir := fillSpool(t)
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"spool", "verify", ""}, ":16\n"},
+		{[]string{"spool", "peek", dir, ""}, ":4\n"},
+		{[]string{"spool", "peek", dir, "--reader", ""}, "up\n:4\n"},
+		{[]string{"spool", "export", dir, "--format", ""}, "jsonl\nframes\n:4\n"},
+	} {
+		var out, stderr bytes.Buffer
+		if run(t.Context(), append([]string{"__complete"}, test.args...), nil, &out, &stderr); out.String() != test.want {
+			t.Errorf("%v: got %q, want %q", test.args, &out, test.want)
+		}
+	}
+}
