@@ -138,20 +138,39 @@ func (o *outgoing) sendLines(cmd *cobra.Command, args []string, quiet bool) erro
 		s.progress = cmd.ErrOrStderr()
 	}
 	in := bufio.NewScanner(input(cmd))
-	in.Buffer(nil, 1<<20)
-	n := 0
+	in.Buffer(nil, maxLine)
 	for in.Scan() {
-		n++
-		if m.Data, err = o.data(in.Bytes()); err != nil {
-			err = fmt.Errorf("line %d: %w", n, err)
+		s.lines++
+		if m.Data, err = o.line(in.Bytes()); err != nil {
 			break
 		}
 		if err = s.send(m); err != nil {
 			break
 		}
 	}
+	if err == nil && errors.Is(in.Err(), bufio.ErrTooLong) {
+		s.lines++
+		err = fmt.Errorf("longer than %d bytes", maxLine)
+	}
 	s.wait()
-	return errors.Join(err, in.Err(), s.result())
+	switch {
+	case c.Err() != nil && (err != nil || s.lost > 0):
+		return s.cutOff(args[0], c.Err())
+	case err != nil:
+		return s.stopped(args[0], err)
+	}
+	return errors.Join(in.Err(), s.result())
+}
+
+// maxLine is the longest line that is sent, in bytes.
+const maxLine = 1 << 20
+
+// line makes the data of one line.
+func (o *outgoing) line(b []byte) (hub.Data, error) {
+	if !o.text && !json.Valid(b) {
+		return hub.Data{}, fmt.Errorf("data is not JSON: %.60q; --text takes lines as plain text", b)
+	}
+	return o.data(b)
 }
 
 // A stream is what sendLines has under way.
@@ -161,10 +180,14 @@ type stream struct {
 	progress io.Writer     // nil: none
 	shown    time.Time
 
+	lines int // read so far
+
 	mu     sync.Mutex
 	done   int
 	failed int
-	first  error
+	first  int   // line of the first that failed; 0: none
+	why    error // of it
+	lost   int   // line of the first that was sent and not answered; 0: none
 }
 
 func (s *stream) send(m *hub.Message) error {
@@ -179,21 +202,29 @@ func (s *stream) send(m *hub.Message) error {
 		}
 	}
 	s.show(time.Second)
-	err := s.client.Go(m, nil, s.answered)
+	n := s.lines
+	err := s.client.Go(m, nil, func(err error) { s.answered(n, err) })
 	if err != nil {
 		<-s.free
 	}
 	return err
 }
 
-func (s *stream) answered(err error) {
+func (s *stream) answered(line int, err error) {
 	s.mu.Lock()
-	s.done++
-	if err != nil {
-		s.failed++
-		if s.first == nil {
-			s.first = err
+	switch {
+	case err != nil && s.client.Err() != nil: // nobody knows what became of it
+		if s.lost == 0 || line < s.lost {
+			s.lost = line
 		}
+	case err != nil:
+		s.failed++
+		if s.first == 0 || line < s.first {
+			s.first, s.why = line, err
+		}
+		fallthrough
+	default:
+		s.done++
 	}
 	s.mu.Unlock()
 	<-s.free
@@ -221,11 +252,47 @@ func (s *stream) show(every time.Duration) {
 	fmt.Fprintf(s.progress, "\r%d sent, %d failed ", s.done, s.failed)
 }
 
+// result says what has failed of what was sent.
 func (s *stream) result() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failed > 0 {
-		return fmt.Errorf("%d of %d messages failed; the first: %w", s.failed, s.done, s.first)
+		return fmt.Errorf("%d of %d messages failed; the first, line %d: %w", s.failed, s.done, s.first, s.why)
 	}
 	return nil
+}
+
+// stopped says that a line could not be sent, what became of those before it, and how
+// to go on.
+func (s *stream) stopped(typ string, why error) error {
+	err := fmt.Errorf("line %d: %w\nStopped there. %s. To go on, mend it and send what is left:\n%s",
+		s.lines, why, s.before(), goOn(s.lines, typ))
+	return errors.Join(err, s.result())
+}
+
+// cutOff says the same where the connection has ended.
+func (s *stream) cutOff(typ string, why error) error {
+	s.mu.Lock()
+	from := s.lost
+	s.mu.Unlock()
+	if from == 0 {
+		from = s.lines
+	}
+	err := fmt.Errorf("the connection to the hub ended: %w\n%s; of line %d and what was sent after it there is no word. To go on from there:\n%s",
+		why, s.before(), from, goOn(from, typ))
+	return &exit{exitAway, errors.Join(err, s.result())}
+}
+
+// before counts the messages that were sent and answered.
+func (s *stream) before() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done == 1 {
+		return fmt.Sprintf("1 message was sent, %d failed", s.failed)
+	}
+	return fmt.Sprintf("%d messages were sent, %d failed", s.done, s.failed)
+}
+
+func goOn(line int, typ string) string {
+	return fmt.Sprintf("  tail -n +%d FILE | bester send --lines %s", line, typ)
 }
