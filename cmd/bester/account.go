@@ -26,8 +26,9 @@ func (e usageError) Unwrap() error { return e.error }
 
 // accountFlags are the flags that several of the account commands have.
 type accountFlags struct {
-	file string
-	cost int
+	file   string
+	config string // whose accounts file it is
+	cost   int
 
 	send, receive, reach, serve []string
 	peer, admin                 bool
@@ -42,9 +43,10 @@ func accountCommand() *cobra.Command {
 		Long: `Keep the accounts: who may connect to the hub and what they may do.
 
 They are in a text file that may also be read and edited by hand: the one that the
-config of besterd on this machine names, unless told otherwise. A running besterd
-sees a change at the next login, within 5 seconds for who is logged in already, or at
-once at SIGHUP.
+config of besterd on this machine names, unless --config names another config, or
+--file or BESTER_ACCOUNTS the file itself. A relative path in a config is taken as
+from this folder. A running besterd sees a change at the next login, within 5 seconds
+for who is logged in already, or at once at SIGHUP.
 
 A password is asked for twice at a terminal, without showing it. Where standard
 input is no terminal, its first line is the password.`,
@@ -66,6 +68,7 @@ input is no terminal, its first line is the password.`,
 		},
 	}
 	cmd.PersistentFlags().StringVar(&f.file, "file", "", "`path` of the accounts file (default $BESTER_ACCOUNTS, else that of besterd's config)")
+	cmd.PersistentFlags().StringVar(&f.config, "config", "", "`path` of the config that names the accounts file")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd.AddCommand(f.addCommand(), f.listCommand(), f.removeCommand(), f.passwdCommand(), f.allowCommand())
 	return cmd
@@ -251,9 +254,20 @@ allowed to send before.
 	return cmd
 }
 
-// resolve finds out where the accounts are: where --file or BESTER_ACCOUNTS says, or
-// else besterd's config.
+// resolve finds out where the accounts are: where --file or --config says, else
+// BESTER_ACCOUNTS, or else besterd's config.
 func (f *accountFlags) resolve() error {
+	if f.config != "" {
+		if f.file != "" {
+			return usageError{errors.New("--file and --config: give one of them")}
+		}
+		c, err := setup.Load(f.config)
+		if err != nil {
+			return fmt.Errorf("which accounts file? --config would say, but it cannot be used:\n%w", err)
+		}
+		f.file, f.config = c.Accounts.File, "" // completion may ask again
+		return nil
+	}
 	if f.file = cmp.Or(f.file, os.Getenv("BESTER_ACCOUNTS")); f.file != "" {
 		return nil
 	}

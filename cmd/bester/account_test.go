@@ -61,6 +61,33 @@ func mayLogin(t *testing.T, path, name, password string) bool {
 	return err == nil
 }
 
+// The accounts file of a config that is not besterd's usual one.
+func TestAccountsOfAConfig(t *testing.T) {
+	other := accounts(t) // BESTER_ACCOUNTS, which the flag goes before
+	dir := t.TempDir()
+	path, config := filepath.Join(dir, "those"), filepath.Join(dir, "bester.toml")
+	if err := os.WriteFile(config, []byte("[accounts]\nfile = \""+path+"\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, "secret\n", "add", "alice", "--cost=4", "--config", config)
+	if !mayLogin(t, path, "alice", "secret") {
+		t.Error("alice cannot log in")
+	}
+	if _, err := os.Stat(other); err == nil {
+		t.Error("BESTER_ACCOUNTS was written to")
+	}
+	for want, args := range map[string][]string{
+		"give one of them":             {"list", "--config", config, "--file", path},
+		"unknown key":                  {"list", "--config", filepath.Join(dir, "wrong.toml")},
+		"none.toml: no such file or d": {"list", "--config", filepath.Join(dir, "none.toml")},
+	} {
+		os.WriteFile(filepath.Join(dir, "wrong.toml"), []byte("x = 1\n"), 0o600)
+		if _, err := runAccount(strings.NewReader(""), io.Discard, args...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", args, err, want)
+		}
+	}
+}
+
 func TestAccountStory(t *testing.T) {
 	path := accounts(t)
 	got := mustRun(t, "secret\n", "add", "alice", "--cost=4", "--admin")
