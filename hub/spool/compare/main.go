@@ -33,6 +33,7 @@ func run() error {
 		dir    = flag.String("dir", "/dev/shm", "folder for the image of the file system")
 		each   = flag.Duration("for", time.Second, "how long one measurement takes")
 		rounds = flag.Int("rounds", 3, "how often each is measured; the table has the medians")
+		every  = flag.Duration("every", 100*time.Millisecond, "the pace of lone records")
 		asJSON = flag.Bool("json", false, "print JSON: all that was measured; times in nanoseconds")
 		asMD   = flag.Bool("markdown", false, "print the table in Markdown")
 		probe  = flag.String("probe", "", "only print how long a sync of this file takes, and remove it")
@@ -44,7 +45,7 @@ func run() error {
 		fmt.Println(took)
 		return err
 	}
-	if flag.NArg() > 0 || *rounds < 1 || *each <= 0 {
+	if flag.NArg() > 0 || *rounds < 1 || *each <= 0 || *every <= 0 {
 		return errors.New("usage: compare [flags]; compare -h lists them")
 	}
 	image := filepath.Join(*dir, "bester-compare.img")
@@ -63,7 +64,7 @@ func run() error {
 		fs.Close()
 		os.Exit(1)
 	}()
-	m := &measurement{fs: fs, each: *each, rounds: *rounds}
+	m := &measurement{fs: fs, each: *each, rounds: *rounds, every: *every}
 	t, err := m.all()
 	if err != nil {
 		return err

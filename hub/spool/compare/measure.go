@@ -26,6 +26,8 @@ type contender interface {
 	start(dir string) error
 	// load appends records and returns how it went, also after an error.
 	load(load.Load) (load.Result, error)
+	// drain lets all that is kept be read and let go of.
+	drain() error
 	// records hands out what is kept, in order.
 	records(f func(data []byte)) error
 	resident() (uint64, error)
@@ -61,6 +63,7 @@ type Cell struct {
 	Result  load.Result
 	Rates   []float64 // records/s in each round
 	Written float64   // bytes written to the device for each byte of the records
+	Again   float64   // the same when all was read, and as much was appended again; with many in flight
 }
 
 // Killed is what was there after kill -9 in the midst of a load.
@@ -72,6 +75,7 @@ type Killed struct {
 type measurement struct {
 	fs     *loopfs.FS
 	each   time.Duration
+	every  time.Duration
 	rounds int
 	dirs   int
 	table  Table
@@ -95,7 +99,10 @@ func (m *measurement) all() (*Table, error) {
 		t.Columns = append(t.Columns, Column{Name: c.name(), Version: v, Program: info.Size()})
 	}
 	speed := []load.Load{{Flight: 1, Size: 128, For: m.each}, {Flight: 64, Size: 128, For: m.each}, {Flight: 256, Size: 128, For: m.each}}
-	lone := []load.Load{{Flight: 1, Size: 100, Count: 5000, For: 5 * m.each}, {Flight: 1, Size: 100, Count: 100, Every: 100 * time.Millisecond}}
+	lone := []load.Load{
+		{Flight: 1, Size: 100, Count: 5000, For: 5 * m.each},
+		{Flight: 1, Size: 100, Count: max(10, int(10*time.Second/m.every)), Every: m.every},
+	}
 	for _, l := range speed {
 		if err := m.rows(list, l, m.rounds, func(c *Column, cell Cell) { c.Speed = append(c.Speed, cell) }); err != nil {
 			return nil, err
@@ -156,23 +163,37 @@ func (m *measurement) cell(c contender, l load.Load) (cell Cell, resident uint64
 	if _, err := c.load(load.Load{First: 1 << 32, Flight: 1, Size: l.Size, Count: 1}); err != nil { // makes its files
 		return cell, 0, err
 	}
-	before, err := m.fs.Written()
-	if err != nil {
+	cell.Load = l
+	if cell.Result, cell.Written, err = m.written(c, l); err != nil {
 		return cell, 0, err
 	}
-	r, err := c.load(l)
-	if err != nil {
-		return cell, 0, err
-	}
-	after, err := m.fs.Written()
-	if err != nil {
-		return cell, 0, err
+	if l.Flight > 1 {
+		if err := c.drain(); err != nil {
+			return cell, 0, fmt.Errorf("reading all: %w", err)
+		}
+		l.First, l.Count = uint64(cell.Result.Records), cell.Result.Records
+		if _, cell.Again, err = m.written(c, l); err != nil {
+			return cell, 0, err
+		}
 	}
 	if resident, err = c.resident(); err != nil {
 		return cell, 0, err
 	}
-	payload := float64(max(r.Records, 1)) * float64(l.Size)
-	return Cell{Load: l, Result: r, Written: float64(after-before) / payload}, resident, c.stop()
+	return cell, resident, c.stop()
+}
+
+// written is how a load went, and what was written to the device for each of its bytes.
+func (m *measurement) written(c contender, l load.Load) (load.Result, float64, error) {
+	before, err := m.fs.Written()
+	if err != nil {
+		return load.Result{}, 0, err
+	}
+	r, err := c.load(l)
+	if err != nil {
+		return r, 0, err
+	}
+	after, err := m.fs.Written()
+	return r, float64(after-before) / float64(max(r.Records, 1)*l.Size), err
 }
 
 // killed kills a contender in the midst of a load, starts it again and looks for

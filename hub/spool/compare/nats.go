@@ -153,6 +153,8 @@ func (s *natsServer) stop() error {
 	return s.process.stop()
 }
 
+func (s *natsServer) drain() error { return s.stream.Purge(context.Background()) }
+
 // records has the server hand out what it keeps.
 func (s *natsServer) records(f func(data []byte)) error {
 	ctx := context.Background()

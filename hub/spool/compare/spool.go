@@ -80,7 +80,17 @@ func (s *spoolProcess) load(l load.Load) (load.Result, error) {
 	if !s.within {
 		return load.Drive(l, s.append)
 	}
-	var r load.Result
+	return s.order(l)
+}
+
+// drain has the process read and confirm all.
+func (s *spoolProcess) drain() error {
+	_, err := s.order(load.Load{})
+	return err
+}
+
+// order has the process carry out a load itself.
+func (s *spoolProcess) order(l load.Load) (r load.Result, err error) {
 	if err := json.NewEncoder(s.in).Encode(l); err != nil {
 		return r, err
 	}

@@ -7,8 +7,8 @@
 // It prints its address. A connection carries records, each behind its length in 4
 // bytes, little-endian; for each comes its sequence in 8 bytes, in order, when it
 // is on the card. A line on standard input is a load.Load in JSON: it is carried
-// out within the process and answered by a line with the load.Result. It ends
-// with its input.
+// out within the process and answered by a line with the load.Result; one without
+// a Flight reads and confirms all that is there. It ends with its input.
 package main
 
 import (
@@ -65,10 +65,15 @@ func run() error {
 		} else if err != nil {
 			return err
 		}
-		r, err := load.Drive(job, func(data []byte) error {
-			_, err := s.Append(ctx, data)
-			return err
-		})
+		var r load.Result
+		if job.Flight == 0 {
+			err = drain(ctx, s)
+		} else {
+			r, err = load.Drive(job, func(data []byte) error {
+				_, err := s.Append(ctx, data)
+				return err
+			})
+		}
 		if err != nil {
 			return err
 		}
@@ -76,6 +81,25 @@ func run() error {
 			return err
 		}
 	}
+}
+
+func drain(ctx context.Context, s *spool.Spool) error {
+	const name = "compare"
+	r, err := s.Reader(name)
+	if err != nil {
+		return err
+	}
+	defer s.Forget(name) // what comes next waits for nobody
+	for s.Stats().Queued > 0 {
+		rec, err := r.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if err := r.Confirm(rec.Seq); err != nil {
+			return err
+		}
+	}
+	return s.Sync(ctx)
 }
 
 // serve appends what a connection brings. It hangs up where a record is not taken.
