@@ -43,6 +43,10 @@ var (
 	// ErrShutdown is returned for frames that come after Queue.Shutdown.
 	ErrShutdown = errors.New("bformat: queue: shut down")
 
+	// ErrMemory is wrapped by the error of a Reader for a long frame that its Budget had
+	// too little left for.
+	ErrMemory = errors.New("bformat: no memory left for a long frame")
+
 	// ErrReleased is returned by a Reader after Release.
 	ErrReleased = errors.New("bformat: read: reader has been released")
 )

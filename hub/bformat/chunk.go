@@ -6,6 +6,7 @@ import "sync"
 type chunk struct {
 	buf    []byte
 	frames []frame
+	held   int // bytes of the Budget that it takes
 }
 
 // A frame of a chunk: its size with header in the low 31 bits, whether it may be dropped in
@@ -30,6 +31,20 @@ var classes = [...]struct {
 	{8 << 10, new(sync.Pool)},
 	{64 << 10, new(sync.Pool)},
 	{320 << 10, new(sync.Pool)}, // a full Queue of the default limit, and the frame that overfills it
+}
+
+// share is the size of the largest chunk that takes nothing from a Budget. Each Queue may
+// have two: one waits, one is being written.
+const share = 8 << 10
+
+// room returns the size of the chunk that getChunk returns for n bytes.
+func room(n int) int {
+	for _, c := range classes {
+		if n <= c.size {
+			return c.size
+		}
+	}
+	return n
 }
 
 // getChunk returns an empty chunk with room for at least n bytes.
@@ -60,16 +75,4 @@ func putChunk(k *chunk) {
 			return
 		}
 	}
-}
-
-// grow moves what k holds to a chunk with room for at least n bytes and gives k back.
-func grow(k *chunk, n int) *chunk {
-	if n > classes[len(classes)-1].size {
-		n = max(n, 2*cap(k.buf)) // so that a long backlog is copied a constant number of times
-	}
-	g := getChunk(n)
-	g.buf = append(g.buf, k.buf...)
-	g.frames, k.frames = k.frames, g.frames
-	putChunk(k)
-	return g
 }

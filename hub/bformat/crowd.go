@@ -23,7 +23,7 @@ func (q *Queue) Wait() {
 // crowd notes how many bytes wait that may not be dropped.
 func (q *Queue) crowd(firm int) {
 	q.firm = firm
-	crowded := firm > q.o.Limit/4
+	crowded := firm > q.limit/4
 	if crowded != q.crowded.Load() {
 		q.crowded.Store(crowded)
 		if !crowded {

@@ -2,12 +2,13 @@ package bformat
 
 // What a Queue loses, and how it is counted. All but tell need the lock.
 
-// compact drops the oldest droppable frames but the last frame, of n bytes, until a
-// quarter of the limit is free, or as much as the firm ones leave. One pass frees that
-// much, so its cost is shared by as many bytes that follow.
-func (q *Queue) compact(n int) (frames, bytes int) {
-	b, fs := q.k.buf, q.k.frames
-	excess := len(b) - max(q.o.Limit-q.o.Limit/4, q.firm+n)
+// compact drops the oldest droppable frames of b, which is the buffer with a frame of n
+// bytes added, but never that one, until a quarter of the limit is free, or as much as
+// the firm ones leave. One pass frees that much, so its cost is shared by as many bytes
+// that follow.
+func (q *Queue) compact(b []byte, n int) (_ []byte, frames, bytes int) {
+	fs := q.k.frames
+	excess := len(b) - max(q.limit-q.limit/4, q.firm+n)
 	r, w, i, kept := 0, 0, 0, 0
 	for ; bytes < excess && i < len(fs)-1; i++ {
 		size := fs[i].size()
@@ -23,9 +24,9 @@ func (q *Queue) compact(n int) (frames, bytes int) {
 	}
 	w += copy(b[w:], b[r:])
 	kept += copy(fs[kept:], fs[i:])
-	q.k.buf, q.k.frames = b[:w], fs[:kept]
+	q.k.frames = fs[:kept]
 	q.dropped += uint64(frames)
-	return frames, bytes
+	return b[:w], frames, bytes
 }
 
 // drop leaves the frame of n bytes that is being put out.
@@ -55,7 +56,7 @@ func (q *Queue) fail(err error) (frames, bytes int, _ error) {
 // tidy gives the buffer back if nothing waits in it.
 func (q *Queue) tidy() {
 	if q.k != nil && len(q.k.frames) == 0 {
-		putChunk(q.k)
+		q.put(q.k)
 		q.k = nil
 	}
 }

@@ -43,6 +43,12 @@ type QueueOptions struct {
 	// If zero, 30 s; if negative, any time.
 	Timeout time.Duration
 
+	// Budget is where memory comes from for more than 8 KiB that wait, and as much that
+	// is being written. With too little left in it the queue is full, as Full says, of
+	// what it has memory for already; frames that may not be dropped get what they need,
+	// but the queue is Crowded earlier. If nil, there is always enough.
+	Budget *Budget
+
 	// Dropped is told about dropped frames and their bytes, headers included, after
 	// the fact. It may be called from several goroutines at once and holds up the
 	// one that lost a frame. If nil, drops are only counted.
@@ -72,6 +78,8 @@ type Queue struct {
 
 	mu      sync.Mutex
 	k       *chunk // what waits; nil if nothing does
+	limit   int    // o.Limit, or less while the Budget has too little left
+	writing int    // bytes of the Budget that are held by what is being written
 	firm    int    // bytes in k that may not be dropped
 	last    int    // bytes of the last write: a guess at the next
 	room    int    // bytes of the longest of the latest frames: a guess at the next
@@ -91,7 +99,7 @@ func NewQueue(w io.Writer, o QueueOptions) *Queue {
 	if o.Timeout == 0 {
 		o.Timeout = 30 * time.Second
 	}
-	q := &Queue{w: w, o: o, wake: make(chan struct{}, 1)}
+	q := &Queue{w: w, o: o, wake: make(chan struct{}, 1), limit: o.Limit}
 	q.thinned.L = &q.mu
 	if o.Timeout > 0 {
 		q.deadline, _ = w.(interface{ SetWriteDeadline(time.Time) error })
@@ -111,10 +119,10 @@ func (q *Queue) begin(n int) []byte {
 	q.mu.Lock()
 	n = max(n, q.room)
 	if q.k == nil {
-		q.k = getChunk(max(n, q.last))
+		q.k = q.first(max(n, q.last))
 	}
 	if n += len(q.k.buf); n > cap(q.k.buf) {
-		q.k = grow(q.k, n)
+		q.grow(n)
 	}
 	return Begin(q.k.buf)
 }
@@ -134,10 +142,11 @@ func (q *Queue) End(b []byte, droppable bool) error {
 
 // end is End without telling what was dropped. What nearly every frame needs comes first.
 func (q *Queue) end(b []byte, droppable bool) (frames, bytes int, err error) {
-	if droppable && len(b) <= q.o.Limit && q.err == nil && !q.shut {
+	if droppable && len(b) <= q.limit && cap(b) == cap(q.k.buf) && q.err == nil && !q.shut {
 		n := len(b) - len(q.k.buf)
 		q.room = min(max(n, q.room-q.room>>6), maxGuess)
-		q.keep(b, frame(n)|droppableBit)
+		q.k.buf = End(b, len(q.k.buf))
+		q.note(frame(n) | droppableBit)
 		q.mu.Unlock()
 		return 0, 0, nil
 	}
@@ -161,51 +170,45 @@ func (q *Queue) end(b []byte, droppable bool) (frames, bytes int, err error) {
 	switch {
 	case droppable && n > q.o.Limit:
 		return q.drop(n)
-	case droppable && start+n > q.o.Limit:
-		switch q.o.Full {
-		case DropNewest:
-			return q.drop(n)
-		case Close:
-			return q.fail(ErrFull)
-		}
-		if q.firm > q.o.Limit/2 || q.firm+n > q.o.Limit {
-			return q.drop(n)
-		}
 	case !droppable && start > 2*q.o.Limit:
 		return q.fail(ErrFull)
 	}
+	if len(b) > cap(q.k.buf) || len(b) > q.limit && q.limit < q.o.Limit {
+		b = q.widen(b, droppable)
+	}
+	if droppable && len(b) > q.limit {
+		switch {
+		case q.o.Full == DropNewest, q.o.Full == DropOldest && (q.firm > q.limit/2 || q.firm+n > q.limit):
+			return q.drop(n)
+		case q.o.Full == Close:
+			return q.fail(ErrFull)
+		}
+	}
 
-	f := frame(n)
+	b = End(b, start)
 	if droppable {
-		f |= droppableBit
+		q.note(frame(n) | droppableBit)
 	} else {
 		q.crowd(q.firm + n)
+		q.note(frame(n))
 	}
-	q.keep(b, f)
-	if droppable && len(b) > q.o.Limit {
-		frames, bytes = q.compact(n)
+	if droppable && len(b) > q.limit {
+		b, frames, bytes = q.compact(b, n)
 	}
+	if cap(b) != cap(q.k.buf) { // encoding outgrew the buffer: b lies in memory that is not for the pools
+		b = append(q.k.buf[:0], b...)
+	}
+	q.k.buf = b
 	return frames, bytes, nil
 }
 
-// keep adds the frame that b ends with to what waits.
-func (q *Queue) keep(b []byte, f frame) {
-	q.adopt(End(b, len(q.k.buf)))
+// note notes a frame that has been added to what waits.
+func (q *Queue) note(f frame) {
 	q.k.frames = append(q.k.frames, f)
 	q.taken++
 	if !q.pending.Load() { // cheaper than to store it each time
 		q.pending.Store(true)
 	}
-}
-
-// adopt makes b, which extends the buffer, the buffer. If encoding outgrew it, b lies in memory of
-// odd size, which is not for the pools: what it holds moves to a chunk that is.
-func (q *Queue) adopt(b []byte) {
-	if cap(b) != cap(q.k.buf) {
-		q.k = grow(q.k, len(b))
-		b = append(q.k.buf, b[len(q.k.buf):]...)
-	}
-	q.k.buf = b
 }
 
 // Cancel abandons the frame begun with Begin and unlocks the queue.
@@ -257,7 +260,7 @@ func (q *Queue) Run() error {
 			continue
 		}
 		err = q.write(k.buf)
-		putChunk(k)
+		q.put(k)
 		if err != nil {
 			q.Fail(err)
 		}
@@ -292,10 +295,12 @@ func (q *Queue) take() (k *chunk, done bool, err error) {
 	if q.err != nil {
 		return nil, true, q.err
 	}
+	q.writing = 0
 	if q.k == nil {
 		return nil, q.shut, nil
 	}
 	k, q.k = q.k, nil
+	q.writing = k.held
 	q.pending.Store(false)
 	q.crowd(0)
 	q.last = min(len(k.buf), maxGuess)

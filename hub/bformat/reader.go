@@ -3,8 +3,10 @@ package bformat
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -23,9 +25,10 @@ var large = sync.Pool{New: func() any { return new([largeSize]byte) }}
 // fills it moves on to 56 KiB from a shared pool, and a read that finds the stream
 // drained gives those back. A TCP or UNIX socket is always read into 56 KiB, which are
 // borrowed only while it has bytes. A frame over 56 KiB grows a buffer of its own, which
-// doubles only as the bytes really arrive and is dropped after the frame.
+// doubles only as the bytes really arrive and is dropped after the frame; it counts in
+// the Budget, if there is one.
 //
-// A Reader is for one goroutine.
+// A Reader is for one goroutine, but for Part.
 type Reader struct {
 	src     io.Reader
 	buf     []byte           // small, lent or a long frame's own
@@ -35,6 +38,11 @@ type Reader struct {
 	lent    *[largeSize]byte // what buf is, if it came from the pool
 	drained bool             // the last read brought less than it could have
 	sock    *socket          // how src is read if it is a bare socket
+	budget  *Budget          // for long frames; nil: no limit
+	held    int              // bytes of it that buf takes
+	total   uint64           // bytes read
+	part    atomic.Uint64    // see Part
+	partial bool             // part is not 0
 	small   [smallSize]byte
 }
 
@@ -57,12 +65,22 @@ func (r *Reader) SetLimit(n int) {
 	r.limit = min(n, MaxPayload)
 }
 
+// SetBudget has frames over 56 KiB take what they need from b, from the next one on. It is
+// called before the first call of Next. A frame that b has too little left for is refused.
+func (r *Reader) SetBudget(b *Budget) { r.budget = b }
+
+// Part returns zero where Next does not wait, or waits for a frame to begin, and else a
+// number that tells which frame has begun and how many times 64 KiB of it have come. Who
+// sees the same one for a long time sees a peer that has stopped inside a frame. It may
+// be called from any goroutine.
+func (r *Reader) Part() uint64 { return r.part.Load() }
+
 // Next returns the payload of the next frame. It is borrowed: it stays valid until the
 // next call of Next or Release. Where the stream has no whole frame yet, Next waits.
 //
 // It returns io.EOF if the stream ended between frames, io.ErrUnexpectedEOF if it ended
-// inside one, a *LimitError for a frame over the limit, and otherwise the stream's own
-// error. Frames that had arrived whole before an error are returned first. An error is
+// inside one, a *LimitError for a frame over the limit, an error that wraps ErrMemory for
+// one that the Budget has too little left for, and otherwise the stream's own error. Frames that had arrived whole before an error are returned first. An error is
 // final, a passed read deadline too: it is returned ever after.
 func (r *Reader) Next() ([]byte, error) {
 	if b := r.buf[r.r:r.w]; len(b) >= HeaderSize {
@@ -89,6 +107,7 @@ func (r *Reader) next() ([]byte, error) {
 			}
 			need += int(n)
 			if have >= need {
+				r.begun(0)
 				return r.Next()
 			}
 		}
@@ -102,14 +121,30 @@ func (r *Reader) next() ([]byte, error) {
 			r.sock.read()
 			continue
 		}
-		r.fit(need)
+		if !r.fit(need) {
+			return nil, r.fail(fmt.Errorf("%w: %d bytes", ErrMemory, need-HeaderSize))
+		}
+		r.begun(have)
 		r.read()
 	}
 }
 
+// begun notes that Next may wait while so many bytes of a frame have come, or that it does not.
+func (r *Reader) begun(have int) {
+	switch {
+	case have > 0: // no two states have the same number: a frame is longer than its parts
+		r.partial = true
+		r.part.Store(r.total - uint64(have) + uint64(have)&^(piece-1) + 1)
+	case r.partial:
+		r.partial = false
+		r.part.Store(0)
+	}
+}
+
 // fit makes room for at least one more byte in the buffer that suits the traffic. need is the
-// size of the frame being read, as far as known; less than that is in the buffer.
-func (r *Reader) fit(need int) {
+// size of the frame being read, as far as known; less than that is in the buffer. It reports
+// false if the Budget has too little left.
+func (r *Reader) fit(need int) bool {
 	rest := r.buf[r.r:r.w] // less than one frame
 	own := r.lent == nil && len(r.buf) != smallSize
 	switch {
@@ -124,8 +159,14 @@ func (r *Reader) fit(need int) {
 		r.borrow()
 	default:
 		// Never longer than the frame: so nothing follows it in this buffer.
-		r.swap(make([]byte, min(2*uint64(len(r.buf)), uint64(need))), nil)
+		n := int(min(2*uint64(len(r.buf)), uint64(need)))
+		if !r.budget.take(n-r.held, r.held) {
+			return false
+		}
+		r.held = n
+		r.swap(make([]byte, n), nil)
 	}
+	return true
 }
 
 // borrow moves on to a large buffer.
@@ -142,6 +183,10 @@ func (r *Reader) swap(buf []byte, lent *[largeSize]byte) {
 		large.Put(r.lent)
 	}
 	r.buf, r.lent = buf, lent
+	if r.held > len(buf) { // the long frame's buffer is gone
+		r.budget.give(r.held)
+		r.held = 0
+	}
 }
 
 // read reads once, unless the stream brings nothing. There is room for it.
@@ -153,6 +198,7 @@ func (r *Reader) read() {
 			n, err = 0, errors.New("bformat: read: the stream reported an impossible count")
 		}
 		r.w += n
+		r.total += uint64(n)
 		r.drained = n < len(free)
 		r.err = err
 		if n > 0 || err != nil {
@@ -166,6 +212,7 @@ func (r *Reader) read() {
 func (r *Reader) fail(err error) error {
 	r.err = err
 	r.r, r.w = 0, 0
+	r.begun(0)
 	r.swap(r.small[:], nil)
 	return err
 }

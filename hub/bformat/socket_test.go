@@ -118,6 +118,37 @@ func TestReaderSocketIdleAndClosed(t *testing.T) {
 	a.Close()
 }
 
+func TestReaderPartOfASocket(t *testing.T) {
+	a, c := sockets(t, "unix")
+	r := NewReader(c, 0)
+	next := func() { r.sock.readNow(fd(t, c)) }
+	next()
+	if r.Part() != 0 {
+		t.Error("a part of nothing")
+	}
+	a.Write([]byte{5, 0, 0, 0, 'h', 'a'})
+	next()
+	next()
+	first := r.Part()
+	a.Write([]byte("lf"))
+	next()
+	next()
+	if first == 0 || r.Part() != first {
+		t.Errorf("part %d, then %d", first, r.Part())
+	}
+	a.Write([]byte{'!', 0, 0, 0, 0})
+	if p, err := r.Next(); err != nil || string(p) != "half!" || r.Part() != 0 {
+		t.Errorf("got %q, %v, part %d", p, err, r.Part())
+	}
+	r.Next()
+	a.Write([]byte{1})
+	next()
+	next()
+	if r.Part() == 0 || r.Part() == first {
+		t.Errorf("the next frame has part %d after %d", r.Part(), first)
+	}
+}
+
 // fd returns a socket's descriptor, which stays with it.
 func fd(t *testing.T, c net.Conn) (fd uintptr) {
 	t.Helper()

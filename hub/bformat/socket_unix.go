@@ -72,6 +72,7 @@ func (s *socket) readNow(fd uintptr) bool {
 			if r.w < smallSize {
 				r.swap(r.small[:], nil)
 			}
+			r.begun(r.w)
 			return false
 		case err != nil:
 			s.err = err
@@ -80,6 +81,7 @@ func (s *socket) readNow(fd uintptr) bool {
 			s.n = n
 			r.drained = n < len(r.buf)-r.w
 			r.w += n
+			r.total += uint64(n)
 			return true
 		}
 	}

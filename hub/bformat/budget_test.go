@@ -1,0 +1,239 @@
+package bformat
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestBudgetLeavesAsMuchForOthers(t *testing.T) {
+	b := NewBudget(1000)
+	for i, c := range []struct {
+		n, holds int
+		good     bool
+		used     int
+	}{
+		{501, 0, false, 0}, // more than is left for others
+		{500, 0, true, 500},
+		{1, 500, false, 500},
+		{250, 0, true, 750}, // who holds nothing still gets something
+		{126, 0, false, 750},
+		{100, 0, true, 850},
+		{25, 100, true, 875},
+		{25, 125, false, 875},
+	} {
+		if good := b.take(c.n, c.holds); good != c.good || b.Used() != c.used {
+			t.Errorf("%d: take(%d, %d): %t, %d used; want %t, %d", i, c.n, c.holds, good, b.Used(), c.good, c.used)
+		}
+	}
+	b.force(1000)
+	if b.take(1, 0) || b.Refused() != 5 {
+		t.Errorf("%d refused, want 5", b.Refused())
+	}
+	b.give(1875)
+	b.SetLimit(10)
+	if b.Used() != 0 || b.Limit() != 10 || b.take(6, 0) || !b.take(5, 0) {
+		t.Error("not as new under another limit")
+	}
+	if none := (*Budget)(nil); !none.take(1<<30, 1<<30) {
+		t.Error("no budget has a limit")
+	}
+}
+
+func TestReaderBudget(t *testing.T) {
+	const long = 300_000
+	_, stream := frames(3, 10, long, 20)
+	b := NewBudget(2 * (long + HeaderSize))
+	r := NewReader(bytes.NewReader(stream), 0)
+	r.SetBudget(b)
+	for i, want := range []struct{ size, used int }{{10, 0}, {long, long + HeaderSize}, {20, 0}} {
+		p, err := r.Next()
+		if err != nil || len(p) != want.size || b.Used() != want.used {
+			t.Fatalf("frame %d: %d bytes, %v, %d used; want %+v", i, len(p), err, b.Used(), want)
+		}
+	}
+
+	b.SetLimit(long)
+	r = NewReader(bytes.NewReader(stream), 0)
+	r.SetBudget(b)
+	if p, err := r.Next(); err != nil || len(p) != 10 {
+		t.Fatalf("got %d bytes, %v", len(p), err)
+	}
+	for range 2 {
+		if _, err := r.Next(); !errors.Is(err, ErrMemory) || !strings.Contains(err.Error(), "300000 bytes") {
+			t.Fatalf("got %v, want ErrMemory", err)
+		}
+	}
+	if b.Used() != 0 || b.Refused() != 1 {
+		t.Errorf("%d used, %d refused", b.Used(), b.Refused())
+	}
+
+	for name, end := range map[string]func(r *Reader) error{
+		"cut off":  func(r *Reader) error { _, err := r.Next(); return err },
+		"released": func(r *Reader) error { r.Next(); r.Release(); return nil },
+	} {
+		b.SetLimit(1 << 20)
+		r = NewReader(bytes.NewReader(Append(nil, make([]byte, long))[:200_000]), 0)
+		r.SetBudget(b)
+		if err := end(r); err != nil && err != io.ErrUnexpectedEOF || b.Used() != 0 {
+			t.Errorf("%s: %v, %d used", name, err, b.Used())
+		}
+	}
+}
+
+// Part tells a frame that gets on from one that has stopped.
+func TestReaderPart(t *testing.T) {
+	var seen []uint64
+	var r *Reader
+	_, stream := frames(3, 200_000, 5, 5)
+	steps := []int{2, 10, 100, 65536, 65536, 68822, 9, 7}
+	r = NewReader(readerFunc(func(b []byte) (int, error) {
+		seen = append(seen, r.Part())
+		if len(steps) == 0 {
+			return 0, io.EOF
+		}
+		n := copy(b[:min(len(b), steps[0])], stream)
+		stream = stream[n:]
+		if steps[0] -= n; steps[0] <= 0 {
+			steps = steps[1:]
+		}
+		return n, nil
+	}), 0)
+	for {
+		if _, err := r.Next(); err != nil {
+			break
+		}
+		if r.Part() != 0 {
+			t.Errorf("part %d while nobody waits", r.Part())
+		}
+	}
+	// Three times 64 KiB of the first frame, each of the others' beginning, and the end.
+	if got, want := slices.Compact(seen), []uint64{0, 1, 65537, 131073, 0, 200005, 200014, 0}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// With nothing left in the budget a queue is full of its small share, as its policy says.
+func TestQueueWithoutBudget(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		full Full
+	}{{"drop oldest", DropOldest}, {"drop newest", DropNewest}, {"close", Close}} {
+		t.Run(c.name, func(t *testing.T) {
+			b := NewBudget(0)
+			told := 0
+			q := NewQueue(io.Discard, QueueOptions{Full: c.full, Budget: b, Dropped: func(n, _ int) { told += n }})
+			const n = 1000
+			var err error
+			for i := range uint32(n) {
+				if err = q.Put(true, binary.LittleEndian.AppendUint32(make([]byte, 80), i)); err != nil {
+					break
+				}
+				if cap(q.k.buf) > share {
+					t.Fatalf("%d bytes for what waits", cap(q.k.buf))
+				}
+			}
+			if c.full == Close {
+				if err != ErrFull || told != int(q.Dropped()) {
+					t.Errorf("got %v, %d told", err, told)
+				}
+				return
+			}
+			waiting, _ := q.Waiting()
+			if err != nil || waiting+told != n || waiting < share/2/88 || b.Used() != 0 {
+				t.Errorf("%v: %d wait, %d dropped, %d used", err, waiting, told, b.Used())
+			}
+			last := binary.LittleEndian.Uint32(q.k.buf[len(q.k.buf)-4:])
+			if newest := last == n-1; newest != (c.full == DropOldest) {
+				t.Errorf("the last is %d", last)
+			}
+		})
+	}
+}
+
+// Frames that may not be dropped are kept all the same, but the queue is crowded early, and
+// once there is memory again it is as before.
+func TestQueueFirmWithoutBudget(t *testing.T) {
+	b := NewBudget(0)
+	q := NewQueue(io.Discard, QueueOptions{Budget: b})
+	firm := strings.Repeat("f", 96)
+	n := 0
+	for ; !q.Crowded(); n++ {
+		put(t, q, false, firm)
+	}
+	if n > 2*share/100 || b.Used() > 2*share {
+		t.Errorf("crowded after %d frames, with %d bytes", n, b.Used())
+	}
+	if waiting, _ := q.Waiting(); waiting != n {
+		t.Errorf("%d of %d wait", waiting, n)
+	}
+	done := run(q)
+	q.Wait()
+	b.SetLimit(1 << 20)
+	for range 2000 {
+		put(t, q, true, firm)
+	}
+	if q.Dropped() != 0 {
+		t.Errorf("dropped %d with memory enough", q.Dropped())
+	}
+	q.Shutdown()
+	if err := <-done; err != nil || b.Used() != 0 {
+		t.Errorf("%v, %d used at the end", err, b.Used())
+	}
+}
+
+// What a queue took it gives back, also what is being written and what is forgotten.
+func TestQueueGivesBudgetBack(t *testing.T) {
+	b := NewBudget(4 << 20)
+	g := newGate()
+	q := NewQueue(g, QueueOptions{Budget: b})
+	fill := func(n int) {
+		for range n {
+			put(t, q, true, strings.Repeat("x", 996))
+		}
+	}
+	fill(100)
+	if b.Used() != 320<<10 {
+		t.Errorf("%d used for 100 KB", b.Used())
+	}
+	done := run(q)
+	q.Flush()
+	<-g.entered
+	fill(300) // and its limit is 256 KiB
+	if want := 2 * 320 << 10; b.Used() != want || q.Dropped() == 0 {
+		t.Errorf("%d used with a write under way, want %d; %d dropped", b.Used(), want, q.Dropped())
+	}
+	q.Fail(nil)
+	g.open <- nil
+	if err := <-done; err != io.ErrClosedPipe || b.Used() != 0 {
+		t.Errorf("%v, %d used at the end", err, b.Used())
+	}
+}
+
+// A frame whose encoding outgrows what there is memory for is one frame more.
+func TestQueueOutgrownWithoutBudget(t *testing.T) {
+	q := NewQueue(io.Discard, QueueOptions{Budget: NewBudget(0)})
+	for i := range 500 {
+		b := q.Begin()
+		b = append(b, bytes.Repeat([]byte{byte(i)}, 1000+i)...)
+		if err := q.End(b, true); err != nil {
+			t.Fatal(err)
+		}
+		if cap(q.k.buf) > share {
+			t.Fatalf("%d bytes for what waits", cap(q.k.buf))
+		}
+	}
+	got := payloads(t, q.k.buf)
+	if len(got) < 3 || len(got)+int(q.Dropped()) != 500 {
+		t.Errorf("%d wait, %d dropped", len(got), q.Dropped())
+	}
+	for i, p := range got {
+		if want := 1500 - len(got) + i; len(p) != want || p[0] != byte(want-1000) {
+			t.Errorf("frame %d has %d bytes, want %d", i, len(p), want)
+		}
+	}
+}
