@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -25,6 +26,8 @@ func statusCommand() *cobra.Command {
 		Long: `Show what the hub is doing: its listeners, users, handlers and devices, and what
 became of the messages since it started. The account must be an administrator's
 (bester account allow --admin NAME), or the socket must trust you.
+
+` + statusLegend + `
 
 With --json it writes one object: hub, version, pid, uptime (in seconds), memory (in
 bytes), listeners, users (one for each session), router, sessions, servers, handlers
@@ -89,6 +92,7 @@ func showStatus(out io.Writer, report []byte) error {
 			InFlight                                  int `json:"in_flight"`
 			Answered, Failed, Timeouts, Refused, Late uint64
 			Restarts                                  uint64
+			Down                                      string
 		}
 		Devices []struct {
 			Name, Kind                              string
@@ -105,17 +109,29 @@ func showStatus(out io.Writer, report []byte) error {
 	fmt.Fprintf(w, "hub\t%s (besterd %s, pid %d), up %s, %.1f MB\n", clean(r.Hub), clean(r.Version), r.PID, up, float64(r.Memory)/1e6)
 	fmt.Fprintf(w, "listens\t%s\n", plain(strings.Join(r.Listeners, " ")))
 	fmt.Fprintf(w, "users\t%s\n", users(r.Users))
-	fmt.Fprintf(w, "messages\t%s\n", counts(r.Router, "taken", "delivered", "dropped", "absent", "failed", "refused", "lost"))
-	fmt.Fprintf(w, "sessions\t%s\n", counts(r.Sessions, "sessions", "logins", "denied", "malformed", "frames_too_long", "logins_too_slow", "too_many", "slow_readers_closed", "dropped"))
+	fmt.Fprintf(w, "messages\t%s\n", counts(r.Router, messageCounts))
+	fmt.Fprintf(w, "sessions\t%s\n", counts(r.Sessions, sessionCounts))
 	if r.Servers["sent"]+r.Servers["failed"]+r.Servers["waiting"] > 0 {
-		fmt.Fprintf(w, "servers\t%s\n", counts(r.Servers, "sent", "waiting", "failed"))
+		fmt.Fprintf(w, "servers\t%s\n", counts(r.Servers, serverCounts))
 	}
 	if len(r.Handlers) > 0 {
 		fmt.Fprintf(w, "\nHANDLER\tTYPES\tPROCESSES\tWAITING\tIN FLIGHT\tANSWERED\tFAILED\tTIMED OUT\tREFUSED\tRESTARTS\n")
+		down := ""
 		for _, h := range r.Handlers {
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", clean(h.Name), clean(strings.Join(h.Types, " ")),
-				h.Processes, h.Waiting, h.InFlight, h.Answered, h.Failed, h.Timeouts, h.Refused, h.Restarts)
+			types, processes := clean(strings.Join(h.Types, " ")), strconv.Itoa(h.Processes)
+			if types == "" {
+				types = "by route"
+			}
+			if !h.Native {
+				processes = "classic"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", clean(h.Name), types,
+				processes, h.Waiting, h.InFlight, h.Answered, h.Failed, h.Timeouts, h.Refused, h.Restarts)
+			if h.Down != "" {
+				down += clean(h.Name) + " is not running: " + plain(h.Down) + "\n"
+			}
 		}
+		io.WriteString(w, down)
 	}
 	if len(r.Devices) > 0 {
 		fmt.Fprintf(w, "\nDEVICE\tKIND\tREADS\tFAILURES\tSKIPPED\tSENT\tREFUSED\tSTATE\n")
@@ -151,12 +167,51 @@ func users(names []string) string {
 	return strings.Join(out, " ")
 }
 
+// A count is a counter of the report, and how it is written of one and of several.
+type count struct{ key, one, more string }
+
+var (
+	messageCounts = []count{
+		{"taken", "taken", "taken"}, {"delivered", "delivered", "delivered"}, {"dropped", "dropped", "dropped"},
+		{"absent", "for nobody there", "for nobody there"}, {"failed", "failed", "failed"},
+		{"refused", "refused", "refused"}, {"lost", "not handed over", "not handed over"},
+	}
+	sessionCounts = []count{
+		{"sessions", "open", "open"}, {"logins", "login", "logins"}, {"denied", "login denied", "logins denied"},
+		{"malformed", "malformed frame", "malformed frames"}, {"frames_too_long", "frame too long", "frames too long"},
+		{"logins_too_slow", "login too slow", "logins too slow"}, {"too_many", "connection too many", "connections too many"},
+		{"slow_readers_closed", "slow reader closed", "slow readers closed"}, {"dropped", "delivery dropped", "deliveries dropped"},
+	}
+	serverCounts = []count{{"sent", "sent", "sent"}, {"waiting", "waiting", "waiting"}, {"failed", "failed", "failed"}}
+)
+
+// statusLegend says what the counts mean, for --help.
+const statusLegend = `Counts are since the hub started; those that are 0 are mostly left out.
+
+  messages   taken by the hub; delivered, once for each session or server that got one;
+             dropped by a filter or handler on purpose; for nobody there: a user without
+             a session; failed: what a handler wanted could not be done; refused: nobody
+             serves the type; not handed over: the receiver would not or could not take it
+  sessions   open now, and what became of the connections that came
+  HANDLER    as the config, or the process itself, names it
+  TYPES      it serves; by route: it serves none, routes lead through it
+  PROCESSES  connected now; classic: the hub connects to it, once for each message
+  WAITING    messages that are not sent to it yet, and IN FLIGHT those not answered
+  ANSWERED   by it, FAILED for whatever reason, of these TIMED OUT without an answer in
+             time; REFUSED: too many waited, or its program was not running
+  RESTARTS   of its program by the hub
+  DEVICE     READS of it, of these FAILURES; SKIPPED: it was too slow for its interval;
+             SENT, REFUSED: its messages that the hub took and did not take`
+
 // counts writes the first counter, and of the others those that are not zero.
-func counts(of map[string]uint64, names ...string) string {
+func counts(of map[string]uint64, all []count) string {
 	var out []string
-	for i, name := range names {
-		if v := of[name]; v > 0 || i == 0 {
-			out = append(out, fmt.Sprintf("%d %s", v, strings.ReplaceAll(name, "_", " ")))
+	for i, c := range all {
+		switch v := of[c.key]; {
+		case v == 1:
+			out = append(out, "1 "+c.one)
+		case v > 0 || i == 0:
+			out = append(out, fmt.Sprintf("%d %s", v, c.more))
 		}
 	}
 	return strings.Join(out, ", ")

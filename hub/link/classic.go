@@ -227,6 +227,7 @@ func (c *Classic) Stats() Stats {
 	s.Name = c.c.Name
 	if c.command != nil {
 		s.Restarts = c.command.restarts.Load()
+		s.Down, _ = c.command.down()
 	}
 	return s
 }

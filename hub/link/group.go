@@ -321,6 +321,7 @@ func (g *Group) Stats() Stats {
 	s.InFlight = g.inFlight
 	if g.command != nil {
 		s.Restarts = g.command.restarts.Load()
+		s.Down, _ = g.command.down()
 	}
 	g.mu.Unlock()
 	s.Name, s.Native = g.name, true
