@@ -1,9 +1,11 @@
 package spool
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -224,6 +226,72 @@ func TestBrowseErrors(t *testing.T) {
 		}
 		if _, err := Verify(dir); !errors.Is(err, fs.ErrPermission) {
 			t.Errorf("no permission: %v", err)
+		}
+	}
+}
+
+// Damage anywhere: what can be read is shown as it was, what cannot is a gap and a
+// loss, and a part of the spool shows the same as the whole.
+func TestBrowseDamage(t *testing.T) {
+	const n = 800
+	w := makeWhole(t, n)
+	rng := rand.New(rand.NewPCG(3, 3))
+	for round := range short(300) {
+		files, hits := w.hurt(rng)
+		d := newRecorder()
+		d.note = false
+		touched := false
+		for name, b := range files {
+			d.names[name] = &inode{name, slices.Clone(b)}
+		}
+		for _, h := range hits {
+			touched = touched || h.from < w.ends[h.file] && !bytes.Equal(files[h.file], w.files[h.file])
+		}
+		look := func(sel Selection) (rep Report, seqs []uint64) {
+			last := max(sel.From, 1) - 1
+			rep, err := browse(&watched{disk: d, ctx: t.Context()}, sel, func(rec Record) error {
+				if string(rec.Data) != w.records[rec.Seq].data || rec.Seq <= last {
+					t.Errorf("round %d: record %d after %d: not as written", round, rec.Seq, last)
+				}
+				if want := (Gap{last + 1, rec.Seq - 1}); sel.Last == 0 && (want.To < want.From) != (rec.Gap == Gap{}) || rec.Gap != (Gap{}) && rec.Gap.To != want.To {
+					t.Errorf("round %d: record %d after %d: gap %+v", round, rec.Seq, last, rec.Gap)
+				}
+				last, seqs = rec.Seq, append(seqs, rec.Seq)
+				return nil
+			})
+			if err != nil {
+				t.Fatalf("round %d: %v", round, err)
+			}
+			return rep, seqs
+		}
+		rep, seqs := look(Selection{})
+		if touched != (rep.Damage() > 0) {
+			t.Fatalf("round %d: %+v: touched %v, reported %+v", round, hits, touched, rep.Losses)
+		}
+		for seq := uint64(1); seq <= n; seq++ {
+			if _, read := slices.BinarySearch(seqs, seq); read == slices.ContainsFunc(rep.Losses, func(l Loss) bool { return l.Gap.From <= seq && seq <= l.Gap.To }) {
+				t.Fatalf("round %d: %+v: record %d: read %v, reported %+v", round, hits, seq, read, rep.Losses)
+			}
+		}
+		told := 0
+		for _, l := range rep.Losses {
+			if l.Gap.From <= l.Gap.To && l.Gap.To > 0 {
+				told += int(l.Gap.To + 1 - l.Gap.From)
+			}
+		}
+		if told != n-len(seqs) {
+			t.Fatalf("round %d: %+v: %d records cannot be read, reported %+v", round, hits, n-len(seqs), rep.Losses)
+		}
+		from, count := 1+uint64(rng.IntN(n)), 1+rng.IntN(n)
+		at, _ := slices.BinarySearch(seqs, from)
+		if _, part := look(Selection{From: from}); !slices.Equal(part, seqs[at:]) {
+			t.Fatalf("round %d: %+v: from %d: %d records, want %d", round, hits, from, len(part), len(seqs)-at)
+		}
+		if _, part := look(Selection{To: from - 1}); from > 1 && !slices.Equal(part, seqs[:at]) {
+			t.Fatalf("round %d: %+v: to %d: %d records, want %d", round, hits, from-1, len(part), at)
+		}
+		if _, part := look(Selection{Last: uint64(count)}); !slices.Equal(part, seqs[max(0, len(seqs)-count):]) {
+			t.Fatalf("round %d: %+v: the last %d: %d records", round, hits, count, len(part))
 		}
 	}
 }
