@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -76,12 +78,17 @@ log_type error
 	if err != nil {
 		return err
 	}
-	// The subscriber for whom records are kept; it comes once and is away from then on.
-	return m.subscriber(func(c mqtt.Client) error {
+	return m.subscribe()
+}
+
+// subscribe makes the session for which records are kept; the subscriber is away
+// from then on.
+func (m *mosquitto) subscribe() error {
+	return m.subscriber(false, nil, func(c mqtt.Client) error {
 		t := c.Subscribe("record", 1, nil)
 		t.Wait()
 		return t.Error()
-	}, nil)
+	})
 }
 
 func (m *mosquitto) connect(o *mqtt.ClientOptions) (mqtt.Client, error) {
@@ -92,12 +99,10 @@ func (m *mosquitto) connect(o *mqtt.ClientOptions) (mqtt.Client, error) {
 	return c, t.Error()
 }
 
-// subscriber connects as the one who is away, gets what is kept, if it wants it, and leaves.
-func (m *mosquitto) subscriber(f func(mqtt.Client) error, got mqtt.MessageHandler) error {
-	if got == nil {
-		got = func(mqtt.Client, mqtt.Message) {}
-	}
-	c, err := m.connect(mqtt.NewClientOptions().SetClientID("reader").SetCleanSession(false).SetDefaultPublishHandler(got))
+// subscriber connects as the one who is away, gets what is kept, unless it begins
+// anew, and leaves.
+func (m *mosquitto) subscriber(anew bool, got mqtt.MessageHandler, f func(mqtt.Client) error) error {
+	c, err := m.connect(mqtt.NewClientOptions().SetClientID("reader").SetCleanSession(anew).SetDefaultPublishHandler(got))
 	if err != nil {
 		return err
 	}
@@ -130,13 +135,22 @@ func (m *mosquitto) stop() error {
 	return m.process.stop()
 }
 
-func (m *mosquitto) drain() error { return m.records(func([]byte) {}) }
+// drain ends the subscriber's session and begins another.
+func (m *mosquitto) drain() error {
+	return cmp.Or(m.subscriber(true, nil, func(mqtt.Client) error { return nil }), m.subscribe())
+}
 
 // records lets the subscriber come back; a last record shows where the end is.
 func (m *mosquitto) records(f func(data []byte)) error {
 	const end = "the end"
 	ended := make(chan struct{})
-	return m.subscriber(func(mqtt.Client) error {
+	return m.subscriber(false, func(_ mqtt.Client, r mqtt.Message) {
+		if string(r.Payload()) == end {
+			close(ended)
+			return
+		}
+		f(r.Payload())
+	}, func(mqtt.Client) error {
 		if t := m.client.Publish("record", 1, false, end); t.Wait() && t.Error() != nil {
 			return t.Error()
 		}
@@ -144,13 +158,7 @@ func (m *mosquitto) records(f func(data []byte)) error {
 		case <-ended:
 			return nil
 		case <-time.After(60 * time.Second):
-			return fmt.Errorf("mosquitto: what it keeps does not come to an end")
+			return errors.New("mosquitto: what it keeps does not come to an end")
 		}
-	}, func(_ mqtt.Client, r mqtt.Message) {
-		if string(r.Payload()) == end {
-			close(ended)
-			return
-		}
-		f(r.Payload())
 	})
 }
