@@ -2,23 +2,26 @@ package spool
 
 import (
 	"bufio"
+	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 )
 
 var killRounds = flag.Int("spool.kills", 20, "how often a program under load is killed")
-var killDir = flag.String("spool.dir", "", "folder for the killed program's spool; if empty, a temporary one")
+var killDir = flag.String("spool.dir", "", "folder for the killed program's spool; if empty, a file system of -spool.loop, or a temporary one")
 
 // rerun is this test program again, with one test.
 func rerun(t testing.TB, test string, env ...string) *exec.Cmd {
@@ -46,7 +49,8 @@ func start(t testing.TB, cmd *exec.Cmd) {
 }
 
 // A program appends and confirms under load, tells what it was promised, and is
-// killed; the next finds all of it.
+// killed; the next finds all of it, each record as it was written, and nothing
+// that was done with.
 func TestKill(t *testing.T) {
 	if dir := os.Getenv("SPOOL_TEST_KILL"); dir != "" {
 		killChild(t, dir)
@@ -54,71 +58,129 @@ func TestKill(t *testing.T) {
 	}
 	n := max(2, short(*killRounds))
 	dir := *killDir
-	if dir == "" {
+	if dir == "" && *loopFolder != "" {
+		dir = filepath.Join(loopFS(t, 256<<20).Dir, "s")
+	} else if dir == "" {
 		dir = t.TempDir()
 	}
-	total := 0
-	var kept uint64
-	acked := map[uint64]bool{}
+	total, left, began := 0, uint64(0), time.Now()
 	for round := range n {
-		cmd := rerun(t, "TestKill", "SPOOL_TEST_KILL="+dir)
-		out, err := cmd.StdoutPipe()
+		k := runKilled(t, dir, round)
+		total += len(k.acked)
+		left += k.verify(t, dir, round)
+		if t.Failed() {
+			t.FailNow()
+		}
+		if (round+1)%100 == 0 {
+			t.Logf("%d kills, %v", round+1, time.Since(began).Round(time.Second))
+		}
+	}
+	t.Logf("%d acknowledged in %d lives, %d still there at the kill", total, n, left)
+}
+
+// A killed is what a program said before it was killed.
+type killed struct {
+	acked map[uint64]uint64 // sequence → number
+	kept  uint64            // the position that was on the card
+}
+
+func runKilled(t *testing.T, dir string, round int) killed {
+	cmd := rerun(t, "TestKill", "SPOOL_TEST_KILL="+dir, "SPOOL_TEST_LIFE="+strconv.Itoa(round))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, cmd)
+	k := killed{acked: map[uint64]uint64{}}
+	kill := rand.IntN(3000)
+	lines := bufio.NewScanner(out)
+	for i := 0; lines.Scan(); i++ {
+		var seq, n uint64
+		line := lines.Text()
+		if strings.HasPrefix(line, "bad") {
+			t.Errorf("round %d: %s", round, line)
+		}
+		if _, err := fmt.Sscanf(line, "acked %d %d.", &seq, &n); err == nil {
+			k.acked[seq] = n
+		} else if _, err := fmt.Sscanf(line, "kept %d.", &seq); err == nil {
+			k.kept = max(k.kept, seq)
+		}
+		if i == kill {
+			cmd.Process.Kill()
+		}
+	}
+	cmd.Wait()
+	return k
+}
+
+// verify opens what was left, compares, confirms all of it and closes.
+func (k killed) verify(t *testing.T, dir string, round int) (left uint64) {
+	s := open(t, dir, killOptions)
+	r := reader(t, s, "up")
+	at := r.Position()
+	if at < k.kept {
+		t.Fatalf("round %d: position %d, was %d", round, at, k.kept)
+	}
+	st := balance(t, s)
+	if st.Damage.Found != 0 {
+		t.Fatalf("round %d: %+v", round, st.Damage)
+	}
+	there := map[uint64]bool{} // by number
+	for range st.Queued {
+		rec, err := r.Next(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		start(t, cmd)
-		kill := rand.IntN(3000)
-		lines := bufio.NewScanner(out)
-		for i := 0; lines.Scan(); i++ {
-			var seq uint64
-			line := lines.Text()
-			if strings.HasPrefix(line, "bad") {
-				t.Errorf("round %d: %s", round, line)
-			}
-			if _, err := fmt.Sscanf(line, "acked %d.", &seq); err == nil {
-				acked[seq] = true
-			} else if _, err := fmt.Sscanf(line, "kept %d.", &seq); err == nil {
-				kept = max(kept, seq)
-			}
-			if i == kill {
-				cmd.Process.Kill()
-			}
+		life, n := lifeOf(rec.Data)
+		if life != uint64(round) || there[n] {
+			t.Fatalf("round %d: record %d is number %d of life %d, which had come: %v", round, rec.Seq, n, life, there[n])
 		}
-		cmd.Wait()
-		total += len(acked)
-		s := open(t, dir, killOptions)
-		r := reader(t, s, "up")
-		at := r.Position()
-		if at < kept {
-			t.Fatalf("round %d: position %d, was %d", round, at, kept)
+		if want, ok := k.acked[rec.Seq]; ok && n != want {
+			t.Fatalf("round %d: record %d is number %d, acknowledged was %d", round, rec.Seq, n, want)
 		}
-		st := balance(t, s)
-		if st.Damage.Found != 0 {
-			t.Fatalf("round %d: %+v", round, st.Damage)
-		}
-		for range st.Queued {
-			rec, err := r.Next(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			delete(acked, rec.Seq)
-			r.Confirm(rec.Seq)
-		}
-		for seq := range acked {
-			if seq > at {
-				t.Fatalf("round %d: record %d was acknowledged and is lost; %+v", round, seq, st)
-			}
-		}
-		clear(acked)
-		kept = r.Position()
-		closeSpool(t, s)
+		there[n] = true
+		delete(k.acked, rec.Seq)
+		r.Confirm(rec.Seq)
 	}
-	t.Logf("%d acknowledged in %d lives", total, n)
+	for seq := range k.acked {
+		if seq > at {
+			t.Fatalf("round %d: record %d was acknowledged and is lost; %+v", round, seq, st)
+		}
+	}
+	closeSpool(t, s)
+	return st.Queued
 }
 
 var killOptions = Options{SegmentSize: 256 << 10, InFlight: 1 << 20, MaxBytes: 1 << 30}
 
+// inLife is record n of a life; the whole of it follows from that.
+func inLife(life, n uint64) []byte {
+	b := make([]byte, 16+n*7919%2000)
+	le.PutUint64(b, life)
+	le.PutUint64(b[8:], n)
+	for i := range b[16:] {
+		b[16+i] = byte(n>>3) + byte(life) + byte(i)
+	}
+	return b
+}
+
+// lifeOf tells which record b is; none if it was never written.
+func lifeOf(b []byte) (life, n uint64) {
+	if len(b) < 16 {
+		return 1<<64 - 1, 0
+	}
+	life, n = le.Uint64(b), le.Uint64(b[8:])
+	if !bytes.Equal(b, inLife(life, n)) {
+		return 1<<64 - 1, 0
+	}
+	return life, n
+}
+
 func killChild(t *testing.T, dir string) {
+	life, err := strconv.ParseUint(os.Getenv("SPOOL_TEST_LIFE"), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
 	out := bufio.NewWriter(os.Stdout)
 	var mu sync.Mutex
 	say := func(format string, args ...any) {
@@ -135,23 +197,27 @@ func killChild(t *testing.T, dir string) {
 	r, _ := s.Reader("up")
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	for i := range 8 {
+	var number atomic.Uint64
+	for range 8 {
 		go func() {
-			for n := 0; ctx.Err() == nil; n++ {
-				data := make([]byte, 8+(n*7919+i)%2000)
-				binary.LittleEndian.PutUint64(data, uint64(n))
-				seq, err := s.Append(ctx, data)
-				if err == nil {
-					say("acked %d", seq)
+			for ctx.Err() == nil {
+				n := number.Add(1)
+				if seq, err := s.Append(ctx, inLife(life, n)); err == nil {
+					say("acked %d %d", seq, n)
 				}
 			}
 		}()
 	}
+	last := r.Position()
 	for n := 1; ctx.Err() == nil; n++ {
 		rec, err := r.Next(ctx)
 		if err != nil {
 			break
 		}
+		if of, _ := lifeOf(rec.Data); of != life || rec.Seq <= last {
+			say("bad: record %d of life %d after %d", rec.Seq, of, last)
+		}
+		last = rec.Seq
 		r.Confirm(rec.Seq)
 		if n%500 == 0 {
 			at := r.Position()
