@@ -1,7 +1,9 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -18,9 +20,10 @@ type disk interface {
 	// lock that a second process would need; closing lets go of it. Taken again
 	// after the folder was lost, it locks the folder that is there now.
 	Lock() (io.Closer, error)
-	// List returns the names of the files in the folder.
+	// List returns the names in the folder.
 	List() ([]string, error)
-	// Open opens a file: for reading and writing if write, and made if create.
+	// Open opens a file: for reading and writing if write, and made if create. It
+	// fails on a directory, a link and whatever else is no file.
 	Open(name string, write, create bool) (file, error)
 	// Same tells whether name still leads to f: false where the folder was
 	// removed or replaced beneath us and writes would go to nowhere.
@@ -82,9 +85,7 @@ func (d folder) List() ([]string, error) {
 	}
 	names := make([]string, 0, len(entries))
 	for _, e := range entries {
-		if !e.IsDir() {
-			names = append(names, e.Name())
-		}
+		names = append(names, e.Name())
 	}
 	return names, nil
 }
@@ -97,9 +98,15 @@ func (d folder) Open(name string, write, create bool) (file, error) {
 	if create {
 		flag |= os.O_CREATE
 	}
-	f, err := os.OpenFile(d.path(name), flag, 0o600)
+	// What is no file may be there by the same name: a link, or a pipe, which
+	// would have us wait for who writes to it.
+	f, err := os.OpenFile(d.path(name), flag|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		f.Close()
+		return nil, cmp.Or(err, fmt.Errorf("%s: not a file", f.Name()))
 	}
 	return osFile{f}, nil
 }

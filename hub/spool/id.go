@@ -22,7 +22,10 @@ func parseID(b []byte) (id, next uint64, ok bool) {
 	if n, err := fmt.Sscanf(string(b), "bester spool %x %d %x\n", &id, &next, &sum); n != 3 || err != nil {
 		return 0, 0, false
 	}
-	return id, next, string(formatID(id, next)) == string(b)
+	if string(formatID(id, next)) != string(b) || next >= absurd {
+		return 0, 0, false
+	}
+	return id, next, true
 }
 
 func readID(d disk) (id, next uint64, ok bool) {

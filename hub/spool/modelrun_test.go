@@ -47,7 +47,7 @@ func modelSeries(data []byte) (string, float64, bool) {
 	switch {
 	case len(data) < 2:
 		return "", 0, false
-	case data[1] == 255:
+	case data[1] > 200:
 		return string(data[0] % 3), math.NaN(), true
 	}
 	return string(data[0] % 3), float64(data[1]), true

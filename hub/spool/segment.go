@@ -39,6 +39,10 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var le = binary.LittleEndian
 
+// absurd is where sequences, times and sizes end: nothing counts that far, so it
+// is not by us.
+const absurd = 1 << 62
+
 // A tally is a number of records and the bytes they take on the card.
 type tally struct{ n, bytes uint64 }
 
@@ -126,10 +130,12 @@ func parseHeader(b []byte) (*header, error) {
 	}
 	h := &header{level: le.Uint16(b[10:]), salt: le.Uint32(b[12:]), crc: crc}
 	for i, v := range h.words() {
-		*v = le.Uint64(b[16+8*i:])
+		if *v = le.Uint64(b[16+8*i:]); *v >= absurd && v != &h.spool {
+			return nil, errHeader
+		}
 	}
-	if h.first == 0 || max(h.first, h.time) >= 1<<62 || max(h.prevEnd, h.ownEnd) > maxSegment+dataStart {
-		return nil, errHeader // not by us: nothing counts that far
+	if h.first == 0 || max(h.prevEnd, h.ownEnd) > maxSegment+dataStart {
+		return nil, errHeader
 	}
 	at, n := readersAt, int(le.Uint16(b[readersAt-4:]))
 	for range n {
@@ -137,7 +143,11 @@ func parseHeader(b []byte) (*header, error) {
 			return nil, errHeader
 		}
 		name := string(b[at+9 : at+9+int(b[at+8])])
-		h.readers = append(h.readers, position{name, le.Uint64(b[at:])})
+		p := position{name, le.Uint64(b[at:])}
+		if p.seq >= absurd {
+			return nil, errHeader
+		}
+		h.readers = append(h.readers, p)
 		at += 9 + len(name)
 	}
 	return h, nil
@@ -236,7 +246,7 @@ func newState(h *header) *state {
 func (s *state) note(r raw) {
 	s.closed = false
 	switch {
-	case r.kind == kindMark && len(r.data) >= 17:
+	case r.kind == kindMark && len(r.data) >= 17 && max(le.Uint64(r.data), le.Uint64(r.data[8:])) < absurd:
 		s.floor = max(s.floor, le.Uint64(r.data))
 		s.reserved = max(s.reserved, le.Uint64(r.data[8:]))
 		if s.closed = r.data[16]&1 != 0; s.closed {
@@ -246,7 +256,7 @@ func (s *state) note(r raw) {
 		name := string(r.data[8:])
 		if seq := le.Uint64(r.data); seq == forgotten {
 			delete(s.readers, name)
-		} else {
+		} else if seq < absurd {
 			s.readers[name] = max(s.readers[name], seq)
 		}
 	}

@@ -1,0 +1,248 @@
+package spool
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Sequences and times in a segment are 32 bits, counted from its header: what is
+// further away begins another.
+func TestFarApart(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, c := range []struct {
+		class  Class
+		seqs   []uint64
+		sleeps []time.Duration
+	}{
+		{Durable, []uint64{1<<31 - 2, 1 << 31, 1<<32 - 2, 1<<32 - 1, 1 << 32, 1 << 40}, []time.Duration{0, 0, 0, 0, 0, 0}},
+		{Telemetry, []uint64{1<<31 - 2, 1 << 31, 1<<32 - 2, 1<<32 - 1, 1 << 32, 1 << 40}, []time.Duration{0, 0, 0, 0, 0, 0}},
+		{Durable, []uint64{0, 0, 0, 0}, []time.Duration{24 * day, 25 * day, 49 * day, 50 * day}},
+		{Telemetry, []uint64{0, 0, 0, 0}, []time.Duration{24 * day, 25 * day, 49 * day, 50 * day}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newRecorder()
+			d.note = false
+			o := Options{disk: d, Class: c.class, SegmentSize: minSegment, FlushEvery: time.Second}
+			s := open(t, "far", o)
+			var want []Record
+			add := func() {
+				data := []byte{byte(len(want))}
+				at := s.clock()
+				seq, err := s.Append(t.Context(), data)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want = append(want, Record{Seq: seq, Time: at, Data: data})
+			}
+			add()
+			for i, jump := range c.seqs {
+				if err := s.Sync(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				s.mu.Lock()
+				s.next += jump // as by telemetry that was confirmed in memory
+				s.mu.Unlock()
+				time.Sleep(c.sleeps[i])
+				add()
+				add()
+			}
+			for range 2 {
+				r := reader(t, s, "up")
+				for _, w := range want {
+					rec, err := r.Next(t.Context())
+					if err != nil || rec.Seq != w.Seq || rec.Time != w.Time || rec.Data[0] != w.Data[0] {
+						t.Fatalf("got %d of %d, %v; want %d of %d", rec.Seq, rec.Time, err, w.Seq, w.Time)
+					}
+				}
+				closeSpool(t, s)
+				s = open(t, "far", o)
+				if st := balance(t, s); st.Damage.Found > 0 || st.Queued != uint64(len(want)) {
+					t.Errorf("opened again: %+v", st)
+				}
+			}
+			closeSpool(t, s)
+		})
+	}
+}
+
+// Telemetry that was long in memory keeps its time when it comes to the card, in
+// a segment begun just then.
+func TestTimeInMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newRecorder()
+		d.note = false
+		o := Options{disk: d, Class: Telemetry, SegmentSize: minSegment, FlushEvery: 24 * time.Hour}
+		s := open(t, "time", o)
+		for i := 1; i <= 200; i++ {
+			if _, err := s.Append(t.Context(), make([]byte, 1000)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		began := s.clock() - 200*60_000
+		closeSpool(t, s)
+		s = open(t, "time", o)
+		r := reader(t, s, "up")
+		for i := range uint64(200) {
+			if rec, err := r.Next(t.Context()); err != nil || rec.Time != began+i*60_000 {
+				t.Fatalf("record %d: time %d, %v; want %d", rec.Seq, rec.Time, err, began+i*60_000)
+			}
+		}
+		closeSpool(t, s)
+	})
+}
+
+// Numbers that nobody counted to are not by us.
+func TestAbsurdNumbers(t *testing.T) {
+	for name, change := range map[string]func(d *recorder, h *header, b []byte) []byte{
+		"floor":    func(_ *recorder, h *header, b []byte) []byte { h.floor = math.MaxUint64; return nil },
+		"reserved": func(_ *recorder, h *header, b []byte) []byte { h.reserved = math.MaxUint64 - 1; return nil },
+		"last":     func(_ *recorder, h *header, b []byte) []byte { h.prevLast = math.MaxUint64; return nil },
+		"reader": func(_ *recorder, h *header, b []byte) []byte {
+			h.readers = []position{{"up", math.MaxUint64 - 1}}
+			return nil
+		},
+		"mark": func(_ *recorder, h *header, b []byte) []byte {
+			data := make([]byte, 17)
+			le.PutUint64(data[8:], math.MaxUint64)
+			b, _ = h.appendRecord(b, h.crc, kindMark, h.first, h.time, data)
+			return b
+		},
+		"position": func(_ *recorder, h *header, b []byte) []byte {
+			data := append(make([]byte, 8), "up"...)
+			le.PutUint64(data, math.MaxUint64-1)
+			b, _ = h.appendRecord(b, h.crc, kindPosition, h.first, h.time, data)
+			return b
+		},
+		"id": func(d *recorder, h *header, b []byte) []byte {
+			d.names[idName] = &inode{idName, formatID(h.spool, math.MaxUint64)}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newRecorder()
+			d.note = false
+			h := &header{spool: 7, first: 1, salt: 3}
+			change(d, h, nil)
+			b := h.encode()
+			if more := change(d, h, b); more != nil {
+				b = more
+			}
+			d.names[segmentName(1)] = &inode{segmentName(1), b}
+			s := open(t, "absurd", Options{disk: d})
+			appendAll(t, s, 1, 3)
+			expect(t, reader(t, s, "up"), 1, 3)
+			closeSpool(t, s)
+			s = open(t, "absurd", Options{disk: d})
+			expect(t, reader(t, s, "up"), 1, 3)
+			closeSpool(t, s)
+		})
+	}
+}
+
+// What is named like a file of ours and is none does no harm, and a link leads
+// nowhere.
+func TestStrangeFiles(t *testing.T) {
+	dir := t.TempDir()
+	outside := filepath.Join(t.TempDir(), "outside")
+	if err := os.WriteFile(outside, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, dir, Options{SegmentSize: minSegment})
+	appendAll(t, s, 1, 10)
+	closeSpool(t, s)
+	for _, name := range []string{segmentName(5000), "segment.new", "thin.new", "1.spare", "x.damaged"} {
+		if err := os.Symlink(outside, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{segmentName(11), segmentName(6000), "2.spare", "y.damaged"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{segmentName(7000), "3.spare", "other.new"} {
+		if err := unix.Mkfifo(filepath.Join(dir, name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rep, err := Verify(dir); err != nil || rep.Records != 10 {
+		t.Errorf("Verify: %+v, %v", rep, err)
+	}
+	s = open(t, dir, Options{SegmentSize: minSegment})
+	appendAll(t, s, 11, 1200)
+	expect(t, reader(t, s, "up"), 1, 1200)
+	if st := balance(t, s); st.Failures > 0 || st.Damage.Found != 4 {
+		t.Errorf("got %+v", st)
+	}
+	closeSpool(t, s)
+	if b, err := os.ReadFile(outside); err != nil || string(b) != "precious" {
+		t.Errorf("the file that links led to: %q, %v", b, err)
+	}
+	s = open(t, dir, Options{SegmentSize: minSegment})
+	expect(t, reader(t, s, "up"), 1, 1200)
+	if st := balance(t, s); st.Damage.Found > 0 {
+		t.Errorf("opened again: %+v", st.Damage)
+	}
+}
+
+// The machine's clock may say anything.
+func TestHours(t *testing.T) {
+	var c counters
+	for _, year := range []int{2026, 1901, 1970, 2300, 2026, 1, 2027} {
+		at := time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)
+		for range 30 {
+			c.card(1, 1, 0, at)
+			at = at.Add(time.Hour)
+		}
+		day := uint64(0)
+		for _, h := range c.hours {
+			day += h
+		}
+		if day < 24 || day > 2*30+24 {
+			t.Errorf("year %d: %d in a day", year, day)
+		}
+	}
+}
+
+// Where thinning out fails, as on a full card, it is not tried with each record
+// that must be dropped then.
+func TestThinOutFails(t *testing.T) {
+	d := newRecorder()
+	d.note = false
+	tries := 0
+	d.fault = func(kind opKind, name string) error {
+		if kind == opWrite && name == thinName {
+			tries++
+			return unix.ENOSPC
+		}
+		return nil
+	}
+	s := open(t, "full", Options{disk: d, SegmentSize: minSegment, MaxBytes: 300 << 10, Full: ThinOut})
+	for range 10000 {
+		if err := s.AppendAsync(make([]byte, 100), nil); err != nil {
+			if err := s.Sync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := s.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if st := balance(t, s); tries == 0 || tries > 5 || st.Dropped.Oldest == 0 || st.Failing != nil {
+		t.Errorf("%d tries; %+v", tries, st)
+	}
+	for name := range d.names {
+		if strings.HasSuffix(name, newSuffix) {
+			t.Errorf("%s was left", name)
+		}
+	}
+	closeSpool(t, s)
+}
