@@ -13,7 +13,7 @@ FUZZTIME ?= 1m
 # What make test needs, as command:package of Debian's.
 NEEDS = qemu-arm-static:qemu-user-static qemu-aarch64-static:qemu-user-static python3:python3 gcc:gcc gcc:libc6-dev git:git
 
-.PHONY: all build run test unit race arm fuzz check bench compare size generate deps man install clean help
+.PHONY: all build run test unit race arm fuzz check bench compare torture size generate deps man install clean help
 
 all: build ## the same as build
 
@@ -70,6 +70,14 @@ compare: ## hub/spool beside nats-server and mosquitto in one table; as root; on
 	@PATH=$$PATH:/usr/sbin:/sbin $(MAKE) --no-print-directory deps NEEDS='mosquitto:mosquitto mkfs.ext4:e2fsprogs strace:strace'
 	cd hub/spool/compare && CGO_ENABLED=0 $(HOSTGO) build -trimpath -ldflags '-s -w' -o ../../../bin/compare/ . ./spoolproc github.com/nats-io/nats-server/v2
 	$$([ "$$(id -u)" = 0 ] || echo sudo) bin/compare/compare $(if $(DIR),-dir $(DIR)) $(if $(DELAY),-delay $(DELAY)) $(ARGS)
+
+torture: ## hub/spool's proofs in full, about 20 minutes; as root, for it mounts file systems on loop devices, made in DIR=/dev/shm
+	@[ "$$(id -u)" = 0 ] || command -v sudo >/dev/null || { echo "make torture mounts file systems on loop devices: run it as root, or install sudo" >&2; exit 1; }
+	@PATH=$$PATH:/usr/sbin:/sbin $(MAKE) --no-print-directory deps NEEDS='qemu-arm-static:qemu-user-static mkfs.ext4:e2fsprogs'
+	CGO_ENABLED=0 $(HOSTGO) test -c -o bin/torture/spool.test ./hub/spool
+	CGO_ENABLED=0 $(HOSTGO) test -c -o bin/torture/loopfs.test ./hub/spool/internal/loopfs
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm GOARM=6 go test -c -o bin/torture/spool.armv6.test ./hub/spool
+	@$$([ "$$(id -u)" = 0 ] || echo sudo) env PATH="$$PATH:/usr/sbin:/sbin" hub/spool/torture.sh bin/torture $(or $(DIR),/dev/shm)
 
 size: ## besterd for ARMv6 must stay within 8 MB
 	GOARCH=arm GOARM=6 $(GOBUILD) -o bin/armv6/ ./cmd/besterd ./cmd/bester
