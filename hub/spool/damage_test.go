@@ -20,6 +20,8 @@ type wholeSpool struct {
 	files   map[string][]byte
 	records map[uint64]span3 // sequence → where
 	ends    map[string]int   // where the records of a file end
+	next    uint64
+	thin    bool // some were thinned out: gaps are wider than what is lost
 }
 
 type span3 struct {
@@ -30,9 +32,15 @@ type span3 struct {
 
 func makeWhole(t *testing.T, n int) wholeSpool {
 	t.Helper()
+	return makeBounded(t, n, Options{MaxBytes: 1 << 30})
+}
+
+func makeBounded(t *testing.T, n int, o Options) wholeSpool {
+	t.Helper()
 	d := newRecorder()
 	d.note = false
-	s := open(t, "whole", Options{disk: d, SegmentSize: minSegment, MaxBytes: 1 << 30, MaxRecord: 4 << 10})
+	o.disk, o.SegmentSize, o.MaxRecord = d, minSegment, 4<<10
+	s := open(t, "whole", o)
 	reader(t, s, "up")
 	rng := rand.New(rand.NewPCG(1, 1))
 	for i := range n {
@@ -41,7 +49,8 @@ func makeWhole(t *testing.T, n int) wholeSpool {
 		}
 	}
 	closeSpool(t, s)
-	w := wholeSpool{map[string][]byte{}, map[uint64]span3{}, map[string]int{}}
+	n -= int(balance(t, s).Dropped.Thinned)
+	w := wholeSpool{map[string][]byte{}, map[uint64]span3{}, map[string]int{}, s.next, o.Full == ThinOut}
 	for name, node := range d.names {
 		w.files[name] = node.data
 	}
@@ -112,10 +121,17 @@ func (w wholeSpool) hurt(rng *rand.Rand) (files map[string][]byte, hits []hit) {
 // Damage anywhere: it opens, all that was not hit is delivered, what was hit is
 // found and counted, and goes aside.
 func TestDamage(t *testing.T) {
-	w := makeWhole(t, 800)
+	whole := makeWhole(t, 800)
+	thin := makeBounded(t, 2000, Options{MaxBytes: 500 << 10, Full: ThinOut, Series: func(data []byte) (string, float64, bool) {
+		return "", 0, data[len(data)-1]%4 != 0
+	}})
 	rng := rand.New(rand.NewPCG(2, 2))
 	n := short(*damageRounds)
 	for round := range n {
+		w := whole
+		if round%4 == 0 {
+			w = thin
+		}
 		files, hits := w.hurt(rng)
 		if err := w.checkHurt(files, hits); err != nil {
 			t.Fatalf("round %d: %+v: %v", round, hits, err)
@@ -199,16 +215,28 @@ func (w wholeSpool) checkHurt(files map[string][]byte, hits []hit) error {
 	if touched && st.Damage.Found == 0 {
 		return fmt.Errorf("not noticed: %+v", st)
 	}
-	reported := uint64(0)
+	reported, records, missing, known := uint64(0), uint64(0), map[uint64]bool{}, true
 	for _, l := range st.Damage.Losses {
+		if l.Cause == Missing && w.thin {
+			known = false // how many of its records were thinned out went with the file
+		}
 		if l.Gap.From > 0 {
 			reported += l.Gap.To + 1 - l.Gap.From
+			records += l.Records
+		}
+		for seq := l.Gap.From; seq <= l.Gap.To; seq++ {
+			missing[seq] = true
 		}
 	}
-	if lost != reported {
-		return fmt.Errorf("%d lost, reported %d: %+v", lost, reported, st.Damage)
+	for seq := range w.records {
+		if missing[seq] == got[seq] {
+			return fmt.Errorf("record %d: delivered: %v, reported as missing: %v; %+v", seq, got[seq], missing[seq], st.Damage)
+		}
 	}
-	if seq, err := s.Append(context.Background(), []byte("after")); err != nil || seq <= uint64(len(w.records)) {
+	if lost > records || lost < records && known || lost != reported && !w.thin {
+		return fmt.Errorf("%d lost, reported %d of %d: %+v", lost, records, reported, st.Damage)
+	}
+	if seq, err := s.Append(context.Background(), []byte("after")); err != nil || seq < w.next {
 		return fmt.Errorf("append: %d, %v", seq, err)
 	}
 	return nil

@@ -177,8 +177,8 @@ func TestStrangeFiles(t *testing.T) {
 		t.Errorf("Verify: %+v, %v", rep, err)
 	}
 	s = open(t, dir, Options{SegmentSize: minSegment})
-	appendAll(t, s, 11, 1200)
-	expect(t, reader(t, s, "up"), 1, 1200)
+	appendAll(t, s, 11, 100)
+	expect(t, reader(t, s, "up"), 1, 100)
 	if st := balance(t, s); st.Failures > 0 || st.Damage.Found != 4 {
 		t.Errorf("got %+v", st)
 	}
@@ -187,7 +187,7 @@ func TestStrangeFiles(t *testing.T) {
 		t.Errorf("the file that links led to: %q, %v", b, err)
 	}
 	s = open(t, dir, Options{SegmentSize: minSegment})
-	expect(t, reader(t, s, "up"), 1, 1200)
+	expect(t, reader(t, s, "up"), 1, 100)
 	if st := balance(t, s); st.Damage.Found > 0 {
 		t.Errorf("opened again: %+v", st.Damage)
 	}

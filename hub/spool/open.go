@@ -155,6 +155,7 @@ func (c *catalog) chain(d disk, found []candidate) {
 			lost := next.before
 			lost.sub(f.head.before)
 			lost.sub(v.size)
+			lost.n = min(lost.n, next.prevLast-min(v.last, next.prevLast)) // without what holes before have
 			c.losses = append(c.losses, Loss{Gap{v.last + 1, next.prevLast}, lost.n, Missing, segmentName(next.prev)})
 		}
 		if f.hurt {

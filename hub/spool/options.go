@@ -59,7 +59,9 @@ type Options struct {
 	MaxRecords uint64
 	// MaxAge is how long records are kept; older ones expire, a sixteenth of MaxAge
 	// (at most a minute) late. Ages are counted on the spool's clock, which never
-	// goes back and does not jump when the machine's clock is set. If zero, for ever.
+	// goes back and does not jump when the machine's clock is set while the spool is
+	// open; between two runs as much time has passed as the machine's clock says,
+	// but no less than none. If zero, for ever.
 	MaxAge time.Duration
 	// Full says what happens at MaxBytes or MaxRecords. If zero, DropOldest.
 	Full Policy
