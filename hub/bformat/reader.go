@@ -37,12 +37,11 @@ type Reader struct {
 	err     error            // final, but only once buf holds no whole frame
 	lent    *[largeSize]byte // what buf is, if it came from the pool
 	drained bool             // the last read brought less than it could have
+	partial bool             // part is not 0
 	sock    *socket          // how src is read if it is a bare socket
 	budget  *Budget          // for long frames; nil: no limit
-	held    int              // bytes of it that buf takes
 	total   uint64           // bytes read
 	part    atomic.Uint64    // see Part
-	partial bool             // part is not 0
 	small   [smallSize]byte
 }
 
@@ -122,12 +121,14 @@ func (r *Reader) next() ([]byte, error) {
 			continue
 		}
 		if !r.fit(need) {
-			return nil, r.fail(fmt.Errorf("%w: %d bytes", ErrMemory, need-HeaderSize))
+			return nil, r.fail(noMemory(need - HeaderSize))
 		}
 		r.begun(have)
 		r.read()
 	}
 }
+
+func noMemory(n int) error { return fmt.Errorf("%w: %d bytes", ErrMemory, n) }
 
 // begun notes that Next may wait while so many bytes of a frame have come, or that it does not.
 func (r *Reader) begun(have int) {
@@ -160,13 +161,20 @@ func (r *Reader) fit(need int) bool {
 	default:
 		// Never longer than the frame: so nothing follows it in this buffer.
 		n := int(min(2*uint64(len(r.buf)), uint64(need)))
-		if !r.budget.take(n-r.held, r.held) {
+		if held := r.held(); !r.budget.take(n-held, held) {
 			return false
 		}
-		r.held = n
 		r.swap(make([]byte, n), nil)
 	}
 	return true
+}
+
+// held returns how many bytes of the budget the buffer takes: only those of long frames do.
+func (r *Reader) held() int {
+	if len(r.buf) <= largeSize {
+		return 0
+	}
+	return len(r.buf)
 }
 
 // borrow moves on to a large buffer.
@@ -181,12 +189,10 @@ func (r *Reader) swap(buf []byte, lent *[largeSize]byte) {
 	r.r = 0
 	if r.lent != nil {
 		large.Put(r.lent)
+	} else if held := r.held(); held > len(buf) { // the long frame's buffer is gone
+		r.budget.give(held)
 	}
 	r.buf, r.lent = buf, lent
-	if r.held > len(buf) { // the long frame's buffer is gone
-		r.budget.give(r.held)
-		r.held = 0
-	}
 }
 
 // read reads once, unless the stream brings nothing. There is room for it.

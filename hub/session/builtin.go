@@ -50,9 +50,9 @@ func (s *session) changePassword(b wire.ClassicBuiltin) error {
 		return fmt.Errorf("%w: only one's own password can be changed", hub.ErrDenied)
 	}
 	s.batch.Flush() // what was read before need not wait for the hashing
-	ctx, cancel := context.WithTimeout(s.server.ctx, s.limits.Login)
-	defer cancel()
-	err := s.server.o.Accounts.ChangePassword(ctx, s.name, b.Password, b.NewPassword)
+	err := s.attempt(func(ctx context.Context) error {
+		return s.server.o.Accounts.ChangePassword(ctx, s.name, b.Password, b.NewPassword)
+	})
 	if err != nil {
 		s.warn(&s.server.often.password, "password not changed", slog.String("user", string(s.name)), slog.Any("err", err))
 		return fmt.Errorf("%w: password not changed: %v", hub.ErrDenied, err)

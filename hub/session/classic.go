@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/wire"
 )
 
@@ -63,6 +64,9 @@ func (c *classic) readLoop() error {
 		c.pause()
 		frame, err := c.in.Next()
 		if why := c.ending.Load(); why != nil {
+			if *why == errStalled {
+				return c.last(fmt.Errorf("%w: %v", wire.ErrMalformed, errStalled))
+			}
 			return *why
 		}
 		if err != nil {
@@ -211,13 +215,25 @@ func (c *classic) remedy() string {
 }
 
 func (c *classic) inputError(err error) error {
-	if !isTooLong(err) {
-		return err
+	switch {
+	case isTooLong(err):
+		c.takeOff() // what came before is answered first
+		c.server.stats.tooLong.Add(1)
+		c.id = c.id[:0]
+		return c.tell(err)
+	case errors.Is(err, bformat.ErrMemory):
+		c.noMemory(err)
+		return c.last(fmt.Errorf("%w: %v", hub.ErrFull, err))
 	}
-	c.takeOff() // what came before is answered first
-	c.server.stats.tooLong.Add(1)
+	return err
+}
+
+// last lets the client know why its session ends, where that is no message's fault.
+func (c *classic) last(err error) error {
+	c.takeOff()
 	c.id = c.id[:0]
-	return c.tell(err)
+	c.answer(err)
+	return &toldError{err}
 }
 
 func (c *classic) malformed(err error) error {

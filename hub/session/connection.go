@@ -30,6 +30,7 @@ type connection struct {
 	written chan struct{} // closed when writeLoop has ended; nil: it has not begun
 	log     *slog.Logger
 	limits  *Limits
+	progress
 }
 
 // linger is how long a peer that has been told why its connection ends may go on
@@ -40,14 +41,16 @@ func (s *Server) connection(l *Listener, conn net.Conn) *connection {
 	limits := s.limits.Load()
 	keepAlive(conn)
 	conn.SetDeadline(time.Now().Add(limits.Login)) // a TLS handshake writes, too
+	in := bformat.NewReader(conn, loginFrame)
+	in.SetBudget(s.memory)
 	return &connection{
 		server:  s,
 		conn:    conn,
 		trusted: l.trusted(conn),
-		in:      bformat.NewReader(conn, loginFrame),
+		in:      in,
 		out: bformat.NewQueue(outlet(conn), bformat.QueueOptions{
 			Limit: limits.Queue, Full: limits.Full, Timeout: limits.Write,
-			Dropped: s.count,
+			Budget: s.memory, Dropped: s.count,
 		}),
 		log:    s.o.Log.With("peer", conn.RemoteAddr().String()),
 		limits: limits,
@@ -189,6 +192,9 @@ func (c *connection) refuse(err error, what string) {
 		return
 	case isTooLong(err):
 		c.server.stats.tooLong.Add(1)
+	case errors.Is(err, bformat.ErrMemory):
+		c.noMemory(err)
+		return
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.server.stats.tooSlow.Add(1)
 		err = errLogin
@@ -197,6 +203,16 @@ func (c *connection) refuse(err error, what string) {
 	}
 	c.warn(&c.server.often.closed, "connection closed", slog.String("at", what), slog.Any("err", foreign(err)))
 }
+
+// noMemory counts and logs that there was too little memory left for a frame.
+func (c *connection) noMemory(err error) {
+	c.server.stats.noMemory.Add(1)
+	c.warn(&c.server.often.memory, "connection closed: too little memory is left for its long frame", slog.Any("err", err),
+		slog.Int("memory", c.server.memory.Limit()), slog.String("remedy", remedyMemory))
+}
+
+// remedyMemory is what the operator does when the memory that sessions share is used up.
+const remedyMemory = "see who sends many long frames at once or does not read; session.memory sets the limit"
 
 func isTooLong(err error) bool {
 	var e *bformat.LimitError

@@ -9,6 +9,7 @@ import (
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/account"
+	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/tristanable"
 	"github.com/besterhub/bester/hub/wire"
 )
@@ -302,9 +303,14 @@ func (n *native) inputError(err error) error {
 	if ended(err) {
 		return err
 	}
-	if isTooLong(err) {
+	switch {
+	case isTooLong(err):
 		n.server.stats.tooLong.Add(1)
 		return n.tell(err)
+	case errors.Is(err, bformat.ErrMemory):
+		n.noMemory(err)
+		n.status(0, fmt.Errorf("%w: %v", hub.ErrFull, err), nil)
+		return &toldError{err}
 	}
 	return err
 }

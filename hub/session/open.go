@@ -41,6 +41,7 @@ func (s *Server) admit(c *connection) error {
 	}
 	s.open[c] = nil
 	s.serving++
+	s.watch()
 	return nil
 }
 
@@ -172,7 +173,7 @@ func (s *Server) mayHandle(a *account.Account, name string, types []string) erro
 // end has the session read no more, answer what is under way, and close.
 func (s *session) end(why error) {
 	s.ending.CompareAndSwap(nil, &why)
-	if why != errEnding {
+	if why != errEnding && why != errStalled {
 		s.log.Info("session ended", "why", why)
 	}
 	if s.scope == wire.RoleHandler {

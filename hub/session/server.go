@@ -67,8 +67,15 @@ type Limits struct {
 	Frame       int           // bytes of a frame after the login (4 KiB before); if zero, 1 MiB
 	Queue       int           // bytes that may wait to be written to one session; if zero, 256 KiB
 	Full        bformat.Full  // what happens when they would be more; if zero, drop the oldest
-	Write       time.Duration // a peer that takes nothing for so long is closed; if zero, 30 s
+	Write       time.Duration // a peer that takes nothing for so long, or stops in a frame, is closed; if zero, 30 s
 	Credits     int           // messages of one native session under way at once; if zero, 256
+	Failures    int           // failed logins from one address in a minute until it is held off; if zero, 10
+	// Memory is bytes that all connections together may hold of frames over 56 KiB that
+	// are being read, and of what waits to be written where that is over 8 KiB for one
+	// session. A frame that there is too little left for is refused and its connection
+	// closed; queues are then full earlier. It counts at once for all connections. It
+	// should be several times Frame. If zero, 32 MiB.
+	Memory int
 	// Peer says which addresses classic servers may connect from; if nil, none.
 	Peer func(netip.Addr) bool
 }
@@ -83,6 +90,8 @@ func (l Limits) filled() *Limits {
 	fill(&l.Queue, 256<<10)
 	fill(&l.Write, 30*time.Second)
 	fill(&l.Credits, 256)
+	fill(&l.Failures, 10)
+	fill(&l.Memory, 32<<20)
 	return &l
 }
 
@@ -100,6 +109,10 @@ type Server struct {
 	stats  stats
 	lanes  atomic.Uint64 // of classic connections, given out so far
 	often  often
+	began  time.Time
+	memory *bformat.Budget
+	seen   atomic.Uint64 // of memory.Refused, when it was logged last
+	tries  tries
 	ctx    context.Context // ends when Shutdown begins
 	giveUp context.CancelFunc
 
@@ -111,6 +124,7 @@ type Server struct {
 	serving    int                      // connections that Shutdown waits for
 	undrained  int                      // sessions that may still put messages into the hub
 	ending     bool
+	watching   bool          // look will come
 	allDrained chan struct{} // closed at a shutdown, when undrained is 0
 	released   chan struct{} // closed by Shutdown: sessions need not stay for others' messages
 	allLeft    chan struct{} // closed when serving is 0
@@ -123,6 +137,7 @@ func NewServer(o Options) *Server {
 	}
 	s := &Server{
 		o:          o,
+		began:      time.Now(),
 		listeners:  make(map[*Listener]bool),
 		open:       make(map[*connection]*session),
 		allDrained: make(chan struct{}),
@@ -130,12 +145,17 @@ func NewServer(o Options) *Server {
 		allLeft:    make(chan struct{}),
 	}
 	s.ctx, s.giveUp = context.WithCancel(context.Background())
-	s.limits.Store(o.Limits.filled())
+	s.memory = bformat.NewBudget(0)
+	s.SetLimits(o.Limits)
 	return s
 }
 
-// SetLimits sets the limits of the connections that come from now on.
-func (s *Server) SetLimits(l Limits) { s.limits.Store(l.filled()) }
+// SetLimits sets the limits of the connections that come from now on; Memory is that of all.
+func (s *Server) SetLimits(l Limits) {
+	f := l.filled()
+	s.limits.Store(f)
+	s.memory.SetLimit(f.Memory)
+}
 
 // Serve accepts connections until l is closed, and serves each on a goroutine of
 // its own. It returns nil when l was closed on purpose.
@@ -192,26 +212,23 @@ func (s *Server) unlisten(l *Listener) {
 var errTooMany = errors.New("too many connections")
 
 // count counts deliveries that a session's queue has dropped.
-func (s *Server) count(frames, _ int) { s.stats.dropped.Add(uint64(frames)) }
+func (s *Server) count(frames, _ int) {
+	s.stats.dropped.Add(uint64(frames))
+	if n := s.memory.Refused(); n != s.seen.Load() {
+		s.seen.Store(n)
+		s.warn(&s.often.memory, "deliveries dropped: too little memory is left for what waits in the sessions' queues",
+			slog.Int("memory", s.memory.Limit()), slog.String("remedy", remedyMemory))
+	}
+}
 
 // often keeps what strangers can cause from filling the log: each kind of line
 // comes at most once a second.
 type often struct {
-	accept, tooMany, closed, login, hello, malformed, peer, slow, password lograte.Limiter
+	accept, tooMany, closed, login, hello, malformed, peer, slow, password, memory, stalled, heldOff lograte.Limiter
 }
 
 func (s *Server) warn(l *lograte.Limiter, text string, attrs ...slog.Attr) {
 	l.Log(s.o.Log, slog.LevelWarn, text, attrs...)
-}
-
-// login asks the accounts, for as long as a login may take.
-func (s *Server) login(limit time.Duration, user, password string) (*account.Account, error) {
-	if s.o.Accounts == nil {
-		return nil, account.ErrDenied
-	}
-	ctx, cancel := context.WithTimeout(s.ctx, limit)
-	defer cancel()
-	return s.o.Accounts.Login(ctx, hub.UserName(user), password)
 }
 
 // Listeners lists what Serve is accepting on, in no order.

@@ -14,6 +14,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -188,11 +189,21 @@ func (s *session) drain() { s.underWay.wait(1) }
 // login asks the accounts. On success the session is that user's; else the error is
 // what the peer may know: hub.ErrDenied, or hub.ErrFull where it may well be let in later.
 func (s *session) login(user, password string) error {
-	a, err := s.server.login(s.limits.Login, user, password)
+	var a *account.Account
+	err := account.ErrDenied
+	if accounts := s.server.o.Accounts; accounts != nil {
+		err = s.attempt(func(ctx context.Context) (err error) {
+			a, err = accounts.Login(ctx, hub.UserName(user), password)
+			return err
+		})
+	}
 	if err != nil {
 		s.server.stats.denied.Add(1)
 		s.warn(&s.server.often.login, "login refused", slog.String("user", user), slog.Any("err", err))
-		if !errors.Is(err, account.ErrDenied) {
+		switch {
+		case err == errHeldOff:
+			return fmt.Errorf("%w: %v", hub.ErrFull, err)
+		case !errors.Is(err, account.ErrDenied):
 			return fmt.Errorf("%w: too many logins at once, try again", hub.ErrFull)
 		}
 		return hub.ErrDenied
@@ -211,7 +222,7 @@ func (s *session) as(a *account.Account, user string) {
 // what was taken is then answered. A peer that has ended inside a frame may read on.
 func ended(err error) bool {
 	switch err {
-	case nil, io.EOF, io.ErrUnexpectedEOF, errClose, errEnding, errRemoved, errNoPeer:
+	case nil, io.EOF, io.ErrUnexpectedEOF, errClose, errEnding, errRemoved, errNoPeer, errStalled:
 		return true
 	}
 	return false

@@ -1,0 +1,206 @@
+package session
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/besterhub/bester/hub/bformat"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+// until waits for what happens inside the hub and shows nowhere else.
+func until(t testing.TB, what string, happens func() bool) {
+	t.Helper()
+	for late := time.Now().Add(patience); !happens(); time.Sleep(time.Millisecond) {
+		if time.Now().After(late) {
+			t.Fatalf("it does not come to this: %s", what)
+		}
+	}
+}
+
+// heap returns the bytes on the heap that are in use.
+func heap() int {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what is in pools goes at the second
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+// one byte less than a frame of 1 MiB.
+var almost = append(binary.LittleEndian.AppendUint32(nil, 1<<20), make([]byte, 1<<20-1)...)
+
+// Sessions that each begin a long frame and stop hold no more than Limits.Memory.
+func TestLongFramesShareMemory(t *testing.T) {
+	const n, memory, each = 300, 8 << 20, 32 << 10
+	h := run(t, Options{Limits: Limits{Memory: memory}})
+	ann, bob := h.native(t, "ann"), h.native(t, "bob")
+	before := heap()
+	ends := make(chan string, n)
+	for range n {
+		p := h.native(t, "greedy")
+		p.SetDeadline(time.Time{})
+		go func() {
+			p.Write(almost) // fails where the hub has closed first
+			what := "cut"
+			if f, err := p.in.Next(); err == nil {
+				what, _ = describe(f)
+			}
+			io.Copy(io.Discard, p)
+			ends <- what
+		}()
+	}
+	var whole int
+	until(t, "all frames are read as far as they go, or refused", func() bool {
+		whole = 0
+		for _, s := range h.known() {
+			if s.in.Part() > 1<<20 {
+				whole++
+			}
+		}
+		return whole+int(h.Stats().NoMemory) == n
+	})
+	for range n - whole {
+		if got := <-ends; got != "cut" && !strings.HasPrefix(got, "status 0: queue is full: bformat: no memory left for a long frame: 1048576 bytes") {
+			t.Fatalf("refused with %s", got)
+		}
+	}
+	grown, s := heap()-before, h.Stats()
+	t.Logf("%d frames of 1 MiB held, %d refused, heap +%d bytes, %+v", whole, s.NoMemory, grown, s)
+	if s.Memory > memory || whole == 0 || whole > memory>>20 {
+		t.Errorf("%d frames held, with %d bytes taken of %d", whole, s.Memory, memory)
+	}
+	if most := memory + n*each; grown > most {
+		t.Errorf("the heap has grown by %d bytes, want at most %d", grown, most)
+	}
+	h.log.want(t, "too little memory is left for its long frame", "session.memory")
+
+	// Others still get through, with frames short and not so short.
+	for i, size := range []int{1, 1000, 50_000, 100_000} {
+		ann.send(uint64(1+i), "t", fmt.Sprintf("%q", strings.Repeat("x", size)), "bob")
+		ann.want(fmt.Sprintf("status %d: good", 1+i))
+		if got := bob.next(); len(got) < size {
+			t.Errorf("got %.40s", got)
+		}
+	}
+	for _, s := range h.known() { // what they hold is given back
+		if s.name == "greedy" {
+			s.cut()
+		}
+	}
+	for range whole {
+		<-ends
+	}
+	until(t, "all memory is given back", func() bool { return h.Stats().Memory == 0 })
+	ann.send(9, "t", fmt.Sprintf("%q", strings.Repeat("x", 1_000_000)), "bob")
+	ann.want("status 9: good")
+}
+
+// Sessions that do not read share what may wait for them.
+func TestQueuesShareMemory(t *testing.T) {
+	const n, memory, each = 200, 4 << 20, 64 << 10
+	h := run(t, Options{Limits: Limits{Memory: memory}})
+	h.route(t, "r", "slow", "quick")
+	quick, sam := h.native(t, "quick"), h.native(t, "sam")
+	before := heap()
+	for range n {
+		h.native(t, "slow")
+	}
+	for i := range 900 {
+		sam.send(1, "r", numbered(i))
+		sam.want("status 1: good")
+		if got := number(t, quick.next()); got != i {
+			t.Fatalf("quick got %d, want %d", got, i)
+		}
+	}
+	grown, s := heap()-before, h.Stats()
+	t.Logf("heap +%d bytes, %+v", grown, s)
+	if s.Memory > memory || s.Memory < memory/2 || s.Refused == 0 || s.Dropped == 0 {
+		t.Errorf("got %+v", s)
+	}
+	if most := memory + n*each; grown > most {
+		t.Errorf("the heap has grown by %d bytes, want at most %d", grown, most)
+	}
+	h.log.want(t, "deliveries dropped: too little memory", "session.memory")
+}
+
+// Whoever stops inside a frame is closed, and told; whoever is quiet between frames stays.
+func TestStoppedInAFrame(t *testing.T) {
+	h := run(t, Options{Limits: Limits{Write: 40 * time.Millisecond}})
+	h.account(t, "ann", nil)
+	const goodbye = "goodbye: a frame has begun and did not get on in time"
+	quiet := h.native(t, "quiet")
+	secure := func() *peer {
+		p := h.peer(t, "tls", h.tls)
+		p.hello(&wire.Hello{Role: wire.RoleClient, User: "ann", Password: "p"})
+		p.wantIn("hello")
+		return p
+	}
+	stopped := uint64(0)
+	for name, part := range map[string][]byte{"header": {200, 0}, "short": {200, 0, 0, 0, 1, 2, 3}, "long": almost} {
+		for network, p := range map[string]*peer{"unix": h.native(t, "ann"), "tls": secure()} {
+			p.frames(sent(1, "dummy", "1")) // what came before is answered
+			p.Write(part)
+			p.want("status 1: good", goodbye, "end")
+			if s := h.Stats(); s.Stalled != stopped+1 {
+				t.Errorf("%s, %s: counted %d", name, network, s.Stalled)
+			}
+			stopped++
+		}
+	}
+	c := h.classic(t, "ann")
+	c.Write([]byte{9, 0, 0, 0, '{'})
+	c.wantIn(`"bad"`, "did not get on", `"id":""`)
+	c.want("end")
+	h.log.want(t, "session.write", "user=ann")
+	until(t, "their memory is given back", func() bool { return h.Stats().Memory == 0 })
+	quiet.lives()
+}
+
+// A slow peer is no stopped one: it may take the time for each 64 KiB.
+func TestSlowInAFrame(t *testing.T) {
+	h := run(t, Options{Limits: Limits{Write: time.Hour}})
+	p := h.native(t, "ann")
+	s := h.known()[0]
+	frame := bformat.Append(nil, sent(1, "dummy", fmt.Sprintf("%q", strings.Repeat("x", 300_000))))
+	look := func(at time.Duration) bool { return len(h.stalled(at)) > 0 }
+	now := time.Hour // no look comes before that
+	for sent := 0; sent+64<<10 < len(frame); sent += 64 << 10 {
+		was := s.in.Part()
+		p.Write(frame[sent : sent+64<<10])
+		until(t, "the hub sees the frame get on", func() bool { return s.in.Part() != was })
+		for _, later := range []time.Duration{0, 59 * time.Minute} {
+			if now += later; look(now) {
+				t.Fatal("stopped, though it gets on")
+			}
+		}
+	}
+	if !look(now + time.Minute) {
+		t.Error("goes on for ever")
+	}
+	p.Write(frame[len(frame)/(64<<10)*(64<<10):])
+	p.want("status 1: good")
+}
+
+// A handler process that stops inside a frame is cut off, too.
+func TestHandlerStopsInAFrame(t *testing.T) {
+	ended := make(chan error, 1)
+	h := run(t, Options{Limits: Limits{Write: 20 * time.Millisecond}, Handler: func(hs Handshake) {
+		_, err := hs.In.Next()
+		ended <- err
+		hs.Conn.Close()
+	}})
+	p := h.peer(t, "unix", h.unix)
+	p.hello(&wire.Hello{Role: wire.RoleHandler, Name: "x", Types: []string{"t"}})
+	p.Write([]byte{9, 0, 0, 0})
+	if err := <-ended; err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("got %v", err)
+	}
+	h.log.want(t, "session closed", "stopped inside a frame")
+}

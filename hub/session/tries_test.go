@@ -1,0 +1,251 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/account"
+	"github.com/besterhub/bester/hub/bformat"
+	"github.com/besterhub/bester/hub/client"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+func TestTries(t *testing.T) {
+	const most, span = 3, 20 * time.Second
+	var all tries
+	now := time.Now()
+	from := netip.MustParsePrefix("10.0.0.1/32")
+	try := func(err error) (in, begins bool) {
+		a := all.enter(from, now, span, most)
+		if a == nil {
+			return false, false
+		}
+		return true, all.leave(from, a, err, now, span, most)
+	}
+	for i, c := range []struct {
+		later      time.Duration
+		err        error
+		in, begins bool
+	}{
+		{0, account.ErrDenied, true, false},
+		{0, account.ErrBusy, true, false}, // not its fault
+		{0, account.ErrDenied, true, false},
+		{0, account.ErrDenied, true, true},
+		{0, nil, false, false},
+		{span - 1, nil, false, false},
+		{1, account.ErrDenied, true, false}, // one is forgotten; held off again, but that is known
+		{span / 2, nil, false, false},
+		{span / 2, nil, true, false}, // cleared
+		{0, account.ErrDenied, true, false},
+		{0, account.ErrDenied, true, false},
+		{time.Hour, account.ErrDenied, true, false},
+		{0, account.ErrDenied, true, false},
+		{0, account.ErrDenied, true, true},
+	} {
+		now = now.Add(c.later)
+		if in, begins := try(c.err); in != c.in || begins != c.begins {
+			t.Errorf("try %d: let in %t, begins to be held off %t", i, in, begins)
+		}
+	}
+	now = now.Add(time.Hour)
+	try(nil)
+	if len(all.of) != 0 {
+		t.Errorf("%d addresses are kept", len(all.of))
+	}
+}
+
+// Logins that are under way count as failures once there is one, and those who wait are
+// sent away when the address is held off.
+func TestTriesUnderWay(t *testing.T) {
+	const most, span = 3, 20 * time.Second
+	var all tries
+	now := time.Now()
+	from := netip.MustParsePrefix("10.0.0.1/32")
+	var under []*try
+	for range maxChecks {
+		under = append(under, all.enter(from, now, span, most))
+	}
+	if under[maxChecks-1] == nil || all.enter(from, now, span, most) != nil {
+		t.Fatalf("want %d at once without a failure", maxChecks)
+	}
+	wait := under[0].wait
+	for i, a := range under {
+		if held := wait.Err() != nil; held != (i >= most) {
+			t.Fatalf("after %d failures those who wait are sent away: %t", i, held)
+		}
+		err := account.ErrDenied
+		if i >= most {
+			err = context.Canceled
+		}
+		all.leave(from, a, err, now, span, most)
+	}
+	now = now.Add(span)
+	a := all.enter(from, now, span, most)
+	if a == nil || a.wait.Err() != nil || all.enter(from, now, span, most) != nil {
+		t.Error("want one more try after a while")
+	}
+}
+
+func TestTriesAreBounded(t *testing.T) {
+	var all tries
+	now := time.Now()
+	address := func(i int) netip.Prefix {
+		p, _ := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}).Prefix(32)
+		return p
+	}
+	for i := range 3 * maxAddresses {
+		a := all.enter(address(i), now, time.Minute, 1)
+		if a == nil {
+			t.Fatalf("address %d is held off for the others", i)
+		}
+		all.leave(address(i), a, account.ErrDenied, now, time.Minute, 1)
+		now = now.Add(time.Millisecond)
+		if len(all.of) > maxAddresses {
+			t.Fatalf("%d addresses are remembered", len(all.of))
+		}
+	}
+	if all.enter(address(3*maxAddresses-1), now, time.Minute, 1) != nil || all.enter(address(0), now, time.Minute, 1) == nil {
+		t.Error("the newest was forgotten, or the oldest was not")
+	}
+}
+
+func TestOrigin(t *testing.T) {
+	for _, c := range []struct {
+		a    net.Addr
+		want string
+	}{
+		{&net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 1}, "10.1.2.3/32"},
+		{&net.TCPAddr{IP: net.ParseIP("::ffff:10.1.2.3"), Port: 1}, "10.1.2.3/32"},
+		{&net.TCPAddr{IP: net.ParseIP("2001:db8:1:2:3:4:5:6")}, "2001:db8:1:2::/64"},
+		{&net.TCPAddr{IP: net.ParseIP("fe80::1"), Zone: "eth0"}, "fe80::/64"},
+		{&net.UnixAddr{Name: "@"}, ""},
+		{&net.TCPAddr{}, ""},
+	} {
+		if p, ok := origin(c.a); ok != (c.want != "") || ok && p.String() != c.want {
+			t.Errorf("%v: got %v, %t; want %q", c.a, p, ok, c.want)
+		}
+	}
+}
+
+// An address that fails to log in again and again is not checked any more; others are.
+func TestFailedLoginsAreHeldOff(t *testing.T) {
+	h := run(t, Options{Limits: Limits{Failures: 3}})
+	h.account(t, "ann", nil)
+	login := func(password string) error {
+		n, err := client.Dial(t.Context(), "tcp", h.tcp, client.Options{User: "ann", Password: password})
+		if n != nil {
+			n.Close(t.Context())
+		}
+		return err
+	}
+	for range 2 {
+		if err := login("wrong"); !errors.Is(err, hub.ErrDenied) {
+			t.Fatal(err)
+		}
+	}
+	if err := login("p"); err != nil { // and the failures are forgotten
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := login("wrong"); !errors.Is(err, hub.ErrDenied) {
+			t.Fatal(err)
+		}
+	}
+	checked := h.accounts.Stats()
+	for range 5 {
+		if err := login("wrong"); !errors.Is(err, hub.ErrFull) {
+			t.Fatalf("got %v, want hub.ErrFull", err)
+		}
+	}
+	p := h.peer(t, "tcp", h.tcp)
+	p.text(classicLogin("ann", "p"))
+	p.wantIn(`"bad"`, "too many failed logins from this address", `"auth_special"`)
+	p.want("end")
+	if s := h.accounts.Stats(); s != checked {
+		t.Errorf("an account was asked: %+v, then %+v", checked, s)
+	}
+	if s := h.Stats(); s.HeldOff != 6 {
+		t.Errorf("got %+v", s)
+	}
+	h.log.want(t, "address held off", "127.0.0.1/32", "session.failures")
+
+	// From a UNIX socket and from another address one gets in.
+	h.classic(t, "ann")
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	c, err := d.Dial("tcp", h.tcp)
+	if err != nil {
+		t.Skip("this machine has no other address to come from:", err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	other := &peer{c, t, bformat.NewReader(c, 0)}
+	other.hello(&wire.Hello{Role: wire.RoleClient, User: "ann", Password: "p"})
+	other.wantIn("hello")
+}
+
+// slowAccounts let nobody in, one after the other.
+type slowAccounts struct {
+	turn    chan struct{} // each login takes one
+	checked chan error
+}
+
+func (a *slowAccounts) Login(ctx context.Context, _ hub.UserName, _ string) (*account.Account, error) {
+	err := account.ErrDenied
+	select {
+	case <-a.turn:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	a.checked <- err
+	return nil, err
+}
+
+func (*slowAccounts) Lookup(hub.UserName) *account.Account { return nil }
+
+func (*slowAccounts) ChangePassword(context.Context, hub.UserName, string, string) error {
+	return account.ErrDenied
+}
+
+// Those who wait for their check when the address has failed too often leave the queue.
+func TestWaitingLoginsAreSentAway(t *testing.T) {
+	h := run(t, Options{Limits: Limits{Failures: 2, Login: time.Minute}})
+	const n = 20
+	a := &slowAccounts{make(chan struct{}), make(chan error, n)}
+	h.Server.o.Accounts = a
+	var all []*peer
+	for range n {
+		p := h.peer(t, "tcp", h.tcp)
+		p.text(classicLogin("ann", "p"))
+		all = append(all, p)
+	}
+	until(t, "all wait", func() bool {
+		h.Server.tries.mu.Lock()
+		defer h.Server.tries.mu.Unlock()
+		for _, v := range h.Server.tries.of {
+			return v.checks == n
+		}
+		return false
+	})
+	a.turn <- struct{}{}
+	a.turn <- struct{}{}
+	denied := 0
+	for range n {
+		if <-a.checked == account.ErrDenied {
+			denied++
+		}
+	}
+	if denied != 2 {
+		t.Errorf("%d were checked, want 2", denied)
+	}
+	for _, p := range all {
+		p.wantIn(`"bad"`)
+	}
+	if s := h.Stats(); s.HeldOff != n-2 {
+		t.Errorf("got %+v", s)
+	}
+}
