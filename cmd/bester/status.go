@@ -181,6 +181,9 @@ var (
 		{"malformed", "malformed frame", "malformed frames"}, {"frames_too_long", "frame too long", "frames too long"},
 		{"logins_too_slow", "login too slow", "logins too slow"}, {"too_many", "connection too many", "connections too many"},
 		{"slow_readers_closed", "slow reader closed", "slow readers closed"}, {"dropped", "delivery dropped", "deliveries dropped"},
+		{"logins_held_off", "login held off", "logins held off"}, {"stopped_in_a_frame", "stopped in a frame", "stopped in a frame"},
+		{"frames_no_memory", "long frame refused for memory", "long frames refused for memory"},
+		{"memory_refused", "time short of memory", "times short of memory"}, {"memory", "byte of session.memory taken", "bytes of session.memory taken"},
 	}
 	serverCounts = []count{{"sent", "sent", "sent"}, {"waiting", "waiting", "waiting"}, {"failed", "failed", "failed"}}
 )

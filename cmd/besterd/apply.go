@@ -106,7 +106,7 @@ func limits(c *config.Config) session.Limits {
 	return session.Limits{
 		Login: c.Session.Login, Connections: c.Session.Connections, Frame: int(c.Hub.Frame),
 		Queue: int(c.Session.Queue), Full: full[c.Session.Full], Write: c.Session.Write,
-		Credits: c.Session.Credits, Peer: c.Peers.Allow,
+		Credits: c.Session.Credits, Peer: c.Peers.Allow, Memory: int(c.SessionMemory()), Failures: c.Session.Failures,
 	}
 }
 

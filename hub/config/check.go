@@ -14,6 +14,7 @@ import (
 // check looks at what only the whole file can show.
 func (c *Config) check(r *reader) {
 	c.checkListen(r)
+	c.checkMemory(r)
 	c.checkServers(r)
 	names := c.checkNames(r)
 	c.checkHandlers(r)
@@ -46,6 +47,14 @@ func (c *Config) checkListen(r *reader) {
 			r.problem(p.key("address"), "%q: there is another [[listen]] with it: remove one", l.Address)
 		}
 		seen[what] = true
+	}
+}
+
+// checkMemory checks that sessions have room for the frames that they may send.
+func (c *Config) checkMemory(r *reader) {
+	p, least := path{"session", "memory"}, framesInMemory*c.Hub.Frame
+	if m := c.Session.Memory; r.given(p) && m > 0 && m < least {
+		r.problem(p, "%v: want at least %v, for some of the longest frames (hub.frame) at once; or leave it out", m, least)
 	}
 }
 

@@ -102,8 +102,10 @@ type Session struct {
 	Connections int           // at most, over all listeners, logged in or not; 1 to 1000000
 	Queue       Bytes         // that may wait for one session, 1 KiB to 1 GiB
 	Full        string        // what happens when it is full: DropOldest, DropNewest or Close
-	Write       time.Duration // a peer that takes nothing for so long is closed, 1ms to 1h
+	Write       time.Duration // a peer that takes nothing for so long, or stops in a frame, is closed; 1ms to 1h
 	Credits     int           // messages of one session that may be under way at once, 1 to 65535
+	Memory      Bytes         // for long frames being read and for what waits, of all sessions together, 1 MiB to 1 GiB; 0: see SessionMemory
+	Failures    int           // failed logins from one address in a minute until it is held off, 1 to 1000000
 }
 
 // What happens to a session whose queue is full.

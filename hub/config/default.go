@@ -36,7 +36,7 @@ func fresh() *Config {
 		// Its Level is the zero slog.Level: info.
 		Admin: Admin{Info: ""},
 		Session: Session{Login: 10 * time.Second, Connections: 1024, Queue: 256 * KiB,
-			Full: DropOldest, Write: 30 * time.Second, Credits: 256},
+			Full: DropOldest, Write: 30 * time.Second, Credits: 256, Failures: 10},
 	}
 }
 
@@ -81,6 +81,24 @@ func (c *Config) complete() {
 			d.Type = hub.Type("reading/" + c.Hub.Name + "/" + d.Name)
 		}
 	}
+}
+
+// framesInMemory is how many of the longest frames session.memory must have room for. A
+// frame may take no more than it leaves, and beside one that is read others are to be.
+const framesInMemory = 4
+
+// SessionMemory returns session.memory, or where that says nothing a sixteenth of this
+// machine's memory, but at least 16 MiB and room for some of the longest frames.
+func (c *Config) SessionMemory() Bytes {
+	if c.Session.Memory > 0 {
+		return c.Session.Memory
+	}
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) != nil {
+		info.Totalram = 0
+	}
+	sixteenth := Bytes(min(uint64(info.Totalram)*uint64(info.Unit)/16, uint64(GiB)))
+	return max(sixteenth, 16*MiB, framesInMemory*c.Hub.Frame)
 }
 
 // hostName returns the host's name as checkLevel wants it.

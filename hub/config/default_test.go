@@ -18,6 +18,22 @@ func TestDefaultListensLocally(t *testing.T) {
 	}
 }
 
+func TestSessionMemory(t *testing.T) {
+	c := Default()
+	m := c.SessionMemory()
+	if m < 16*MiB || m > GiB {
+		t.Errorf("got %v by default, want 16 MiB to 1 GiB", m)
+	}
+	c.Hub.Frame = 64 * MiB
+	if got := c.SessionMemory(); got < 256*MiB || got < m {
+		t.Errorf("got %v for frames of %v", got, c.Hub.Frame)
+	}
+	c.Session.Memory = 3 * MiB
+	if got := c.SessionMemory(); got != 3*MiB {
+		t.Errorf("got %v where the file says 3 MiB", got)
+	}
+}
+
 func TestSockets(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_RUNTIME_DIR", dir)

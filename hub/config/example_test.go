@@ -75,6 +75,8 @@ func ExampleConfig_AppendTOML() {
 	// full = "drop-oldest"
 	// write = "30s"
 	// credits = 256
+	// memory = ""
+	// failures = 10
 	//
 	// [accounts]
 	// file = "accounts"

@@ -79,6 +79,8 @@ func (s *Session) keys() []key {
 		{"full", choice(&s.Full, DropOldest, DropNewest, Close), ""},
 		{"write", span(&s.Write, time.Millisecond, time.Hour), ""},
 		{"credits", count(&s.Credits, 1, 65535), ""},
+		{"memory", sizeOrNone(&s.Memory, MiB, GiB), ""},
+		{"failures", count(&s.Failures, 1, 1000000), ""},
 	}
 }
 

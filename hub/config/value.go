@@ -177,6 +177,25 @@ func size(to *Bytes, low, high Bytes) value {
 	}, func(dst []byte, v Bytes) []byte { return appendString(dst, v.String()) }}
 }
 
+// sizeOrNone is size that also takes "", which is zero.
+func sizeOrNone(to *Bytes, low, high Bytes) value {
+	s := size(to, low, high).(scalar[Bytes])
+	from, text := s.from, s.text
+	s.from = func(n *node) (Bytes, error) {
+		if n.value == "" {
+			return 0, nil
+		}
+		return from(n)
+	}
+	s.text = func(dst []byte, v Bytes) []byte {
+		if v == 0 {
+			return appendString(dst, "")
+		}
+		return text(dst, v)
+	}
+	return s
+}
+
 // span takes a duration.
 func span(to *time.Duration, low, high time.Duration) value {
 	return scalar[time.Duration]{to, func(n *node) (time.Duration, error) {
