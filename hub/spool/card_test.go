@@ -16,6 +16,7 @@ type card struct {
 type stored struct {
 	data    []byte
 	pending []op // writes and truncations, not synced
+	lost    []op // the same, when a sync failed: no later sync puts them there
 }
 
 func newCard(image map[string][]byte) (*card, *recorder) {
@@ -44,8 +45,14 @@ func (c *card) take(o op) {
 		f := c.files[o.node]
 		for _, w := range f.pending {
 			f.data = apply(f.data, w)
+			f.lost = slices.DeleteFunc(f.lost, func(o op) bool { // what is written over is gone for good
+				return o.off < w.off+int64(len(w.data)) && w.off < o.off+int64(len(o.data)) || o.kind == opCut || w.kind == opCut
+			})
 		}
 		f.pending = nil
+	case opFailed:
+		f := c.files[o.node]
+		f.lost, f.pending = append(f.lost, f.pending...), nil
 	case opDir:
 		for _, o := range c.changes {
 			change(c.names, o)
@@ -94,13 +101,14 @@ func (c *card) cut(rng *rand.Rand) map[string][]byte {
 func (f *stored) after(rng *rand.Rand) []byte {
 	const sector = 512
 	data := slices.Clone(f.data)
-	if len(f.pending) == 0 {
+	pending := slices.Concat(f.lost, f.pending)
+	if len(pending) == 0 {
 		return data
 	}
 	mode := rng.IntN(6)
-	part := rng.IntN(len(f.pending) + 1)
+	part := rng.IntN(len(pending) + 1)
 	fresh := len(data) // behind this, blocks are new
-	for i, o := range f.pending {
+	for i, o := range pending {
 		if o.kind == opCut {
 			if mode != 0 && rng.IntN(2) == 0 {
 				data = apply(data, o)

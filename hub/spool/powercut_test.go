@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 var cutStates = flag.Int("spool.cuts", 2000, "states after power cuts to check")
@@ -20,7 +22,8 @@ type life struct {
 	d        *recorder
 	w        *witness
 	rng      *rand.Rand
-	number   *uint64 // of the record appended last, in all lives
+	luck     *rand.Rand // of the card
+	number   *uint64    // of the record appended last, in all lives
 	s        *Spool
 	up       *Reader
 	down     *Reader
@@ -54,6 +57,14 @@ func (l *life) watch(o op) {
 	}
 }
 
+// fault makes the card fail now and then.
+func (l *life) fault(kind opKind, _ string) error {
+	if kind != opRemove && l.luck.IntN(40) == 0 {
+		return unix.EIO
+	}
+	return nil
+}
+
 func (l *life) run() error {
 	l.d.watch = l.watch
 	s, err := Open("life", l.w.kind.options(l.d))
@@ -72,6 +83,11 @@ func (l *life) run() error {
 	if s.readers["down"] != nil {
 		l.down, _ = s.Reader("down")
 	}
+	if l.w.kind.fails {
+		l.d.mu.Lock()
+		l.d.fault = l.fault
+		l.d.mu.Unlock()
+	}
 	// A reader that keeps up lets segments be used again.
 	keepsUp, steps := l.rng.IntN(2) == 0, 6+l.rng.IntN(30)
 	if keepsUp {
@@ -82,7 +98,8 @@ func (l *life) run() error {
 			return err
 		}
 	}
-	if err := l.keep(func() error { return s.Close(context.Background()) }); err != nil {
+	err = l.keep(func() error { return s.Close(context.Background()) })
+	if err != nil || l.w.kind.fails {
 		return err
 	}
 	if s.saved.closed {
@@ -159,7 +176,11 @@ func (l *life) append(n int) error {
 			all.Done()
 		})
 		if err != nil {
-			return err
+			all.Done()
+			if !l.w.kind.fails {
+				return err
+			}
+			time.Sleep(retryEvery)
 		}
 	}
 	all.Wait()
@@ -202,6 +223,9 @@ func (l *life) keep(sync func() error) error {
 		was, is = append(was, kept{"down", l.down.Position()}), "there"
 	}
 	if err := sync(); err != nil {
+		if l.w.kind.fails {
+			return nil
+		}
 		return err
 	}
 	for _, k := range was {
@@ -223,7 +247,7 @@ type cutTally struct{ states, reused, thinned int }
 func cuts(n int, seed uint64, set func(*recorder)) (sum cutTally, err error) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	for sum.states < n {
-		kind := lifeKind{class: Class(rng.IntN(2))}
+		kind := lifeKind{class: Class(rng.IntN(2)), fails: rng.IntN(4) == 0}
 		switch rng.IntN(3) {
 		case 0:
 			kind.full = ThinOut
@@ -234,7 +258,7 @@ func cuts(n int, seed uint64, set func(*recorder)) (sum cutTally, err error) {
 		for range 1 + rng.IntN(4) {
 			card, d := newCard(image)
 			set(d)
-			l := life{d: d, w: w, rng: rng, number: &number}
+			l := life{d: d, w: w, rng: rng, luck: rand.New(rand.NewPCG(seed, rng.Uint64())), number: &number}
 			if err := l.run(); err != nil {
 				return sum, fmt.Errorf("seed %d: %w", seed, err)
 			}

@@ -41,6 +41,7 @@ const (
 	opWrite  opKind = "write"
 	opCut    opKind = "truncate"
 	opSync   opKind = "sync"
+	opFailed opKind = "failed sync"
 	opRename opKind = "rename"
 	opRemove opKind = "remove"
 	opDir    opKind = "sync folder"
@@ -63,6 +64,9 @@ func newRecorder() *recorder {
 func (d *recorder) do(o op, name string) error {
 	if d.fault != nil {
 		if err := d.fault(o.kind, name); err != nil {
+			if o.kind == opSync && d.note {
+				d.ops = append(d.ops, op{kind: opFailed, node: o.node})
+			}
 			return err
 		}
 	}

@@ -198,6 +198,7 @@ type lifeKind struct {
 	class Class
 	full  Policy
 	age   time.Duration
+	fails bool // the card does, now and then
 }
 
 func (k lifeKind) options(d disk) Options {
