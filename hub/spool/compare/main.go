@@ -34,6 +34,7 @@ func run() error {
 		each   = flag.Duration("for", time.Second, "how long one measurement takes")
 		rounds = flag.Int("rounds", 3, "how often each is measured; the table has the medians")
 		every  = flag.Duration("every", 100*time.Millisecond, "the pace of lone records")
+		only   = flag.String("only", "", "only those whose name has this in it")
 		asJSON = flag.Bool("json", false, "print JSON: all that was measured; times in nanoseconds")
 		asMD   = flag.Bool("markdown", false, "print the table in Markdown")
 		probe  = flag.String("probe", "", "only print how long a sync of this file takes, and remove it")
@@ -64,7 +65,7 @@ func run() error {
 		fs.Close()
 		os.Exit(1)
 	}()
-	m := &measurement{fs: fs, each: *each, rounds: *rounds, every: *every}
+	m := &measurement{fs: fs, only: *only, each: *each, rounds: *rounds, every: *every}
 	t, err := m.all()
 	if err != nil {
 		return err

@@ -74,6 +74,7 @@ type Killed struct {
 
 type measurement struct {
 	fs     *loopfs.FS
+	only   string
 	each   time.Duration
 	every  time.Duration
 	rounds int
@@ -84,7 +85,10 @@ type measurement struct {
 // all measures everything. Rounds go through all contenders, so that what else
 // the machine does meets them alike.
 func (m *measurement) all() (*Table, error) {
-	list := contenders()
+	list := slices.DeleteFunc(contenders(), func(c contender) bool { return !strings.Contains(c.name(), m.only) })
+	if len(list) == 0 {
+		return nil, fmt.Errorf("nothing has %q in its name", m.only)
+	}
 	t := &m.table
 	t.Folder, t.Delay = m.fs.Dir, delay
 	for _, c := range list {

@@ -81,7 +81,7 @@ func (t *Table) above() string {
 }
 
 var notes = []string{
-	"Each is a process of its own and acknowledges after a sync, or is set to; nobody reads meanwhile. Device bytes are those of the loop device, with the file system's journal; first into new files, then, when all was read (the servers: deleted), as much again.",
+	"Each is a process of its own and acknowledges after a sync, or is set to; nobody reads meanwhile. Device bytes are those of the loop device, with the file system's journal; first into new files, then, when all was read (the servers: deleted), as much again. hub/spool uses blocks again by the segment, here 4 MiB; less than that is no difference.",
 	"hub/spool is called by the process that it is in, as the hub does; there is no socket between, the others have one. With a socket: records and acknowledgements over loopback TCP.",
 	"nats-server: JetStream, file store, sync_interval: always, published asynchronously. Batches: as many records as are in flight are one atomic batch, then the next; one in flight is no batch.",
 	"mosquitto: QoS 1, persistence, autosave_interval 1, autosave_on_changes true, a subscriber that is away. It writes all that it keeps anew each time, and acknowledges without waiting for that; so its bytes grow with what it keeps.",
