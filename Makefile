@@ -71,7 +71,7 @@ compare: ## hub/spool beside nats-server and mosquitto in one table; as root; on
 	cd hub/spool/compare && CGO_ENABLED=0 $(HOSTGO) build -trimpath -ldflags '-s -w' -o ../../../bin/compare/ . ./spoolproc github.com/nats-io/nats-server/v2
 	$$([ "$$(id -u)" = 0 ] || echo sudo) bin/compare/compare $(if $(DIR),-dir $(DIR)) $(if $(DELAY),-delay $(DELAY)) $(ARGS)
 
-torture: ## hub/spool's proofs in full, about 20 minutes; as root, for it mounts file systems on loop devices, made in DIR=/dev/shm
+torture: ## hub/spool's proofs in full, about 15 minutes; as root, for it mounts file systems on loop devices, made in DIR=/dev/shm
 	@[ "$$(id -u)" = 0 ] || command -v sudo >/dev/null || { echo "make torture mounts file systems on loop devices: run it as root, or install sudo" >&2; exit 1; }
 	@PATH=$$PATH:/usr/sbin:/sbin $(MAKE) --no-print-directory deps NEEDS='qemu-arm-static:qemu-user-static mkfs.ext4:e2fsprogs'
 	CGO_ENABLED=0 $(HOSTGO) test -c -o bin/torture/spool.test ./hub/spool

@@ -19,7 +19,9 @@ type disk interface {
 	// Lock makes the folder if it is not there (not its parents) and takes the
 	// lock that a second process would need; closing lets go of it. Taken again
 	// after the folder was lost, it locks the folder that is there now.
-	Lock() (io.Closer, error)
+	Lock() (lock, error)
+	// Device tells which file system the folder is on, or would be made on.
+	Device() (uint64, error)
 	// List returns the names in the folder.
 	List() ([]string, error)
 	// Open opens a file: for reading and writing if write, and made if create. It
@@ -32,6 +34,15 @@ type disk interface {
 	Remove(name string) error
 	// Sync puts the names in the folder onto the card.
 	Sync() error
+}
+
+// A lock is on a folder.
+type lock interface {
+	io.Closer
+	// Held tells whether the folder that is there now is the one locked.
+	Held() bool
+	// Linked tells whether the folder that was locked still has a name anywhere.
+	Linked() bool
 }
 
 // A file is an open file of a disk.
@@ -56,7 +67,7 @@ type folder string
 
 func (d folder) path(name string) string { return filepath.Join(string(d), name) }
 
-func (d folder) Lock() (io.Closer, error) {
+func (d folder) Lock() (lock, error) {
 	if err := os.Mkdir(string(d), 0o700); err == nil {
 		d.syncAt(filepath.Dir(string(d))) // the folder's own name; a failure shows again below
 	} else if !errors.Is(err, os.ErrExist) && !errors.Is(err, unix.EROFS) {
@@ -75,7 +86,27 @@ func (d folder) Lock() (io.Closer, error) {
 		}
 		return nil, os.NewSyscallError("flock", err)
 	}
-	return f, nil
+	return locked{osFile{f}, d}, nil
+}
+
+type locked struct {
+	osFile
+	d folder
+}
+
+func (l locked) Held() bool {
+	here, err := l.Stat()
+	there, err2 := os.Stat(string(l.d))
+	return err == nil && err2 == nil && os.SameFile(here, there)
+}
+
+func (d folder) Device() (uint64, error) {
+	var st unix.Stat_t
+	err := retry(func() error { return unix.Stat(string(d), &st) })
+	if err == unix.ENOENT {
+		err = retry(func() error { return unix.Stat(filepath.Dir(string(d)), &st) })
+	}
+	return uint64(st.Dev), os.NewSyscallError("stat", err)
 }
 
 func (d folder) List() ([]string, error) {

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"slices"
@@ -58,33 +59,68 @@ func (k *keeper) failed(err error, syncs []chan error) {
 	}
 }
 
-// reach sees whether the folder is there, and makes and locks it again if not.
+// reach sees whether the folder is there, and locks it again if need be. One that
+// was removed is made again; one that was moved away is waited for.
 func (k *keeper) reach() error {
 	s := k.s
 	s.mu.Lock()
-	why := s.failing
+	gone, segs := errors.Is(s.failing, ErrGone), len(s.segs)
 	s.mu.Unlock()
-	_, err := s.disk.List()
-	if err == nil && !errors.Is(why, ErrGone) && s.lock != nil {
+	if err := s.inPlace(); err != nil {
+		k.unlock() // for who wants to unmount it
+		return err
+	}
+	if s.lock != nil && !s.lock.Held() {
+		if id, _, ok := readID(s.disk); s.lock.Linked() && (!ok || id != s.id) {
+			return &cardError{"open folder", ErrGone, errors.New("it was moved away")}
+		}
+		k.unlock()
+	}
+	if s.lock == nil {
+		lock, err := s.disk.Lock()
+		if err != nil {
+			return classify("open folder", err)
+		}
+		s.lock = lock
+	} else if !gone {
 		return nil
-	}
-	if s.lock != nil {
-		s.lock.Close()
-		s.lock = nil
-	}
-	if s.lock, err = s.disk.Lock(); err != nil {
-		s.lock = nil
-		return classify("open folder", err)
 	}
 	names, err := s.disk.List()
 	if err != nil {
 		return classify("read folder", err)
 	}
-	s.mu.Lock()
-	segs := len(s.segs)
-	s.mu.Unlock()
 	k.findSpares(slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, spareSuffix) }), segs)
 	return nil
+}
+
+func (k *keeper) unlock() {
+	if k.s.lock != nil {
+		k.s.lock.Close()
+		k.s.lock = nil
+	}
+}
+
+// inPlace sees whether the folder is the one it was. Where a file system was
+// unmounted, what shows in its place is another: nothing is to be written to
+// that, nor is what it does not hold lost.
+func (s *Spool) inPlace() error {
+	device, err := s.disk.Device()
+	if err != nil {
+		return classify("open folder", err)
+	}
+	if device != s.device {
+		if id, _, ok := readID(s.disk); !ok || id != s.id {
+			return &cardError{"open folder", ErrGone, errors.New("another file system is in its place")}
+		}
+	}
+	return nil
+}
+
+// files lists the folder, if it is the one it was.
+func (s *Spool) files() ([]string, error) {
+	err := s.inPlace()
+	names, listErr := s.disk.List()
+	return names, cmp.Or(err, listErr, s.inPlace())
 }
 
 // recovered notes that the card takes records, and finds out which segments did
@@ -101,7 +137,7 @@ func (k *keeper) recovered() {
 	s.mu.Lock()
 	segs := slices.Clone(s.segs)
 	s.mu.Unlock()
-	if names, err := s.disk.List(); err == nil {
+	if names, err := s.files(); err == nil {
 		for _, seg := range segs {
 			if !slices.Contains(names, seg.name) {
 				s.examine(seg)
@@ -124,7 +160,7 @@ func (k *keeper) recovered() {
 // the segment is lost, and that is entered; else there is hope, and the keeper
 // is to look after it.
 func (s *Spool) unreadable(seg *segment, err error) bool {
-	if names, listErr := s.disk.List(); listErr == nil && (!slices.Contains(names, seg.name) || !errors.Is(err, fs.ErrNotExist)) {
+	if names, listErr := s.files(); listErr == nil && (!slices.Contains(names, seg.name) || !errors.Is(err, fs.ErrNotExist)) {
 		s.mu.Lock()
 		failing := s.failing != nil || seg.gone
 		s.mu.Unlock()
@@ -172,6 +208,8 @@ func (s *Spool) examine(seg *segment) {
 	if f, err := s.disk.Open(seg.name, false, false); err == nil {
 		v = examine(f, seg.head, limit, true, nil)
 		f.Close()
+	} else if s.inPlace() != nil {
+		return // it may come back
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -89,7 +89,7 @@ func (d *recorder) event(e any) {
 	d.mu.Unlock()
 }
 
-func (d *recorder) Lock() (io.Closer, error) {
+func (d *recorder) Lock() (lock, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.locked {
@@ -107,6 +107,10 @@ func (d *recorder) Lock() (io.Closer, error) {
 type closer func()
 
 func (c closer) Close() error { c(); return nil }
+func (c closer) Held() bool   { return true }
+func (c closer) Linked() bool { return true }
+
+func (d *recorder) Device() (uint64, error) { return 0, nil }
 
 func (d *recorder) List() ([]string, error) {
 	d.mu.Lock()

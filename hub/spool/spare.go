@@ -1,10 +1,19 @@
 package spool
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // begin opens the file for a new segment. While the disk is full, the segment is
 // no longer than what the file has already.
 func (k *keeper) begin() (err error) {
+	if err := k.s.inPlace(); err != nil {
+		return err
+	}
+	if k.s.lock == nil || !k.s.lock.Held() {
+		return &cardError{"open folder", ErrGone, errors.New("it was moved away or removed")}
+	}
 	d := k.s.disk
 	k.limit = k.s.opt.SegmentSize
 	for k.f == nil && len(k.spares) > 0 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"time"
 )
@@ -13,7 +12,9 @@ import (
 type Spool struct {
 	opt  Options
 	disk disk
-	lock io.Closer // only the keeper replaces it
+	lock lock // only the keeper replaces it
+
+	device uint64 // the file system that the folder was on when it was opened
 
 	opened   time.Time
 	openedMS uint64 // the spool's clock then
@@ -95,7 +96,10 @@ func Open(dir string, o Options) (*Spool, error) {
 		return nil, fmt.Errorf("spool: %q: %w", dir, err)
 	}
 	k := newKeeper(s)
-	if err := s.load(k); err != nil {
+	if s.device, err = s.disk.Device(); err == nil {
+		err = s.load(k)
+	}
+	if err != nil {
 		s.lock.Close()
 		return nil, fmt.Errorf("spool: %q: %w", dir, err)
 	}

@@ -27,7 +27,7 @@ loop() {
 	part "$@" -spool.loop "$dir"
 }
 
-echo "about 20 minutes; details in $bin/*.log"
+echo "about 15 minutes; details in $bin/*.log"
 loop loopfs 'loop devices and ext4 work here' "$bin/loopfs.test" -test.run TestFS
 [ ! -e "$bin/failed" ] || exit 1
 
@@ -38,7 +38,7 @@ loop loopfs 'loop devices and ext4 work here' "$bin/loopfs.test" -test.run TestF
 	part armv6 'random operations beside a model, ARMv6 emulated: 1,000,000' qemu-arm-static "$bin/spool.armv6.test" -test.run TestModel -spool.ops 1000000
 ) &
 loop kills 'kill -9 under load on ext4: 1,000' "$bin/spool.test" -test.run 'TestKill$' -spool.kills 1000
-loop outages 'disks full, read-only and gone, under load: 15 kinds, 20 times each' "$bin/spool.test" -test.run TestLoopOutages -spool.outages 20
+loop outages 'disks full, read-only and gone, under load: 21 kinds, 10 times each' "$bin/spool.test" -test.run TestLoopOutages -spool.outages 10
 loop card 'bytes that the card writes, journal included' "$bin/spool.test" -test.run TestLoopCard
 loop open 'a million records opened from a cold disk' "$bin/spool.test" -test.run TestLoopOpen
 loop telemetry 'telemetry: a day in 86 s, and 86 s of a day' "$bin/spool.test" -test.run TestLoopTelemetry -spool.day 86400ms

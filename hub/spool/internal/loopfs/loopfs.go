@@ -223,11 +223,11 @@ func DropCaches() error {
 // keeps the image alive, nameless.
 func (fs *FS) Close() error {
 	err := unmountAll(fs.Dir)
+	if err == nil {
+		err = os.RemoveAll(fs.Dir) // with what was written there while nothing was mounted
+	}
 	if fs.loop != nil {
 		err = errors.Join(err, fs.loop.Close())
-	}
-	if e := os.Remove(fs.Dir); e != nil && !errors.Is(e, os.ErrNotExist) {
-		err = errors.Join(err, e)
 	}
 	return errors.Join(err, os.Remove(fs.image), fs.lock.Close())
 }
