@@ -28,6 +28,7 @@ type Answer struct {
 	open   atomic.Int32 // answers not done, and receipts not come
 	rounds atomic.Int32 // commands sendHandler that came of it
 	failed atomic.Pointer[error]
+	notes  atomic.Uint32 // Notes
 	to     [1]Address
 
 	recipients []Address // a detached message's own copy
@@ -241,6 +242,9 @@ func (a *Answer) handle(h Handler) {
 // recipients that the sender named.
 func (a *Answer) arrive(out *Message) {
 	if w := a.way; w != nil && len(w.users)+len(w.servers) > 0 {
+		if len(a.m.To) > 0 {
+			a.note(NoteOverruled)
+		}
 		for _, u := range w.users {
 			a.deliver(out, u.list())
 		}
@@ -275,6 +279,7 @@ func (a *Answer) reach(out *Message, to Address) {
 func (a *Answer) deliver(out *Message, sessions []Sink) {
 	if len(sessions) == 0 {
 		a.router.stats.absent.Add(1)
+		a.note(NoteAbsent)
 	}
 	for _, s := range sessions {
 		a.delivered(s.Put(out))
@@ -329,6 +334,13 @@ func (c *confirmation) Done(m *Message, err error) {
 	root.close(m.Batch)
 }
 
+// note keeps a word for the receipt.
+func (a *Answer) note(n Notes) {
+	if a.root.notes.Load()&uint32(n) == 0 {
+		a.root.notes.Or(uint32(n))
+	}
+}
+
 // fail keeps the first reason for the receipt.
 func (a *Answer) fail(err error) {
 	a.root.failed.CompareAndSwap(nil, &err)
@@ -360,6 +372,7 @@ func (a *Answer) close(b *Batch) {
 	a.router.count(b, 0, 0, 1)
 	if a.m.Receipt != nil {
 		a.m.Batch, a.m.Data, a.m.To = b, Data{}, nil
+		a.m.Notes = Notes(a.notes.Load())
 		a.m.Receipt.Done(&a.m, err)
 	}
 	a.recycle(b)

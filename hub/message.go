@@ -32,9 +32,35 @@ type Message struct {
 	Lane uint64
 	// Reach says which users the sender may reach; nil if all.
 	Reach Reach
+	// Notes is for Receipt.Done alone: what the sender of a message that has not failed
+	// may want to know.
+	Notes Notes
 	// Batch gathers what is to be flushed by the goroutine that now carries the
 	// message; nil if everything is to be flushed at once.
 	Batch *Batch
+}
+
+// Notes say of a message that has not failed what its sender may not have meant.
+type Notes uint8
+
+const (
+	// NoteAbsent: somebody who was to get it is not here now.
+	NoteAbsent Notes = 1 << iota
+	// NoteOverruled: a route decided who gets it, not the recipients that were named.
+	NoteOverruled
+)
+
+// String writes them for people, in one line; "" if there are none.
+func (n Notes) String() string {
+	switch n {
+	case NoteAbsent:
+		return "not all who were to get it are here"
+	case NoteOverruled:
+		return "the type's route decides who gets it, not the recipients named"
+	case NoteAbsent | NoteOverruled:
+		return "the type's route decides who gets it, not the recipients named; not all of them are here"
+	}
+	return ""
 }
 
 // Reach is the sender's permission to have messages handed to an address.

@@ -114,6 +114,9 @@ func (r *Router) start(m *Message, w *way) error {
 	if a.rounds.Load() != 0 { // of the message it was last
 		a.rounds.Store(0)
 	}
+	if a.notes.Load() != 0 {
+		a.notes.Store(0)
+	}
 	a.m = *m
 	if a.m.ID == (ID{}) {
 		a.m.ID = r.id(m.Batch)

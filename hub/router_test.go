@@ -511,3 +511,38 @@ func BenchmarkRouter(b *testing.B) {
 		r.Put(m)
 	}
 }
+
+// noted is a Receipt that keeps the notes.
+type noted chan Notes
+
+func (n noted) Done(m *Message, err error) { n <- m.Notes }
+
+func TestNotesForTheSender(t *testing.T) {
+	r := NewRouter(RouterOptions{})
+	got := make(noted, 1)
+	here, gone := []Address{{User: "here"}}, []Address{{User: "gone"}}
+	defer r.Directory().Join("here", &mailbox{})()
+	if err := r.SetRoutes([]Route{{Match: "to/here", To: here}, {Match: "to/gone", To: gone}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		typ  Type
+		to   []Address
+		want Notes
+	}{
+		{"plain", here, 0},
+		{"plain", gone, NoteAbsent},
+		{"plain", append(here, gone...), NoteAbsent},
+		{"plain", here, 0}, // nothing of the one before
+		{"to/here", nil, 0},
+		{"to/here", gone, NoteOverruled},
+		{"to/gone", here, NoteAbsent | NoteOverruled},
+	} {
+		if err := r.Put(&Message{Type: c.typ, To: c.to, Receipt: got}); err != nil {
+			t.Fatal(err)
+		}
+		if n := <-got; n != c.want || (n == 0) != (n.String() == "") {
+			t.Errorf("%s to %v: got notes %d %q, want %d", c.typ, c.to, n, n, c.want)
+		}
+	}
+}

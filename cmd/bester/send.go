@@ -77,7 +77,9 @@ func sendCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "send TYPE [DATA]",
 		Short: "Send a message and say what became of it",
-		Long: `Send a message of type TYPE and wait until the hub says what became of it.
+		Long: `Send a message of type TYPE and wait until the hub says what became of it. That
+somebody who was to get it is not there, or that a route decides who gets it and not
+--to, is no failure, but said.
 
 DATA is JSON; without it, or where it is -, it is read from standard input. With
 --lines each line there is a message of its own, and they are sent without waiting
@@ -102,7 +104,11 @@ for one another.`,
 			defer over(c)
 			ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
 			defer cancel()
-			return failed(c.Send(ctx, m))
+			note, err := c.RequestNoted(ctx, m, nil)
+			if note != "" {
+				fmt.Fprintln(cmd.ErrOrStderr(), "bester: note:", plain(note))
+			}
+			return failed(err)
 		},
 	}
 	o.flags(cmd)

@@ -122,7 +122,18 @@ func (c *Client) Send(ctx context.Context, m *hub.Message) error {
 // connection, before it returns. A reply is borrowed like a delivery. If reply is nil,
 // they are thrown away, and so is what comes after ctx has ended.
 func (c *Client) Request(ctx context.Context, m *hub.Message, reply func(m *hub.Message)) error {
-	result := make(chan error, 1)
+	_, err := c.RequestNoted(ctx, m, reply)
+	return err
+}
+
+// RequestNoted is Request that also returns the hub's note on a message that has not
+// failed: what its sender may not have meant, such as that nobody is there. "" if none.
+func (c *Client) RequestNoted(ctx context.Context, m *hub.Message, reply func(m *hub.Message)) (note string, err error) {
+	type verdict struct {
+		note string
+		err  error
+	}
+	result := make(chan verdict, 1)
 	var mu sync.Mutex // held while reply runs, so that none does after Request has returned
 	over := false
 	if given := reply; given != nil {
@@ -134,18 +145,18 @@ func (c *Client) Request(ctx context.Context, m *hub.Message, reply func(m *hub.
 			}
 		}
 	}
-	if err := c.Go(m, reply, func(err error) { result <- err }); err != nil {
-		return err
+	if err := c.start(m, reply, func(note string, err error) { result <- verdict{note, err} }); err != nil {
+		return "", err
 	}
 	c.Flush()
 	select {
-	case err := <-result:
-		return err
+	case v := <-result:
+		return v.note, v.err
 	case <-ctx.Done():
 		mu.Lock()
 		over = true
 		mu.Unlock()
-		return ctx.Err()
+		return "", ctx.Err()
 	}
 }
 
@@ -154,6 +165,10 @@ func (c *Client) Request(ctx context.Context, m *hub.Message, reply func(m *hub.
 // After an error, done is not called; one that wraps hub.ErrFull means that too much
 // waits to be sent or answered already.
 func (c *Client) Go(m *hub.Message, reply func(m *hub.Message), done func(err error)) error {
+	return c.start(m, reply, func(_ string, err error) { done(err) })
+}
+
+func (c *Client) start(m *hub.Message, reply func(m *hub.Message), done func(note string, err error)) error {
 	payload, err := wire.AppendMessage(nil, 0, wire.KindSend, m)
 	if err == nil {
 		err = c.fits(len(payload))
@@ -175,7 +190,14 @@ func (c *Client) Go(m *hub.Message, reply func(m *hub.Message), done func(err er
 			c.receive(c.conn, body, reply)
 			return true
 		},
-		Done: func(_ *tristanable.Call, message []byte, err error) { done(c.verdict(message, err)) },
+		Done: func(_ *tristanable.Call, message []byte, err error) {
+			if err = c.verdict(message, err); err != nil {
+				done("", err)
+				return
+			}
+			_, body, _ := wire.CutKind(message)
+			done(wire.Note(body), nil)
+		},
 	}
 	switch err := c.conn.Go(call); {
 	case errors.Is(err, tristanable.ErrBusy):

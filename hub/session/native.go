@@ -264,7 +264,11 @@ func (n *native) clock() time.Time {
 // 0, which asks for none.
 func (n *native) Done(m *hub.Message, err error) {
 	if m.Tag != 0 {
-		n.status(m.Tag, err, m.Batch)
+		if err == nil && m.Notes != 0 {
+			n.put(wire.AppendGood(n.out.Begin(), m.Tag, m.Notes.String()), false, m.Batch)
+		} else {
+			n.status(m.Tag, err, m.Batch)
+		}
 	}
 	n.land(m.Batch)
 }

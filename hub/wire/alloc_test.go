@@ -57,6 +57,8 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 		},
 		"AppendStatus":          func() { AppendStatus(dst, 1, nil); AppendStatus(dst, 1, refusal) },
 		"ParseStatus":           func() { must(ParseStatus(good)) },
+		"AppendGood":            func() { AppendGood(dst, 1, "a note") },
+		"Note":                  func() { Note(good) },
 		"ParseClassicMessage":   func() { must(ParseClassicMessage(classic, &d, &c)) },
 		"ParseClassicAnswer":    func() { _, err := ParseClassicAnswer(handler, &d); must(err) },
 		"AppendClassicReceived": func() { _, err := AppendClassicReceived(dst, full); must(err) },

@@ -68,7 +68,8 @@
 //	h    hops: how often it was sent round
 //	d    data: any one value
 //
-// status: s is the code, e the reason, one line for people, at most 1024 bytes.
+// status: s is the code, e the reason, one line for people, at most 1024 bytes. With code
+// 0 it may be left out, and else is a note: what the sender may not have meant.
 //
 //	0 good            3 too many hops     6 unknown server   9 data cannot be converted
 //	1 failed          4 full: try again   7 no answer in time  10 closing

@@ -15,6 +15,20 @@ import (
 
 var one = hub.Data{Encoding: hub.MessagePack, Bytes: []byte{1}}
 
+// A note travels in a good status, which a peer that knows of none reads as good.
+func TestGoodStatusWithANote(t *testing.T) {
+	for _, note := range []string{"", "nobody is there", strings.Repeat("x", MaxReason)} {
+		_, body, err := CutKind(AppendGood(nil, 7, note)[8:])
+		if err != nil || ParseStatus(body) != nil || Note(body) != note {
+			t.Errorf("%.20q: got %.20q, status %v, %v", note, Note(body), ParseStatus(body), err)
+		}
+	}
+	_, body, _ := CutKind(AppendStatus(nil, 7, hub.ErrFull)[8:])
+	if got := Note(body); got != "" {
+		t.Errorf("a bad status has the note %q", got)
+	}
+}
+
 func TestStatusSaysWhatTheErrorIs(t *testing.T) {
 	for _, c := range codes {
 		_, body, err := CutKind(AppendStatus(nil, 7, fmt.Errorf("because: %w", c.err))[8:])

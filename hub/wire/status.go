@@ -43,6 +43,28 @@ func AppendStatus(dst []byte, tag uint64, err error) []byte {
 	return appendReason(dst, err.Error())
 }
 
+// AppendGood appends the payload of a good status with a note for the sender, which
+// may be empty. It allocates nothing.
+func AppendGood(dst []byte, tag uint64, note string) []byte {
+	if note == "" {
+		return AppendStatus(dst, tag, nil)
+	}
+	dst = append(begin(dst, tag, KindStatus), 0x82, 0xa1, 's', 0, 0xa1, 'e')
+	return appendReason(dst, note)
+}
+
+// Note returns the note of a good status' body, "" if it has none.
+func Note(body []byte) string {
+	if len(body) == 4 {
+		return ""
+	}
+	s := statusBody{Code: 1 << 63}
+	if err := unmarshal("status", body, &s); err != nil || s.Code != 0 {
+		return ""
+	}
+	return line(s.Reason)
+}
+
 // ParseStatus reads a status' body. It returns nil if the status is good; else an error whose
 // text is the peer's reason and that wraps the hub's error with that code (ErrMalformed for code 8,
 // hub.ErrHandler for a code unknown here). A body that does not parse is an error that
