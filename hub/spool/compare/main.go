@@ -55,15 +55,12 @@ func run() error {
 		return err
 	}
 	defer fs.Close()
-	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, os.Interrupt)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt)
 	go func() {
-		<-interrupted
-		if p := running.Load(); p != nil {
-			p.cmd.Process.Kill()
+		for range signals {
+			interrupt()
 		}
-		fs.Close()
-		os.Exit(1)
 	}()
 	m := &measurement{fs: fs, only: *only, each: *each, rounds: *rounds, every: *every}
 	t, err := m.all()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -35,6 +36,9 @@ func command(name string, args ...string) *exec.Cmd {
 }
 
 func start(cmd *exec.Cmd) (*process, error) {
+	if interrupted.Load() {
+		return nil, errors.New("interrupted")
+	}
 	p := &process{cmd: cmd}
 	cmd.Stderr = &p.says
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL} // Ctrl-C is for this program alone
@@ -45,8 +49,19 @@ func start(cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// running is the latest process.
-var running atomic.Pointer[process]
+var (
+	running     atomic.Pointer[process] // the latest
+	interrupted atomic.Bool
+)
+
+// interrupt kills the process that runs, at which the measurement fails, and has
+// no other start.
+func interrupt() {
+	interrupted.Store(true)
+	if p := running.Load(); p != nil {
+		p.cmd.Process.Kill()
+	}
+}
 
 // kill is kill -9.
 func (p *process) kill() {
