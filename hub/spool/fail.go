@@ -81,7 +81,15 @@ func (k *keeper) reach() error {
 		if err != nil {
 			return classify("open folder", err)
 		}
-		s.lock = lock
+		if id, _, ok := readID(s.disk); ok && id != s.id {
+			lock.Close()
+			return &cardError{"open folder", ErrGone, errors.New("another spool is in its place")}
+		} else if !ok {
+			err = writeID(s.disk, s.id, 0)
+		}
+		if s.lock = lock; err != nil {
+			return classify("write id", err)
+		}
 	} else if !gone {
 		return nil
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -230,67 +229,6 @@ func TestSlowSync(t *testing.T) {
 	})
 }
 
-// The folder is removed beneath the spool: what was in it is lost and counted,
-// and the spool goes on in a new one.
-func TestFolderGone(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "spool")
-	s := open(t, dir, Options{SegmentSize: minSegment})
-	r := reader(t, s, "up")
-	appendAll(t, s, 1, 10)
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	// The first is either told that the folder is gone or is in the new one.
-	for {
-		seq, err := s.Append(t.Context(), payload(11))
-		if err == nil {
-			if seq != 11 {
-				t.Fatalf("seq %d", seq)
-			}
-			break
-		}
-		if !errors.Is(err, ErrGone) {
-			t.Fatal(err)
-		}
-		time.Sleep(10 * time.Millisecond) // the spool tries each second
-	}
-	expect(t, r, 11, 11)
-	st := balance(t, s)
-	if st.Dropped.Damaged != 10 {
-		t.Errorf("got %+v", st)
-	}
-	closeSpool(t, s)
-	s = open(t, dir, Options{SegmentSize: minSegment})
-	expect(t, reader(t, s, "up"), 11, 11)
-}
-
-// A segment could not be put away because the folder was gone just then. It is
-// done with all the same: not missing, nor is what came after it.
-func TestLeftSegment(t *testing.T) {
-	d := newRecorder()
-	d.note = false
-	o := Options{disk: d, SegmentSize: minSegment, InFlight: 1 << 20}
-	s := open(t, "left", o)
-	r := reader(t, s, "up")
-	appendAll(t, s, 1, 5000)
-	name, node := segmentName(1), *d.names[segmentName(1)]
-	expect(t, r, 1, 5000)
-	for i := range 4900 {
-		r.Confirm(uint64(i + 1))
-	}
-	closeSpool(t, s)
-	if d.names[name] != nil || len(s.segs) == 0 || s.segs[0].head.prev == 1 {
-		t.Fatal("no segments were put away after the first")
-	}
-	d.names[name] = &node
-	s = open(t, "left", o)
-	if st := balance(t, s); st.Damage.Found != 0 || st.Queued != 100 || d.names[name] != nil {
-		t.Errorf("got %+v, the file is there: %v", st, d.names[name] != nil)
-	}
-	expect(t, reader(t, s, "up"), 4901, 5000)
-	closeSpool(t, s)
-}
-
 // RLIMIT_FSIZE stands for a full disk where there is none to fill.
 func TestFileSizeLimit(t *testing.T) {
 	if dir := os.Getenv("SPOOL_TEST_LIMIT"); dir != "" {
@@ -337,50 +275,4 @@ func limitedChild(t *testing.T, dir string) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	closeSpool(t, s)
-}
-
-// The log itself has filled the disk: what the readers are done with makes room,
-// though that must be written first.
-func TestDiskFullOfLog(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newRecorder()
-		d.note, d.room = false, 1<<20
-		o := Options{disk: d, SegmentSize: minSegment, MaxBytes: 1 << 40, InFlight: 1 << 20}
-		s := open(t, "full", o)
-		r := reader(t, s, "up")
-		n, done := 0, uint64(0)
-		for round := range 10 {
-			for {
-				_, err := s.Append(t.Context(), payload(n+1))
-				if errors.Is(err, ErrNoSpace) {
-					break
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				n++
-			}
-			time.Sleep(time.Minute)
-			if st := balance(t, s); !errors.Is(st.Failing, ErrNoSpace) {
-				t.Fatalf("round %d: %+v", round, st)
-			}
-			st := s.Stats()
-			expect(t, r, int(done)+1, n)
-			for ; done < uint64(n)-st.Queued/2; done++ {
-				r.Confirm(done + 1)
-			}
-			r.Rewind()
-			time.Sleep(5 * time.Second)
-			if st := balance(t, s); st.Failing != nil {
-				t.Fatalf("round %d: 5 s after there could be room: %+v", round, st)
-			}
-		}
-		appendAll(t, s, n+1, n+1)
-		closeSpool(t, s)
-		s = open(t, "full", o)
-		expect(t, reader(t, s, "up"), int(done)+1, n+1)
-		if st := balance(t, s); st.Damage.Found != 0 {
-			t.Errorf("damage: %+v", st.Damage)
-		}
-	})
 }
