@@ -85,7 +85,7 @@ var notes = []string{
 	"hub/spool is called by the process that it is in, as the hub does; there is no socket between, the others have one. With a socket: records and acknowledgements over loopback TCP.",
 	"nats-server: JetStream, file store, sync_interval: always, published asynchronously. Batches: as many records as are in flight are one atomic batch, then the next; one in flight is no batch.",
 	"mosquitto: QoS 1, persistence, autosave_interval 1, autosave_on_changes true, a subscriber that is away. It writes all that it keeps anew each time, and acknowledges without waiting for that; so its bytes grow with what it keeps.",
-	"Where records come further apart than ext4 commits its journal (5 s), each also pays for the time in the file's inode: some three pages, with all of them. mount -o commit=60 spreads that.",
+	"Where records come further apart than ext4 commits its journal (5 s), hub/spool's cost three pages more each, for the time in the file's inode; mount -o commit=60 spreads that. -every 6s shows it.",
 	"kill -9 takes nothing from the kernel: it shows what is acknowledged before it is written, not before it is synced.",
 }
 
