@@ -279,6 +279,8 @@ func endure(t *testing.T, fs *loopfs.FS, o Options, kind outage) {
 			t.Fatal(err)
 		}
 		longest = max(longest, g.back())
+		before := g.taken.Load()
+		g.until("load", 10*time.Second, func() bool { return g.taken.Load() > before+1000 })
 	}
 	if most > base+uint64(s.opt.Memory)+16<<20 { // the test remembers, too
 		t.Errorf("%d bytes in use, %d without an outage", most, base)
