@@ -29,13 +29,20 @@ var classes = [...]struct {
 }{
 	{1 << 10, new(sync.Pool)},
 	{8 << 10, new(sync.Pool)},
+	{32 << 10, new(sync.Pool)},
 	{64 << 10, new(sync.Pool)},
 	{320 << 10, new(sync.Pool)}, // a full Queue of the default limit, and the frame that overfills it
 }
 
-// share is the size of the largest chunk that takes nothing from a Budget. Each Queue may
-// have two: one waits, one is being written.
-const share = 8 << 10
+const (
+	// share is the size of the largest chunk that takes nothing from a Budget. Each Queue
+	// may have two: one waits, one is being written.
+	share = 8 << 10
+	// ready is the size of the largest chunk that a Queue gets whatever its Budget has left
+	// if nothing is being written: so a peer that reads is sent its messages, however many
+	// others there are that do not read.
+	ready = 32 << 10
+)
 
 // room returns the size of the chunk that getChunk returns for n bytes.
 func room(n int) int {

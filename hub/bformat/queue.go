@@ -45,8 +45,9 @@ type QueueOptions struct {
 
 	// Budget is where memory comes from for more than 8 KiB that wait, and as much that
 	// is being written. With too little left in it the queue is full, as Full says, of
-	// what it has memory for already; frames that may not be dropped get what they need,
-	// but the queue is Crowded earlier. If nil, there is always enough.
+	// what it has memory for already, but for 32 KiB while nothing is being written;
+	// frames that may not be dropped get what they need, but the queue is Crowded
+	// earlier. If nil, there is always enough.
 	Budget *Budget
 
 	// Dropped is told about dropped frames and their bytes, headers included, after
@@ -79,7 +80,8 @@ type Queue struct {
 	mu      sync.Mutex
 	k       *chunk // what waits; nil if nothing does
 	limit   int    // o.Limit, or less while the Budget has too little left
-	writing int    // bytes of the Budget that are held by what is being written
+	busy    bool   // something is being written
+	writing int    // bytes of the Budget that are held by that
 	firm    int    // bytes in k that may not be dropped
 	last    int    // bytes of the last write: a guess at the next
 	room    int    // bytes of the longest of the latest frames: a guess at the next
@@ -295,12 +297,12 @@ func (q *Queue) take() (k *chunk, done bool, err error) {
 	if q.err != nil {
 		return nil, true, q.err
 	}
-	q.writing = 0
+	q.busy, q.writing = false, 0
 	if q.k == nil {
 		return nil, q.shut, nil
 	}
 	k, q.k = q.k, nil
-	q.writing = k.held
+	q.busy, q.writing = true, k.held
 	q.pending.Store(false)
 	q.crowd(0)
 	q.last = min(len(k.buf), maxGuess)

@@ -58,11 +58,17 @@ func (q *Queue) larger(n int) *chunk {
 	if held <= share {
 		return getChunk(n)
 	}
-	if !q.o.Budget.take(held-q.k.held, q.k.held+q.writing) {
+	switch {
+	case q.o.Budget.take(held-q.k.held, q.k.held+q.writing):
+		q.limit = q.o.Limit
+	case n <= ready && !q.busy:
+		n, held = ready, ready
+		q.o.Budget.force(held - q.k.held)
+		q.short(ready)
+	default:
 		q.short(cap(q.k.buf))
 		return nil
 	}
-	q.limit = q.o.Limit
 	g := getChunk(n)
 	g.held, q.k.held = held, 0
 	return g

@@ -71,10 +71,11 @@ type Limits struct {
 	Credits     int           // messages of one native session under way at once; if zero, 256
 	Failures    int           // failed logins from one address in a minute until it is held off; if zero, 10
 	// Memory is bytes that all connections together may hold of frames over 56 KiB that
-	// are being read, and of what waits to be written where that is over 8 KiB for one
-	// session. A frame that there is too little left for is refused and its connection
-	// closed; queues are then full earlier. It counts at once for all connections. It
-	// should be several times Frame. If zero, 32 MiB.
+	// are being read, and of what is written and waits where that is over 8 KiB each for
+	// one session. None gets more than what is then left for all others. A frame that there
+	// is too little left for is refused and its connection closed; a queue is full then, but
+	// has room for 32 KiB while nothing is being written. It counts at once for all
+	// connections, and should be several times Frame. If zero, 32 MiB.
 	Memory int
 	// Peer says which addresses classic servers may connect from; if nil, none.
 	Peer func(netip.Addr) bool

@@ -33,16 +33,18 @@ func heap() int {
 	return int(m.HeapAlloc)
 }
 
-// one byte less than a frame of 1 MiB.
-var almost = append(binary.LittleEndian.AppendUint32(nil, 1<<20), make([]byte, 1<<20-1)...)
+// almost returns a frame of 1 MiB without its last byte.
+func almost() []byte {
+	return append(binary.LittleEndian.AppendUint32(nil, 1<<20), make([]byte, 1<<20-1)...)
+}
 
 // Sessions that each begin a long frame and stop hold no more than Limits.Memory.
 func TestLongFramesShareMemory(t *testing.T) {
 	const n, memory, each = 300, 8 << 20, 32 << 10
 	h := run(t, Options{Limits: Limits{Memory: memory}})
 	ann, bob := h.native(t, "ann"), h.native(t, "bob")
+	ends, almost := make(chan string, n), almost()
 	before := heap()
-	ends := make(chan string, n)
 	for range n {
 		p := h.native(t, "greedy")
 		p.SetDeadline(time.Time{})
@@ -143,7 +145,7 @@ func TestStoppedInAFrame(t *testing.T) {
 		return p
 	}
 	stopped := uint64(0)
-	for name, part := range map[string][]byte{"header": {200, 0}, "short": {200, 0, 0, 0, 1, 2, 3}, "long": almost} {
+	for name, part := range map[string][]byte{"header": {200, 0}, "short": {200, 0, 0, 0, 1, 2, 3}, "long": almost()} {
 		for network, p := range map[string]*peer{"unix": h.native(t, "ann"), "tls": secure()} {
 			p.frames(sent(1, "dummy", "1")) // what came before is answered
 			p.Write(part)
