@@ -10,7 +10,9 @@
 // written is bounded in bytes; what happens when a peer does not read is the
 // operator's choice (Limits.Full), and every drop is counted. A session has at most
 // Limits.Credits messages under way in the hub; it is not read on past that, so a
-// sender faster than its handlers waits, and nobody else does.
+// sender faster than its handlers waits, and nobody else does. What long frames and
+// queues take together, over all sessions, is bounded by Limits.Memory; who stops inside
+// a frame is closed, and an address that fails to log in again and again is held off.
 package session
 
 import (
