@@ -79,8 +79,9 @@ func (r *Reader) Part() uint64 { return r.part.Load() }
 //
 // It returns io.EOF if the stream ended between frames, io.ErrUnexpectedEOF if it ended
 // inside one, a *LimitError for a frame over the limit, an error that wraps ErrMemory for
-// one that the Budget has too little left for, and otherwise the stream's own error. Frames that had arrived whole before an error are returned first. An error is
-// final, a passed read deadline too: it is returned ever after.
+// one that the Budget has too little left for, and otherwise the stream's own error.
+// Frames that had arrived whole before an error are returned first. An error is final, a
+// passed read deadline too: it is returned ever after.
 func (r *Reader) Next() ([]byte, error) {
 	if b := r.buf[r.r:r.w]; len(b) >= HeaderSize {
 		// bformat: the length is little-endian and excludes itself. It is compared as
