@@ -23,10 +23,10 @@ func spoolCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "spool",
 		Short: "Look into a spool: the queue on the card before an upstream",
-		Long: `Look into a spool: the queue on the card in which messages wait for an upstream.
+		Long: `Look into a spool: the queue on the card in which messages wait for a reader, such as a server elsewhere.
 
 A spool is a folder with files named *.spool and one named id. These commands read it
-and never change it, so they may be used while besterd has it open: then they show
+and never change it, so they may be used while a program has it open: then they show
 what was on the card when they began. What a reader has confirmed shows a few seconds
 later.
 
