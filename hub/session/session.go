@@ -153,6 +153,8 @@ func (s *session) put(frame []byte, droppable bool, b *hub.Batch) error {
 	return nil
 }
 
+var oneCore = runtime.GOMAXPROCS(0) == 1
+
 // pause is called before a frame is read. When the input has run dry it sends off what
 // the frames before have brought; and from a peer that does not take its answers it
 // takes nothing more. It reports whether it did either.
@@ -161,7 +163,9 @@ func (s *session) pause() bool {
 		return false
 	}
 	s.batch.Flush()
-	runtime.Gosched() // so that what was flushed is written before more comes: on one core nobody else would
+	if oneCore {
+		runtime.Gosched() // so that what was flushed is written before more comes: nobody else would
+	}
 	s.out.Wait()
 	return true
 }
