@@ -64,7 +64,7 @@ func (k *keeper) failed(err error, syncs []chan error) {
 func (k *keeper) reach() error {
 	s := k.s
 	s.mu.Lock()
-	gone, segs := errors.Is(s.failing, ErrGone), len(s.segs)
+	segs := len(s.segs)
 	s.mu.Unlock()
 	if err := s.inPlace(); err != nil {
 		k.unlock() // for who wants to unmount it
@@ -90,14 +90,23 @@ func (k *keeper) reach() error {
 		if s.lock = lock; err != nil {
 			return classify("write id", err)
 		}
-	} else if !gone {
-		return nil
 	}
 	names, err := s.disk.List()
 	if err != nil {
 		return classify("read folder", err)
 	}
 	k.findSpares(slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, spareSuffix) }), segs)
+	return nil
+}
+
+// held sees whether the folder is the one that is locked.
+func (k *keeper) held() error {
+	if err := k.s.inPlace(); err != nil {
+		return err
+	}
+	if k.s.lock == nil || !k.s.lock.Held() {
+		return &cardError{"open folder", ErrGone, errors.New("it was moved away or removed")}
+	}
 	return nil
 }
 

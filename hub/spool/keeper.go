@@ -41,6 +41,7 @@ type keeper struct {
 	thinAt time.Time // not thinned out before that
 	spares []string
 	spareN int
+	left   []string // segments that could not be removed
 	timer  *time.Timer
 
 	reserved bool // the folder has the reserve

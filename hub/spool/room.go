@@ -147,12 +147,18 @@ func (k *keeper) leave(r peeked, reason *uint64) {
 // whether positions must be written for that.
 func (k *keeper) putAway() (again bool) {
 	s := k.s
+	k.left = slices.DeleteFunc(k.left, func(name string) bool { return k.held() == nil && s.disk.Remove(name) == nil })
 	for {
 		s.mu.Lock()
 		if len(s.segs) < 2 || s.segs[0].last > s.floor {
 			s.mu.Unlock()
 			return false
 		}
+		s.mu.Unlock()
+		if k.held() != nil {
+			return false // it stays until the folder is back
+		}
+		s.mu.Lock()
 		seg := s.segs[0]
 		if low := max(s.saved.floor, k.savedFloor()); low < seg.last && seg.last >= seg.head.first {
 			again = s.failing == nil && !s.closing

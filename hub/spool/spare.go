@@ -3,16 +3,14 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 )
 
 // begin opens the file for a new segment. While the disk is full, the segment is
 // no longer than what the file has already.
 func (k *keeper) begin() (err error) {
-	if err := k.s.inPlace(); err != nil {
+	if err := k.held(); err != nil {
 		return err
-	}
-	if k.s.lock == nil || !k.s.lock.Held() {
-		return &cardError{"open folder", ErrGone, errors.New("it was moved away or removed")}
 	}
 	d := k.s.disk
 	k.limit = k.s.opt.SegmentSize
@@ -20,7 +18,7 @@ func (k *keeper) begin() (err error) {
 		k.name = k.spares[len(k.spares)-1]
 		k.spares = k.spares[:len(k.spares)-1]
 		if k.f, err = d.Open(k.name, true, false); err != nil {
-			k.f = nil // gone: all the better
+			k.f = nil // no longer there, or no file; after a failure, reach looks again
 		} else if err := k.measure(); err != nil {
 			return err
 		} else if k.full && k.alloc < reserveSize {
@@ -144,5 +142,7 @@ func (k *keeper) recycle(seg *segment, pinned, hurt bool) {
 			return
 		}
 	}
-	s.disk.Remove(seg.name) // if it stays, the next Open sees that nothing in it is wanted
+	if err := s.disk.Remove(seg.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		k.left = append(k.left, seg.name) // if it stays, the next Open sees that nothing in it is wanted
+	}
 }
