@@ -124,7 +124,11 @@ func (c *catalog) chain(d disk, found []candidate) {
 		f := found[i]
 		seg := &segment{name: f.name, head: f.head, end: f.size}
 		if next != nil && next.prev < f.first {
-			f.why = "no segment comes after it" // it was given up when the card failed
+			if f.head.prev == next.prev { // given up when the card failed; nobody was told that it is safe
+				c.left = append(c.left, f.name)
+				continue
+			}
+			f.why = "no segment comes after it"
 			c.wrong = append(c.wrong, f)
 			continue
 		}

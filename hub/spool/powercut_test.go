@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -49,12 +50,31 @@ func (l *life) watch(o op) {
 		l.d.ops = append(l.d.ops, op{kind: opEvent, event: left{floor}})
 	}
 	if o.kind == opRename && o.from == thinName {
-		gone, err := l.w.kind.thinning(l.d.names[o.to].data, l.d.names[o.from].data)
+		gone, err := l.w.kind.thinning(l.d.whole(o.to), l.d.names[o.from].data)
 		if err != nil {
 			l.err = err
 		}
 		l.d.ops = append(l.d.ops, op{kind: opEvent, event: thinned{gone}})
 	}
+}
+
+// whole is a segment without what may stand behind its end: written in vain, it is
+// elsewhere now. Called under mu.
+func (d *recorder) whole(name string) []byte {
+	data := d.names[name].data
+	h, err := parseHeader(data)
+	if err != nil {
+		return data
+	}
+	if h.level > 0 {
+		return data[:h.ownEnd]
+	}
+	for name, n := range d.names {
+		if next, err := parseHeader(n.data); err == nil && strings.HasSuffix(name, segmentSuffix) && next.prev == h.first {
+			return data[:next.prevEnd]
+		}
+	}
+	return data
 }
 
 // fault makes the card fail now and then.
@@ -99,13 +119,10 @@ func (l *life) run() error {
 		}
 	}
 	err = l.keep(func() error { return s.Close(context.Background()) })
-	if err != nil || l.w.kind.fails {
-		return err
-	}
-	if s.saved.closed {
+	if err == nil && s.saved.closed && !l.w.kind.fails {
 		l.d.event(ended{s.next})
 	}
-	return l.err
+	return cmp.Or(err, l.err)
 }
 
 func (l *life) step(keepsUp bool) error {

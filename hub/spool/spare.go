@@ -90,6 +90,9 @@ func (k *keeper) frees() bool {
 func (k *keeper) findSpares(names []string, segs int) {
 	k.spares, k.reserved = k.spares[:0], false
 	d := k.s.disk
+	if len(names) == 0 || d.Sync() != nil {
+		return // on the card, one may still have its name in the log
+	}
 	for _, name := range names {
 		if name == reserveName {
 			if f, err := d.Open(name, false, false); err == nil {
@@ -137,8 +140,12 @@ func (k *keeper) recycle(seg *segment, pinned, hurt bool) {
 	if !pinned && k.keepsSpare(segs) {
 		name := k.nextSpare()
 		// The old name must be gone for good before the file is written again.
-		if s.disk.Rename(seg.name, name) == nil && s.disk.Sync() == nil {
-			k.spares = append(k.spares, name)
+		if s.disk.Rename(seg.name, name) == nil {
+			if s.disk.Sync() == nil {
+				k.spares = append(k.spares, name)
+			} else {
+				s.disk.Remove(name)
+			}
 			return
 		}
 	}
