@@ -1,30 +1,13 @@
 package hubtest
 
 import (
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/besterhub/bester/hub"
 )
 
-// Script returns a Handler that treats the first message as the first step says, the
-// second as the second, and so on; the last step also all that come after it.
-func Script(steps ...hub.HandlerFunc) hub.Handler {
-	return &script{steps: steps}
-}
-
-type script struct {
-	steps []hub.HandlerFunc
-	next  atomic.Uint64
-}
-
-func (s *script) Handle(m *hub.Message, a *hub.Answer) {
-	n := min(s.next.Add(1), uint64(len(s.steps)))
-	s.steps[n-1].Handle(m, a)
-}
-
-// Pass is a step, and a handler, that changes nothing.
+// Pass is a handler that changes nothing.
 func Pass(m *hub.Message, a *hub.Answer) error {
 	a.Pass(m.Data)
 	return nil
