@@ -249,6 +249,9 @@ func (s *Spool) examine(seg *segment) {
 		seg.hole(h.off, true)
 		s.lose(seg, h, t)
 	}
+	if lost.n > 0 {
+		seg.gen++ // what a cursor has read ahead may be lost by now
+	}
 	seg.size.sub(lost)
 	s.settleFloor()
 }

@@ -261,11 +261,13 @@ func (r *Reader) catchUp() {
 	r.settle()
 }
 
-// forget takes out of account what was lost, of sequences from..to.
+// forget takes out of account what was lost, of sequences from..to: the reader may
+// be past some of it.
 func (r *Reader) forget(from, to uint64, t tally) {
-	if r.committed >= to {
+	if after := min(t.n, to-min(to, r.committed)); after == 0 {
 		r.passed.sub(t)
-		return
+	} else {
+		r.passed.sub(tally{t.n - after, t.bytes / t.n * (t.n - after)})
 	}
 	r.window.forget(from, to)
 }

@@ -1,0 +1,92 @@
+package spool
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// large is a record of which only a few are read ahead.
+func large(i int) []byte { return fmt.Appendf(nil, "<%06d>%2000d", i, i) }
+
+func appendLarge(t *testing.T, s *Spool, n int) {
+	t.Helper()
+	for i := range n {
+		if _, err := s.Append(t.Context(), large(i+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// spoil damages records of the first segment.
+func spoil(d *recorder, from, to int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	data := d.names[segmentName(1)].data
+	for i := from; i <= to; i++ {
+		data[bytes.Index(data, large(i))] ^= 0xff
+	}
+}
+
+// take reads and confirms up to n records, as many as come, and returns how many
+// did. Of synctest only.
+func take(t *testing.T, r *Reader, n int) (got int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	for ; got < n; got++ {
+		rec, err := r.Next(ctx)
+		if err != nil {
+			return got
+		}
+		if err := r.Confirm(rec.Seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return got
+}
+
+// Of two readers one has confirmed part of what is lost.
+func TestLostPartlyConfirmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newRecorder()
+		d.note = false
+		s := open(t, "account", Options{disk: d, SegmentSize: 1 << 20})
+		a, b := reader(t, s, "a"), reader(t, s, "b")
+		appendLarge(t, s, 100)
+		if n := take(t, b, 50); n != 50 {
+			t.Fatalf("%d records", n)
+		}
+		spoil(d, 40, 100)
+		if n := take(t, a, 30); n != 30 {
+			t.Fatalf("%d records", n)
+		}
+		take(t, a, 100)
+		st := balance(t, s)
+		for _, r := range st.Readers {
+			if r.Queued != 0 {
+				t.Errorf("reader %s: %d queued", r.Name, r.Queued)
+			}
+		}
+		if st.Dropped.Damaged != 61 || st.Queued != 0 {
+			t.Errorf("got %+v", st)
+		}
+		if n := take(t, b, 100); n != 0 {
+			t.Errorf("%d lost records were handed out", n)
+		}
+		if _, err := s.Append(t.Context(), large(101)); err != nil {
+			t.Fatal(err)
+		}
+		if take(t, a, 2) != 1 || take(t, b, 2) != 1 {
+			t.Error("the record after was not handed out once")
+		}
+		st = balance(t, s)
+		if st.Queued != 0 || st.Delivered != 40 {
+			t.Errorf("got %+v", st)
+		}
+		closeSpool(t, s)
+	})
+}
