@@ -60,6 +60,8 @@ func (t *target) dial(ctx context.Context, deliver func(m *hub.Message)) (*clien
 	switch {
 	case errors.Is(err, hub.ErrDenied):
 		return nil, at.denied(name, password, err)
+	case errors.Is(err, hub.ErrFull): // it is there, but lets nobody in now
+		return nil, &exit{exitDenied, fmt.Errorf("user %q: %w", name, err)}
 	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return nil, ctx.Err() // interrupted
 	case err != nil:

@@ -22,7 +22,7 @@ import (
 func spoolCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "spool",
-		Short: "Look into a spool: the queue on the card before an upstream",
+		Short: "Look into a spool, a queue on disk",
 		Long: `Look into a spool: the queue on the card in which messages wait for a reader, such as a server elsewhere.
 
 A spool is a folder with files named *.spool and one named id. These commands read it

@@ -23,8 +23,8 @@ the sequences. It fails, with exit status 1, if there is damage.
 
 What a power cut or kill -9 costs by rights is shown, but is no damage: "torn" is a
 write that nobody was told was safe, "power cut" is telemetry that was in memory only.
-A spool with damage may be used: whoever opens it reads past it and renames the files
-that are damaged to *.damaged.
+A spool with damage may be used: who reads from it is led past it, and when all that can
+be read of a damaged file was, that is renamed to *.damaged.
 
 With --json it writes one object:
 
@@ -169,7 +169,7 @@ func showSpool(out io.Writer, dir string, rep spool.Report, colour bool) error {
 	fmt.Fprintf(w, "state\t%s\n", stateText(rep))
 	fmt.Fprintf(w, "records\t%s\n", recordsText(rep))
 	if rep.Floor > 0 {
-		fmt.Fprintf(w, "done with\tall up to sequence %d\n", rep.Floor)
+		fmt.Fprintf(w, "done with\tall up to sequence %d: confirmed, expired, or dropped for want of room\n", rep.Floor)
 	}
 	fmt.Fprintf(w, "segments\t%s\n", segmentsText(rep))
 	if len(rep.Readers) > 0 {
@@ -294,9 +294,9 @@ func showVerdict(out io.Writer, rep spool.Report, colour bool) error {
 	}
 	what := "No record is lost."
 	if lost > 0 {
-		what = fmt.Sprintf("At most %d records lost; all others can be read.", lost)
+		what = fmt.Sprintf("At most %d of the records are lost; all others can be read.", lost)
 	}
-	_, err := fmt.Fprintf(out, "%s %s\nNothing need be done: whoever opens the spool reads past it, and renames the damaged\nfiles to *.damaged.\n",
+	_, err := fmt.Fprintf(out, "%s %s\nNothing need be done: who reads from the spool is led past it. A damaged file is renamed\nto *.damaged when all that can be read of it was.\n",
 		paint(red, "Damaged in "+places(n)+"."), what)
 	return err
 }

@@ -148,9 +148,13 @@ func (d *daemon) shutdown(log *slog.Logger) error {
 	end("informer", d.informer.Shutdown)
 	ends.Wait()
 	d.beside.Wait()
+	return err
+}
+
+// sumUp logs what has been done.
+func (d *daemon) sumUp(log *slog.Logger) {
 	s := d.router.Stats()
 	log.Info("ended", "taken", s.Taken, "delivered", s.Delivered, "failed", s.Failed, "after", time.Since(d.began).Round(time.Second).String())
-	return err
 }
 
 func named(what string, err error) error {

@@ -106,7 +106,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		case <-ctx.Done():
 			log.Info("ending: what was taken is answered or handed on", "why", context.Cause(ctx))
 			stop() // a second signal ends it at once
-			return d.shutdown(log)
+			err := d.shutdown(log)
+			d.sumUp(log)
+			return err
 		}
 	}
 }

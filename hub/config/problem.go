@@ -26,7 +26,7 @@ func (p Problem) Error() string {
 }
 
 // MaxProblems is how many problems of one file are reported.
-const MaxProblems = 20
+const MaxProblems = 100
 
 // Error is all that is wrong in a file, in the order of the file.
 type Error struct {
