@@ -288,7 +288,7 @@ func (j *job) finish(name string, h *hand) bool {
 	if err == nil {
 		var reply *wire.Answer
 		if h.job == j {
-			reply = h.reply
+			reply, h.job, h.reply = h.reply, nil, nil // j's memory may be another job's soon
 		} else {
 			reply, err = h.dec.Answer(j.reply) // was parsed when it came
 		}

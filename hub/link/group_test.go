@@ -8,6 +8,8 @@ import (
 	"github.com/besterhub/bester/handlers"
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/hubtest"
+	"github.com/besterhub/bester/hub/tristanable"
+	"github.com/besterhub/bester/hub/wire"
 )
 
 func contains(s, part string) bool { return strings.Contains(s, part) }
@@ -81,5 +83,48 @@ func TestRoundAndRound(t *testing.T) {
 				next[m.Type]++
 			}
 		})
+	}
+}
+
+// A taker makes jobs and leaves them to the test.
+type taker struct{ jobs []*job }
+
+func (k *taker) Handle(m *hub.Message, a *hub.Answer) { k.jobs = append(k.jobs, newJob(m, a, 0)) }
+
+// The memory of a job that has been answered is used again, while the goroutine that
+// carried its answer out goes on with others.
+func TestReplyIsUsedOnce(t *testing.T) {
+	var k taker
+	var as hubtest.Answers
+	ask(&as, &k, "anna", 2)
+	reply := func(word string) []byte {
+		var e wire.AnswerEncoder
+		e.Begin(nil, 1)
+		e.Command(&hub.Command{Verb: hub.Reply, Data: hub.Data{Encoding: hub.JSON, Bytes: []byte(word)}})
+		_, rest, err := tristanable.Cut(e.End(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, body, err := wire.CutKind(rest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return body
+	}
+	h := hand{batch: new(hub.Batch)}
+	j := k.jobs[0]
+	h.job = j
+	var err error
+	if h.reply, err = h.dec.Answer(reply("1")); err != nil {
+		t.Fatal(err)
+	}
+	j.finish("x", &h)
+	*j = *k.jobs[1]
+	j.reply = reply("2")
+	j.finish("x", &h)
+	for i, a := range as.Wait(t, 2) {
+		if want := string(rune(i + 1)); a.Err != nil || a.Text(0) != want {
+			t.Errorf("message %d got answer %q (%v), want %q", a.Message.ID.Number, a.Text(0), a.Err, want)
+		}
 	}
 }

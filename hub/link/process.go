@@ -272,8 +272,7 @@ func (p *process) answer(tag uint64, body []byte) error {
 	case s.head == j && !s.busy:
 		j.done = true
 		p.h.job, p.h.reply = j, reply
-		g.carry(s, &p.h)
-		p.h.job, p.h.reply = nil, nil
+		g.carry(s, &p.h) // j comes first and takes the reply
 	default:
 		g.keep(j, body)
 		g.makeDue(s)
