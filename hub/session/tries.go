@@ -48,11 +48,12 @@ func (t *try) failures(now time.Time, span time.Duration) int {
 }
 
 // enter begins a login from an address, of which each failure counts for a span, most of
-// them at once. It returns nil if the address is held off.
-func (t *tries) enter(from netip.Prefix, now time.Time, span time.Duration, most int) *try {
+// them at once. The wait ends when those who wait to be checked are to go. It returns nil
+// if the address is held off.
+func (t *tries) enter(from netip.Prefix, now time.Time, span time.Duration, most int) (a *try, wait context.Context) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	a := t.of[from]
+	a = t.of[from]
 	if a == nil {
 		if len(t.of) >= maxAddresses {
 			t.forget(now)
@@ -65,13 +66,13 @@ func (t *tries) enter(from netip.Prefix, now time.Time, span time.Duration, most
 	}
 	failures := a.failures(now, span)
 	if a.checks >= maxChecks || failures > 0 && failures+a.checks >= most {
-		return nil
+		return nil, nil
 	}
 	a.checks++
 	if a.wait == nil || a.wait.Err() != nil {
 		a.wait, a.cancel = context.WithCancel(context.Background())
 	}
-	return a
+	return a, a.wait
 }
 
 // leave ends a login: a good one clears the address, a bad one counts against it. It
@@ -147,12 +148,11 @@ func (c *connection) attempt(check func(context.Context) error) error {
 		return check(ctx)
 	}
 	span := time.Minute / time.Duration(most)
-	a := s.tries.enter(from, time.Now(), span, most)
+	a, wait := s.tries.enter(from, time.Now(), span, most)
 	if a == nil {
 		s.stats.heldOff.Add(1)
 		return errHeldOff
 	}
-	wait := a.wait
 	stop := context.AfterFunc(wait, cancel)
 	err := check(ctx)
 	stop()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,7 +23,7 @@ func TestTries(t *testing.T) {
 	now := time.Now()
 	from := netip.MustParsePrefix("10.0.0.1/32")
 	try := func(err error) (in, begins bool) {
-		a := all.enter(from, now, span, most)
+		a, _ := all.enter(from, now, span, most)
 		if a == nil {
 			return false, false
 		}
@@ -67,13 +69,14 @@ func TestTriesUnderWay(t *testing.T) {
 	now := time.Now()
 	from := netip.MustParsePrefix("10.0.0.1/32")
 	var under []*try
+	var wait context.Context
 	for range maxChecks {
-		under = append(under, all.enter(from, now, span, most))
+		a, w := all.enter(from, now, span, most)
+		under, wait = append(under, a), w
 	}
-	if under[maxChecks-1] == nil || all.enter(from, now, span, most) != nil {
+	if more, _ := all.enter(from, now, span, most); under[maxChecks-1] == nil || more != nil {
 		t.Fatalf("want %d at once without a failure", maxChecks)
 	}
-	wait := under[0].wait
 	for i, a := range under {
 		if held := wait.Err() != nil; held != (i >= most) {
 			t.Fatalf("after %d failures those who wait are sent away: %t", i, held)
@@ -85,9 +88,50 @@ func TestTriesUnderWay(t *testing.T) {
 		all.leave(from, a, err, now, span, most)
 	}
 	now = now.Add(span)
-	a := all.enter(from, now, span, most)
-	if a == nil || a.wait.Err() != nil || all.enter(from, now, span, most) != nil {
+	a, wait := all.enter(from, now, span, most)
+	if more, _ := all.enter(from, now, span, most); a == nil || wait.Err() != nil || more != nil {
 		t.Error("want one more try after a while")
+	}
+}
+
+// A from is a connection that has nothing but an address.
+type from struct {
+	net.Conn
+	address net.Addr
+}
+
+func (f from) RemoteAddr() net.Addr { return f.address }
+
+// Logins of one address fail and succeed at the same time; the race detector looks on.
+func TestAttemptsAtOnce(t *testing.T) {
+	s := NewServer(Options{Limits: Limits{Failures: 1}})
+	c := &connection{server: s, conn: from{address: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}}, limits: s.limits.Load()}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for i := range 300 {
+				c.attempt(func(context.Context) error {
+					runtime.Gosched()
+					if i%2 == 0 {
+						return account.ErrDenied
+					}
+					return nil
+				})
+				s.tries.mu.Lock()
+				for _, a := range s.tries.of {
+					a.until = time.Time{} // a minute passes
+				}
+				s.tries.mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	s.tries.mu.Lock()
+	defer s.tries.mu.Unlock()
+	for _, a := range s.tries.of {
+		if a.checks != 0 {
+			t.Errorf("%d logins are under way", a.checks)
+		}
 	}
 }
 
@@ -99,7 +143,7 @@ func TestTriesAreBounded(t *testing.T) {
 		return p
 	}
 	for i := range 3 * maxAddresses {
-		a := all.enter(address(i), now, time.Minute, 1)
+		a, _ := all.enter(address(i), now, time.Minute, 1)
 		if a == nil {
 			t.Fatalf("address %d is held off for the others", i)
 		}
@@ -109,7 +153,8 @@ func TestTriesAreBounded(t *testing.T) {
 			t.Fatalf("%d addresses are remembered", len(all.of))
 		}
 	}
-	if all.enter(address(3*maxAddresses-1), now, time.Minute, 1) != nil || all.enter(address(0), now, time.Minute, 1) == nil {
+	newest, _ := all.enter(address(3*maxAddresses-1), now, time.Minute, 1)
+	if oldest, _ := all.enter(address(0), now, time.Minute, 1); newest != nil || oldest == nil {
 		t.Error("the newest was forgotten, or the oldest was not")
 	}
 }
