@@ -124,9 +124,9 @@ func (c *connection) startWriter() {
 func (c *connection) writeLoop() {
 	defer close(c.written)
 	if err := c.out.Run(); err != nil {
-		if errors.Is(err, bformat.ErrFull) {
+		if errors.Is(err, bformat.ErrFull) || errors.Is(err, os.ErrDeadlineExceeded) {
 			c.server.stats.slow.Add(1)
-			c.warn(&c.server.often.slow, "session closed: it does not read what it is sent", slog.Int("queue", c.limits.Queue))
+			c.warn(&c.server.often.slow, "session closed: it does not read what it is sent", slog.Int("queue", c.limits.Queue), slog.Duration("write", c.limits.Write))
 		}
 		c.cut() // wakes the reader
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/bformat"
@@ -126,6 +127,23 @@ func TestReceiverThatDoesNotRead(t *testing.T) {
 				t.Errorf("got %d, dropped %d of %d", len(got), dropped, n)
 			}
 		})
+	}
+}
+
+// A session that takes nothing at all is closed after Limits.Write, and counted, also where
+// what does not fit into its queue is dropped.
+func TestWhoTakesNothingIsClosed(t *testing.T) {
+	h := run(t, Options{Limits: Limits{Write: 100 * time.Millisecond}})
+	h.route(t, "r", "slow")
+	h.native(t, "slow")
+	sam := h.native(t, "sam")
+	for i := uint64(1); h.Stats().Sessions == 2; i++ { // until the kernel's buffers are full, and then some
+		sam.send(i, "r", fmt.Sprintf("%q", strings.Repeat("x", 50_000)))
+		sam.next() // good, or, once it is gone, that nobody is there
+	}
+	h.log.want(t, "does not read", "queue=", "write=100ms")
+	if s := h.Stats(); s.Slow != 1 {
+		t.Errorf("got %+v", s)
 	}
 }
 
