@@ -95,12 +95,13 @@ func (s *Seat) Take(h hub.Handler) {
 		s.mu.Lock()
 	}
 	s.holder.Store(&h)
-	s.vacant = false
+	s.vacant, s.closed = false, nil
 	s.mu.Unlock()
 	batch.Flush()
 }
 
-// Close takes the seat away for good: what waits, and whatever still comes, fails with err.
+// Close takes the seat away until the next Take: what waits, and whatever comes until
+// then, fails with err.
 func (s *Seat) Close(err error) {
 	s.mu.Lock()
 	s.closed = err

@@ -45,6 +45,22 @@ func TestVacantSeatIsBounded(t *testing.T) {
 	s.Close(hub.ErrClosed)
 }
 
+// Who takes a closed seat has it as any other, also for what comes while it retires.
+func TestClosedSeatIsTaken(t *testing.T) {
+	s := NewSeat("x", Options{})
+	var as hubtest.Answers
+	s.Close(errors.New("could not be started"))
+	s.Take(hub.HandlerFunc(hubtest.Pass))
+	heir := s.Vacate(Options{})
+	ask(&as, heir, "anna", 2)
+	s.Take(hub.HandlerFunc(hubtest.Pass))
+	for _, a := range as.Wait(t, 2) {
+		if a.Err != nil {
+			t.Error(a.Err)
+		}
+	}
+}
+
 // A handler is replaced while messages are in flight, wait and come: each is answered,
 // in order, those in flight by the old one and the others by the new.
 func TestGroupIsReplacedWithoutAMiss(t *testing.T) {
