@@ -58,12 +58,14 @@ type supervisor struct {
 
 	mu       sync.Mutex
 	begun    bool
-	pid      int       // its process group; 0 while it does not run, or may have been reaped
-	why      string    // how it last ended, while it waits to be started again
-	again    time.Time // when it will be, then
-	worked   bool      // it has connected since its last start
+	pid      int // its process group; 0 while it does not run, or may have been reaped
 	stopping chan struct{}
 	stopped  chan struct{} // closed when run has returned; nil before start
+
+	state  sync.Mutex // guards what follows; not held while a program is started, as mu is
+	why    string     // how it last ended, while it waits to be started again
+	again  time.Time  // when it will be, then
+	worked bool       // it has connected since its last start
 }
 
 func newSupervisor(name string, c Command, log *slog.Logger) *supervisor {
@@ -121,23 +123,23 @@ func (s *supervisor) signal(sig syscall.Signal) {
 
 // down returns how the program has last ended, if it is waiting to be started again.
 func (s *supervisor) down() (why string, yes bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.state.Lock()
+	defer s.state.Unlock()
 	return s.why, s.why != ""
 }
 
 // connected notes that the program has come as far as that.
 func (s *supervisor) connected() {
-	s.mu.Lock()
+	s.state.Lock()
 	s.worked = true
-	s.mu.Unlock()
+	s.state.Unlock()
 }
 
 // hopeless says why a message that could wait for a time need not: the program could
 // not be started, or ended before it had connected, or its next start is too far away.
 func (s *supervisor) hopeless(wait time.Duration) (why string, yes bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.state.Lock()
+	defer s.state.Unlock()
 	if s.why == "" || s.worked && time.Until(s.again) < wait {
 		return "", false
 	}
@@ -166,9 +168,9 @@ func (s *supervisor) run() {
 		} else {
 			s.log.Warn("handler ended", "handler", s.name, "status", status(err), "restart", pause)
 		}
-		s.mu.Lock()
+		s.state.Lock()
 		s.why, s.again = why, time.Now().Add(pause)
-		s.mu.Unlock()
+		s.state.Unlock()
 		if s.fell != nil {
 			s.fell()
 		}
@@ -214,13 +216,15 @@ func (s *supervisor) once() error {
 		return nil
 	default:
 	}
+	s.state.Lock()
+	s.why, s.worked = "", false
+	s.state.Unlock()
 	if err := cmd.Start(); err != nil {
-		s.worked = false
 		s.mu.Unlock()
 		return &startError{err}
 	}
 	pid := cmd.Process.Pid
-	s.pid, s.why, s.worked = pid, "", false
+	s.pid = pid
 	s.mu.Unlock()
 	s.log.Info("handler started", "handler", s.name, "pid", pid)
 

@@ -133,6 +133,25 @@ func TestHopeless(t *testing.T) {
 	}
 }
 
+// While a program is being started, which may take long, nobody waits to ask how it is.
+func TestStartHoldsUpNobody(t *testing.T) {
+	s := supervisor{why: "ended"}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		s.hopeless(time.Minute)
+		s.down()
+		s.connected()
+	}()
+	select {
+	case <-asked:
+	case <-time.After(hubtest.Patience):
+		t.Error("waits for the start")
+	}
+}
+
 // When the hub is killed, the kernel ends the programs that it has started.
 func TestProgramEndsWithAHubThatIsKilled(t *testing.T) {
 	line := argv(t)
