@@ -128,3 +128,11 @@ func TestReplyIsUsedOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestAnswersOutOfTurnAreBounded(t *testing.T) {
+	g := newGroup("x", Options{Bytes: 100}, nil)
+	g.bytes = 200
+	var j job
+	g.keep(&j, []byte("1"))
+	wantErr(t, j.err, hub.ErrFull, "fill 200 bytes already")
+}

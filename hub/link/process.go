@@ -286,7 +286,7 @@ func (p *process) answer(tag uint64, body []byte) error {
 func (g *Group) keep(j *job, body []byte) {
 	if g.bytes+len(body) > 2*g.o.Bytes {
 		j.fail(failed(hub.ErrFull, "handler %q: its answer came out of turn, and answers that wait fill %d bytes already",
-			g.name, g.o.Bytes))
+			g.name, 2*g.o.Bytes))
 		return
 	}
 	j.done = true
