@@ -28,7 +28,7 @@ func (c *classic) begin(first []byte) func() {
 	c.credits = 1
 	c.lane = c.server.lanes.Add(1)
 	f, err := wire.ParseClassicFirst(first, &c.decoder)
-	c.scope = f.Scope
+	c.role = f.Scope
 	if f.Scope == wire.RoleServer {
 		return c.beginServer(f.Message, err)
 	}

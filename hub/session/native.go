@@ -45,7 +45,7 @@ func (n *native) begin(first []byte) func() {
 		n.part(err)
 		return nil
 	}
-	n.scope = hello.Role
+	n.role = hello.Role
 	if hello.Role == wire.RoleHandler {
 		return func() { n.handOn(hello) }
 	}
@@ -56,7 +56,7 @@ func (n *native) begin(first []byte) func() {
 	}))
 	n.touch(&n.batch)
 	var self receiver
-	if n.scope == wire.RoleClient {
+	if n.role == wire.RoleClient {
 		self = n
 	}
 	return func() { n.run(self, n.readLoop) }
@@ -200,7 +200,7 @@ func (n *native) send(tag uint64, body []byte) error {
 	n.takeOff()
 	var err error
 	switch {
-	case n.scope == wire.RoleServer:
+	case n.role == wire.RoleServer:
 		err = n.fromServer(m)
 	case m.Type == "builtin":
 		return n.builtin(m)

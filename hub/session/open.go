@@ -148,9 +148,9 @@ func (s *session) recheck() {
 	switch {
 	case a == nil:
 		s.end(errRemoved)
-	case s.scope == wire.RoleServer && !a.MayPeer():
+	case s.role == wire.RoleServer && !a.MayPeer():
 		s.end(errNoPeer)
-	case s.scope == wire.RoleHandler && s.server.mayHandle(a, s.handler, s.serves) != nil:
+	case s.role == wire.RoleHandler && s.server.mayHandle(a, s.handler, s.serves) != nil:
 		s.end(errNoServe)
 	default:
 		s.account.Store(a)
@@ -176,7 +176,7 @@ func (s *session) end(why error) {
 	if why != errEnding && why != errStalled {
 		s.log.Info("session ended", "why", why)
 	}
-	if s.scope == wire.RoleHandler {
+	if s.role == wire.RoleHandler {
 		s.cut() // whoever links it loses the connection
 		return
 	}

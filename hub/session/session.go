@@ -2,7 +2,8 @@
 // hand messages in, over TCP, TLS and UNIX sockets, in both dialects.
 //
 // A connection's first frame tells its dialect and who is there. From then until
-// its close it is one session of one account, with one scope, client or server.
+// its close it is one session of one account, with one role, for good: client, server,
+// or handler, which is handed on.
 // A client's messages go to the hub.Router; what the hub has for the user comes
 // back the same way. A handler process that connects is handed on (Options.Handler).
 //
@@ -47,7 +48,7 @@ type session struct {
 	name    hub.UserName
 	account atomic.Pointer[account.Account] // nil: a classic server
 	vouched bool                            // the operating system says who it is, not an account
-	scope   string
+	role    string // wire.RoleClient, RoleServer or RoleHandler, for good
 	serves  []string // patterns of a handler
 	handler string   // its name
 
@@ -153,6 +154,7 @@ func (s *session) put(frame []byte, droppable bool, b *hub.Batch) error {
 	return nil
 }
 
+// oneCore is looked at once, at the start: GOMAXPROCS is not changed after that.
 var oneCore = runtime.GOMAXPROCS(0) == 1
 
 // pause is called before a frame is read. When the input has run dry it sends off what
