@@ -48,9 +48,9 @@ type session struct {
 	name    hub.UserName
 	account atomic.Pointer[account.Account] // nil: a classic server
 	vouched bool                            // the operating system says who it is, not an account
-	role    string // wire.RoleClient, RoleServer or RoleHandler, for good
-	serves  []string // patterns of a handler
-	handler string   // its name
+	role    string                          // wire.RoleClient, RoleServer or RoleHandler, for good
+	serves  []string                        // patterns of a handler
+	handler string                          // its name
 
 	dirty    atomic.Bool // in somebody's batch
 	underWay underWay    // messages taken and not yet answered
