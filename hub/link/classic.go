@@ -127,7 +127,7 @@ func (c *Classic) Handle(m *hub.Message, a *hub.Answer) {
 func (c *Classic) admit(m *hub.Message) error {
 	switch waiting := c.jobs - c.asking; {
 	case c.closing && c.heir == nil:
-		return failed(hub.ErrClosed, "handler %q: the hub is closing", c.c.Name)
+		return failed(hub.ErrClosed, "handler %q is being ended", c.c.Name)
 	case waiting >= c.c.Waiting || c.bytes+sizeOf(m) > c.c.Bytes && c.jobs > 0:
 		return full(c.c.Name, &c.c.Options, waiting)
 	}

@@ -338,10 +338,10 @@ func TestClassicRefusesWhenFullAndShutDown(t *testing.T) {
 		t.Error("shutdown: got nil, want the context's error")
 	}
 	for _, a := range as.Wait(t, 4)[1:] {
-		wantErr(t, a.Err, hub.ErrClosed, "closing")
+		wantErr(t, a.Err, hub.ErrClosed, "is being ended")
 	}
 	as.Ask(h, message("t", "anna", 9, "0"))
-	wantErr(t, as.Wait(t, 5)[4].Err, hub.ErrClosed, "closing")
+	wantErr(t, as.Wait(t, 5)[4].Err, hub.ErrClosed, "is being ended")
 	close(hold)
 }
 

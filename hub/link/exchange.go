@@ -22,8 +22,8 @@ const (
 	startTime  = 5 * time.Second // in which a program must listen after its start
 )
 
-// ask connects, sends w.frame and returns what the answer is to be read from. The
-// connection ends with the returned Reader's owner calling w.hangUp, which read does.
+// ask connects, sends w.frame and returns what the answer is to be read from. What
+// comes of it goes to read, which closes the connection.
 func (c *Classic) ask(w *worker) (*bformat.Reader, error) {
 	deadline := time.Now().Add(c.c.Timeout)
 	conn, err := c.dial(deadline)
@@ -80,7 +80,7 @@ func (c *Classic) unanswered(err error) error {
 		c.count(&c.stats.Garbage)
 		return failed(hub.ErrHandler, "handler %q: an answer of %d bytes, at most %d are allowed", c.c.Name, limit.Length, limit.Limit)
 	case errors.Is(err, net.ErrClosed):
-		return failed(hub.ErrClosed, "handler %q: the hub is closing", c.c.Name)
+		return failed(hub.ErrClosed, "handler %q is being ended", c.c.Name)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		c.count(&c.stats.Garbage)
 		return failed(hub.ErrHandler, "handler %q ended inside its answer", c.c.Name)
@@ -98,7 +98,7 @@ func (c *Classic) dial(deadline time.Time) (net.Conn, error) {
 	for {
 		select {
 		case <-c.cut:
-			return nil, failed(hub.ErrClosed, "handler %q: the hub is closing", c.c.Name)
+			return nil, failed(hub.ErrClosed, "handler %q is being ended", c.c.Name)
 		default:
 		}
 		conn, err := net.DialUnix("unix", nil, c.addr)

@@ -90,7 +90,7 @@ func TestShutdownWaitsForWhatIsInFlight(t *testing.T) {
 		var probe hubtest.Answers
 		probe.Ask(g, message("reading/probe", "bert", 0, "0"))
 		if as := probe.Wait(t, 0); len(as) == 1 {
-			wantErr(t, as[0].Err, hub.ErrClosed, "closing")
+			wantErr(t, as[0].Err, hub.ErrClosed, `handler "x" is being ended`)
 			break
 		}
 		defer probe.Wait(t, 1)
@@ -130,7 +130,7 @@ func TestShutdownEndsWithItsContext(t *testing.T) {
 	}
 	a := as.Wait(t, 2)
 	wantErr(t, a[0].Err, hub.ErrHandler, "ended before it answered")
-	wantErr(t, a[1].Err, hub.ErrClosed, "closing")
+	wantErr(t, a[1].Err, hub.ErrClosed, `handler "x" is being ended`)
 }
 
 func TestConnectedHandlerBecomesTheConfigsAndIsItsOwnAgain(t *testing.T) {

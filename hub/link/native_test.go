@@ -278,7 +278,7 @@ func TestBoundedQueueRefuses(t *testing.T) {
 			cancel()
 			g.Shutdown(ctx)
 			for _, a := range as.Wait(t, 6)[len(a):] {
-				wantErr(t, a.Err, hub.ErrClosed, "closing")
+				wantErr(t, a.Err, hub.ErrClosed, "is being ended")
 			}
 		})
 	}

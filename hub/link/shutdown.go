@@ -108,7 +108,7 @@ func (g *Group) closed() error {
 	if g.heir != nil {
 		return &moved{g.heir}
 	}
-	return failed(hub.ErrClosed, "handler %q: the hub is closing", g.name)
+	return failed(hub.ErrClosed, "handler %q is being ended", g.name)
 }
 
 // goodbye is what the processes of a closing group are told.
@@ -116,5 +116,5 @@ func (g *Group) goodbye() string {
 	if g.heir != nil {
 		return "the handler's config has changed"
 	}
-	return "the hub is closing"
+	return "the hub no longer needs this handler"
 }
