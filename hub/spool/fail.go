@@ -213,8 +213,11 @@ func (s *Spool) stumbled(seg *segment, off int64) {
 }
 
 // examine reads a segment in which something was found wrong from one end to the
-// other, and enters what is lost: it is queued no more, but dropped.
+// other, and enters what is lost: it is queued no more, but dropped. One at a time
+// does so, for what the one has entered is nothing to the next.
 func (s *Spool) examine(seg *segment) {
+	s.examining.Lock()
+	defer s.examining.Unlock()
 	s.mu.Lock()
 	limit, size, gone := seg.end, seg.size, seg.gone
 	s.mu.Unlock()
@@ -233,10 +236,18 @@ func (s *Spool) examine(seg *segment) {
 	if seg.gone {
 		return
 	}
-	seg.hole(0, true)
 	lost := size
 	lost.sub(v.size)
 	rest := lost
+	// What is lost now stood in holes that are new: what was in the others was entered.
+	known := func(h hole) int {
+		if _, ok := seg.holes[h.off]; ok {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(v.holes, func(a, b hole) int { return known(a) - known(b) })
+	seg.hole(0, true)
 	for i, h := range v.holes {
 		if !h.more {
 			h.to = max(seg.last, h.from-1)

@@ -122,7 +122,7 @@ func (c *catalog) chain(d disk, found []candidate) {
 	var floor uint64
 	for i := len(found) - 1; i >= 0; i-- {
 		f := found[i]
-		seg := &segment{name: f.name, head: f.head, end: f.size}
+		seg := &segment{name: f.name, head: f.head, end: min(f.size, maxSegment+dataStart)}
 		if next != nil && next.prev < f.first {
 			if f.head.prev == next.prev { // given up when the card failed; nobody was told that it is safe
 				c.left = append(c.left, f.name)
@@ -305,22 +305,44 @@ func (s *Spool) upTo(seq uint64) tally {
 		if err != nil {
 			break
 		}
-		part := tally{}
-		for sc := newScanner(f, seg.head, seg.end); ; {
-			r, _, ok := sc.next()
-			if !ok || r.seq > seq {
-				break
-			}
-			if r.kind == kindData {
-				part.add(tally{1, uint64(r.size)})
-			}
-		}
+		t.add(seg.upTo(f, seq))
 		f.Close()
-		if part.n > seg.size.n {
-			part = seg.size
-		}
-		t.add(part)
 		break
 	}
 	return t
+}
+
+// upTo counts the records of the segment up to seq: those that can be read, and those
+// that stood in holes before it, for they are in the segment's size, too.
+func (seg *segment) upTo(f file, seq uint64) tally {
+	var part, all tally
+	missing := uint64(0)
+	for sc := newScanner(f, seg.head, seg.end); ; {
+		r, h, ok := sc.next()
+		if h.found && h.from <= seq {
+			if !h.more {
+				h.to = max(seg.last, h.from-1)
+			}
+			missing += min(h.to, seq) + 1 - h.from
+		}
+		if !ok || r.seq > seq && missing == 0 {
+			break // what is behind seq tells only how much is lost
+		}
+		if r.kind != kindData {
+			continue
+		}
+		all.add(tally{1, uint64(r.size)})
+		if r.seq <= seq {
+			part.add(tally{1, uint64(r.size)})
+		}
+	}
+	lost := seg.size
+	lost.sub(all)
+	if n := min(missing, lost.n); n > 0 {
+		part.add(tally{n, lost.bytes / lost.n * n})
+	}
+	if part.n > seg.size.n {
+		return seg.size
+	}
+	return part
 }

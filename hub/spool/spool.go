@@ -24,6 +24,8 @@ type Spool struct {
 	wake chan struct{} // tells the keeper that there is something to do
 	done chan struct{} // closed when the keeper has ended
 
+	examining sync.Mutex // held, before mu, by the one that reads a damaged segment whole
+
 	mu       sync.Mutex
 	id       uint64
 	segs     []*segment // oldest first; the last is the one written to, if any is
