@@ -41,6 +41,17 @@ type cardError struct {
 func (e *cardError) Error() string   { return fmt.Sprintf("spool: %s: %v: %v", e.op, e.class, e.cause) }
 func (e *cardError) Unwrap() []error { return []error{e.class, e.cause} }
 
+// passing tells whether a file could not be opened for a reason that says nothing of
+// what is in it: too many are open, or this user may not.
+func passing(err error) bool {
+	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EINTR, unix.EACCES, unix.EPERM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
 // classify puts an error of the card into one of our classes.
 func classify(op string, err error) error {
 	var known *cardError

@@ -177,7 +177,7 @@ func (k *keeper) recovered() {
 // the segment is lost, and that is entered; else there is hope, and the keeper
 // is to look after it.
 func (s *Spool) unreadable(seg *segment, err error) bool {
-	if names, listErr := s.files(); listErr == nil && (!slices.Contains(names, seg.name) || !errors.Is(err, fs.ErrNotExist)) {
+	if names, listErr := s.files(); listErr == nil && !passing(err) && (!slices.Contains(names, seg.name) || !errors.Is(err, fs.ErrNotExist)) {
 		s.mu.Lock()
 		failing := s.failing != nil || seg.gone
 		s.mu.Unlock()
@@ -194,6 +194,9 @@ func (s *Spool) unreadable(seg *segment, err error) bool {
 	if s.failing == nil && !seg.gone {
 		s.failing = classify("read", err)
 		s.retryAt = time.Now()
+		if passing(err) {
+			s.retryAt = s.retryAt.Add(retryEvery)
+		}
 		s.count.failures++
 		s.nudge()
 	}
@@ -228,7 +231,7 @@ func (s *Spool) examine(seg *segment) {
 	if f, err := s.disk.Open(seg.name, false, false); err == nil {
 		v = examine(f, seg.head, limit, true, nil)
 		f.Close()
-	} else if s.inPlace() != nil {
+	} else if passing(err) || s.inPlace() != nil {
 		return // it may come back
 	}
 	s.mu.Lock()

@@ -18,6 +18,7 @@ type candidate struct {
 	size  int64
 	hurt  bool // of the two headers one is damaged
 	why   string
+	err   error // it could not be looked at
 }
 
 // A catalog is what a folder was found to hold.
@@ -51,7 +52,9 @@ func inspect(d disk) (*catalog, error) {
 		case strings.HasSuffix(name, spareSuffix):
 			c.spares = append(c.spares, name)
 		case strings.HasSuffix(name, segmentSuffix):
-			if f := look(d, name); f.why == "gone" {
+			if f := look(d, name); f.err != nil {
+				return nil, fmt.Errorf("%s: %w", name, f.err)
+			} else if f.why == "gone" {
 				continue
 			} else if f.why != "" {
 				c.wrong = append(c.wrong, f)
@@ -60,7 +63,9 @@ func inspect(d disk) (*catalog, error) {
 			}
 		}
 	}
-	c.chain(d, c.ours(found))
+	if err := c.chain(d, c.ours(found)); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -77,6 +82,8 @@ func look(d disk, name string) candidate {
 	if err != nil {
 		if c.why = err.Error(); errors.Is(err, fs.ErrNotExist) {
 			c.why = "gone"
+		} else if passing(err) {
+			c.err = err
 		}
 		return c
 	}
@@ -116,7 +123,7 @@ func (c *catalog) ours(found []candidate) []candidate {
 
 // chain puts the segments together, from the newest back: each names the one
 // before it, and tells where that ends and what is in it.
-func (c *catalog) chain(d disk, found []candidate) {
+func (c *catalog) chain(d disk, found []candidate) (err error) {
 	slices.SortFunc(found, func(a, b candidate) int { return cmp.Compare(a.first, b.first) })
 	var next *header
 	var floor uint64
@@ -135,7 +142,9 @@ func (c *catalog) chain(d disk, found []candidate) {
 		switch {
 		case next == nil:
 			c.state = newState(f.head)
-			c.newest = examineFile(d, seg, false, c.state)
+			if c.newest, err = examineFile(d, seg, false, c.state); err != nil {
+				return err
+			}
 			seg.end, seg.size, seg.last = c.newest.end, c.newest.size, c.newest.last
 			c.holes(seg, c.newest, Torn)
 			floor, _ = c.floor()
@@ -153,7 +162,10 @@ func (c *catalog) chain(d disk, found []candidate) {
 			c.left = append(c.left, f.name)
 			continue
 		default: // the segment between is missing: only reading tells where this one ends
-			v := examineFile(d, seg, false, nil)
+			v, err := examineFile(d, seg, false, nil)
+			if err != nil {
+				return err
+			}
 			seg.end, seg.size, seg.last = v.end, v.size, v.last
 			c.holes(seg, v, Damaged)
 			lost := next.before
@@ -171,6 +183,7 @@ func (c *catalog) chain(d disk, found []candidate) {
 	}
 	slices.Reverse(c.segs)
 	c.ends(next)
+	return nil
 }
 
 // holes enters the damage of a segment that was read whole.
@@ -226,13 +239,16 @@ func (c *catalog) floor() (floor, high uint64) {
 }
 
 // examineFile reads a segment whose end is not known.
-func examineFile(d disk, seg *segment, ended bool, st *state) survey {
+func examineFile(d disk, seg *segment, ended bool, st *state) (survey, error) {
 	f, err := d.Open(seg.name, false, false)
-	if err != nil {
-		return survey{last: seg.head.first - 1, end: dataStart, state: st}
+	switch {
+	case err != nil && passing(err):
+		return survey{}, fmt.Errorf("%s: %w", seg.name, err)
+	case err != nil:
+		return survey{last: seg.head.first - 1, end: dataStart, state: st}, nil
 	}
 	defer f.Close()
-	return examine(f, seg.head, seg.end, ended, st)
+	return examine(f, seg.head, seg.end, ended, st), nil
 }
 
 // load takes over what is in the folder.
@@ -262,14 +278,18 @@ func (s *Spool) load(k *keeper) error {
 		s.openedMS = max(s.openedMS, seg.head.time)
 	}
 	s.openedMS = max(s.openedMS, c.newest.time)
-	s.passed = s.upTo(floor)
+	if s.passed, err = s.upTo(floor); err != nil {
+		return err
+	}
 	s.count.found = s.total.n - s.passed.n
 	s.count.accepted = s.count.found
 	for name, seq := range c.state.readers {
 		at := max(seq, floor)
 		passed := s.passed
 		if at > floor {
-			passed = s.upTo(at)
+			if passed, err = s.upTo(at); err != nil {
+				return err
+			}
 		}
 		s.addReader(name, at, passed).known = true
 	}
@@ -291,8 +311,7 @@ func (s *Spool) load(k *keeper) error {
 
 // upTo counts the records up to seq: whole segments by what the headers say, and
 // the one that seq is in by reading it.
-func (s *Spool) upTo(seq uint64) tally {
-	var t tally
+func (s *Spool) upTo(seq uint64) (t tally, err error) {
 	for _, seg := range s.segs {
 		if seg.last <= seq {
 			t.add(seg.size)
@@ -302,14 +321,16 @@ func (s *Spool) upTo(seq uint64) tally {
 			break
 		}
 		f, err := s.disk.Open(seg.name, false, false)
-		if err != nil {
-			break
+		if err != nil && passing(err) {
+			return t, fmt.Errorf("%s: %w", seg.name, err)
 		}
-		t.add(seg.upTo(f, seq))
-		f.Close()
+		if err == nil {
+			t.add(seg.upTo(f, seq))
+			f.Close()
+		}
 		break
 	}
-	return t
+	return t, nil
 }
 
 // upTo counts the records of the segment up to seq: those that can be read, and those
