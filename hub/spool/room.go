@@ -147,7 +147,7 @@ func (k *keeper) leave(r peeked, reason *uint64) {
 // whether positions must be written for that.
 func (k *keeper) putAway() (again bool) {
 	s := k.s
-	k.left = slices.DeleteFunc(k.left, func(name string) bool { return k.held() == nil && s.disk.Remove(name) == nil })
+	k.left = slices.DeleteFunc(k.left, func(name string) bool { return k.held() == nil && k.remove(name) })
 	for {
 		s.mu.Lock()
 		if len(s.segs) < 2 || s.segs[0].last > s.floor {

@@ -133,8 +133,10 @@ func (k *keeper) recycle(seg *segment, pinned, hurt bool) {
 	segs := len(s.segs)
 	s.mu.Unlock()
 	if !k.reserved {
-		s.disk.Remove(seg.name) // its blocks are for the reserve
-		k.reserve()
+		if !k.remove(seg.name) {
+			k.left = append(k.left, seg.name)
+		}
+		k.reserve() // of its blocks
 		return
 	}
 	if !pinned && k.keepsSpare(segs) {
@@ -149,7 +151,13 @@ func (k *keeper) recycle(seg *segment, pinned, hurt bool) {
 			return
 		}
 	}
-	if err := s.disk.Remove(seg.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if !k.remove(seg.name) {
 		k.left = append(k.left, seg.name) // if it stays, the next Open sees that nothing in it is wanted
 	}
+}
+
+// remove removes a file, and tells whether it is gone.
+func (k *keeper) remove(name string) bool {
+	err := k.s.disk.Remove(name)
+	return err == nil || errors.Is(err, fs.ErrNotExist)
 }

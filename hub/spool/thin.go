@@ -21,7 +21,10 @@ func (k *keeper) thin() bool {
 	}
 	for {
 		s.mu.Lock()
-		seg := k.thinnable()
+		seg, n := k.thinnable(), uint64(0)
+		if seg != nil {
+			n = seg.size.n
+		}
 		s.mu.Unlock()
 		if seg == nil {
 			return false
@@ -31,12 +34,14 @@ func (k *keeper) thin() bool {
 			return false
 		}
 		keep, all := s.choose(f, seg)
-		if uint64(len(keep)) > seg.size.n/8*7 || !all {
+		if uint64(len(keep)) > n/8*7 || !all {
 			h := *seg.head // not worth a write: next time with the next interval
 			h.level++
 			f.Close()
 			s.mu.Lock()
-			seg.head = &h
+			if k.thinnable() == seg { // else a reader has come, and reads by the header that is
+				seg.head = &h
+			}
 			s.mu.Unlock()
 			continue
 		}
