@@ -23,7 +23,9 @@ var (
 )
 
 // Why the card takes nothing. Errors of a failing card wrap one of them, and
-// the error of the system besides.
+// the error of the system besides. A record that was refused with one of them is not
+// counted and not handed out while the spool is open; but part of what was tried may be
+// on the card, and come after a restart: who sends it again may then have it twice.
 var (
 	ErrNoSpace  = errors.New("no space on the card")
 	ErrReadOnly = errors.New("file system is read-only")
