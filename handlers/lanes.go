@@ -74,7 +74,10 @@ func (l *lane) run() {
 			p.data = nil
 		}
 		parcels.Put(p)
-		l.flow.pause(len(l.in) > 0)
+		if len(l.in) == 0 {
+			l.flow.flush()
+		}
+		l.flow.pause()
 	}
 	l.flow.batch.Flush()
 }

@@ -209,8 +209,9 @@ func cut(frame []byte) (tag uint64, kind wire.Kind, body []byte, err error) {
 
 // readLoop acts on frames until the connection ends, and says why it did.
 func (s *server) readLoop() error {
+	s.in.SetIdle(s.flow.flush)
 	for {
-		s.flow.pause(s.in.Ready())
+		s.flow.pause()
 		frame, err := s.in.Next()
 		if err != nil {
 			return err
@@ -294,12 +295,16 @@ const maxDelay = time.Millisecond
 
 var epoch = time.Now()
 
-// pause flushes the batch if the goroutine is about to wait, or if the last flush was
-// long ago: a handler that takes its time must not hold back its first answers.
-func (f *flow) pause(more bool) {
-	now := time.Since(epoch)
-	if !more || now-f.flushed > maxDelay {
-		f.batch.Flush()
-		f.flushed = now
+// pause flushes the batch if the last flush was long ago: a handler that takes its time
+// must not hold back its first answers.
+func (f *flow) pause() {
+	if time.Since(epoch)-f.flushed > maxDelay {
+		f.flush()
 	}
+}
+
+// flush is called where the goroutine is about to wait.
+func (f *flow) flush() {
+	f.batch.Flush()
+	f.flushed = time.Since(epoch)
 }

@@ -2,24 +2,16 @@ package bformat
 
 import "sync"
 
-// A chunk is the memory behind a Queue: the frames that wait, back to back, and what each is.
+// A chunk is the memory behind a Queue: the frames that wait, back to back.
 type chunk struct {
 	buf    []byte
-	frames []frame
-	held   int // bytes of the Budget that it takes
+	frames int   // in buf
+	firm   []int // where those begin that may not be dropped, in order
+	held   int   // bytes of the Budget that it takes
 }
 
-// A frame of a chunk: its size with header in the low 31 bits, whether it may be dropped in
-// the highest.
-type frame uint32
-
-const droppableBit = 1 << 31
-
-func (f frame) size() int       { return int(f &^ droppableBit) }
-func (f frame) droppable() bool { return f&droppableBit != 0 }
-
-// maxFrames is how many frames' notes a chunk may keep when it goes back to its pool.
-const maxFrames = 4096
+// maxFirm is how many firm frames a chunk may have room for when it goes back to its pool.
+const maxFirm = 4096
 
 // classes are the sizes in which chunks are lent and given back; larger ones are made
 // when needed and left to the garbage collector.
@@ -67,14 +59,16 @@ func getChunk(n int) *chunk {
 	return &chunk{buf: make([]byte, 0, n)}
 }
 
+func (k *chunk) clear() { k.buf, k.frames, k.firm = k.buf[:0], 0, k.firm[:0] }
+
 // putChunk gives k back; nil is nothing to give.
 func putChunk(k *chunk) {
 	if k == nil {
 		return
 	}
-	k.buf, k.frames = k.buf[:0], k.frames[:0]
-	if cap(k.frames) > maxFrames {
-		k.frames = nil
+	k.clear()
+	if cap(k.firm) > maxFirm {
+		k.firm = nil
 	}
 	for _, c := range classes {
 		if cap(k.buf) == c.size {

@@ -7,24 +7,27 @@ package bformat
 // the firm ones leave. One pass frees that much, so its cost is shared by as many bytes
 // that follow.
 func (q *Queue) compact(b []byte, n int) (_ []byte, frames, bytes int) {
-	fs := q.k.frames
+	firm := q.k.firm
+	last := len(b) - n
 	excess := len(b) - max(q.limit-q.limit/4, q.firm+n)
-	r, w, i, kept := 0, 0, 0, 0
-	for ; bytes < excess && i < len(fs)-1; i++ {
-		size := fs[i].size()
-		if fs[i].droppable() {
+	r, w, i := 0, 0, 0
+	for bytes < excess && r < last {
+		size := sizeOf(b[r:])
+		if i < len(firm) && firm[i] == r {
+			firm[i] = w
+			i++
+			w += copy(b[w:], b[r:r+size])
+		} else {
 			frames++
 			bytes += size
-		} else {
-			w += copy(b[w:], b[r:r+size])
-			fs[kept] = fs[i]
-			kept++
 		}
 		r += size
 	}
 	w += copy(b[w:], b[r:])
-	kept += copy(fs[kept:], fs[i:])
-	q.k.frames = fs[:kept]
+	for ; i < len(firm); i++ {
+		firm[i] -= bytes
+	}
+	q.k.frames -= frames
 	q.dropped += uint64(frames)
 	return b[:w], frames, bytes
 }
@@ -42,8 +45,8 @@ func (q *Queue) fail(err error) (frames, bytes int, _ error) {
 		q.err = err
 	}
 	if q.k != nil {
-		frames, bytes = len(q.k.frames), len(q.k.buf)
-		q.k.buf, q.k.frames = q.k.buf[:0], q.k.frames[:0]
+		frames, bytes = q.k.frames, len(q.k.buf)
+		q.k.clear()
 	}
 	q.crowd(0)
 	q.thinned.Broadcast()
@@ -55,7 +58,7 @@ func (q *Queue) fail(err error) (frames, bytes int, _ error) {
 
 // tidy gives the buffer back if nothing waits in it.
 func (q *Queue) tidy() {
-	if q.k != nil && len(q.k.frames) == 0 {
+	if q.k != nil && q.k.frames == 0 {
 		q.put(q.k)
 		q.k = nil
 	}

@@ -10,7 +10,8 @@ import (
 // The way of a frame through a Queue:
 //
 //  1. Begin locks the queue and lends its buffer; the caller encodes into it.
-//  2. End decides whether the frame stays, notes its size, and unlocks.
+//  2. End decides whether the frame stays, notes its size, and unlocks. (A Stage does
+//     both for many frames at once.)
 //  3. Flush wakes the goroutine in Run.
 //  4. Run takes the whole buffer away under the lock, and
 //  5. writes it in one Write without the lock, while the next buffer fills.
@@ -83,7 +84,7 @@ type Queue struct {
 	busy    bool   // something is being written
 	writing int    // bytes of the Budget that are held by that
 	firm    int    // bytes in k that may not be dropped
-	last    int    // bytes of the last write: a guess at the next
+	last    int    // bytes of the longest of the latest writes: a guess at the next
 	room    int    // bytes of the longest of the latest frames: a guess at the next
 	taken   uint64
 	dropped uint64
@@ -113,46 +114,37 @@ func NewQueue(w io.Writer, o QueueOptions) *Queue {
 // of exactly one frame before it calls End or Cancel. Until then it must do nothing but
 // encode: not block, not panic, not touch the queue or what is already in the buffer.
 func (q *Queue) Begin() []byte {
-	return q.begin(0)
+	q.mu.Lock()
+	q.reserve(q.room)
+	return Begin(q.k.buf)
 }
 
-// begin is Begin for a frame that is known to need n bytes.
-func (q *Queue) begin(n int) []byte {
-	q.mu.Lock()
-	n = max(n, q.room)
+// reserve sees to it that there is a buffer, with room for n more bytes if the Budget has as much.
+func (q *Queue) reserve(n int) {
 	if q.k == nil {
 		q.k = q.first(max(n, q.last))
 	}
 	if n += len(q.k.buf); n > cap(q.k.buf) {
 		q.grow(n)
 	}
-	return Begin(q.k.buf)
 }
 
 // End takes the frame begun with Begin, where b is what Begin returned with the payload
 // appended, and unlocks the queue. A nil error means that the frame is in memory, in
 // order, and will be written unless it is dropped first or the queue ends. It is not written before
-// Flush is called, unless a write is under way: so a batch costs one wake-up.
+// Flush is called, unless a write is under way or the queue half full: so a batch costs one wake-up.
 //
 // It returns the error that the queue ended with, ErrShutdown after Shutdown, or a
 // *LimitError for a payload over MaxPayload, which is not queued.
 func (q *Queue) End(b []byte, droppable bool) error {
-	frames, bytes, err := q.end(b, droppable)
+	frames, bytes, err := q.keep(b, droppable)
+	q.mu.Unlock()
 	q.tell(frames, bytes)
 	return err
 }
 
-// end is End without telling what was dropped. What nearly every frame needs comes first.
-func (q *Queue) end(b []byte, droppable bool) (frames, bytes int, err error) {
-	if droppable && len(b) <= q.limit && cap(b) == cap(q.k.buf) && q.err == nil && !q.shut {
-		n := len(b) - len(q.k.buf)
-		q.room = min(max(n, q.room-q.room>>6), maxGuess)
-		q.k.buf = End(b, len(q.k.buf))
-		q.note(frame(n) | droppableBit)
-		q.mu.Unlock()
-		return 0, 0, nil
-	}
-	defer q.mu.Unlock()
+// keep decides whether the frame that was added in b stays. It returns what is dropped.
+func (q *Queue) keep(b []byte, droppable bool) (frames, bytes int, err error) {
 	start := len(q.k.buf)
 	n := len(b) - start // the frame with its header
 	switch {
@@ -188,11 +180,10 @@ func (q *Queue) end(b []byte, droppable bool) (frames, bytes int, err error) {
 	}
 
 	b = End(b, start)
-	if droppable {
-		q.note(frame(n) | droppableBit)
-	} else {
+	q.note(1)
+	if !droppable {
+		q.k.firm = append(q.k.firm, start)
 		q.crowd(q.firm + n)
-		q.note(frame(n))
 	}
 	if droppable && len(b) > q.limit {
 		b, frames, bytes = q.compact(b, n)
@@ -201,13 +192,16 @@ func (q *Queue) end(b []byte, droppable bool) (frames, bytes int, err error) {
 		b = append(q.k.buf[:0], b...)
 	}
 	q.k.buf = b
+	if len(b) > q.limit/2 {
+		q.rouse() // the end of the batch may be too late
+	}
 	return frames, bytes, nil
 }
 
-// note notes a frame that has been added to what waits.
-func (q *Queue) note(f frame) {
-	q.k.frames = append(q.k.frames, f)
-	q.taken++
+// note notes how many frames have been added to what waits.
+func (q *Queue) note(frames int) {
+	q.k.frames += frames
+	q.taken += uint64(frames)
 	if !q.pending.Load() { // cheaper than to store it each time
 		q.pending.Store(true)
 	}
@@ -226,7 +220,9 @@ func (q *Queue) Put(droppable bool, parts ...[]byte) error {
 	if err != nil {
 		return err
 	}
-	b := q.begin(HeaderSize + n)
+	q.mu.Lock()
+	q.reserve(max(HeaderSize+n, q.room))
+	b := Begin(q.k.buf)
 	for _, p := range parts {
 		b = append(b, p...)
 	}
@@ -305,7 +301,7 @@ func (q *Queue) take() (k *chunk, done bool, err error) {
 	q.busy, q.writing = true, k.held
 	q.pending.Store(false)
 	q.crowd(0)
-	q.last = min(len(k.buf), maxGuess)
+	q.last = min(max(len(k.buf), q.last-q.last>>4), maxGuess)
 	return k, false, nil
 }
 
@@ -339,7 +335,7 @@ func (q *Queue) Waiting() (frames, bytes int) {
 	if q.k == nil {
 		return 0, 0
 	}
-	return len(q.k.frames), len(q.k.buf)
+	return q.k.frames, len(q.k.buf)
 }
 
 // Taken returns how many frames were queued so far; some of them may have been dropped since.

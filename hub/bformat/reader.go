@@ -40,6 +40,7 @@ type Reader struct {
 	partial bool             // part is not 0
 	sock    *socket          // how src is read if it is a bare socket
 	budget  *Budget          // for long frames; nil: no limit
+	idle    func()           // see SetIdle
 	total   uint64           // bytes read
 	part    atomic.Uint64    // see Part
 	small   [smallSize]byte
@@ -67,6 +68,11 @@ func (r *Reader) SetLimit(n int) {
 // SetBudget has frames over 56 KiB take what they need from b, from the next one on. It is
 // called before the first call of Next. A frame that b has too little left for is refused.
 func (r *Reader) SetBudget(b *Budget) { r.budget = b }
+
+// SetIdle has Next call f each time before it reads from the stream, which may wait: all
+// whole frames that had come have been returned. So f is where what they have brought is
+// sent off. It must not use the Reader.
+func (r *Reader) SetIdle(f func()) { r.idle = f }
 
 // Part returns zero where Next does not wait, or waits for a frame to begin, and else a
 // number that tells which frame has begun and how many times 64 KiB of it have come. Who
@@ -116,6 +122,9 @@ func (r *Reader) next() ([]byte, error) {
 				return nil, r.fail(io.ErrUnexpectedEOF)
 			}
 			return nil, r.fail(r.err)
+		}
+		if r.idle != nil {
+			r.idle()
 		}
 		if r.sock != nil && need <= largeSize {
 			r.sock.read()
@@ -222,18 +231,6 @@ func (r *Reader) fail(err error) error {
 	r.begun(0)
 	r.swap(r.small[:], nil)
 	return err
-}
-
-// Ready reports whether Next would return without reading, because another whole frame
-// is in memory or because it has an error to report.
-func (r *Reader) Ready() bool {
-	if b := r.buf[r.r:r.w]; len(b) >= HeaderSize {
-		n := uint64(binary.LittleEndian.Uint32(b))
-		if n > uint64(r.limit) || n <= uint64(len(b)-HeaderSize) {
-			return true
-		}
-	}
-	return r.err != nil
 }
 
 // Release gives the buffers back; what Next returned last is no longer valid. Afterwards

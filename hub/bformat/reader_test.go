@@ -54,10 +54,9 @@ func TestReaderAnySplit(t *testing.T) {
 			}{{want, stream}, {small, smallStream}} {
 				r := NewReader(wrap(bytes.NewReader(c.stream)), 0)
 				for i, w := range c.want {
-					ready := r.Ready()
 					got, err := r.Next()
 					if err != nil || !bytes.Equal(got, w) {
-						t.Fatalf("frame %d: got %d bytes, %v (ready %t); want %d bytes", i, len(got), err, ready, len(w))
+						t.Fatalf("frame %d: got %d bytes, %v; want %d bytes", i, len(got), err, len(w))
 					}
 				}
 				for range 2 {
@@ -65,9 +64,8 @@ func TestReaderAnySplit(t *testing.T) {
 						t.Fatalf("at the end: got %q, %v; want io.EOF", got, err)
 					}
 				}
-				if !r.Ready() {
-					t.Error("not Ready with an error to report")
-				}
+				r.SetIdle(func() { t.Error("idle with an error to report") })
+				r.Next()
 			}
 		})
 	}
@@ -131,9 +129,7 @@ func TestReaderLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.SetLimit(9)
-	if !r.Ready() {
-		t.Error("not Ready although the next frame is refused without reading")
-	}
+	r.SetIdle(func() { t.Error("idle although the next frame is refused without reading") })
 	if _, err := r.Next(); !errors.As(err, &le) {
 		t.Fatalf("got %v, want a LimitError for a frame that was in memory when the limit fell", err)
 	}
@@ -318,12 +314,14 @@ func FuzzReader(f *testing.F) {
 			return src.Read(b[:min(len(b), 1+int(chunk))])
 		}), 1000)
 		var again []byte
+		idle := false
+		r.SetIdle(func() { idle = true })
 		for {
-			ready := r.Ready()
 			left := src.Len()
+			idle = false
 			p, err := r.Next()
-			if ready && src.Len() != left {
-				t.Fatal("Next read although Ready")
+			if !idle && src.Len() != left {
+				t.Fatal("Next read and was not idle")
 			}
 			if err != nil {
 				var le *LimitError

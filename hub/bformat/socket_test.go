@@ -74,24 +74,27 @@ func TestReaderSocketBurst(t *testing.T) {
 	a, b := sockets(t, "unix")
 	_, stream := frames(500, 64)
 	r := NewReader(b, 0)
+	idle := 0
+	r.SetIdle(func() { idle++ })
 	for range 3 {
+		idle = 0
 		if _, err := a.Write(append(stream, 1, 0, 0)); err != nil { // and the beginning of one more
 			t.Fatal(err)
 		}
 		for i := range 500 {
-			if i > 0 && !r.Ready() {
-				t.Fatalf("the burst was split after %d frames", i)
-			}
 			if _, err := r.Next(); err != nil {
 				t.Fatal(err)
 			}
-		}
-		if r.Ready() {
-			t.Fatal("Ready for half a frame")
+			if idle != 1 {
+				t.Fatalf("the burst was split before frame %d", i)
+			}
 		}
 		go a.Write([]byte{0, 'x'})
 		if p, err := r.Next(); err != nil || string(p) != "x" {
 			t.Fatalf("got %q, %v", p, err)
+		}
+		if idle == 1 {
+			t.Fatal("not idle with half a frame")
 		}
 	}
 	if err := b.SetReadDeadline(time.Now().Add(-time.Second)); err != nil {

@@ -176,10 +176,8 @@ var errGarbage = errors.New("breach of protocol")
 
 // readLoop takes frames until the connection ends, and says why it did.
 func (p *process) readLoop() error {
+	p.in.SetIdle(p.b.Flush)
 	for {
-		if !p.in.Ready() {
-			p.b.Flush()
-		}
 		frame, err := p.in.Next()
 		if err != nil {
 			p.b.Flush()

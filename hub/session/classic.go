@@ -61,8 +61,7 @@ func (c *classic) part(id []byte, err error) {
 // the one before has been answered.
 func (c *classic) readLoop() error {
 	for {
-		c.pause()
-		frame, err := c.in.Next()
+		frame, err := c.next()
 		if why := c.ending.Load(); why != nil {
 			if *why == errStalled {
 				return c.last(fmt.Errorf("%w: %v", wire.ErrMalformed, errStalled))
@@ -130,7 +129,7 @@ func (c *classic) answer(err error) {
 }
 
 func (c *classic) status(id []byte, err error, b *hub.Batch) {
-	c.put(wire.AppendClassicStatus(c.out.Begin(), id, err), false, b)
+	c.put(wire.AppendClassicStatus(c.start(b), id, err), false, b)
 }
 
 // Put queues m for the session's user: its nil reaches as far as the queue in
@@ -140,7 +139,7 @@ func (c *classic) Put(m *hub.Message) error {
 	if m.Tag == 0 && !c.account.Load().MayReceive(m.Type) {
 		return hub.ErrDenied
 	}
-	b, err := wire.AppendClassicReceived(c.out.Begin(), m)
+	b, err := wire.AppendClassicReceived(c.start(m.Batch), m)
 	if err != nil {
 		c.out.Cancel()
 		return err

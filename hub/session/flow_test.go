@@ -218,6 +218,35 @@ func TestStatusComesAfterTheDeliveries(t *testing.T) {
 	c.want(received("slow", `"x"`), received("slow", `"x"`), classicGood("2"))
 }
 
+// What one burst brings for one session comes in its order: deliveries that are short, and
+// so staged, ones that are long, replies and statuses.
+func TestBurstStaysInOrder(t *testing.T) {
+	h := run(t, Options{Limits: Limits{Queue: 16 << 20}})
+	h.serve(t, "ask", hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.Reply(m.Data); return nil }))
+	n := h.native(t, "ann")
+	long := `"` + strings.Repeat("x", bformat.MaxStaged) + `"`
+	var frames [][]byte
+	var want []string
+	for i := range 1000 {
+		switch text := strconv.Itoa(i); i % 7 {
+		case 3:
+			frames = append(frames, sent(0, "t", long, "ann"))
+			want = append(want, "deliver 0: t ann "+long)
+		case 5:
+			frames = append(frames, sent(uint64(i), "ask", text))
+			want = append(want, fmt.Sprintf("deliver %d: ask ann %s", i, text), fmt.Sprintf("status %d: good", i))
+		case 6:
+			frames = append(frames, sent(uint64(i), "t", text, "ann"))
+			want = append(want, "deliver 0: t ann "+text, fmt.Sprintf("status %d: good", i))
+		default:
+			frames = append(frames, sent(0, "t", text, "ann"))
+			want = append(want, "deliver 0: t ann "+text)
+		}
+	}
+	go n.frames(frames...)
+	n.want(want...)
+}
+
 func TestTagZeroGetsNoStatus(t *testing.T) {
 	h := run(t, Options{})
 	n := h.native(t, "ann")

@@ -28,7 +28,6 @@ type native struct {
 	session
 	decoder wire.Decoder
 	message hub.Message // the one being read
-	now     time.Time   // of the batch being read
 	frame   int         // bytes of the longest payload that the peer takes; 0: any
 }
 
@@ -146,10 +145,7 @@ func (n *native) handOn(h *wire.Hello) {
 // readLoop takes frames until the input ends.
 func (n *native) readLoop() error {
 	for {
-		if n.pause() {
-			n.now = time.Time{}
-		}
-		frame, err := n.in.Next()
+		frame, err := n.next()
 		if why := n.ending.Load(); why != nil {
 			n.out.Put(false, wire.AppendGoodbye(nil, (*why).Error()))
 			n.out.Flush()
@@ -252,20 +248,12 @@ func (n *native) fromServer(m *hub.Message) error {
 	return n.server.o.Router.Put(m)
 }
 
-// clock is the time at which the batch being read came.
-func (n *native) clock() time.Time {
-	if n.now.IsZero() {
-		n.now = time.Now()
-	}
-	return n.now
-}
-
 // Done queues the status of a message of this session, unless it was sent under tag
 // 0, which asks for none.
 func (n *native) Done(m *hub.Message, err error) {
 	if m.Tag != 0 {
 		if err == nil && m.Notes != 0 {
-			n.put(wire.AppendGood(n.out.Begin(), m.Tag, m.Notes.String()), false, m.Batch)
+			n.put(wire.AppendGood(n.start(m.Batch), m.Tag, m.Notes.String()), false, m.Batch)
 		} else {
 			n.status(m.Tag, err, m.Batch)
 		}
@@ -274,7 +262,7 @@ func (n *native) Done(m *hub.Message, err error) {
 }
 
 func (n *native) status(tag uint64, err error, b *hub.Batch) {
-	n.put(wire.AppendStatus(n.out.Begin(), tag, err), false, b)
+	n.put(wire.AppendStatus(n.start(b), tag, err), false, b)
 }
 
 // Put queues m for the session's user: its nil reaches as far as the queue in
@@ -285,21 +273,33 @@ func (n *native) Put(m *hub.Message) error {
 	if m.Tag == 0 && !n.account.Load().MayReceive(m.Type) {
 		return hub.ErrDenied
 	}
-	b := n.out.Begin()
-	start := len(b)
-	if m.Tag != 0 && start > n.limits.Queue {
+	if m.Tag == 0 && len(m.Data.Bytes) < bformat.MaxStaged/4 && n.gathers(m.Batch) {
+		b, err := n.deliver(n.stage.Begin(), m)
+		if err != nil {
+			return err
+		}
+		return n.queued(n.stage.End(b))
+	}
+	b := n.start(m.Batch)
+	if m.Tag != 0 && len(b) > n.limits.Queue {
 		n.out.Cancel() // it does not read: the sender is told, and asks again
 		return fmt.Errorf("%w: too many replies wait to be read", hub.ErrFull)
 	}
-	b, err := wire.AppendMessage(b, m.Tag, wire.KindDeliver, m)
-	if size := len(b) - start; err == nil && n.frame > 0 && size > n.frame {
-		err = fmt.Errorf("%w: %d bytes are more than the %d that %q takes", hub.ErrEncoding, size, n.frame, n.name)
-	}
+	b, err := n.deliver(b, m)
 	if err != nil {
 		n.out.Cancel()
 		return err
 	}
 	return n.put(b, m.Tag == 0, m.Batch)
+}
+
+// deliver appends m as it goes to the user, unless it is longer than the user takes.
+func (n *native) deliver(dst []byte, m *hub.Message) ([]byte, error) {
+	b, err := wire.AppendMessage(dst, m.Tag, wire.KindDeliver, m)
+	if size := len(b) - len(dst); err == nil && n.frame > 0 && size > n.frame {
+		err = fmt.Errorf("%w: %d bytes are more than the %d that %q takes", hub.ErrEncoding, size, n.frame, n.name)
+	}
+	return b, err
 }
 
 // inputError is what ends the session when the input does.

@@ -52,11 +52,13 @@ type session struct {
 	serves  []string                        // patterns of a handler
 	handler string                          // its name
 
-	dirty    atomic.Bool // in somebody's batch
-	underWay underWay    // messages taken and not yet answered
+	gatherer atomic.Pointer[hub.Batch] // who will flush the session; its goroutine alone may use stage
+	stage    *bformat.Stage
+	underWay underWay // messages taken and not yet answered
 	credits  int
 	ending   atomic.Pointer[error] // why no more messages are read; nil: they are
 	received uint64                // messages, for who reads
+	now      time.Time             // see clock
 }
 
 var (
@@ -65,7 +67,7 @@ var (
 )
 
 func (s *session) init(c *connection) {
-	s.connection = c
+	s.connection, s.stage = c, bformat.NewStage(c.out)
 	s.underWay.reader, s.underWay.landed = &s.batch, make(chan struct{}, 1)
 }
 
@@ -73,6 +75,7 @@ func (s *session) init(c *connection) {
 // has been queued before, the answer to the login, goes out first.
 func (s *session) run(self receiver, loop func() error) {
 	s.in.SetLimit(s.limits.Frame)
+	s.in.SetIdle(s.pause)
 	s.conn.SetReadDeadline(time.Time{})
 	if err := s.server.enter(s); err != nil {
 		s.startWriter()
@@ -120,56 +123,85 @@ type receiver interface {
 	hub.Flusher
 }
 
-// Flush starts writing what the session's queue holds.
+// Flush starts writing what is queued. The gatherer calls it.
 func (s *session) Flush() {
-	s.dirty.Store(false)
+	s.queued(s.stage.Flush())
+	s.gatherer.Store(nil)
 	s.out.Flush()
 }
 
-// touch has the batch flush the session once.
+// touch has the batch flush the session, if no other will.
 func (s *session) touch(b *hub.Batch) {
 	if b == nil {
 		s.out.Flush()
 		return
 	}
-	if !s.dirty.Load() && s.dirty.CompareAndSwap(false, true) {
+	if s.gatherer.Load() == nil && s.gatherer.CompareAndSwap(nil, b) {
 		b.Add(s)
 	}
 }
 
-// put ends the frame begun with s.out.Begin. It returns nil also where the frame is
+// gathers reports whether b will flush the session: only then, and by the goroutine of b, is
+// its stage used, so that what a burst brings for it locks the queue once for many.
+func (s *session) gathers(b *hub.Batch) bool { return b != nil && s.gatherer.Load() == b }
+
+// start begins a frame in the queue itself, behind all that the goroutine of b has put before.
+func (s *session) start(b *hub.Batch) []byte {
+	if s.gathers(b) {
+		s.queued(s.stage.Flush())
+	}
+	return s.out.Begin()
+}
+
+// put ends the frame begun with start. It returns nil also where the frame is
 // dropped, as Limits.Full says, which is counted.
 func (s *session) put(frame []byte, droppable bool, b *hub.Batch) error {
-	waiting := len(frame)
-	if err := s.out.End(frame, droppable); err != nil {
-		if errors.Is(err, bformat.ErrFull) {
-			s.cut() // a write under way would hold the session for Limits.Write
-		}
-		return hub.ErrClosed
-	}
-	if waiting > s.limits.Queue/2 {
-		s.out.Flush() // the end of the batch may be too late
+	if err := s.queued(s.out.End(frame, droppable)); err != nil {
+		return err
 	}
 	s.touch(b)
 	return nil
 }
 
+// queued is what an error of the queue means to who has put something into it.
+func (s *session) queued(err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, bformat.ErrFull) {
+		s.cut() // a write under way would hold the session for Limits.Write
+	}
+	return hub.ErrClosed
+}
+
 // oneCore is looked at once, at the start: GOMAXPROCS is not changed after that.
 var oneCore = runtime.GOMAXPROCS(0) == 1
 
-// pause is called before a frame is read. When the input has run dry it sends off what
-// the frames before have brought; and from a peer that does not take its answers it
-// takes nothing more. It reports whether it did either.
-func (s *session) pause() bool {
-	if s.in.Ready() && !s.out.Crowded() {
-		return false
+// next returns the next frame. From a peer that does not take its answers it takes none.
+func (s *session) next() ([]byte, error) {
+	if s.out.Crowded() {
+		s.pause()
 	}
+	return s.in.Next()
+}
+
+// pause sends off what the frames read so far have brought: the input has run dry, or the
+// peer has to take its answers first.
+func (s *session) pause() {
 	s.batch.Flush()
 	if oneCore {
 		runtime.Gosched() // so that what was flushed is written before more comes: nobody else would
 	}
 	s.out.Wait()
-	return true
+	s.now = time.Time{}
+}
+
+// clock is the time at which the batch being read came.
+func (s *session) clock() time.Time {
+	if s.now.IsZero() {
+		s.now = time.Now()
+	}
+	return s.now
 }
 
 // MayReach reports whether the account may have messages handed to that address.

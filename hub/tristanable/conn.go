@@ -133,13 +133,13 @@ func (c *Conn) readLoop() {
 }
 
 func (c *Conn) readAll() error {
-	for {
-		if !c.r.Ready() {
-			if c.o.Idle != nil {
-				c.o.Idle(c)
-			}
-			c.out.Flush()
+	c.r.SetIdle(func() {
+		if c.o.Idle != nil {
+			c.o.Idle(c)
 		}
+		c.out.Flush()
+	})
+	for {
 		payload, err := c.r.Next()
 		if err != nil {
 			return err

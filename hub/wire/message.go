@@ -92,13 +92,17 @@ func AppendMessage(dst []byte, tag uint64, k Kind, m *hub.Message) ([]byte, erro
 	if len(m.To) > MaxRecipients {
 		return dst, failed(hub.ErrEncoding, "message for %d recipients, at most %d are allowed", len(m.To), MaxRecipients)
 	}
-	dst = begin(dst, tag, k)
-	head := len(dst)
+	dst = append(begin(dst, tag, k), 0)
+	head := len(dst) - 1
 	fields := byte(2)
-	dst = appendText(append(dst, 0, 0xa1, 't'), string(m.Type))
-	if m.From != (hub.Address{}) {
+	dst = appendText(dst, 't', string(m.Type))
+	switch {
+	case m.From.Server != "":
 		fields++
 		dst = appendAddress(append(dst, 0xa1, 'f'), m.From)
+	case m.From.User != "":
+		fields++
+		dst = appendText(dst, 'f', string(m.From.User))
 	}
 	if len(m.To) > 0 {
 		fields++
@@ -106,7 +110,7 @@ func AppendMessage(dst []byte, tag uint64, k Kind, m *hub.Message) ([]byte, erro
 	}
 	if m.ID.Origin != "" {
 		fields++
-		dst = appendText(append(dst, 0xa1, 'o'), m.ID.Origin)
+		dst = appendText(dst, 'o', m.ID.Origin)
 	}
 	if m.ID.Number != 0 {
 		fields++
@@ -132,15 +136,15 @@ func AppendMessage(dst []byte, tag uint64, k Kind, m *hub.Message) ([]byte, erro
 	return dst, nil
 }
 
-// appendText appends a string, quickly where it is short, as names are.
-func appendText(dst []byte, s string) []byte {
+// appendText appends a field with a string, quickly where it is short, as names are.
+func appendText(dst []byte, key byte, s string) []byte {
 	if len(s) < 32 {
-		return append(append(dst, 0xa0|byte(len(s))), s...)
+		return append(append(dst, 0xa1, key, 0xa0|byte(len(s))), s...)
 	}
-	return msgp.AppendString(dst, s)
+	return msgp.AppendString(append(dst, 0xa1, key), s)
 }
 
-// appendUnsigned appends a field with a number, quickly where it is long, as IDs are.
+// appendUnsigned appends one with a number, quickly where it is long, as IDs are.
 func appendUnsigned(dst []byte, key byte, n uint64) []byte {
 	if n > math.MaxUint32 {
 		return binary.BigEndian.AppendUint64(append(dst, 0xa1, key, 0xcf), n)
@@ -177,7 +181,7 @@ func appendRecipients(dst []byte, to []hub.Address) []byte {
 // appendAddress appends what hub.Address.String returns as a MessagePack string.
 func appendAddress(dst []byte, a hub.Address) []byte {
 	if a.Server == "" {
-		return appendText(dst, string(a.User))
+		return msgp.AppendString(dst, string(a.User))
 	}
 	n := len(a.User) + 1 + len(a.Server)
 	switch {

@@ -29,14 +29,13 @@ func walk(b []byte, i int, n uint64, depth int) (int, error) {
 		if i >= len(b) {
 			return i, short(b, len(b))
 		}
+		c := b[i]
+		if size := sizes[c]; size > 0 {
+			i += int(size)
+			continue
+		}
 		var inside uint64 // values in the array or map that begins here
-		switch c := b[i]; {
-		case c <= 0x7f || c >= 0xe0: // fixint
-			i++
-			continue
-		case c >= 0xa0 && c <= 0xbf: // fixstr
-			i += 1 + int(c&0x1f)
-			continue
+		switch {
 		case c <= 0x8f: // fixmap
 			inside = 2 * uint64(c&0x0f)
 			i++
@@ -45,10 +44,6 @@ func walk(b []byte, i int, n uint64, depth int) (int, error) {
 			i++
 		default:
 			h := &heads[c-0xc0]
-			if h.fixed > 0 {
-				i += int(h.fixed)
-				continue
-			}
 			v, next, err := length(b, i, h)
 			if err != nil {
 				return i, err
@@ -103,9 +98,30 @@ func length(b []byte, i int, h *head) (v uint64, next int, err error) {
 	return v, next + int(h.extra), nil
 }
 
-// A head says what a value is like that begins with one of the bytes 0xc0 to 0xdf.
+// sizes are the bytes that a value takes in all, by its first byte; or 0, where that is not
+// all that says it.
+var sizes = func() (sizes [256]uint8) {
+	for c := range sizes {
+		switch {
+		case c <= 0x7f || c >= 0xe0: // fixint
+			sizes[c] = 1
+		case c >= 0xa0 && c <= 0xbf: // fixstr
+			sizes[c] = uint8(1 + c&0x1f)
+		}
+	}
+	copy(sizes[0xc0:], []uint8{
+		0x00: 1, 0x02: 1, 0x03: 1, // nil, false, true
+		0x0a: 5, 0x0b: 9, // float
+		0x0c: 2, 0x0d: 3, 0x0e: 5, 0x0f: 9, // uint
+		0x10: 2, 0x11: 3, 0x12: 5, 0x13: 9, // int
+		0x14: 3, 0x15: 4, 0x16: 6, 0x17: 10, 0x18: 18, // fixext
+	})
+	return sizes
+}()
+
+// A head says what a value is like that begins with one of the bytes 0xc0 to 0xdf and is
+// not in sizes.
 type head struct {
-	fixed  uint8 // bytes it takes in all; or, if 0:
 	length uint8 // bytes of the number after the first byte, which counts
 	extra  uint8 // bytes between that and
 	values uint8 // values, each time so many; or, if 0, bytes
@@ -113,13 +129,8 @@ type head struct {
 
 // heads are those of the first bytes from 0xc0 on, which counts as 0 here.
 var heads = [32]head{
-	0x00: {fixed: 1}, 0x02: {fixed: 1}, 0x03: {fixed: 1}, // nil, false, true
 	0x04: {length: 1}, 0x05: {length: 2}, 0x06: {length: 4}, // bin
 	0x07: {length: 1, extra: 1}, 0x08: {length: 2, extra: 1}, 0x09: {length: 4, extra: 1}, // ext
-	0x0a: {fixed: 5}, 0x0b: {fixed: 9}, // float
-	0x0c: {fixed: 2}, 0x0d: {fixed: 3}, 0x0e: {fixed: 5}, 0x0f: {fixed: 9}, // uint
-	0x10: {fixed: 2}, 0x11: {fixed: 3}, 0x12: {fixed: 5}, 0x13: {fixed: 9}, // int
-	0x14: {fixed: 3}, 0x15: {fixed: 4}, 0x16: {fixed: 6}, 0x17: {fixed: 10}, 0x18: {fixed: 18}, // fixext
 	0x19: {length: 1}, 0x1a: {length: 2}, 0x1b: {length: 4}, // str
 	0x1c: {length: 2, values: 1}, 0x1d: {length: 4, values: 1}, // array
 	0x1e: {length: 2, values: 2}, 0x1f: {length: 4, values: 2}, // map

@@ -1,0 +1,192 @@
+package bformat
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func stage(s *Stage, payload string) error { return s.End(append(s.Begin(), payload...)) }
+
+// What is staged meets a full queue as what is put into it does.
+func TestStageFull(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		full Full
+		firm string // letters put as not droppable
+		put  string
+		want string
+		err  error
+	}{
+		{"room", DropOldest, "", "abcdefgh", "abcdefgh", nil},
+		{"oldest", DropOldest, "", "abcdefghi", "defghi", nil},
+		{"oldest but firm", DropOldest, "bd", "abcdefghi", "bdfghi", nil},
+		{"firm over half", DropOldest, "abcde", "abcdefghij", "abcdefgh", nil},
+		{"newest", DropNewest, "", "abcdefghij", "abcdefgh", nil},
+		{"newest but firm", DropNewest, "j", "abcdefghij", "abcdefghj", nil},
+		{"close", Close, "", "abcdefghij", "", ErrFull},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out bytes.Buffer
+			lost := 0
+			q := NewQueue(&out, QueueOptions{Limit: 80, Full: c.full, Dropped: func(f, b int) {
+				lost += f
+				if b != 10*f {
+					t.Errorf("dropped %d frames of %d bytes", f, b)
+				}
+			}})
+			s := NewStage(q)
+			for _, p := range c.put {
+				payload := strings.Repeat(string(p), 6)
+				if !strings.ContainsRune(c.firm, p) {
+					if err := stage(s, payload); err != nil {
+						t.Fatal(err)
+					}
+				} else if err := s.Flush(); err != nil {
+					t.Fatal(err)
+				} else if err := q.Put(false, []byte(payload)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Flush(); err != c.err {
+				t.Errorf("Flush: got %v, want %v", err, c.err)
+			}
+			q.Shutdown()
+			if err := q.Run(); err != c.err {
+				t.Errorf("Run: got %v, want %v", err, c.err)
+			}
+			got := ""
+			for _, p := range payloads(t, out.Bytes()) {
+				got += p[:1]
+			}
+			if got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+			if lost != len(c.put)-len(c.want) || q.Dropped() != uint64(lost) {
+				t.Errorf("told of %d lost, counted %d, want %d", lost, q.Dropped(), len(c.put)-len(c.want))
+			}
+		})
+	}
+}
+
+// Frames of all sizes, staged and not, come out in order and whole, or are counted.
+func TestStageAccounts(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	for name, limit := range map[string]int{"room": 64 << 20, "overload": 64 << 10} {
+		t.Run(name, func(t *testing.T) {
+			a, b := net.Pipe()
+			told := 0
+			q := NewQueue(a, QueueOptions{Limit: limit, Dropped: func(f, _ int) { told += f }})
+			done := run(q)
+			const n = 20000
+			go func() {
+				defer q.Shutdown()
+				s := NewStage(q)
+				for i := range uint32(n) {
+					payload := binary.LittleEndian.AppendUint32(make([]byte, i%90), i)
+					if i%500 == 7 {
+						payload = append(make([]byte, 2*MaxStaged), payload...)
+					}
+					var err error
+					if i%50 > 0 {
+						err = s.End(append(s.Begin(), payload...))
+					} else if err = s.Flush(); err == nil {
+						err = q.Put(false, payload)
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if i%97 == 0 || i == n-1 {
+						s.Begin() // and abandoned
+						if err := s.Flush(); err != nil {
+							t.Error(err)
+						}
+						q.Flush()
+					}
+				}
+			}()
+			go func() { <-done; a.Close() }()
+			got, firm, last := 0, 0, -1
+			r := NewReader(b, 0)
+			for {
+				f, err := r.Next()
+				if err == io.EOF {
+					break
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				i := int(binary.LittleEndian.Uint32(f[len(f)-4:]))
+				if i <= last {
+					t.Fatalf("%d after %d", i, last)
+				}
+				last = i
+				got++
+				if i%50 == 0 {
+					firm++
+				}
+			}
+			d := int(q.Dropped())
+			if got+d != n || told != d || firm != n/50 || (d > 0) != (name == "overload") || q.Taken() < uint64(got) {
+				t.Errorf("%d written (%d firm), %d dropped, %d told; want %d in all, %d of them firm", got, firm, d, told, n, n/50)
+			}
+		})
+	}
+}
+
+// A queue that has ended counts what was staged for it.
+func TestStageEnded(t *testing.T) {
+	for _, want := range []error{io.ErrUnexpectedEOF, ErrShutdown} {
+		q := NewQueue(io.Discard, QueueOptions{})
+		s := NewStage(q)
+		for range 3 {
+			if err := stage(s, "x"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if want == ErrShutdown {
+			q.Shutdown()
+		} else {
+			q.Fail(want)
+		}
+		if err := s.Flush(); err != want || q.Dropped() != 3 {
+			t.Errorf("Flush: %v with %d dropped, want %v and 3", err, q.Dropped(), want)
+		}
+		if err := s.Flush(); err != nil || s.lent != nil || q.k != nil {
+			t.Errorf("an empty stage: %v; it holds a buffer: %t, the queue: %t", err, s.lent != nil, q.k != nil)
+		}
+	}
+}
+
+func TestStageAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("pools forget under the race detector")
+	}
+	wrote := make(chan struct{})
+	q := NewQueue(writerFunc(func(b []byte) (int, error) { wrote <- struct{}{}; return len(b), nil }), QueueOptions{})
+	done := run(q)
+	s := NewStage(q)
+	payload := make([]byte, 64)
+	if got := testing.AllocsPerRun(2000, func() {
+		for range 200 {
+			if err := s.End(append(s.Begin(), payload...)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		q.Flush()
+		<-wrote
+	}); got != 0 {
+		t.Errorf("%v allocations for 200 frames, want 0", got)
+	}
+	q.Shutdown()
+	<-done
+}
