@@ -4,8 +4,8 @@ package spool
 type batch struct {
 	chunks    []span
 	positions []position
-	mark      *savedState // to be written, &state; nil if not
-	state     savedState
+	mark      mark
+	marked    bool // the mark is to be written
 	final     bool // the mark ends the log
 
 	taken   tally // records in buf
@@ -30,13 +30,13 @@ func (k *keeper) gather(final bool) {
 	if s.writing = k.all || final; s.writing {
 		s.mem.seal()
 	}
-	b.chunks, b.positions, b.mark, b.final = b.chunks[:0], b.positions[:0], nil, final
+	b.chunks, b.positions, b.final = b.chunks[:0], b.positions[:0], final
 	if s.writing {
 		for _, c := range s.mem.chunks {
 			b.chunks = append(b.chunks, span{c, c.start, len(c.buf)})
 		}
 	}
-	for _, name := range s.gone { // before the reader that may have the name now
+	for _, name := range s.leaving { // before the reader that may have the name now
 		b.positions = append(b.positions, position{name, forgotten})
 	}
 	for _, r := range s.list {
@@ -44,8 +44,8 @@ func (k *keeper) gather(final bool) {
 			b.positions = append(b.positions, position{r.name, r.committed})
 		}
 	}
-	b.state = s.saved
-	mark := &b.state
+	b.mark = s.saved
+	mark := &b.mark
 	if s.floor > s.saved.floor && (len(s.list) == 0 || s.floor > k.savedLow()) && s.onCard(s.saved.floor, s.floor) {
 		mark.floor = s.floor
 	}
@@ -59,9 +59,8 @@ func (k *keeper) gather(final bool) {
 	if s.opt.Class == Durable {
 		mark.reserved = max(s.saved.reserved, s.next-s.mem.size.n)
 	}
-	if mark.floor != s.saved.floor || mark.closed && !s.saved.closed || s.opt.Class == Telemetry && mark.reserved != s.saved.reserved {
-		b.mark = mark
-	}
+	b.marked = mark.floor != s.saved.floor || mark.closed && !s.saved.closed || s.opt.Class == Telemetry && mark.reserved != s.saved.reserved ||
+		len(b.chunks)+len(b.positions) > 0 && s.wearDue()
 }
 
 // savedLow is the lowest position that the card knows.
@@ -85,7 +84,7 @@ func (s *Spool) onCard(from, to uint64) bool {
 
 func (k *keeper) empty() bool {
 	b := &k.batch
-	return len(b.chunks) == 0 && len(b.positions) == 0 && b.mark == nil
+	return len(b.chunks) == 0 && len(b.positions) == 0 && !b.marked
 }
 
 // release ends a batch that was not written.

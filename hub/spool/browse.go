@@ -166,11 +166,8 @@ func browse(d *watched, sel Selection, fn func(Record) error) (Report, error) {
 // report enters what is known before the segments are read.
 func report(d *watched, c *catalog) Report {
 	floor, _ := c.floor()
-	rep := Report{Next: c.next, Floor: floor, Closed: c.state.closed, Losses: slices.Clone(c.losses), Foreign: map[string]string{}}
+	rep := Report{Next: c.next, Floor: floor, Closed: c.state.closed, Card: c.state.ledger.wear(), Losses: slices.Clone(c.losses), Foreign: map[string]string{}}
 	for _, w := range c.wrong {
-		if w.why == "gone" {
-			continue
-		}
 		rep.Losses = append(rep.Losses, Loss{Cause: Foreign, File: w.name})
 		rep.Foreign[w.name] = w.why
 	}

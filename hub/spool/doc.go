@@ -68,14 +68,20 @@
 //	56    8  the last sequence in that one, or before it if it has no records
 //	64    8  records in the log before this segment, since the log began
 //	72    8  bytes of those, with their heads and padding
-//	80    8  floor: records up to this sequence may be gone
+//	80    8  floor: records up to this sequence are done with
 //	88    8  reserved: sequences below may have been given out
 //	96    8  records in this segment, if it was thinned out
 //	104   8  bytes of those
 //	112   8  where they end
-//	120   2  number of readers
-//	122   2  0
-//	124      for each reader: 8 bytes position, 1 byte length of its name, the name
+//	120   8  when the log began, in milliseconds of the spool's clock
+//	128   8  when the segment began; the next three are as of then
+//	136   8  bytes of data accepted since the log began
+//	144   8  bytes written to the card since then, as Stats.Card counts them
+//	152 192  24 times 8: bytes of those in each of the last 24 hours; the hour that is the
+//	         n-th since 1970 is the one at 152 + 8 (n mod 24)
+//	344   2  number of readers
+//	346   2  0
+//	348      for each reader: 8 bytes position, 1 byte length of its name, the name
 //	...      0
 //	4092  4  CRC-32C of the bytes before
 //
@@ -110,7 +116,9 @@
 //	                              8   the reader's name
 //	kind 3, the spool's state:    0 8 floor
 //	                              8 8 reserved
-//	                             16 1 bit 0: closed: written and synced alone; nothing came after, and reserved is
+//	                             16 8 bytes of data accepted since the log began
+//	                             24 8 bytes written to the card since then, with the batch that the mark is in
+//	                             32 1 bit 0: closed: written and synced alone; nothing came after, and reserved is
 //	                                  the next sequence
 //
 // Positions are records of the log because that costs the card nothing: they are
@@ -130,5 +138,11 @@
 // blocks that it once took, up to MaxBytes and two segments, and pays for them once.
 // A write that comes alone costs about 8 KiB besides, for ext4 notes in its journal
 // within five seconds when a file was changed; writes in between share that.
-// Stats.Card counts the pages written, and what that was a day.
+//
+// Stats.Card counts the pages written since Open and since the log began, and what that
+// was in the last 24 hours. The log keeps these figures, at no cost: they are in each
+// header, and a mark with them goes along with the next batch when an hour has passed,
+// or 256 KiB were written, since they were on the card last; and Close writes one. What
+// a kill or a power cut takes is what came since then. Open begins with those of the
+// newest header and the marks behind it.
 package spool

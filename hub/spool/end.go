@@ -32,7 +32,7 @@ func (k *keeper) end() {
 	for _, done := range syncs {
 		done <- s.final
 	}
-	k.floor.close()
+	k.cur.close()
 	for _, r := range readers {
 		r.reading.Lock() // Next has been woken and returns
 		r.cur.close()
@@ -41,6 +41,7 @@ func (k *keeper) end() {
 	if s.lock != nil {
 		s.lock.Close()
 	}
+	s.logWear()
 	close(s.done)
 }
 

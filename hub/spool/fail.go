@@ -71,7 +71,9 @@ func (k *keeper) reach() error {
 		return err
 	}
 	if s.lock != nil && !s.lock.Held() {
-		if id, _, ok := readID(s.disk); s.lock.Linked() && (!ok || id != s.id) {
+		if id, _, ok, err := readID(s.disk); err != nil {
+			return classify("read id", err)
+		} else if s.lock.Linked() && (!ok || id != s.id) {
 			return &cardError{"open folder", ErrGone, errors.New("it was moved away")}
 		}
 		k.unlock()
@@ -81,14 +83,18 @@ func (k *keeper) reach() error {
 		if err != nil {
 			return classify("open folder", err)
 		}
-		if id, _, ok := readID(s.disk); ok && id != s.id {
-			lock.Close()
-			return &cardError{"open folder", ErrGone, errors.New("another spool is in its place")}
-		} else if !ok {
-			err = writeID(s.disk, s.id, 0)
+		id, _, ok, err := readID(s.disk)
+		if err == nil && ok && id != s.id {
+			err = &cardError{"open folder", ErrGone, errors.New("another spool is in its place")}
 		}
-		if s.lock = lock; err != nil {
-			return classify("write id", err)
+		if err != nil {
+			lock.Close()
+			return classify("read id", err)
+		}
+		if s.lock = lock; !ok {
+			if err := writeID(s.disk, s.id, 0); err != nil {
+				return classify("write id", err)
+			}
 		}
 	}
 	names, err := s.disk.List()
@@ -126,7 +132,9 @@ func (s *Spool) inPlace() error {
 		return classify("open folder", err)
 	}
 	if device != s.device {
-		if id, _, ok := readID(s.disk); !ok || id != s.id {
+		if id, _, ok, err := readID(s.disk); err != nil {
+			return classify("read id", err)
+		} else if !ok || id != s.id {
 			return &cardError{"open folder", ErrGone, errors.New("another file system is in its place")}
 		}
 	}
@@ -309,11 +317,9 @@ func (s *Spool) lose(seg *segment, h hole, t tally) {
 // setAside renames a damaged file so that it is out of the way, and keeps the
 // newest few of those.
 func (s *Spool) setAside(name string) {
-	s.mu.Lock()
-	s.count.damage.SetAside++
-	s.mu.Unlock()
 	names, err := s.disk.List()
 	if err != nil {
+		s.report("a damaged file cannot be set aside", err)
 		return
 	}
 	to := name + damagedSuffix
@@ -324,6 +330,9 @@ func (s *Spool) setAside(name string) {
 		s.report("a damaged file cannot be set aside", err)
 		return
 	}
+	s.mu.Lock()
+	s.count.damage.SetAside++
+	s.mu.Unlock()
 	damaged := slices.DeleteFunc(append(names, to), func(n string) bool { return !strings.HasSuffix(n, damagedSuffix) })
 	slices.Sort(damaged)
 	for len(damaged) > s.opt.KeepDamaged {

@@ -17,7 +17,7 @@ func FuzzSegment(f *testing.F) {
 	for i := range uint64(4) {
 		b, prev = h.appendRecord(b, prev, kindData, 5+i, 1000+i, payload(int(i)))
 	}
-	whole, _ := h.appendRecord(b, prev, kindMark, 9, 1010, make([]byte, 17))
+	whole, _ := h.appendRecord(b, prev, kindMark, 9, 1010, make([]byte, markSize))
 	f.Add(whole)
 	f.Add(whole[:len(whole)-30])
 	for _, at := range []int{3, 200, dataStart + 9, dataStart + 50, len(whole) - 5} {
@@ -57,7 +57,7 @@ func FuzzSegment(f *testing.F) {
 		d.names[segmentName(5)] = node
 		// All that Open and readers do to get by damage, without their goroutines.
 		last := uint64(0)
-		if _, err := walk(d, func(rec Record) error {
+		if _, err := browse(&watched{disk: d, ctx: t.Context()}, Selection{}, func(rec Record) error {
 			if rec.Seq <= last {
 				t.Fatalf("record %d after %d", rec.Seq, last)
 			}

@@ -35,7 +35,7 @@ func TestFolderGone(t *testing.T) {
 			time.Sleep(10 * time.Millisecond) // the spool tries each second
 		}
 		expect(t, r, 11, 11)
-		if id, _, ok := readID(folder(dir)); !ok || id != s.id {
+		if id, _, ok, _ := readID(folder(dir)); !ok || id != s.id {
 			t.Errorf("the folder made again has the id %x, want %x", id, s.id)
 		}
 		st := balance(t, s)

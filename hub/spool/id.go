@@ -28,19 +28,25 @@ func parseID(b []byte) (id, next uint64, ok bool) {
 	return id, next, true
 }
 
-func readID(d disk) (id, next uint64, ok bool) {
+// readID reads that file; not ok if there is none or it is not as written. An error
+// means that nothing is known of it: too many files are open, or this user may not.
+func readID(d disk) (id, next uint64, ok bool, err error) {
 	f, err := d.Open(idName, false, false)
 	if err != nil {
-		return 0, 0, false
+		if passing(err) {
+			return 0, 0, false, fmt.Errorf("%s: %w", idName, err)
+		}
+		return 0, 0, false, nil
 	}
 	defer f.Close()
 	size, err := f.Size()
 	if err != nil || size > 128 {
-		return 0, 0, false
+		return 0, 0, false, nil
 	}
 	b := make([]byte, size)
 	readPages(f, b, 0)
-	return parseID(b)
+	id, next, ok = parseID(b)
+	return id, next, ok, nil
 }
 
 // writeID replaces the file whole.

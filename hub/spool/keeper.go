@@ -33,9 +33,10 @@ type keeper struct {
 	callers uint64 // how many had records on their way when the last batch was safe
 
 	lookedAt time.Time // when there looked by name
+	warnAt   uint64    // warnBudget says nothing before that, in ms of the spool's clock
 
 	all    bool   // what is in memory is to be written, not only positions
-	floor  cursor // at the oldest record, to drop it
+	cur    cursor // at the oldest record, to drop it
 	oldest peeked // not valid if Seq is not above the floor
 	ageAt  time.Time
 	thinAt time.Time // not thinned out before that
@@ -63,7 +64,7 @@ const (
 
 func newKeeper(s *Spool) *keeper {
 	k := &keeper{s: s, timer: time.NewTimer(time.Hour)}
-	k.floor = cursor{s: s}
+	k.cur = cursor{s: s}
 	return k
 }
 
@@ -220,9 +221,7 @@ func (k *keeper) write(force, final bool) (more bool, err error) {
 	if k.f != nil && !k.there() {
 		err = &cardError{"write", ErrGone, errors.New("the file is no longer in the folder")}
 	} else if err = k.room(); err == nil {
-		err = k.encode()
-	}
-	if err == nil {
+		k.encode()
 		err = k.put()
 	}
 	if err != nil {
@@ -233,6 +232,7 @@ func (k *keeper) write(force, final bool) (more bool, err error) {
 	}
 	k.full = false
 	k.publish()
+	k.warnBudget()
 	return k.batch.more, nil
 }
 

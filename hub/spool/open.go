@@ -12,13 +12,14 @@ import (
 
 // A candidate is a file that calls itself a segment.
 type candidate struct {
-	name  string
-	first uint64
-	head  *header
-	size  int64
-	hurt  bool // of the two headers one is damaged
-	why   string
-	err   error // it could not be looked at
+	name     string
+	first    uint64
+	head     *header
+	size     int64
+	hurt     bool // of the two headers one is damaged
+	vanished bool // somebody removed it meanwhile
+	why      string
+	err      error // it could not be looked at
 }
 
 // A catalog is what a folder was found to hold.
@@ -43,7 +44,9 @@ func inspect(d disk) (*catalog, error) {
 	}
 	slices.Sort(names)
 	c := &catalog{state: newState(&header{})}
-	c.id, c.next, c.knownID = readID(d)
+	if c.id, c.next, c.knownID, err = readID(d); err != nil {
+		return nil, err
+	}
 	var found []candidate
 	for _, name := range names {
 		switch {
@@ -54,7 +57,7 @@ func inspect(d disk) (*catalog, error) {
 		case strings.HasSuffix(name, segmentSuffix):
 			if f := look(d, name); f.err != nil {
 				return nil, fmt.Errorf("%s: %w", name, f.err)
-			} else if f.why == "gone" {
+			} else if f.vanished {
 				continue
 			} else if f.why != "" {
 				c.wrong = append(c.wrong, f)
@@ -81,7 +84,7 @@ func look(d disk, name string) candidate {
 	f, err := d.Open(name, false, false)
 	if err != nil {
 		if c.why = err.Error(); errors.Is(err, fs.ErrNotExist) {
-			c.why = "gone"
+			c.vanished = true
 		} else if passing(err) {
 			c.err = err
 		}
@@ -277,7 +280,8 @@ func (s *Spool) load(k *keeper) error {
 		s.total.add(seg.size)
 		s.openedMS = max(s.openedMS, seg.head.time)
 	}
-	s.openedMS = max(s.openedMS, c.newest.time)
+	s.openedMS = max(s.openedMS, c.newest.time, c.state.ledger.at)
+	s.count.ledger = c.state.ledger
 	if s.passed, err = s.upTo(floor); err != nil {
 		return err
 	}
@@ -294,7 +298,8 @@ func (s *Spool) load(k *keeper) error {
 		s.addReader(name, at, passed).known = true
 	}
 	slices.SortFunc(s.list, func(a, b *Reader) int { return cmp.Compare(a.name, b.name) })
-	s.saved = savedState{c.state.floor, c.state.reserved, c.state.closed}
+	l := &c.state.ledger
+	s.saved = mark{floor: c.state.floor, reserved: c.state.reserved, payload: l.payload, written: l.written, at: l.at, closed: c.state.closed}
 	for _, seg := range c.hurt {
 		s.examine(seg)
 	}

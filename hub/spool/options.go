@@ -93,10 +93,12 @@ type Options struct {
 	// KeepDamaged is how many damaged files are kept for who wants to look into
 	// them; the oldest are deleted. If zero, 4.
 	KeepDamaged int
-	// DayBudget is how many bytes a day may be written to the card; Stats compares
-	// it with what is written. If zero, there is none.
+	// DayBudget is how many bytes a day are to be written to the card at most. It bounds
+	// nothing: where the last 24 hours had more, Log is warned, once a day, and Stats
+	// has both figures. If zero, there is none.
 	DayBudget uint64
-	// Log is told of damage, of a card that fails and of its coming back. If nil, nobody is.
+	// Log is told of damage, of a card that fails and of its coming back, of days beyond
+	// DayBudget and, at Close, of what was written to the card. If nil, nobody is.
 	Log *slog.Logger
 
 	disk disk // in tests; if nil, the folder

@@ -75,7 +75,7 @@ func (s *Spool) Forget(name string) {
 	}
 	r.forgotten, r.waiting = true, true
 	delete(s.readers, name)
-	s.gone = append(s.gone, name)
+	s.leaving = append(s.leaving, name)
 	s.tell()
 	s.list = slices.DeleteFunc(s.list, func(o *Reader) bool { return o == r })
 	s.advance()

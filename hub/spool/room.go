@@ -116,9 +116,9 @@ func (k *keeper) peek() (peeked, bool) {
 		return k.oldest, true
 	}
 	if k.oldest.epoch != epoch {
-		k.floor.seek(floor)
+		k.cur.seek(floor)
 	}
-	r, ok, _ := k.floor.next()
+	r, ok, _ := k.cur.next()
 	k.oldest = peeked{r.Seq, r.Time, uint64(recordSize(len(r.Data))), epoch}
 	return k.oldest, ok
 }
@@ -168,12 +168,12 @@ func (k *keeper) putAway() (again bool) {
 			s.mu.Unlock()
 			return again
 		}
-		if seg.pins > 0 && s.segs[1].last > s.floor && seg != k.floor.seg {
+		if seg.pins > 0 && s.segs[1].last > s.floor && seg != k.cur.seg {
 			s.mu.Unlock() // its reader will soon go on to the next
 			return false
 		}
-		if seg == k.floor.seg {
-			k.floor.letGo()
+		if seg == k.cur.seg {
+			k.cur.letGo()
 		}
 		seg.gone = true
 		s.segs = slices.Delete(s.segs, 0, 1)
@@ -188,7 +188,7 @@ func (k *keeper) putAway() (again bool) {
 // one that came or was forgotten it may not know yet. Called under mu.
 func (k *keeper) savedFloor() uint64 {
 	s := k.s
-	if len(s.list) == 0 || len(s.gone) > 0 || slices.ContainsFunc(s.list, func(r *Reader) bool { return !r.known }) {
+	if len(s.list) == 0 || len(s.leaving) > 0 || slices.ContainsFunc(s.list, func(r *Reader) bool { return !r.known }) {
 		return 0
 	}
 	return k.savedLow()

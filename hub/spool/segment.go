@@ -20,7 +20,8 @@ const (
 
 	maxReaders    = 64
 	maxReaderName = 40
-	readersAt     = 124 // in the header
+	readersAt     = 348 // in the header
+	markSize      = 33  // of a mark's data
 
 	segmentSuffix = ".spool"
 	damagedSuffix = ".damaged"
@@ -64,6 +65,7 @@ type header struct {
 	reserved uint64
 	own      tally // what is in it, of a segment that was thinned out
 	ownEnd   uint64
+	ledger   ledger // as of when the segment began
 	readers  []position
 	crc      uint32 // the link of the first record
 }
@@ -108,9 +110,15 @@ func (h *header) encode() []byte {
 }
 
 // words are the header's 64-bit fields from byte 16 on, in order.
-func (h *header) words() [13]*uint64 {
-	return [...]*uint64{&h.spool, &h.first, &h.time, &h.prev, &h.prevEnd, &h.prevLast,
-		&h.before.n, &h.before.bytes, &h.floor, &h.reserved, &h.own.n, &h.own.bytes, &h.ownEnd}
+func (h *header) words() []*uint64 {
+	l := &h.ledger
+	words := []*uint64{&h.spool, &h.first, &h.time, &h.prev, &h.prevEnd, &h.prevLast,
+		&h.before.n, &h.before.bytes, &h.floor, &h.reserved, &h.own.n, &h.own.bytes, &h.ownEnd,
+		&l.since, &l.at, &l.payload, &l.written}
+	for i := range l.hours {
+		words = append(words, &l.hours[i])
+	}
+	return words
 }
 
 var errHeader = errors.New("not a segment header")
@@ -226,16 +234,44 @@ func (h *header) parseRecord(b []byte) (r raw, ok bool) {
 	return r, crc32.Update(h.salt, castagnoli, b[4:]) == r.crc
 }
 
+// A mark is what the spool writes of its state.
+type mark struct {
+	floor, reserved  uint64
+	payload, written uint64 // as in the ledger
+	at               uint64 // the time of the record
+	closed           bool
+}
+
+// put writes the mark's data, markSize bytes.
+func (m *mark) put(b []byte) {
+	for i, v := range [...]uint64{m.floor, m.reserved, m.payload, m.written} {
+		le.PutUint64(b[8*i:], v)
+	}
+	b[markSize-1] = 0
+	if m.closed {
+		b[markSize-1] = 1
+	}
+}
+
+func parseMark(b []byte) (m mark, ok bool) {
+	if len(b) < markSize {
+		return m, false
+	}
+	m = mark{floor: le.Uint64(b), reserved: le.Uint64(b[8:]), payload: le.Uint64(b[16:]), written: le.Uint64(b[24:]), closed: b[markSize-1]&1 != 0}
+	return m, max(m.floor, m.reserved, m.payload, m.written) < absurd
+}
+
 // A state is what marks and positions in the log say: the newest wins.
 type state struct {
-	floor    uint64 // records up to here are gone, and rightly so
+	floor    uint64 // records up to here are done with
 	reserved uint64 // sequences below may have been given out
 	closed   bool   // nothing was on its way when the last program ended
+	ledger   ledger
 	readers  map[string]uint64
 }
 
 func newState(h *header) *state {
-	s := &state{floor: h.floor, reserved: h.reserved, readers: map[string]uint64{}}
+	s := &state{floor: h.floor, reserved: h.reserved, ledger: h.ledger, readers: map[string]uint64{}}
 	for _, r := range h.readers {
 		s.readers[r.name] = r.seq
 	}
@@ -246,12 +282,17 @@ func newState(h *header) *state {
 func (s *state) note(r raw) {
 	s.closed = false
 	switch {
-	case r.kind == kindMark && len(r.data) >= 17 && max(le.Uint64(r.data), le.Uint64(r.data[8:])) < absurd:
-		s.floor = max(s.floor, le.Uint64(r.data))
-		s.reserved = max(s.reserved, le.Uint64(r.data[8:]))
-		if s.closed = r.data[16]&1 != 0; s.closed {
-			s.reserved = le.Uint64(r.data[8:])
+	case r.kind == kindMark:
+		m, ok := parseMark(r.data)
+		if !ok {
+			break
 		}
+		s.floor = max(s.floor, m.floor)
+		s.reserved = max(s.reserved, m.reserved)
+		if s.closed = m.closed; s.closed {
+			s.reserved = m.reserved
+		}
+		s.ledger.add(m.payload-min(m.payload, s.ledger.payload), m.written-min(m.written, s.ledger.written), r.time)
 	case r.kind == kindPosition && len(r.data) > 8:
 		name := string(r.data[8:])
 		if seq := le.Uint64(r.data); seq == forgotten {

@@ -31,13 +31,13 @@ type Spool struct {
 	segs     []*segment // oldest first; the last is the one written to, if any is
 	mem      memory
 	next     uint64 // the next sequence
-	floor    uint64 // records up to here are gone
-	passed   tally  // of those
-	total    tally  // records accepted, with those passed
+	floor    uint64 // records up to here are done with
+	passed   tally  // of those in total, the ones up to floor
+	total    tally  // records accepted; see below
 	readers  map[string]*Reader
 	list     []*Reader     // the same, to go through
 	epoch    int           // changes when records vanish without passing the floor
-	gone     []string      // names of readers forgotten since the last write
+	leaving  []string      // names of readers forgotten since the last write
 	room     chan struct{} // closed, and made anew, when there may be room
 	wanted   bool          // someone waits for that
 	free     *sync.Cond
@@ -49,23 +49,30 @@ type Spool struct {
 	retryAt  time.Time
 	commitAt time.Time // when positions must be written; zero if they need not be
 	syncs    []chan error
-	saved    savedState
+	saved    mark // what of marks and headers is on the card
 	count    counters
 }
 
-// savedState is what of marks is on the card.
-type savedState struct {
-	floor    uint64
-	reserved uint64
-	closed   bool
-}
+// How the tallies hang together, whenever mu is not held:
+//
+//   - total is what the segments held that Open found, and what was accepted since: of
+//     Durable records that is what is in a segment; Telemetry counts from memory on.
+//     What is done with stays in it, also when its segment is put away.
+//   - passed is the part of total up to floor, and Reader.passed the part up to the
+//     reader's position; no position is below floor. So total less passed is queued,
+//     and total less Reader.passed is queued for that reader.
+//   - segment.size is the part of total that is in the segment.
+//   - What is thinned out, found damaged or dropped from memory leaves total, the size of
+//     its segment, and the passed of each reader that was beyond it; of damage up to floor, only
+//     the segment's size tells. What is dropped for room or expires stays in total:
+//     floor and passed go beyond it.
 
 // A segment is one file of the log.
 type segment struct {
 	name  string
 	head  *header
 	end   int64          // where what is in it and safe ends
-	size  tally          // that is in it
+	size  tally          // the records in it
 	last  uint64         // highest sequence in it; first-1 if none
 	holes map[int64]bool // where holes were found in it; true is damage: it is set aside when it is done with
 	gone  bool           // no longer of the log
@@ -210,7 +217,7 @@ func (s *Spool) take(data []byte, done func(uint64, error), wait bool) (<-chan s
 	t := tally{1, uint64(recordSize(len(data)))}
 	s.total.add(t)
 	s.count.accepted++
-	s.count.payload += uint64(len(data))
+	s.count.accept(uint64(len(data)))
 	s.tell()
 	nudge := first || s.mem.size.bytes > uint64(s.opt.Memory/2) || s.over(tally{}) || s.reserveLow()
 	s.mu.Unlock()

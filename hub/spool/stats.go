@@ -87,21 +87,6 @@ type Loss struct {
 	File    string // where; empty if that is not known
 }
 
-// Card is what was asked of the card since Open.
-type Card struct {
-	Payload uint64 // bytes of data accepted
-	Stored  uint64 // of which written
-	Written uint64 // bytes in whole pages of 4096, as the card writes them, with zeros ahead and headers, without the file system's journal
-	Syncs   uint64
-	// LongestSync is the longest write with its sync.
-	LongestSync time.Duration
-	// Day is what was Written in the last 24 hours; Budget is Options.DayBudget.
-	Day, Budget uint64
-}
-
-// Amplification is how many bytes were written for each that was accepted.
-func (c Card) Amplification() float64 { return float64(c.Written) / float64(max(c.Payload, 1)) }
-
 type counters struct {
 	accepted, found, delivered, expired uint64
 	dropped                             Dropped
@@ -111,33 +96,21 @@ type counters struct {
 
 	payload, stored, written, syncs uint64
 	longest                         time.Duration
-	hours                           [24]uint64 // written in each of the last 24 hours
-	hour                            int64      // the one that is counted now
+	ledger                          ledger
 }
 
 // card counts one write.
-func (c *counters) card(written, syncs uint64, took time.Duration, now time.Time) {
+func (c *counters) card(written, syncs uint64, took time.Duration, at uint64) {
 	c.written += written
 	c.syncs += syncs
 	c.longest = max(c.longest, took)
-	c.turnHours(now)
-	c.hours[c.hour%24] += written
+	c.ledger.add(0, written, at)
 }
 
-// turnHours clears the hours that nothing was counted in.
-func (c *counters) turnHours(now time.Time) {
-	hour := max(0, now.Unix()/3600)
-	if c.hour == 0 || hour < c.hour {
-		c.hour = hour // the clock was set back: go on in this hour's place
-	}
-	for n := 0; c.hour < hour; n++ {
-		if n > 24 {
-			c.hour = hour
-			break
-		}
-		c.hour++
-		c.hours[c.hour%24] = 0
-	}
+// accept counts data that was accepted.
+func (c *counters) accept(payload uint64) {
+	c.payload += payload
+	c.ledger.payload += payload
 }
 
 const lossesKept = 16
@@ -167,7 +140,7 @@ func (s *Spool) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &s.count
-	c.turnHours(time.Now())
+	c.ledger.turn(s.clock())
 	st := Stats{
 		Accepted: c.accepted, Found: c.found, Delivered: c.delivered, Expired: c.expired,
 		Dropped: c.dropped, Refused: c.refused,
@@ -175,12 +148,9 @@ func (s *Spool) Stats() Stats {
 		InMemory: s.mem.size.n, Segments: len(s.segs), Damage: c.damage,
 		Failing: s.failing, Failures: c.failures, Clock: s.clock(),
 		Card: Card{Payload: c.payload, Stored: c.stored, Written: c.written, Syncs: c.syncs,
-			LongestSync: c.longest, Budget: s.opt.DayBudget},
+			LongestSync: c.longest, Day: c.ledger.day(), Budget: s.opt.DayBudget, Total: c.ledger.wear()},
 	}
 	st.Damage.Losses = append([]Loss(nil), c.damage.Losses...)
-	for _, h := range c.hours {
-		st.Card.Day += h
-	}
 	for _, r := range s.list {
 		st.Readers = append(st.Readers, ReaderStats{
 			Name: r.name, Position: r.committed, Queued: s.total.n - r.passed.n, InFlight: r.window.n,

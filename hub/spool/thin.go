@@ -47,8 +47,9 @@ func (k *keeper) thin() bool {
 		}
 		h, err := k.rewrite(f, seg, keep)
 		f.Close()
+		thinned := false
 		if err == nil {
-			err = k.replace(seg, h)
+			thinned, err = k.replace(seg, h)
 		}
 		if err != nil {
 			s.disk.Remove(thinName)
@@ -56,7 +57,9 @@ func (k *keeper) thin() bool {
 			k.thinAt = time.Now().Add(thinAgain) // else each record appended would cost a file written in vain
 			return false
 		}
-		return true
+		if thinned {
+			return true
+		}
 	}
 }
 
@@ -72,7 +75,7 @@ func (k *keeper) thinnable() (best *segment) {
 	}
 	for i, seg := range s.segs {
 		pins := seg.pins
-		if seg == k.floor.seg {
+		if seg == k.cur.seg {
 			pins--
 		}
 		if i+1 == len(s.segs) || pins > 0 || seg.head.first <= handed || len(seg.holes) > 0 || seg.size.n == 0 || seg.head.level >= thinnestLevel {
@@ -196,30 +199,31 @@ func (k *keeper) rewrite(f file, seg *segment, keep []uint64) (*header, error) {
 		err = to.Sync()
 	}
 	k.s.mu.Lock()
-	k.s.count.card(pages(0, int64(h.ownEnd)), 1, time.Since(began), time.Now())
+	k.s.count.card(pages(0, int64(h.ownEnd)), 1, time.Since(began), k.s.clock())
 	k.s.mu.Unlock()
 	return &h, err
 }
 
-// replace puts the new file in the place of the old, if no reader has come to it
-// meanwhile; one that comes now waits. The folder need not be synced: after a
-// power cut either file is right.
-func (k *keeper) replace(seg *segment, h *header) error {
+// replace puts the new file in the place of the old; one who comes to it now waits.
+// If a reader has come to it meanwhile, it stays as it is: done is false, and there
+// may be another to thin out. The folder need not be synced: after a power cut either
+// file is right.
+func (k *keeper) replace(seg *segment, h *header) (done bool, err error) {
 	s := k.s
 	s.mu.Lock()
 	if k.thinnable() != seg {
 		s.mu.Unlock()
-		return s.disk.Remove(thinName)
+		return false, s.disk.Remove(thinName)
 	}
 	seg.busy = true
 	s.mu.Unlock()
-	err := s.disk.Rename(thinName, seg.name)
+	err = s.disk.Rename(thinName, seg.name)
 	s.mu.Lock()
 	if err == nil {
-		gone := seg.size
-		gone.sub(h.own)
-		s.count.dropped.Thinned += gone.n
-		s.total.sub(gone)
+		less := seg.size
+		less.sub(h.own)
+		s.count.dropped.Thinned += less.n
+		s.total.sub(less)
 		s.epoch++
 		seg.head, seg.size, seg.end = h, h.own, int64(h.ownEnd)
 		seg.gen++
@@ -228,5 +232,5 @@ func (k *keeper) replace(seg *segment, h *header) error {
 	seg.busy = false
 	s.free.Broadcast()
 	s.mu.Unlock()
-	return err
+	return err == nil, err
 }

@@ -30,6 +30,7 @@ type Report struct {
 	Closed      bool   // the last program closed the spool
 	InUse       int    // the process that has the spool open; 0 if none has, or it is not known
 	Readers     []ReaderStats
+	Card        Wear              // as of the newest figures in the log: of one that is open, an hour old at most
 	Losses      []Loss            // all that is wrong, Torn and PowerCut included
 	Foreign     map[string]string // of files that do not belong there: why not
 	// Gap is, of a Selection that ends before the log does, what is missing at its end.
@@ -98,10 +99,6 @@ func Browse(ctx context.Context, dir string, sel Selection, f func(Record) error
 	}
 	rep.InUse = pid
 	return rep, nil
-}
-
-func walk(d disk, fn func(Record) error) (Report, error) {
-	return browse(&watched{disk: d, ctx: context.Background()}, Selection{}, fn)
 }
 
 // lockedBy finds the process that has locked a folder, in the kernel's list; 0 if

@@ -1,6 +1,9 @@
 package spool
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // room makes sure of a segment that the first record of the batch fits in.
 func (k *keeper) room() error {
@@ -40,8 +43,8 @@ func (k *keeper) extra() int64 {
 	for _, p := range k.batch.positions {
 		n += recordSize(8 + len(p.name))
 	}
-	if k.batch.mark != nil {
-		n += recordSize(17)
+	if k.batch.marked {
+		n += recordSize(markSize)
 	}
 	return int64(n)
 }
@@ -88,13 +91,17 @@ func (k *keeper) newHeader(first, at uint64) *header {
 	for _, r := range s.list {
 		h.readers = append(h.readers, position{r.name, r.committed})
 	}
+	l := &s.count.ledger
+	l.turn(s.clock())
+	l.since = cmp.Or(l.since, l.at, 1)
+	h.ledger = *l
 	return h
 }
 
 // encode writes the batch into the buffer: positions first, for they are small
 // and what is confirmed should not wait for another write, then records while
 // they fit, then the mark, which may say that nothing comes after.
-func (k *keeper) encode() error {
+func (k *keeper) encode() {
 	b, h := &k.batch, k.head
 	b.taken, b.payload, b.last, b.more = tally{}, 0, 0, false
 	out := k.buf[:0]
@@ -114,8 +121,8 @@ func (k *keeper) encode() error {
 		out, prev = h.appendRecord(out, prev, kindPosition, seq+1, now, data[:n])
 	}
 	end := k.limit - k.off
-	if b.mark != nil {
-		end -= int64(recordSize(17))
+	if b.marked {
+		end -= int64(recordSize(markSize))
 	}
 fill:
 	for _, sp := range b.chunks {
@@ -132,17 +139,13 @@ fill:
 			off += r.size
 		}
 	}
-	if b.mark != nil {
-		le.PutUint64(data[:], b.mark.floor)
-		le.PutUint64(data[8:], b.mark.reserved)
-		data[16] = 0
-		if b.mark.closed {
-			data[16] = 1
-		}
-		out, prev = h.appendRecord(out, prev, kindMark, seq+1, now, data[:17])
+	if b.marked {
+		b.mark.at = now
+		b.mark.payload, b.mark.written = k.s.wearWith(b, pages(k.off, k.off+int64(len(out)+recordSize(markSize))))
+		b.mark.put(data[:])
+		out, prev = h.appendRecord(out, prev, kindMark, seq+1, now, data[:markSize])
 	}
 	k.buf, k.prev = out, prev
-	return nil
 }
 
 // newestLast is the highest sequence in the segment with that header.
@@ -155,10 +158,11 @@ func (s *Spool) newestLast(h *header) uint64 {
 	return 0
 }
 
-// zeroes tells whether zeros are to be written ahead of a batch of n bytes that
-// ends at end, beyond all blocks that were written so far: the journal's entries
-// are then shared by all batches that go there. A large one does with blocks.
-func (k *keeper) zeroes(n, end int64) bool {
+// lookAhead sees to the blocks of a batch of n bytes that ends at end, beyond all that
+// were written so far. It tells whether zeros are to be written ahead of it: the
+// journal's entries are then shared by all batches that go there. For a large batch
+// it takes blocks instead, which do without zeros.
+func (k *keeper) lookAhead(n, end int64) (zeros bool) {
 	if k.batch.final || n < allocWorth {
 		return !k.batch.final
 	}
@@ -181,7 +185,7 @@ func (k *keeper) put() error {
 	to := end
 	if end > k.alloc {
 		to = (end + pageSize - 1) &^ (pageSize - 1)
-		if k.zeroes(n, end) {
+		if k.lookAhead(n, end) {
 			to = max(to, min((end+zeroAhead-1)&^(zeroAhead-1), k.limit))
 		}
 	}
@@ -208,7 +212,7 @@ func (k *keeper) put() error {
 		syncs++
 	}
 	s.mu.Lock()
-	s.count.card(pages(k.off, to), syncs, time.Since(began), time.Now())
+	s.count.card(pages(k.off, to), syncs, time.Since(began), s.clock())
 	s.mu.Unlock()
 	k.off = end
 	return nil
@@ -241,8 +245,8 @@ func (k *keeper) publish() {
 	if k.fresh {
 		k.fresh = false
 		s.enter(&segment{name: k.name, head: k.head, end: dataStart, last: k.head.first - 1})
-		s.saved.reserved = k.head.reserved
-		s.saved.floor = k.head.floor
+		h := k.head
+		s.saved = mark{floor: h.floor, reserved: h.reserved, payload: h.ledger.payload, written: h.ledger.written, at: h.ledger.at}
 		for _, p := range k.head.readers {
 			s.savedPosition(p)
 		}
@@ -260,14 +264,18 @@ func (k *keeper) publish() {
 	if s.opt.Class == Durable {
 		s.total.add(b.taken)
 		s.count.accepted += b.taken.n
-		s.count.payload += b.payload
+		s.count.accept(b.payload)
 	}
 	s.count.stored += b.payload
 	for _, p := range b.positions {
 		s.savedPosition(p)
 	}
-	if b.mark != nil {
-		s.saved = *b.mark
+	if b.marked {
+		b.mark.floor = max(b.mark.floor, s.saved.floor) // a new header may say more
+		if !b.mark.closed {
+			b.mark.reserved = max(b.mark.reserved, s.saved.reserved)
+		}
+		s.saved = b.mark
 	} else if b.taken.n > 0 || len(b.positions) > 0 {
 		s.saved.closed = false
 	}
@@ -297,9 +305,9 @@ func (s *Spool) savedPosition(p position) {
 		if r := s.readers[p.name]; r != nil {
 			r.known = false // come again meanwhile, perhaps in the header before this
 		}
-		for i, name := range s.gone {
+		for i, name := range s.leaving {
 			if name == p.name {
-				s.gone = append(s.gone[:i], s.gone[i+1:]...)
+				s.leaving = append(s.leaving[:i], s.leaving[i+1:]...)
 				break
 			}
 		}

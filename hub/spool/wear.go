@@ -1,0 +1,141 @@
+package spool
+
+import "time"
+
+// Card is what was asked of the card since Open, but for Day and Total, which go on
+// from what earlier runs wrote. Bytes written are whole pages of 4096, as the card
+// writes them, with zeros ahead and headers, without the file system's journal.
+type Card struct {
+	Payload uint64 // bytes of data accepted
+	Stored  uint64 // of which written
+	Written uint64 // bytes
+	Syncs   uint64
+	// LongestSync is the longest write with its sync.
+	LongestSync time.Duration
+	// Day is what was written in the last 24 hours, this one included, by the spool's
+	// clock; Budget is Options.DayBudget.
+	Day, Budget uint64
+	Total       Wear
+}
+
+// Amplification is how many bytes were written for each that was accepted.
+func (c Card) Amplification() float64 { return amplification(c.Written, c.Payload) }
+
+// Wear is what was asked of the card since the log began. The log itself keeps it: in
+// the header of each segment; with the next write, where the newest figures on the
+// card are an hour old or 256 KiB were written since; and at Close. After a power
+// cut, kill -9 or damage it goes on from the newest figures that can be read, and is
+// then too low by what came after those; where no segment is left, from nothing.
+type Wear struct {
+	Since, Until uint64 // when the log began and as of when this is, in ms of the spool's clock; 0 if nothing was ever written
+	Payload      uint64 // bytes of data accepted
+	Written      uint64 // bytes, as in Card
+	Day          uint64 // bytes of those that were written in the 24 hours up to Until
+}
+
+// Amplification is how many bytes were written for each that was accepted.
+func (w Wear) Amplification() float64 { return amplification(w.Written, w.Payload) }
+
+// Average is how many bytes were written a day; of the first day, so far.
+func (w Wear) Average() uint64 {
+	const day = 24 * float64(hourMS)
+	return uint64(float64(w.Written) * day / max(day, float64(w.Until)-float64(w.Since)))
+}
+
+func amplification(written, payload uint64) float64 {
+	return float64(written) / float64(max(payload, 1))
+}
+
+const (
+	hourMS    = 3_600_000
+	wearEvery = 256 << 10 // figures on the card are written again when so much was written since
+)
+
+// A ledger is what headers and marks keep of the wear.
+type ledger struct {
+	since, at        uint64 // ms of the spool's clock
+	payload, written uint64
+	hours            [24]uint64 // written in each hour: the n-th since 1970 is at n % 24
+}
+
+// add enters what was accepted and written.
+func (l *ledger) add(payload, written, at uint64) {
+	l.turn(at)
+	l.payload += payload
+	l.written += written
+	l.hours[l.at/hourMS%24] += written
+}
+
+// turn comes to a later time: the hours since then begin at nothing.
+func (l *ledger) turn(at uint64) {
+	if at <= l.at {
+		return
+	}
+	hour := at / hourMS
+	for n := max(l.at/hourMS+1, hour-min(hour, 23)); n <= hour; n++ {
+		l.hours[n%24] = 0
+	}
+	l.at = at
+}
+
+func (l *ledger) day() (sum uint64) {
+	for _, h := range l.hours {
+		sum += h
+	}
+	return sum
+}
+
+func (l *ledger) wear() Wear {
+	if l.since == 0 {
+		return Wear{}
+	}
+	return Wear{l.since, l.at, l.payload, l.written, l.day()}
+}
+
+// wearDue tells whether the card's figures are so old that the next write takes
+// newer ones along. Called under mu.
+func (s *Spool) wearDue() bool {
+	l := &s.count.ledger
+	l.turn(s.clock())
+	return l.at >= s.saved.at+hourMS || l.written >= s.saved.written+wearEvery
+}
+
+// wearWith is what was accepted and written when b is on the card, which takes so much.
+func (s *Spool) wearWith(b *batch, written uint64) (payload, all uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := &s.count.ledger
+	if payload = l.payload; s.opt.Class == Durable {
+		payload += b.payload
+	}
+	return payload, l.written + written
+}
+
+// warnBudget says, once a day, that more is written than is to be.
+func (k *keeper) warnBudget() {
+	s := k.s
+	if s.opt.DayBudget == 0 || s.opt.Log == nil {
+		return
+	}
+	s.mu.Lock()
+	now := s.clock()
+	s.count.ledger.turn(now)
+	w := s.count.ledger.wear()
+	s.mu.Unlock()
+	if w.Day <= s.opt.DayBudget || now < k.warnAt {
+		return
+	}
+	k.warnAt = now + 24*hourMS
+	s.opt.Log.Warn("spool: more was written to the card in 24 hours than the budget allows: append more records at a time, or use the class Telemetry, or a larger FlushEvery or CommitEvery",
+		"day", w.Day, "budget", s.opt.DayBudget, "amplification", w.Amplification())
+}
+
+// logWear says at Close what the card had to bear.
+func (s *Spool) logWear() {
+	if s.opt.Log == nil {
+		return
+	}
+	c := s.Stats().Card
+	s.opt.Log.Info("spool: closed", "written", c.Written, "payload", c.Payload, "amplification", c.Amplification(),
+		"day", c.Day, "total_written", c.Total.Written, "total_payload", c.Total.Payload)
+}
