@@ -21,6 +21,7 @@ type wholeSpool struct {
 	records map[uint64]span3 // sequence → where
 	ends    map[string]int   // where the records of a file end
 	next    uint64
+	total   Wear
 	thin    bool // some were thinned out: gaps are wider than what is lost
 }
 
@@ -50,7 +51,7 @@ func makeBounded(t *testing.T, n int, o Options) wholeSpool {
 	}
 	closeSpool(t, s)
 	n -= int(balance(t, s).Dropped.Thinned)
-	w := wholeSpool{map[string][]byte{}, map[uint64]span3{}, map[string]int{}, s.next, o.Full == ThinOut}
+	w := wholeSpool{map[string][]byte{}, map[uint64]span3{}, map[string]int{}, s.next, s.Stats().Card.Total, o.Full == ThinOut}
 	for name, node := range d.names {
 		w.files[name] = node.data
 	}
@@ -178,6 +179,9 @@ func (w wholeSpool) checkHurt(files map[string][]byte, hits []hit) error {
 	if err != nil {
 		return err
 	}
+	if err := w.checkTotal(s.Stats().Card.Total, files, headers, hits); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	got, last, gaps := map[uint64]bool{}, uint64(0), uint64(0)
@@ -240,6 +244,38 @@ func (w wholeSpool) checkHurt(files map[string][]byte, hits []hit) error {
 		return fmt.Errorf("append: %d, %v", seq, err)
 	}
 	return nil
+}
+
+// checkTotal sees that the totals are those of Close, or where the newest file was
+// hit, what one of its marks or the newest header that is there says.
+func (w wholeSpool) checkTotal(got Wear, files map[string][]byte, headers map[string]int, hits []hit) error {
+	names := slices.Sorted(maps.Keys(w.ends))
+	newest := names[len(names)-1]
+	untouched := !slices.ContainsFunc(hits, func(h hit) bool { return h.file == newest && h.from < w.ends[newest] })
+	if untouched {
+		if got.Since != w.total.Since || got.Payload != w.total.Payload || got.Written != w.total.Written {
+			return fmt.Errorf("totals %+v, closed with %+v", got, w.total)
+		}
+		return nil
+	}
+	var least ledger
+	for _, name := range names {
+		if files[name] != nil && headers[name] != 3 {
+			least = headerOf(w.files[name]).ledger
+		}
+	}
+	if got.Payload < least.payload || got.Written < least.written || got.Payload > w.total.Payload || got.Written > w.total.Written {
+		return fmt.Errorf("totals %+v, want from %+v to %+v", got, least, w.total)
+	}
+	return nil
+}
+
+func headerOf(b []byte) *header {
+	h, err := parseHeader(b)
+	if err != nil {
+		panic(err)
+	}
+	return h
 }
 
 // Files that are missing, foreign, doubled or misnamed.

@@ -72,6 +72,8 @@ func FuzzSegment(f *testing.F) {
 // FuzzHeader: what is taken for a header is written back the same.
 func FuzzHeader(f *testing.F) {
 	h := header{salt: 1, spool: 2, first: 3, readers: []position{{"up", 4}}}
+	h.ledger.since = 5
+	h.ledger.add(6, 7, 8)
 	f.Add(h.encode()[:pageSize])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := parseHeader(b)
@@ -79,7 +81,7 @@ func FuzzHeader(f *testing.F) {
 			return
 		}
 		again, err := parseHeader(h.encode())
-		if err != nil || !slices.Equal(again.readers, h.readers) || again.first != h.first || again.reserved != h.reserved {
+		if err != nil || !slices.Equal(again.readers, h.readers) || again.first != h.first || again.reserved != h.reserved || again.ledger != h.ledger {
 			t.Fatalf("%+v became %+v, %v", h, again, err)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -63,9 +64,10 @@ func TestKill(t *testing.T) {
 	} else if dir == "" {
 		dir = t.TempDir()
 	}
-	total, left, began := 0, uint64(0), time.Now()
+	total, left, began, payload := 0, uint64(0), time.Now(), totalOf(t, dir)
 	for round := range n {
 		k := runKilled(t, dir, round)
+		k.payload(t, dir, &payload)
 		total += len(k.acked)
 		left += k.verify(t, dir, round)
 		if t.Failed() {
@@ -113,6 +115,33 @@ func runKilled(t *testing.T, dir string, round int) killed {
 	return k
 }
 
+// totalOf is what the log says was accepted since it began.
+func totalOf(t *testing.T, dir string) uint64 {
+	c, err := inspect(folder(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	return c.state.ledger.payload
+}
+
+// payload compares the total after the kill with that before, and what was
+// acknowledged between: it lacks no more than was written since the last mark, and
+// has no more besides than what was accepted and could not be said any more.
+func (k killed) payload(t *testing.T, dir string, total *uint64) {
+	acked := uint64(0)
+	for _, n := range k.acked {
+		acked += uint64(len(inLife(0, n)))
+	}
+	const batches = 2 * 8 * 2020
+	was, is := *total, totalOf(t, dir)
+	if is+wearEvery+batches < was+acked || is > was+acked+batches {
+		t.Fatalf("total %d after %d more were acknowledged, was %d", is, acked, was)
+	}
+	*total = is
+}
+
 // verify opens what was left, compares, confirms all of it and closes.
 func (k killed) verify(t *testing.T, dir string, round int) (left uint64) {
 	s := open(t, dir, killOptions)
@@ -148,6 +177,9 @@ func (k killed) verify(t *testing.T, dir string, round int) (left uint64) {
 		}
 	}
 	closeSpool(t, s)
+	if got, want := totalOf(t, dir), s.Stats().Card.Total.Payload; got != want || want != st.Card.Total.Payload {
+		t.Fatalf("round %d: total %d, closed with %d, opened with %d", round, got, want, st.Card.Total.Payload)
+	}
 	return st.Queued
 }
 

@@ -1,9 +1,11 @@
 package spool
 
 import (
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -190,6 +192,74 @@ func TestStrangeFiles(t *testing.T) {
 	expect(t, reader(t, s, "up"), 1, 100)
 	if st := balance(t, s); st.Damage.Found > 0 {
 		t.Errorf("opened again: %+v", st.Damage)
+	}
+}
+
+// A reader comes to a segment while it is being thinned out: it stays as it is, and
+// the next is thinned out instead.
+func TestThinOutReaderFirst(t *testing.T) {
+	d := newRecorder()
+	d.note = false
+	var s *Spool
+	var came *segment
+	d.fault = func(kind opKind, name string) error {
+		if kind != opCut || name != thinName || came != nil {
+			return nil
+		}
+		h, err := parseHeader(d.names[thinName].data)
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		came = s.segs[slices.IndexFunc(s.segs, func(seg *segment) bool { return seg.head.first == h.first })]
+		came.pins++
+		return nil
+	}
+	log := &logbook{}
+	s = open(t, "first", Options{disk: d, SegmentSize: minSegment, MaxBytes: 300 << 10, Full: ThinOut, Log: slog.New(log)})
+	for s.Stats().Dropped.Thinned == 0 {
+		if _, err := s.Append(t.Context(), make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.mu.Lock()
+	if came == nil || came.head.level != 0 || came.size.n < 50 || came.gone {
+		t.Errorf("the segment with a reader: %+v", came)
+	}
+	thinned := 0
+	for _, seg := range s.segs {
+		if seg.head.level > 0 {
+			thinned++
+		}
+	}
+	came.pins--
+	s.mu.Unlock()
+	if st := balance(t, s); thinned != 1 || st.Dropped.Oldest != 0 || len(log.about(slog.LevelWarn, "")) != 0 {
+		t.Errorf("%d segments were thinned out; %+v; %v", thinned, st, log.lines)
+	}
+	closeSpool(t, s)
+}
+
+// What could not be set aside is not counted as if it were.
+func TestSetAsideFails(t *testing.T) {
+	d := newRecorder()
+	d.note = false
+	fails := true
+	d.fault = func(kind opKind, name string) error {
+		if fails && kind == opRename && name == segmentName(5000) {
+			return unix.EIO
+		}
+		return nil
+	}
+	d.names[segmentName(5000)] = &inode{segmentName(5000), []byte("hello")}
+	for _, want := range []uint64{0, 1, 0} {
+		s := open(t, "aside", Options{disk: d, SegmentSize: minSegment})
+		if st := balance(t, s); st.Damage.SetAside != want {
+			t.Errorf("got %+v, want %d set aside", st.Damage, want)
+		}
+		closeSpool(t, s)
+		fails = false
 	}
 }
 

@@ -26,6 +26,7 @@ type model struct {
 
 	accepted, found, delivered, expired, oldest, thinned uint64
 	refused                                              Refused
+	payload                                              uint64 // accepted in all lives
 }
 
 type modelRecord struct {
@@ -77,6 +78,7 @@ func (m *model) enter(r modelRecord) {
 	m.bytes += r.size()
 	m.next++
 	m.accepted++
+	m.payload += uint64(len(r.data))
 }
 
 // makeRoom makes room for n more records, where the policy is to drop for them.
@@ -325,6 +327,9 @@ func (m *model) compare(st Stats) error {
 		st.Refused != m.refused || len(st.Damage.Losses) != 0 || st.Failing != nil {
 		return fmt.Errorf("got %+v\nwant accepted %d, found %d, queued %d of %d bytes, delivered %d, expired %d, dropped %d, thinned %d, refused %+v",
 			st, m.accepted, m.found, len(m.queue), m.bytes, m.delivered, m.expired, m.oldest, m.thinned, m.refused)
+	}
+	if got := st.Card.Total; got.Payload != m.payload {
+		return fmt.Errorf("%+v: want %d of payload", got, m.payload)
 	}
 	if len(st.Readers) != len(m.readers) {
 		return fmt.Errorf("readers %+v, want %d", st.Readers, len(m.readers))

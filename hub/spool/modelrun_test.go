@@ -338,9 +338,13 @@ func (x *run) reopen(o Options) {
 		x.waiting = nil
 		x.stop()
 	}
+	last := x.s.Stats().Card
 	c, err := inspect(x.d)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if got := c.state.ledger.wear(); got.Payload != last.Total.Payload || got.Written != last.Total.Written {
+		t.Fatalf("closed with %+v, on the card is %+v", last.Total, got)
 	}
 	m.files = m.files[:0]
 	for _, seg := range c.segs {
@@ -348,6 +352,9 @@ func (x *run) reopen(o Options) {
 	}
 	x.s = open(t, "model", o)
 	synctest.Wait()
+	if c := x.s.Stats().Card; c.Total.Written != last.Total.Written+c.Written {
+		t.Fatalf("opened with %+v, closed with %+v", c, last)
+	}
 	if err := m.reopen(x.s.opt); err != nil {
 		t.Error(err)
 	}

@@ -7,17 +7,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shy is a disk that lets nobody open files for a while.
+// shy is a disk that lets nobody open files for a while, or only one of them not.
 type shy struct {
 	*recorder
-	err error
+	err  error
+	only string
 }
+
+// awayLock is of a folder that is no longer the one in its place.
+type awayLock struct{ lock }
+
+func (awayLock) Held() bool { return false }
 
 func (d *shy) Open(name string, write, create bool) (file, error) {
 	d.mu.Lock()
 	err := d.err
 	d.mu.Unlock()
-	if err != nil {
+	if err != nil && (d.only == "" || d.only == name) {
 		return nil, err
 	}
 	return d.recorder.Open(name, write, create)
@@ -51,6 +57,56 @@ func TestOpenLater(t *testing.T) {
 		}
 		closeSpool(t, s)
 	}
+}
+
+// An id that cannot be opened now is not taken for a lost one, nor its folder for that
+// of another spool.
+func TestIDLater(t *testing.T) {
+	d := &shy{recorder: newRecorder(), only: idName}
+	d.note = false
+	o := Options{disk: d, SegmentSize: minSegment}
+	s := open(t, "later", o)
+	appendAll(t, s, 1, 10)
+	closeSpool(t, s)
+	id := string(d.names[idName].data)
+	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.EACCES} {
+		d.err = errno
+		if s, err := Open("later", o); !errors.Is(err, errno) {
+			t.Fatalf("got %v, %v, want %v", s, err, errno)
+		}
+		if got := string(d.names[idName].data); got != id {
+			t.Fatalf("%v: the id became %q, was %q", errno, got, id)
+		}
+		if _, err := browse(&watched{disk: d, ctx: t.Context()}, Selection{}, nil); !errors.Is(err, errno) {
+			t.Errorf("browse: %v, want %v", err, errno)
+		}
+	}
+	d.err = nil
+	s = open(t, "later", o)
+	appendAll(t, s, 11, 11)
+	for _, step := range []string{"reach", "in place"} {
+		d.mu.Lock()
+		d.err = unix.EMFILE
+		d.mu.Unlock()
+		var err error
+		if step == "reach" {
+			held := s.lock
+			s.lock = awayLock{held}
+			err = newKeeper(s).reach()
+			s.lock = held
+		} else {
+			s.device++ // another file system seems to be in its place
+			err = s.inPlace()
+			s.device--
+		}
+		if !errors.Is(err, unix.EMFILE) || errors.Is(err, ErrGone) {
+			t.Errorf("%s: %v, want %v", step, err, unix.EMFILE)
+		}
+		d.mu.Lock()
+		d.err = nil
+		d.mu.Unlock()
+	}
+	closeSpool(t, s)
 }
 
 // Nor is it while the spool is open: the reader waits and gets it all.

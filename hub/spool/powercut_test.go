@@ -87,14 +87,22 @@ func (l *life) fault(kind opKind, _ string) error {
 
 func (l *life) run() error {
 	l.d.watch = l.watch
+	c, err := inspect(l.d)
+	if err != nil {
+		return err
+	}
+	before := began{c.state.ledger.payload, c.state.ledger.written}
 	s, err := Open("life", l.w.kind.options(l.d))
 	if err != nil {
 		return err
 	}
+	if total := s.Stats().Card.Total; total.Payload != before.payload || total.Written < before.written {
+		return fmt.Errorf("opened with the totals %+v, on the card were %+v", total, before)
+	}
 	l.d.mu.Lock()
 	l.s = s
 	s.mu.Lock()
-	l.d.ops = slices.Insert(l.d.ops, 0, op{kind: opEvent, event: left{s.floor}}) // by Open itself
+	l.d.ops = slices.Insert(l.d.ops, 0, op{kind: opEvent, event: left{s.floor}}, op{kind: opEvent, event: before}) // by Open itself
 	s.mu.Unlock()
 	l.d.mu.Unlock()
 	if l.up, err = s.Reader("up"); err != nil {
@@ -120,7 +128,8 @@ func (l *life) run() error {
 	}
 	err = l.keep(func() error { return s.Close(context.Background()) })
 	if err == nil && s.saved.closed && !l.w.kind.fails {
-		l.d.event(ended{s.next})
+		total := s.Stats().Card.Total
+		l.d.event(ended{s.next, total.Payload, total.Written})
 	}
 	return cmp.Or(err, l.err)
 }
@@ -302,7 +311,7 @@ func cuts(n int, seed uint64, set func(*recorder)) (sum cutTally, err error) {
 				}
 			}
 			w = nextWitness
-			w.ended = 0
+			w.ended = ended{}
 		}
 	}
 	return sum, nil

@@ -24,8 +24,9 @@ type (
 	handed  struct{ seq uint64 } // out to a reader
 	left    struct{ seq uint64 } // dropped or expired, up to here
 	thinned struct{ seqs []uint64 }
-	other   struct{ is string }   // the second reader: about to "begin" or "end"; on the card: "there", "gone"
-	ended   struct{ next uint64 } // Close has returned
+	other   struct{ is string }                     // the second reader: about to "begin" or "end"; on the card: "there", "gone"
+	ended   struct{ next, payload, written uint64 } // Close has returned
+	began   struct{ payload, written uint64 }       // Open has: so much was accepted and written before
 )
 
 // A witness knows what must hold after a power cut.
@@ -37,7 +38,8 @@ type witness struct {
 	left    uint64            // sequences up to here may be gone
 	thinned map[uint64]bool   // and these
 	other   string            // whether there is a second reader
-	ended   uint64            // the next sequence, where the program has closed the spool
+	ended   ended             // where the program has closed the spool, else zero
+	began   began             // what no cut takes from the totals
 	readers map[string]seen
 }
 
@@ -67,7 +69,7 @@ func (w *witness) clone() *witness {
 
 func (w *witness) see(o op) {
 	if o.kind != opEvent && o.kind != opRemove {
-		w.ended = 0
+		w.ended = ended{}
 	}
 	switch e := o.event.(type) {
 	case acked:
@@ -95,7 +97,9 @@ func (w *witness) see(o op) {
 			w.readers["down"] = seen{done: map[uint64]bool{}}
 		}
 	case ended:
-		w.ended = e.next
+		w.ended = e
+	case began:
+		w.began = e
 	}
 }
 
@@ -107,11 +111,19 @@ func (w *witness) check(image map[string][]byte) error {
 		d.names[name] = &inode{name, slices.Clone(data)}
 	}
 	_, next, ok := parseID(image[idName])
-	if image[idName] != nil && !ok || w.ended > 0 && next != w.ended {
-		return fmt.Errorf("the id is %q; closed with %d the next", image[idName], w.ended)
+	if image[idName] != nil && !ok || w.ended.next > 0 && next != w.ended.next {
+		return fmt.Errorf("the id is %q; closed with %d the next", image[idName], w.ended.next)
 	}
-	if c, err := inspect(d); err != nil || w.ended > 0 && (!c.state.closed || c.next != w.ended) {
-		return fmt.Errorf("closed with %d the next: %+v, %v", w.ended, c, err)
+	c, err := inspect(d)
+	if err != nil || w.ended.next > 0 && (!c.state.closed || c.next != w.ended.next) {
+		return fmt.Errorf("closed with %d the next: %+v, %v", w.ended.next, c, err)
+	}
+	total := c.state.ledger
+	if total.payload < w.began.payload || total.written < w.began.written {
+		return fmt.Errorf("totals %+v, were %+v when it was opened", total, w.began)
+	}
+	if w.ended.next > 0 && (total.payload != w.ended.payload || total.written != w.ended.written) {
+		return fmt.Errorf("totals %+v, were %+v when it was closed", total, w.ended)
 	}
 	s, err := Open("cut", Options{Class: w.kind.class, SegmentSize: minSegment, MaxBytes: 1 << 40, MaxRecord: 8 << 10, disk: d})
 	if err != nil {
