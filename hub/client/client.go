@@ -64,6 +64,10 @@ var errGone = fmt.Errorf("%w: the hub ended the connection", hub.ErrClosed)
 // Hub returns the hub's name.
 func (c *Client) Hub() string { return c.hello.Name }
 
+// Receives returns the patterns of what the account may receive; nil if the hub does
+// not say. They were so at the login: an administrator may have changed them since.
+func (c *Client) Receives() []string { return c.hello.Types }
+
 // Credits returns how many messages the hub takes before it has answered the first
 // of them. Those sent on top wait in the connection.
 func (c *Client) Credits() int { return c.hello.Credits }

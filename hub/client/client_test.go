@@ -38,6 +38,9 @@ func TestHelloSaysWhoAndAs(t *testing.T) {
 	if c.Hub() != "fake" || c.Credits() != 3 {
 		t.Errorf("got hub %q with %d credits", c.Hub(), c.Credits())
 	}
+	if all := c.Receives(); all != nil {
+		t.Errorf("got %q, of a hub that does not say what the account may receive", all)
+	}
 	if err := c.Ping(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -46,6 +49,25 @@ func TestHelloSaysWhoAndAs(t *testing.T) {
 	}
 	if err := c.Close(t.Context()); err != nil {
 		t.Errorf("closed twice: %v", err)
+	}
+}
+
+func TestHelloSaysWhatMayBeReceived(t *testing.T) {
+	for _, want := range [][]string{{}, {"#"}, {"chat", "alarm/+"}} {
+		c, err := Dial(t.Context(), "unix", play(t, func(s *script) {
+			s.read()
+			s.write(wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: wire.RoleHub, Types: want}))
+			s.serve(nil)
+		}), Options{User: "ann"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Receives(); got == nil || !slices.Equal(got, want) {
+			t.Errorf("got %#v, want %#v", got, want)
+		}
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -51,7 +51,7 @@ func (n *native) begin(first []byte) func() {
 	n.credits, n.frame = n.limits.Credits, hello.Frame
 	n.out.Put(false, wire.AppendHello(nil, &wire.Hello{
 		Version: wire.Version, Role: wire.RoleHub, Name: n.server.o.Hub,
-		Credits: n.limits.Credits, Frame: n.limits.Frame,
+		Types: n.receives(), Credits: n.limits.Credits, Frame: n.limits.Frame,
 	}))
 	n.touch(&n.batch)
 	var self receiver
@@ -59,6 +59,24 @@ func (n *native) begin(first []byte) func() {
 		self = n
 	}
 	return func() { n.run(self, n.readLoop) }
+}
+
+// receives is what a client is told that its account may receive: a list that is empty
+// where that is nothing, and nil where it would be long.
+func (n *native) receives() []string {
+	const long = 1024 // bytes
+	if n.role != wire.RoleClient {
+		return nil
+	}
+	all, size := []string{}, 0
+	for _, p := range n.account.Load().Permissions().Receive {
+		all = append(all, string(p))
+		size += len(p)
+	}
+	if size > long || len(all) > long/8 {
+		return nil
+	}
+	return all
 }
 
 // hello parses the first frame.

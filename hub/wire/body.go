@@ -13,14 +13,14 @@ package wire
 //msgp:size ignore statusBody goodbyeBody
 
 type helloBody struct {
-	Version  uint64   `msg:"v"`
-	Role     string   `msg:"r"`
-	User     string   `msg:"u,omitempty"`
-	Password string   `msg:"p,omitempty"`
-	Name     string   `msg:"n,omitempty"`
-	Types    []string `msg:"t,omitempty"`
-	Credits  uint64   `msg:"c,omitempty"`
-	Frame    uint64   `msg:"f,omitempty"`
+	Version  uint64    `msg:"v"`
+	Role     string    `msg:"r"`
+	User     string    `msg:"u,omitempty"`
+	Password string    `msg:"p,omitempty"`
+	Name     string    `msg:"n,omitempty"`
+	Types    *[]string `msg:"t,omitempty"` // nil: it does not say; none is something else
+	Credits  uint64    `msg:"c,omitempty"`
+	Frame    uint64    `msg:"f,omitempty"`
 }
 
 type statusBody struct {

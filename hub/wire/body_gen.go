@@ -112,9 +112,13 @@ func (z *helloBody) MarshalMsg(b []byte) (o []byte, err error) {
 		if (zb0001Mask & 0x20) == 0 { // if not omitted
 			// string "t"
 			o = append(o, 0xa1, 0x74)
-			o = msgp.AppendArrayHeader(o, uint32(len(z.Types)))
-			for za0001 := range z.Types {
-				o = msgp.AppendString(o, z.Types[za0001])
+			if z.Types == nil {
+				o = msgp.AppendNil(o)
+			} else {
+				o = msgp.AppendArrayHeader(o, uint32(len(*z.Types)))
+				for za0001 := range *z.Types {
+					o = msgp.AppendString(o, (*z.Types)[za0001])
+				}
 			}
 		}
 		if (zb0001Mask & 0x40) == 0 { // if not omitted
@@ -184,26 +188,37 @@ func (z *helloBody) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				return
 			}
 		case "t":
-			var zb0002 uint32
-			zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
-			if err != nil {
-				err = msgp.WrapError(err, "Types")
-				return
-			}
-			if zb0002 > z7e66af09limitArrays {
-				err = msgp.ErrLimitExceeded
-				return
-			}
-			if cap(z.Types) >= int(zb0002) {
-				z.Types = (z.Types)[:zb0002]
-			} else {
-				z.Types = make([]string, zb0002)
-			}
-			for za0001 := range z.Types {
-				z.Types[za0001], bts, err = msgp.ReadStringBytes(bts)
+			if msgp.IsNil(bts) {
+				bts, err = msgp.ReadNilBytes(bts)
 				if err != nil {
-					err = msgp.WrapError(err, "Types", za0001)
 					return
+				}
+				z.Types = nil
+			} else {
+				if z.Types == nil {
+					z.Types = new([]string)
+				}
+				var zb0002 uint32
+				zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Types")
+					return
+				}
+				if zb0002 > z7e66af09limitArrays {
+					err = msgp.ErrLimitExceeded
+					return
+				}
+				if cap(*z.Types) >= int(zb0002) {
+					*z.Types = (*z.Types)[:zb0002]
+				} else {
+					*z.Types = make([]string, zb0002)
+				}
+				for za0001 := range *z.Types {
+					(*z.Types)[za0001], bts, err = msgp.ReadStringBytes(bts)
+					if err != nil {
+						err = msgp.WrapError(err, "Types", za0001)
+						return
+					}
 				}
 			}
 		case "c":
@@ -232,9 +247,14 @@ func (z *helloBody) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *helloBody) Msgsize() (s int) {
-	s = 1 + 2 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Role) + 2 + msgp.StringPrefixSize + len(z.User) + 2 + msgp.StringPrefixSize + len(z.Password) + 2 + msgp.StringPrefixSize + len(z.Name) + 2 + msgp.ArrayHeaderSize
-	for za0001 := range z.Types {
-		s += msgp.StringPrefixSize + len(z.Types[za0001])
+	s = 1 + 2 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Role) + 2 + msgp.StringPrefixSize + len(z.User) + 2 + msgp.StringPrefixSize + len(z.Password) + 2 + msgp.StringPrefixSize + len(z.Name) + 2
+	if z.Types == nil {
+		s += msgp.NilSize
+	} else {
+		s += msgp.ArrayHeaderSize
+		for za0001 := range *z.Types {
+			s += msgp.StringPrefixSize + len((*z.Types)[za0001])
+		}
 	}
 	s += 2 + msgp.Uint64Size + 2 + msgp.Uint64Size
 	return

@@ -51,7 +51,8 @@
 //	u    user, at most 255 bytes   } left out on a UNIX socket
 //	p    password, at most 1024    } that vouches for its peers
 //	n    name of the hub or of the handler process, at most 255 bytes
-//	t    handler: list of the patterns it serves, at most 256
+//	t    handler: list of the patterns it serves, at most 256; hub, to a client: of
+//	     what the account may receive, left out where the hub does not say
 //	c    credits: how many requests without an answer the sender of the hello takes
 //	f    the largest payload that it takes, in bytes
 //

@@ -20,7 +20,8 @@ type Hello struct {
 	User, Password string
 	// Name of the hub or of the handler process, for logs. At most 255 bytes.
 	Name string
-	// Types are the patterns that a handler serves, at most 256.
+	// Types are the patterns that a handler serves, or in the hub's to a client those of
+	// what the account may receive; at most 256. If nil, the sender does not say.
 	Types []string
 	// Credits is how many unanswered requests the sender of the hello takes at a
 	// time; 0 if it does not say.
@@ -39,7 +40,10 @@ const (
 func AppendHello(dst []byte, h *Hello) []byte {
 	b := helloBody{
 		Version: uint64(max(h.Version, 0)), Role: h.Role, User: h.User, Password: h.Password,
-		Name: h.Name, Types: h.Types, Credits: uint64(max(h.Credits, 0)), Frame: uint64(max(h.Frame, 0)),
+		Name: h.Name, Credits: uint64(max(h.Credits, 0)), Frame: uint64(max(h.Frame, 0)),
+	}
+	if h.Types != nil {
+		b.Types = &h.Types
 	}
 	dst, err := b.MarshalMsg(begin(dst, 0, KindHello))
 	if err != nil {
@@ -76,14 +80,18 @@ func ParseHello(body []byte) (*Hello, error) {
 	if b.Role == "" {
 		return nil, malformed("hello: r: role missing")
 	}
-	for _, t := range b.Types {
+	var types []string
+	if b.Types != nil {
+		types = append([]string{}, *b.Types...)
+	}
+	for _, t := range types {
 		if _, err := hub.ParsePattern(t); err != nil {
 			return nil, malformed("hello: t: %v", err)
 		}
 	}
 	return &Hello{
 		Version: toInt(b.Version), Role: b.Role, User: b.User, Password: b.Password,
-		Name: b.Name, Types: b.Types, Credits: toInt(b.Credits), Frame: toInt(b.Frame),
+		Name: b.Name, Types: types, Credits: toInt(b.Credits), Frame: toInt(b.Frame),
 	}, nil
 }
 
