@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,8 +27,19 @@ func listenCommand() *cobra.Command {
 		Short: "Show what the hub has for a user, as it comes",
 		Long: `Show what the hub has for a user, as it comes, until Ctrl-C.
 
-A user gets what handlers and routes send to that name. Readings are shown one a
-line, other data as JSON. ` + jsonHelp,
+A user gets what handlers and routes send to that name, if the account may receive
+messages of that type: listen says where it may not receive all, and
+bester account allow NAME --receive PATTERN changes it. Readings are shown one a
+line, other data as JSON.
+
+Where the hub is not there, or no longer, listen waits for it and tries again, after
+0.1 s and longer each time, up to 30 s; standard error is told once when it begins to
+wait, and once when it is back. What is sent to the user meanwhile is not kept. It
+ends with an error where waiting does not help: the hub does not let the user in, or
+at the start the socket is closed to you, or TLS fails. A script sets a limit with
+--for: if the hub is not there at its end, the exit status is 3.
+
+` + jsonHelp,
 		Example: `  bester listen --user dashboard
   bester listen --user dashboard --json | jq .data
   bester listen --user dashboard --count 1 --for 1m`,
@@ -36,10 +48,11 @@ line, other data as JSON. ` + jsonHelp,
 		RunE:              l.run,
 	}
 	l.target.flags(cmd)
+	cmd.Flags().Lookup("timeout").Usage = "give up one try to reach the hub after this `time`"
 	cmd.Flags().BoolVar(&l.json, "json", false, "write JSON, one object a line")
 	cmd.Flags().IntVarP(&l.count, "count", "n", 0, "end after this many messages")
 	cmd.Flags().DurationVar(&l.duration, "for", 0, "end after this long; with --count, fail if fewer have come")
-	cmd.Flags().BoolVarP(&l.quiet, "quiet", "q", false, "do not say on standard error that it is listening")
+	cmd.Flags().BoolVarP(&l.quiet, "quiet", "q", false, "do not say on standard error that it is listening, or waiting")
 	return cmd
 }
 
@@ -51,45 +64,44 @@ type listening struct {
 	duration    time.Duration
 }
 
+// errTime: --for is over.
+var errTime = errors.New("the time is over")
+
 func (l *listening) run(cmd *cobra.Command, _ []string) error {
 	if l.count < 0 || l.duration < 0 {
 		return usageError{fmt.Errorf("--count and --for cannot be negative")}
 	}
-	ctx, cancel := context.WithCancel(cmd.Context())
-	defer cancel()
+	ctx, end := context.WithCancelCause(cmd.Context())
+	defer end(nil)
 	p := newPrinter(cmd, l.json)
-	c, err := l.dial(ctx, func(m *hub.Message) {
-		if l.count > 0 && p.n == l.count {
+	v := vigil{target: &l.target, deliver: func(m *hub.Message) {
+		if l.count > 0 && p.count() == l.count {
 			return
 		}
 		p.print(m)
-		if p.err != nil || p.n == l.count {
-			cancel()
+		if p.failed() || p.count() == l.count {
+			end(nil)
 		}
-	})
-	if err != nil {
-		return err
-	}
-	defer over(c)
+	}}
 	if !l.quiet {
-		name, _ := l.name()
-		fmt.Fprintf(cmd.ErrOrStderr(), "Listening as %s at the hub %s. Ctrl-C ends it.\n", clean(string(name)), clean(c.Hub()))
+		v.say = func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), plain(text)) }
 	}
-	var late <-chan time.Time
 	if l.duration > 0 {
-		timer := time.NewTimer(l.duration)
-		defer timer.Stop()
-		late = timer.C
+		defer time.AfterFunc(l.duration, func() { end(errTime) }).Stop()
 	}
-	select {
-	case <-ctx.Done():
+	err := v.keep(ctx)
+	late := context.Cause(ctx) == errTime
+	switch n := p.count(); {
+	case p.failed():
 		return p.failure()
-	case <-late:
-		if n := p.count(); n < l.count {
-			return fmt.Errorf("%d of %d messages came in %s", n, l.count, l.duration)
-		}
-		return p.failure()
-	case <-c.Done():
-		return &exit{exitAway, fmt.Errorf("the hub closed the connection: %w", c.Err())}
+	case err != nil && (late || ctx.Err() == nil):
+		return err
+	case late && !v.been:
+		return &exit{exitAway, fmt.Errorf("the hub did not answer in %s", l.duration)}
+	case late && n < l.count:
+		return fmt.Errorf("%d of %d messages came in %s", n, l.count, l.duration)
+	case !v.been: // interrupted
+		return ctx.Err()
 	}
+	return nil
 }

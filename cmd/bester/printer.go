@@ -195,6 +195,13 @@ func (p *printer) appendHead(dst []byte, when time.Time, what string) []byte {
 	return append(dst, "  "...)
 }
 
+// failed reports whether the output can be written no more.
+func (p *printer) failed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err != nil
+}
+
 // failure is what went wrong with the output. That nobody reads any more is nothing.
 func (p *printer) failure() error {
 	p.mu.Lock()

@@ -36,10 +36,33 @@ func (p place) String() string {
 	return p.address
 }
 
+// An awayError is that the hub cannot be reached, and why.
+type awayError struct {
+	what, remedy string
+	tcp          bool
+	cause        error
+}
+
+func (e *awayError) Error() string {
+	return "cannot reach the hub: " + e.what + "\n" + e.remedy
+}
+
+func (e *awayError) Unwrap() error { return e.cause }
+
 // unreachable says why there is no hub at p, and in a second line what mends it.
 func (p place) unreachable(err error, timeout time.Duration) error {
 	what, remedy := p.explain(err, timeout)
-	return &exit{exitAway, fmt.Errorf("cannot reach the hub: %s\n%s", what, remedy)}
+	return &exit{exitAway, &awayError{what, remedy, p.network == "tcp", err}}
+}
+
+// stays reports whether waiting mends nothing: the socket is closed to this user, or
+// who is there is no hub, speaks TLS or does not, or is not who is asked for.
+func stays(err error) bool {
+	var away *awayError
+	var certificate *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	return errors.As(err, &away) && away.tcp && closed(err) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOTSOCK) || errors.Is(err, syscall.EPROTOTYPE) ||
+		errors.As(err, &certificate) || errors.As(err, &record)
 }
 
 func (p place) explain(err error, timeout time.Duration) (what, remedy string) {
