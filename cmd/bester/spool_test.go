@@ -158,6 +158,60 @@ func TestSpoolExportWhole(t *testing.T) {
 	has("out=\x03\x00\x00\x00one\x03\x00\x00\x00two")
 }
 
+// What verify says of the card.
+func TestSpoolCard(t *testing.T) {
+	const hour, since = 3_600_000, 1_793_527_200_000 // 2026-11-01T10:00:00Z
+	week := spool.Wear{Since: since, Until: since + 7*24*hour, Payload: 7_100_000, Written: 12_400_000, Day: 1_200_001}
+	young := spool.Wear{Since: since, Until: since + hour, Payload: 100, Written: 278_500, Day: 278_500}
+	idle := spool.Wear{Since: since, Until: since, Written: 8192, Day: 8192}
+	for _, test := range []struct {
+		w      spool.Wear
+		next   uint64
+		budget size
+		want   string
+		over   bool
+	}{
+		{spool.Wear{}, 1, 5e6, "nothing was written yet", false},
+		{spool.Wear{}, 7, 0, "not known: no file that tells is left", false},
+		{week, 9, 0, "12.4 MB written for 7.1 MB accepted (1.75 x) since 2026-11-01T10:00:00Z; 1.8 MB a day, 1.2 MB in the last 24 hours", false},
+		{week, 9, 5e6, "12.4 MB written for 7.1 MB accepted (1.75 x) since 2026-11-01T10:00:00Z; 1.8 MB a day, 1.2 MB in the last 24 hours, 25 % of the budget of 5 MB a day", false},
+		{week, 9, 1_200_000, "12.4 MB written for 7.1 MB accepted (1.75 x) since 2026-11-01T10:00:00Z; 1.8 MB a day, 1.2 MB in the last 24 hours, 101 % of the budget of 1.2 MB a day", true},
+		{young, 9, 278_500, "278.5 kB written for 100 B accepted (2785 x) since 2026-11-01T10:00:00Z; 278.5 kB a day, 100 % of the budget of 278.5 kB a day", false},
+		{idle, 1, 0, "8.2 kB written for 0 B accepted since 2026-11-01T10:00:00Z; 8.2 kB a day", false},
+	} {
+		if got := cardText(spool.Report{Card: test.w, Next: test.next}, test.budget); got != test.want {
+			t.Errorf("%+v: got %q, want %q", test.w, got, test.want)
+		}
+		var b strings.Builder
+		if showBudget(&b, test.w, test.budget); test.over != strings.HasPrefix(b.String(), "Over the budget: 1.2 MB were written") {
+			t.Errorf("%+v: over the budget: %q", test.w, &b)
+		}
+	}
+	for text, want := range map[string]uint64{
+		"4096": 4096, "256 KiB": 256 << 10, "1MiB": 1 << 20, "2 GiB": 2 << 30, "5MB": 5e6, "1.2 MB": 1.2e6, "7 B": 7, "3kB": 3000, "1 TB": 1e12,
+		"": 0, "0": 0, "-5": 0, "inf": 0, "nan": 0, "1e3": 0, "0x10": 0, "5 MX": 0, "5 mb": 0, "5  MB": 0, "MB": 0, "1.2.3": 0, "99999 TB": 0,
+	} {
+		var s size
+		if err := s.Set(text); uint64(s) != want || (err == nil) != (want > 0) {
+			t.Errorf("%q: %d, %v, want %d", text, s, err, want)
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "spool")
+	s, err := spool.Open(dir, spool.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ flag, want string }{{"--budget=5MB", "nothing was written yet\n"}, {"--json", `"card":null`}} {
+		var out bytes.Buffer
+		if code := run(t.Context(), []string{"spool", "verify", dir, test.flag}, nil, &out, &out); code != 0 || !strings.Contains(out.String(), test.want) {
+			t.Errorf("%s: %d, %s", test.flag, code, &out)
+		}
+	}
+}
+
 func TestSpoolCompletion(t *testing.T) {
 	dir := fillSpool(t)
 	for _, test := range []struct {

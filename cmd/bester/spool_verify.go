@@ -14,6 +14,7 @@ import (
 
 func spoolVerifyCommand() *cobra.Command {
 	var asJSON bool
+	var budget size
 	cmd := &cobra.Command{
 		Use:   "verify DIR",
 		Short: "Read every record of a spool and say what is wrong",
@@ -25,6 +26,13 @@ What a power cut or kill -9 costs by rights is shown, but is no damage: "torn" i
 write that nobody was told was safe, "power cut" is telemetry that was in memory only.
 A spool with damage may be used: who reads from it is led past it, and when all that can
 be read of a damaged file was, that is renamed to *.damaged.
+
+The line "card" says what was written to the card since the spool began, in whole pages
+without the file system's journal, for how many bytes of data, by the newest figures in
+the log: a program that has it open writes them with what comes after an hour, or after
+256 KiB; what a kill or power cut took since then is not in them. With --budget it says
+what of that many bytes a day the last 24 hours were. To be over the budget is no
+damage, and changes no exit status.
 
 With --json it writes one object:
 
@@ -40,10 +48,15 @@ With --json it writes one object:
   segments    a list: file, first, last (first - 1 if it has no record), records, bytes,
               began (a time), thinned (how often), damaged
   readers     a list: name, position (confirmed up to there), queued
+  card        null if nothing is known to have been written, else: since, until (times),
+              written, accepted (bytes between them), average (bytes written a day; of
+              the first day, so far), day (bytes written in the 24 hours up to until),
+              budget (that of --budget; 0 if none)
   losses      a list: cause (damaged, missing, foreign, torn or power cut), file, from,
               to (sequences; both 0 if no record is missing), records (at most; 0 if
               not known), why`,
 		Example: `  bester spool verify /var/lib/bester/spool/upstream
+  bester spool verify --budget 5MB DIR
   bester spool verify --json DIR | jq '.losses[] | select(.cause == "damaged")'`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeFolder,
@@ -56,9 +69,9 @@ With --json it writes one object:
 			}
 			out := bufio.NewWriter(cmd.OutOrStdout())
 			if asJSON {
-				err = verifyJSON(out, args[0], rep)
+				err = verifyJSON(out, args[0], rep, budget)
 			} else {
-				err = showSpool(out, args[0], rep, coloured(cmd.OutOrStdout()))
+				err = showSpool(out, args[0], rep, budget, coloured(cmd.OutOrStdout()))
 			}
 			if err == nil {
 				err = out.Flush()
@@ -70,6 +83,8 @@ With --json it writes one object:
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	cmd.Flags().Var(&budget, "budget", "compare with this `size` a day, such as 5MB or \"256 KiB\"")
+	cmd.RegisterFlagCompletionFunc("budget", cobra.NoFileCompletions)
 	return cmd
 }
 
@@ -126,7 +141,7 @@ type readerObject struct {
 	Queued   uint64 `json:"queued"`
 }
 
-func verifyJSON(out io.Writer, dir string, rep spool.Report) error {
+func verifyJSON(out io.Writer, dir string, rep spool.Report, budget size) error {
 	o := struct {
 		Folder   string          `json:"folder"`
 		State    string          `json:"state"`
@@ -140,9 +155,10 @@ func verifyJSON(out io.Writer, dir string, rep spool.Report) error {
 		Floor    uint64          `json:"floor"`
 		Segments []segmentObject `json:"segments"`
 		Readers  []readerObject  `json:"readers"`
+		Card     *cardObject     `json:"card"`
 		Losses   []lossObject    `json:"losses"`
 	}{dir, spoolState(rep), rep.InUse, rep.Damage() > 0, rep.Records, rep.Bytes, rep.First, rep.Last, rep.Next, rep.Floor,
-		[]segmentObject{}, []readerObject{}, losses(rep)}
+		[]segmentObject{}, []readerObject{}, newCardObject(rep.Card, budget), losses(rep)}
 	for _, s := range rep.Segments {
 		o.Segments = append(o.Segments, segmentObject{s.File, s.First, s.Last, s.Records, s.Bytes,
 			recordTime(s.Began), s.Thinned, s.Damaged})
@@ -163,7 +179,7 @@ func writeObject(out io.Writer, v any) error {
 }
 
 // showSpool writes a report for people.
-func showSpool(out io.Writer, dir string, rep spool.Report, colour bool) error {
+func showSpool(out io.Writer, dir string, rep spool.Report, budget size, colour bool) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(w, "spool\t%s\n", clean(dir))
 	fmt.Fprintf(w, "state\t%s\n", stateText(rep))
@@ -172,6 +188,7 @@ func showSpool(out io.Writer, dir string, rep spool.Report, colour bool) error {
 		fmt.Fprintf(w, "done with\tall up to sequence %d: confirmed, expired, or dropped for want of room\n", rep.Floor)
 	}
 	fmt.Fprintf(w, "segments\t%s\n", segmentsText(rep))
+	fmt.Fprintf(w, "card\t%s\n", cardText(rep, budget))
 	if len(rep.Readers) > 0 {
 		fmt.Fprintf(w, "\nREADER\tCONFIRMED UP TO\tQUEUED\n")
 		for _, r := range rep.Readers {
@@ -189,7 +206,10 @@ func showSpool(out io.Writer, dir string, rep spool.Report, colour bool) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	return showVerdict(out, rep, colour)
+	if err := showVerdict(out, rep, colour); err != nil {
+		return err
+	}
+	return showBudget(out, rep.Card, budget)
 }
 
 func stateText(rep spool.Report) string {
