@@ -45,11 +45,12 @@ type Options struct {
 // server, Put refuses with hub.ErrFull. What waits for a server that turns out to be
 // unreachable fails together.
 type Direct struct {
-	o    Options
-	sent atomic.Uint64
-	lost atomic.Uint64
-	ctx  context.Context
-	stop context.CancelFunc
+	o     Options
+	sent  atomic.Uint64
+	lost  atomic.Uint64
+	named map[hub.ServerName]*record // never changes
+	ctx   context.Context
+	stop  context.CancelFunc
 
 	mu     sync.Mutex
 	queues map[string]*queue // by host:port; only those with work
@@ -65,6 +66,7 @@ type queue struct {
 }
 
 type job struct {
+	server  *record // nil: it has no name
 	frame   []byte
 	receipt hub.Receipt
 	message hub.Message // for the receipt
@@ -77,7 +79,10 @@ func NewDirect(o Options) *Direct {
 	fill(&o.Queue, 256)
 	fill(&o.Bytes, 4<<20)
 	fill(&o.Servers, 64)
-	d := &Direct{o: o, queues: make(map[string]*queue)}
+	d := &Direct{o: o, named: make(map[hub.ServerName]*record), queues: make(map[string]*queue)}
+	for name, address := range o.Addresses {
+		d.named[name] = &record{ServerStats: ServerStats{Name: name, Address: address, State: Untried}}
+	}
 	d.ctx, d.stop = context.WithCancel(context.Background())
 	return d
 }
@@ -106,7 +111,7 @@ func (d *Direct) Put(m *hub.Message) error {
 	if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
 		return fmt.Errorf("%w %q: want a name from the config, or host:port", hub.ErrUnknownServer, to.Server)
 	}
-	j := job{receipt: m.Receipt, message: *m}
+	j := job{server: d.named[to.Server], receipt: m.Receipt, message: *m}
 	out := *m
 	out.To = nil
 	if to.User != "" {
@@ -119,18 +124,18 @@ func (d *Direct) Put(m *hub.Message) error {
 	}
 	j.frame = bformat.End(frame, 0)
 	j.message.To, j.message.Data, j.message.Batch = nil, hub.Data{}, nil
-	return d.add(address, ok, j)
+	return d.add(address, j)
 }
 
-func (d *Direct) add(address string, named bool, j job) error {
+func (d *Direct) add(address string, j job) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		return fmt.Errorf("server %s: %w", address, hub.ErrClosed)
+		return fmt.Errorf("server %s: %w", j.server.label(address), hub.ErrClosed)
 	}
 	q := d.queues[address]
 	if q == nil {
-		if !named && len(d.queues) >= d.o.Servers {
+		if j.server == nil && len(d.queues) >= d.o.Servers {
 			return fmt.Errorf("server %s: %w: messages wait for %d servers already", address, hub.ErrFull, len(d.queues))
 		}
 		q = &queue{address: address}
@@ -139,8 +144,9 @@ func (d *Direct) add(address string, named bool, j job) error {
 		go d.serve(q)
 	}
 	if len(q.jobs) >= d.o.Queue || q.bytes+len(j.frame) > d.o.Bytes {
-		return fmt.Errorf("server %s: %w: %d messages wait for it", address, hub.ErrFull, len(q.jobs))
+		return fmt.Errorf("server %s: %w: %d messages wait for it", j.server.label(address), hub.ErrFull, len(q.jobs))
 	}
+	j.server.takes()
 	q.jobs = append(q.jobs, j)
 	q.bytes += len(j.frame)
 	return nil
@@ -194,10 +200,11 @@ func (d *Direct) take(q *queue) []job {
 func (d *Direct) done(q *queue, j *job, err error) {
 	if err != nil {
 		d.lost.Add(1)
-		err = fmt.Errorf("server %s: %w", q.address, err)
+		err = fmt.Errorf("server %s: %w", j.server.label(q.address), explained(err))
 	} else {
 		d.sent.Add(1)
 	}
+	j.server.done(err)
 	if j.receipt != nil {
 		j.receipt.Done(&j.message, err)
 	}
