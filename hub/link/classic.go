@@ -226,7 +226,7 @@ func (c *Classic) Stats() Stats {
 	c.mu.Unlock()
 	s.Name = c.c.Name
 	if c.command != nil {
-		s.Restarts = c.command.restarts.Load()
+		s.Restarts = c.command.restarts()
 		s.Down, _ = c.command.down()
 	}
 	return s

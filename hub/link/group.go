@@ -320,7 +320,7 @@ func (g *Group) Stats() Stats {
 	s.Waiting = g.jobs - g.inFlight
 	s.InFlight = g.inFlight
 	if g.command != nil {
-		s.Restarts = g.command.restarts.Load()
+		s.Restarts = g.command.restarts()
 		s.Down, _ = g.command.down()
 	}
 	g.mu.Unlock()

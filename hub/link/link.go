@@ -87,7 +87,7 @@ type Stats struct {
 	Late     uint64 `json:"late"`     // answers that came after their time
 	Refused  uint64 `json:"refused"`  // messages not taken: too many waited, or the hub was closing
 	Garbage  uint64 `json:"garbage"`  // connections closed, or answers refused, because they made no sense
-	Restarts uint64 `json:"restarts"` // times its program was started again
+	Restarts uint64 `json:"restarts"` // times its program was started again; not where that failed
 	Down     string `json:"down"`     // why its program does not run, while it waits to be started again; else ""
 }
 

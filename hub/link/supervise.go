@@ -48,13 +48,13 @@ const (
 
 // A supervisor keeps one program running.
 type supervisor struct {
-	name     string
-	command  Command
-	log      *slog.Logger
-	out      *lines
-	prepare  func() // called before each start, if not nil
-	fell     func() // called after each end that stop has not asked for, if not nil
-	restarts atomic.Uint64
+	name    string
+	command Command
+	log     *slog.Logger
+	out     *lines
+	prepare func()        // called before each start, if not nil
+	fell    func()        // called after each end that stop has not asked for, if not nil
+	starts  atomic.Uint64 // that did not fail
 
 	mu       sync.Mutex
 	begun    bool
@@ -181,9 +181,11 @@ func (s *supervisor) run() {
 			return
 		case <-timer.C:
 		}
-		s.restarts.Add(1)
 	}
 }
+
+// restarts is how often the program was started again.
+func (s *supervisor) restarts() uint64 { return max(s.starts.Load(), 1) - 1 }
 
 // nextPause returns how long to wait before the next start, after a wait of last (0
 // if it was the first start) and a run of ran.
@@ -226,6 +228,7 @@ func (s *supervisor) once() error {
 	pid := cmd.Process.Pid
 	s.pid = pid
 	s.mu.Unlock()
+	s.starts.Add(1)
 	s.log.Info("handler started", "handler", s.name, "pid", pid)
 
 	// While it is a zombie its number cannot be given to another group.
