@@ -170,5 +170,5 @@ func (d *demo) summary(out io.Writer, p *printer, took time.Duration) error {
 	if err != nil {
 		return err
 	}
-	return showStatus(out, report)
+	return showStatus(out, report, d.target.user)
 }

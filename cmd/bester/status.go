@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -23,17 +24,18 @@ func statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what the hub is doing",
-		Long: `Show what the hub is doing: its listeners, users, handlers and devices, and what
-became of the messages since it started. The account must be an administrator's
+		Long: `Show what the hub is doing: its listeners, users, routes, filters, handlers, servers
+and devices, and what became of the messages since it started. The account must be an administrator's
 (bester account allow --admin NAME), or the socket must trust you.
 
 ` + statusLegend + `
 
-With --json it writes one object: hub, version, pid, uptime (in seconds), memory (in
-bytes), listeners, users (one for each session), router, sessions, servers, handlers
-and devices, with the counts since the hub started. Later versions may add fields.`,
+With --json it writes one object. Later versions may add fields.
+
+` + statusKeys,
 		Example: `  bester status
-  bester status --json | jq .router.delivered`,
+  bester status --json | jq .router.delivered
+  bester status --json | jq -r '.upstreams[] | select(.state == "fails") | .name'`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -45,7 +47,8 @@ and devices, with the counts since the hub started. Later versions may add field
 				_, err := cmd.OutOrStdout().Write(append(appendPlain(nil, report), '\n'))
 				return err
 			}
-			return showStatus(cmd.OutOrStdout(), report)
+			name, _ := t.name()
+			return showStatus(cmd.OutOrStdout(), report, string(name))
 		},
 	}
 	t.flags(cmd)
@@ -72,8 +75,9 @@ func (t *target) status(ctx context.Context) ([]byte, error) {
 	return report, err
 }
 
-// showStatus writes a report for people. What it does not know it leaves out.
-func showStatus(out io.Writer, report []byte) error {
+// showStatus writes a report for people, without the session of self, who asked for it.
+// What it does not know it leaves out.
+func showStatus(out io.Writer, report []byte, self string) error {
 	var r struct {
 		Hub, Version string
 		PID          int
@@ -99,10 +103,25 @@ func showStatus(out io.Writer, report []byte) error {
 			Reads, Failures, Skipped, Sent, Refused uint64
 			Failing                                 bool
 		}
+		Upstreams []struct {
+			Name, Address, State, Error string
+			Sent, Failed                uint64
+			Waiting                     int
+			Since                       time.Time
+		}
+		Filters []struct{ Name, Kind string }
+		Routes  []struct {
+			Match       string
+			Through, To []string
+		}
 	}
 	d := json.NewDecoder(bytes.NewReader(report))
 	if err := d.Decode(&r); err != nil {
 		return fmt.Errorf("the hub's report: %w", err)
+	}
+	if i := slices.Index(r.Users, self); i >= 0 && r.Sessions["sessions"] > 0 {
+		r.Users = slices.Delete(r.Users, i, i+1)
+		r.Sessions["sessions"]--
 	}
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	up := (time.Duration(r.Uptime) * time.Second).String()
@@ -113,6 +132,33 @@ func showStatus(out io.Writer, report []byte) error {
 	fmt.Fprintf(w, "sessions\t%s\n", counts(r.Sessions, sessionCounts))
 	if r.Servers["sent"]+r.Servers["failed"]+r.Servers["waiting"] > 0 {
 		fmt.Fprintf(w, "servers\t%s\n", counts(r.Servers, serverCounts))
+	}
+	if len(r.Routes) > 0 {
+		fmt.Fprintf(w, "\nROUTE\tTHROUGH\tTO\n")
+		for _, v := range r.Routes {
+			fmt.Fprintf(w, "%s\t%s\t%s\n", clean(v.Match), named(v.Through), named(v.To))
+		}
+	}
+	if len(r.Filters) > 0 {
+		fmt.Fprintf(w, "\nFILTER\tKIND\n")
+		for _, f := range r.Filters {
+			fmt.Fprintf(w, "%s\t%s\n", clean(f.Name), clean(f.Kind))
+		}
+	}
+	if len(r.Upstreams) > 0 {
+		fmt.Fprintf(w, "\nSERVER\tADDRESS\tSENT\tFAILED\tWAITING\tSTATE\n")
+		fails := ""
+		for _, v := range r.Upstreams {
+			state := clean(v.State)
+			if !v.Since.IsZero() {
+				state += ", " + time.Since(v.Since).Round(time.Second).String() + " ago"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\n", clean(v.Name), clean(v.Address), v.Sent, v.Failed, v.Waiting, state)
+			if v.Error != "" {
+				fails += plain(v.Error) + "\n"
+			}
+		}
+		io.WriteString(w, fails)
 	}
 	if len(r.Handlers) > 0 {
 		fmt.Fprintf(w, "\nHANDLER\tTYPES\tPROCESSES\tWAITING\tIN FLIGHT\tANSWERED\tFAILED\tTIMED OUT\tREFUSED\tRESTARTS\n")
@@ -144,6 +190,14 @@ func showStatus(out io.Writer, report []byte) error {
 		}
 	}
 	return w.Flush()
+}
+
+// named lists names, or says that there are none.
+func named(names []string) string {
+	if len(names) == 0 {
+		return "-"
+	}
+	return clean(strings.Join(names, " "))
 }
 
 // users lists each name once, with the number of its sessions where there are more.
@@ -196,16 +250,49 @@ const statusLegend = `Counts are since the hub started; those that are 0 are mos
              dropped by a filter or handler on purpose; for nobody there: a user without
              a session; failed: what a handler wanted could not be done; refused: nobody
              serves the type; not handed over: the receiver would not or could not take it
-  sessions   open now, and what became of the connections that came
+  users      who is logged in, with how often; without the session that asks
+  sessions   open now, without the one that asks, and what became of connections
+  servers    messages for other servers, those without a name in the config too
+  ROUTE      as the config has them, THROUGH its filters and handlers, TO its receivers
+  FILTER     inside the hub
+  SERVER     of the config: messages SENT, FAILED and WAITING since it has this address;
+             STATE by the last message, and when: untried, works or fails, and why
   HANDLER    as the config, or the process itself, names it
   TYPES      it serves; by route: it serves none, routes lead through it
   PROCESSES  connected now; classic: the hub connects to it, once for each message
   WAITING    messages that are not sent to it yet, and IN FLIGHT those not answered
   ANSWERED   by it, FAILED for whatever reason, of these TIMED OUT without an answer in
              time; REFUSED: too many waited, or its program was not running
-  RESTARTS   of its program by the hub
+  RESTARTS   of its program by the hub; a start that fails is none
   DEVICE     READS of it, of these FAILURES; SKIPPED: it was too slow for its interval;
              SENT, REFUSED: its messages that the hub took and did not take`
+
+// statusKeys says what the keys of --json are, for --help.
+const statusKeys = `  hub        its name
+  version    of besterd
+  pid        number of its process
+  uptime     seconds
+  memory     bytes it has of the system
+  listeners  list of network://address
+  users      list of names, one for each session, that of who asks too
+  router     messages: taken, refused, failed, delivered, absent (for nobody there),
+             dropped, lost (not handed over), panics (bugs of filters)
+  sessions   sessions and connections now; of connections: accepted, logins, denied,
+             too_many, frames_too_long, logins_too_slow, malformed, panics,
+             slow_readers_closed, dropped (deliveries), logins_held_off,
+             stopped_in_a_frame, frames_no_memory, memory_refused; memory: bytes of
+             session.memory taken now
+  servers    messages for other servers together: sent, failed, and waiting now
+  upstreams  list of the config's servers: name, address, sent, failed, waiting,
+             state (untried, works, fails), since (RFC 3339: when that was seen last;
+             left out if never), error (empty if it works)
+  routes     list in the config's order: match, through (names), to (addresses)
+  filters    list: name, kind
+  handlers   list: name, types, native (false: classic), processes, waiting, in_flight,
+             sent, answered, failed, timeouts, late, refused, garbage (what it sent
+             made no sense), restarts, down (why its program does not run, or empty)
+  devices    list: name, kind, reads, failures, skipped, bad (readings left out), sent,
+             refused, lost (taken, then failed), failing (true: the last read failed)`
 
 // counts writes the first counter, and of the others those that are not zero.
 func counts(of map[string]uint64, all []count) string {

@@ -23,12 +23,27 @@ type report struct {
 	Uptime    float64         `json:"uptime"` // seconds
 	Memory    uint64          `json:"memory"` // bytes taken from the system by the Go runtime
 	Listeners []string        `json:"listeners"`
-	Users     []hub.UserName  `json:"users"` // one for each session
+	Users     []hub.UserName  `json:"users"` // one for each session, that of who asks too
 	Router    hub.RouterStats `json:"router"`
 	Sessions  session.Stats   `json:"sessions"`
-	Servers   upstream.Stats  `json:"servers"`
+	Servers   upstream.Stats  `json:"servers"` // all together
 	Handlers  []link.Stats    `json:"handlers"`
 	Devices   []deviceReport  `json:"devices"`
+
+	Upstreams []upstream.ServerStats `json:"upstreams"` // the servers of the config
+	Filters   []filterReport         `json:"filters"`
+	Routes    []routeReport          `json:"routes"` // in the order of the config
+}
+
+type filterReport struct {
+	Name string `json:"name"`
+	Kind string `json:"kind"`
+}
+
+type routeReport struct {
+	Match   string   `json:"match"`
+	Through []string `json:"through"`
+	To      []string `json:"to"`
 }
 
 type deviceReport struct {
@@ -44,13 +59,24 @@ func (d *daemon) status() []byte {
 	r := report{
 		Version: version, PID: os.Getpid(), Uptime: time.Since(d.began).Seconds(),
 		Memory: memory.Sys - memory.HeapReleased, Listeners: d.listening(),
-		Users: d.router.Directory().Users(), Router: d.router.Stats(), Sessions: d.sessions.Stats(),
-		Handlers: d.groups.Stats(),
+		Users: append([]hub.UserName{}, d.router.Directory().Users()...), Router: d.router.Stats(), Sessions: d.sessions.Stats(),
+		Handlers: d.groups.Stats(), Devices: []deviceReport{},
+		Upstreams: []upstream.ServerStats{}, Filters: []filterReport{}, Routes: []routeReport{},
 	}
 	d.mu.Lock()
 	r.Hub = d.config.Hub.Name
 	if d.servers != nil {
-		r.Servers = d.servers.Stats()
+		r.Servers, r.Upstreams = d.servers.Stats(), d.servers.Servers()
+	}
+	for name, f := range d.filters {
+		r.Filters = append(r.Filters, filterReport{name, f.config.Kind})
+	}
+	for _, v := range d.config.Routes {
+		route := routeReport{string(v.Match), append([]string{}, v.Through...), []string{}}
+		for _, to := range v.To {
+			route.To = append(route.To, to.String())
+		}
+		r.Routes = append(r.Routes, route)
 	}
 	for _, h := range d.handlers {
 		if h.end == nil {
@@ -73,6 +99,10 @@ func (d *daemon) status() []byte {
 		r.Devices = append(r.Devices, deviceReport{name, v.config.Kind, v.poller.Stats()})
 	}
 	d.mu.Unlock()
+	if r.Handlers == nil {
+		r.Handlers = []link.Stats{} // [] and not null, like the other lists
+	}
+	slices.SortFunc(r.Filters, func(a, b filterReport) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(r.Handlers, func(a, b link.Stats) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(r.Devices, func(a, b deviceReport) int { return strings.Compare(a.Name, b.Name) })
 	b, err := json.Marshal(r)
