@@ -66,6 +66,7 @@ type run struct {
 	stop    context.CancelFunc
 	told    chan result
 	seen    [4]uint64 // dropped, expired, thinned, refused in all lives
+	saved   mark      // what the card knew
 	lives   int
 	alone   int // how long there is no reader, about
 }
@@ -167,6 +168,10 @@ func (x *run) look() {
 	m.files = m.files[:0]
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if was := x.saved; s.saved.floor < was.floor || s.saved.reserved < was.reserved || s.saved.written < was.written || s.saved.payload < was.payload || s.saved.at < was.at {
+		x.t.Errorf("the card knew of %+v, now of %+v", was, s.saved)
+	}
+	x.saved = s.saved
 	for i, seg := range s.segs {
 		users := 0
 		for _, r := range s.list {
@@ -350,6 +355,7 @@ func (x *run) reopen(o Options) {
 	for _, seg := range c.segs {
 		m.files = append(m.files, modelFile{seg.head.first, seg.last, false})
 	}
+	x.saved = mark{}
 	x.s = open(t, "model", o)
 	synctest.Wait()
 	if c := x.s.Stats().Card; c.Total.Written != last.Total.Written+c.Written {

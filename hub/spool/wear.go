@@ -1,10 +1,14 @@
 package spool
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Card is what was asked of the card since Open, but for Day and Total, which go on
 // from what earlier runs wrote. Bytes written are whole pages of 4096, as the card
-// writes them, with zeros ahead and headers, without the file system's journal.
+// writes them, with zeros ahead and headers, without the file system's journal and
+// without writes that failed.
 type Card struct {
 	Payload uint64 // bytes of data accepted
 	Stored  uint64 // of which written
@@ -127,8 +131,11 @@ func (k *keeper) warnBudget() {
 	}
 	k.warnAt = now + 24*hourMS
 	s.opt.Log.Warn("spool: more was written to the card in 24 hours than the budget allows: append more records at a time, or use the class Telemetry, or a larger FlushEvery or CommitEvery",
-		"day", w.Day, "budget", s.opt.DayBudget, "amplification", w.Amplification())
+		"day", w.Day, "budget", s.opt.DayBudget, "amplification", hundredths(w.Amplification()))
 }
+
+// hundredths is a number as one reads it in a log.
+func hundredths(v float64) float64 { return math.Round(v*100) / 100 }
 
 // logWear says at Close what the card had to bear.
 func (s *Spool) logWear() {
@@ -136,6 +143,6 @@ func (s *Spool) logWear() {
 		return
 	}
 	c := s.Stats().Card
-	s.opt.Log.Info("spool: closed", "written", c.Written, "payload", c.Payload, "amplification", c.Amplification(),
+	s.opt.Log.Info("spool: closed", "written", c.Written, "payload", c.Payload, "amplification", hundredths(c.Amplification()),
 		"day", c.Day, "total_written", c.Total.Written, "total_payload", c.Total.Payload)
 }

@@ -95,6 +95,22 @@ func TestLedger(t *testing.T) {
 	}
 }
 
+// The spool's clock is not before the figures on the card, or hours would be mixed up.
+func TestClockAfterWear(t *testing.T) {
+	d := newRecorder()
+	d.note = false
+	h := &header{spool: 7, first: 1, salt: 3, time: 1000}
+	h.ledger.since = 500
+	ahead := uint64(time.Now().Add(5 * time.Hour).UnixMilli())
+	h.ledger.add(10, 20, ahead)
+	d.names[segmentName(1)] = &inode{segmentName(1), h.encode()}
+	s := open(t, "ahead", Options{disk: d})
+	if st := s.Stats(); st.Clock < ahead || st.Card.Day != 20 || st.Card.Total.Until < ahead {
+		t.Errorf("got %+v, want a clock from %d on", st, ahead)
+	}
+	closeSpool(t, s)
+}
+
 // minutes appends a record a minute, each on the card by itself.
 func minutes(t *testing.T, s *Spool, n int) {
 	t.Helper()
@@ -133,7 +149,7 @@ func TestDayBudget(t *testing.T) {
 		}
 		closeSpool(t, s)
 		closed := s.Stats().Card
-		if got := attrs(log.about(slog.LevelInfo, "closed")[0]); got["written"] != closed.Written || got["payload"] != uint64(16*60*100) || got["amplification"] != closed.Amplification() {
+		if got := attrs(log.about(slog.LevelInfo, "closed")[0]); got["written"] != closed.Written || got["payload"] != uint64(16*60*100) || got["amplification"] != hundredths(closed.Amplification()) {
 			t.Errorf("closed with %v, card %+v", got, closed)
 		}
 
@@ -177,7 +193,7 @@ func TestWearOnCard(t *testing.T) {
 			d.note = false
 			o := Options{disk: d, MaxBytes: 1 << 20, SegmentSize: 256 << 10}
 			s := open(t, "on card", o)
-			was := Wear{}
+			was, exact := Wear{}, 0
 			for range 500 {
 				if _, err := s.Append(t.Context(), make([]byte, c.size)); err != nil {
 					t.Fatal(err)
@@ -190,8 +206,14 @@ func TestWearOnCard(t *testing.T) {
 				if is.Until-got.Until > hourMS || is.Written-got.Written > most {
 					t.Fatalf("%v: on the card %+v, is %+v", c, got, is)
 				}
+				if got.Until == is.Until && got.Payload == is.Payload {
+					exact++ // by a mark that came with the record
+				}
 				was = got
 				time.Sleep(c.pause)
+			}
+			if exact == 0 {
+				t.Errorf("%v: no mark had the record that it came with", c)
 			}
 			killed := newRecorder()
 			killed.note = false
