@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -12,19 +14,24 @@ import (
 )
 
 func checkCommand() *cobra.Command {
-	var asJSON, show, strict bool
+	var c checking
 	cmd := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Say what is wrong with a config",
 		Long: `Read a config, bester.toml or the original's server.conf, as besterd would, and say
 what is wrong with it: file, line, column, the key, and what is allowed. It fails if
-there is anything.
+besterd would not start with it, here and as you.
 
-A config that is right in itself is also held against this machine: whether its
-certificates and keys can be read, belong together and are in date, its commands are
-in PATH, its accounts file can be read by nobody else, the folders of its sockets are
-there or can be made, and its addresses are this machine's. What is not so is a warning,
-since it may be otherwise where besterd runs: it fails for those only with --strict.
+So a config that is right in itself is also held against this machine: its certificates
+and keys must be readable and belong together, its accounts file be closed to others,
+the folders and groups of its sockets be there or such as can be made, and its addresses
+be this machine's. Whether another program has a port already is not looked at. For a
+file that is for another machine, or for besterd under another user, say --elsewhere:
+then only the file counts.
+
+A warning is what besterd starts with all the same: a certificate that has run out or is
+about to, a key that everybody may read, a handler whose program or socket's folder is
+not there, a filter that is in no route. It fails for those only with --strict.
 
 With --json it writes a list with an object for each problem, empty if all is good:
 
@@ -35,41 +42,64 @@ With --json it writes a list with an object for each problem, empty if all is go
   text     what is wrong, and what is allowed or mends it
   warning  true or false`,
 		Example: `  bester check /etc/bester/bester.toml
+  bester check --elsewhere --strict for-the-greenhouse.toml
   bester check --show server.conf > bester.toml`,
 		Args: cobra.ExactArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return []string{"toml", "conf"}, cobra.ShellCompDirectiveFilterFileExt
 		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := setup.Load(args[0])
-			var warnings []config.Problem
-			if err == nil {
-				warnings = setup.Warnings(c)
-			}
-			if asJSON {
-				return checkJSON(cmd, err, warnings, strict)
-			}
-			if err != nil {
-				return err
-			}
-			for _, w := range warnings {
-				fmt.Fprintln(cmd.ErrOrStderr(), plain(warning(w)))
-			}
-			if strict && len(warnings) > 0 {
-				return &exit{code: exitFailed}
-			}
-			if show {
-				_, err := cmd.OutOrStdout().Write(c.AppendTOML(nil))
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: good%s\n", args[0], but(len(warnings)))
-			return err
-		},
+		RunE: c.run,
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "write the problems as a JSON list")
-	cmd.Flags().BoolVar(&strict, "strict", false, "fail for warnings, too")
-	cmd.Flags().BoolVar(&show, "show", false, "write the whole config in force, defaults too, as bester.toml")
+	cmd.Flags().BoolVar(&c.json, "json", false, "write the problems as a JSON list")
+	cmd.Flags().BoolVar(&c.strict, "strict", false, "fail for warnings, too")
+	cmd.Flags().BoolVar(&c.elsewhere, "elsewhere", false, "the file is for another machine or user: do not look at this one")
+	cmd.Flags().BoolVar(&c.show, "show", false, "write the whole config in force, defaults too, as bester.toml")
 	return cmd
+}
+
+// A checking is what the flags of check say.
+type checking struct{ json, strict, elsewhere, show bool }
+
+func (o *checking) run(cmd *cobra.Command, args []string) error {
+	c, err := setup.Load(args[0])
+	var refused, warnings []config.Problem
+	if err == nil {
+		warnings = setup.Unused(c)
+		if !o.elsewhere {
+			var more []config.Problem
+			refused, more = setup.Here(c)
+			warnings = append(warnings, more...)
+			slices.SortStableFunc(warnings, func(a, b config.Problem) int {
+				return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+			})
+		}
+	}
+	if o.json {
+		return o.writeJSON(cmd, err, refused, warnings)
+	}
+	if err != nil {
+		return err
+	}
+	for _, p := range refused {
+		fmt.Fprintln(cmd.ErrOrStderr(), plain(p.Error()))
+	}
+	for _, w := range warnings {
+		fmt.Fprintln(cmd.ErrOrStderr(), plain(warning(w)))
+	}
+	if o.show { // right in itself, whatever machine it is for
+		if _, err := cmd.OutOrStdout().Write(c.AppendTOML(nil)); err != nil {
+			return err
+		}
+	}
+	switch {
+	case len(refused) > 0:
+		return fmt.Errorf("%s: besterd would not start with it here; if it is for another machine or user: --elsewhere", args[0])
+	case o.strict && len(warnings) > 0:
+		return &exit{code: exitFailed}
+	case !o.show:
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: good%s\n", args[0], but(len(warnings)))
+	}
+	return err
 }
 
 // A problem is one line of what --json writes.
@@ -103,7 +133,7 @@ func but(warnings int) string {
 	return fmt.Sprintf(", but see the %d warnings", warnings)
 }
 
-func checkJSON(cmd *cobra.Command, err error, warnings []config.Problem, strict bool) error {
+func (o *checking) writeJSON(cmd *cobra.Command, err error, refused, warnings []config.Problem) error {
 	problems := []problem{} // not nil: none is []
 	var e *config.Error
 	switch {
@@ -114,7 +144,10 @@ func checkJSON(cmd *cobra.Command, err error, warnings []config.Problem, strict 
 	case err != nil:
 		return err
 	}
-	failed := len(problems) > 0 || strict && len(warnings) > 0
+	for _, p := range refused {
+		problems = append(problems, entry(p, false))
+	}
+	failed := len(problems) > 0 || o.strict && len(warnings) > 0
 	for _, p := range warnings {
 		problems = append(problems, entry(p, true))
 	}

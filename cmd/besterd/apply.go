@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"reflect"
 
+	"github.com/besterhub/bester/cmd/internal/setup"
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/config"
@@ -85,6 +86,9 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	if c.Peers.Open && !old.Peers.Open {
 		d.log.Warn(`every original server may hand in messages, without an account: peers.classic (network.peers in server.conf) is "open"`,
 			"remedy", "list the addresses that may")
+	}
+	for _, p := range setup.Unused(c) {
+		d.log.Warn("a filter is in no route", "at", p.Error())
 	}
 	if c.Accounts.File != old.Accounts.File {
 		d.accounts.use(accounts)

@@ -81,9 +81,6 @@ func (c *Config) checkNames(r *reader) (names []string) {
 		if f.Kind == "" {
 			r.problem(p.key("kind"), "missing: want the kind of filter")
 		}
-		if !c.routed(f.Name) {
-			r.problem(p, "is in no route: name it in a route's through, or remove it")
-		}
 		names = append(names, f.Name)
 	}
 	return names
@@ -105,13 +102,14 @@ func (c *Config) checkHandlers(r *reader) {
 		if len(h.Command) > 0 && h.Command[0] == "" {
 			r.problem(p.key("command"), "want the program first")
 		}
-		if len(h.Types) == 0 && !c.routed(h.Name) {
+		if len(h.Types) == 0 && !c.Routed(h.Name) {
 			r.problem(p, "serves no types and is in no route: give it types, or name it in a route's through")
 		}
 	}
 }
 
-func (c *Config) routed(name string) bool {
+// Routed reports whether a route leads through the filter or handler of this name.
+func (c *Config) Routed(name string) bool {
 	for _, route := range c.Routes {
 		for _, t := range route.Through {
 			if t == name {

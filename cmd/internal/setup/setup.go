@@ -29,7 +29,32 @@ func check(c *config.Config) (problems []config.Problem) {
 			problems = append(problems, problem(c, err, d.Options, "devices", d.Name))
 		}
 	}
+	return append(problems, waysIn(c)...)
+}
+
+// waysIn looks whether the handlers that the hub starts can connect to it.
+func waysIn(c *config.Config) (problems []config.Problem) {
+	trusting := false
+	for _, l := range c.Listen {
+		trusting = trusting || l.Network == config.Unix && l.Trust
+	}
+	for _, h := range c.Handlers {
+		if !trusting && h.Dialect == config.Native && len(h.Command) > 0 {
+			problems = append(problems, c.Problem(`no way for its process into the hub: add a listener with network = "unix" and trust = true`, "handlers", h.Name, "command"))
+		}
+	}
 	return problems
+}
+
+// Unused are the filters that no route leads through: no mistake, since a filter may be
+// prepared before its route, but worth a word.
+func Unused(c *config.Config) (found []config.Problem) {
+	for _, f := range c.Filters {
+		if !c.Routed(f.Name) {
+			found = append(found, c.Problem("is in no route: name it in a route's through, or remove it", "filters", f.Name))
+		}
+	}
+	return found
 }
 
 // problem points at the option that the error names, or at the kind.

@@ -14,6 +14,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -21,19 +22,18 @@ import (
 	"github.com/besterhub/bester/hub/config"
 )
 
-// Warnings looks at the machine around a config that is right in itself: whether the
-// files, programs, folders and addresses that it names are there and fit. What it finds
-// may be otherwise where and when besterd runs, under another user or from another folder.
-func Warnings(c *config.Config) []config.Problem {
+// Here looks at the machine around a config that is right in itself: whether the files,
+// programs, folders and addresses that it names are there and fit. For what it returns
+// as refused besterd, started by this user in this folder, would not start; with the
+// rest it would, and do less than the config says.
+func Here(c *config.Config) (refused, warnings []config.Problem) {
 	w := world{c: c, now: time.Now()}
 	for i, l := range c.Listen {
 		at := fmt.Sprintf("#%d", i)
 		switch l.Network {
 		case config.Unix:
-			w.socket(l.Address, true, "listen", at, "address")
-			if _, err := user.LookupGroup(l.Group); l.Group != "" && err != nil {
-				w.warn(fmt.Sprintf("there is no group %q on this machine: groupadd %[1]s", l.Group), "listen", at, "group")
-			}
+			w.socket(w.refuse, l.Address, true, "listen", at, "address")
+			w.group(l.Group, "listen", at, "group")
 		case config.TLS:
 			w.certificate(l, at)
 		}
@@ -43,35 +43,45 @@ func Warnings(c *config.Config) []config.Problem {
 	}
 	if path := c.Accounts.File; path != "" {
 		if _, err := account.Open(path, account.Options{}); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			w.warn(err.Error(), "accounts", "file")
+			w.refuse(err.Error(), "accounts", "file")
 		}
 	}
 	if c.Informer.Socket != "" {
-		w.socket(c.Informer.Socket, false, "informer", "socket")
+		w.socket(w.refuse, c.Informer.Socket, false, "informer", "socket")
 	}
 	for _, h := range c.Handlers {
 		if h.Dialect == config.Classic && len(h.Command) > 0 && h.Start == config.StartAlways {
-			w.socket(h.Socket, false, "handlers", h.Name, "socket")
+			w.socket(w.warn, h.Socket, false, "handlers", h.Name, "socket")
 		}
 		if len(h.Command) > 0 && h.Start != config.StartNeeded { // that one may be there or not
 			w.program(h.Command[0], "handlers", h.Name, "command", "#0")
 		}
 	}
-	slices.SortStableFunc(w.found, func(a, b config.Problem) int {
+	inOrder(w.refused)
+	inOrder(w.warnings)
+	return w.refused, w.warnings
+}
+
+func inOrder(all []config.Problem) {
+	slices.SortStableFunc(all, func(a, b config.Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
-	return w.found
 }
 
 // A world is what is found around a config.
 type world struct {
-	c     *config.Config
-	now   time.Time
-	found []config.Problem
+	c   *config.Config
+	now time.Time
+
+	refused, warnings []config.Problem
+}
+
+func (w *world) refuse(text string, path ...string) {
+	w.refused = append(w.refused, w.c.Problem(text, path...))
 }
 
 func (w *world) warn(text string, path ...string) {
-	w.found = append(w.found, w.c.Problem(text, path...))
+	w.warnings = append(w.warnings, w.c.Problem(text, path...))
 }
 
 // soon is how long before its end a certificate is worth a word.
@@ -81,11 +91,11 @@ const soon = 14 * 24 * time.Hour
 func (w *world) certificate(l config.Listen, at string) {
 	certificate, certErr := os.ReadFile(l.Certificate)
 	if certErr != nil {
-		w.warn(certErr.Error(), "listen", at, "certificate")
+		w.refuse(certErr.Error(), "listen", at, "certificate")
 	}
 	key, keyErr := os.ReadFile(l.Key)
 	if keyErr != nil {
-		w.warn(keyErr.Error(), "listen", at, "key")
+		w.refuse(keyErr.Error(), "listen", at, "key")
 	} else if info, err := os.Stat(l.Key); err == nil && info.Mode().Perm()&0o007 != 0 {
 		w.warn(fmt.Sprintf("%s: everybody may use it (mode %04o): chmod o= %[1]s", l.Key, info.Mode().Perm()), "listen", at, "key")
 	}
@@ -94,7 +104,7 @@ func (w *world) certificate(l config.Listen, at string) {
 	}
 	pair, err := tls.X509KeyPair(certificate, key)
 	if err != nil {
-		w.warn(fmt.Sprintf("%s and %s: %v", l.Certificate, l.Key, err), "listen", at, "certificate")
+		w.refuse(fmt.Sprintf("%s and %s: %v", l.Certificate, l.Key, err), "listen", at, "certificate")
 		return
 	}
 	leaf, err := x509.ParseCertificate(pair.Certificate[0])
@@ -116,10 +126,11 @@ func (w *world) certificate(l config.Listen, at string) {
 // writable asks access(2) whether files can be made in a folder: W_OK and X_OK.
 const writable = 2 | 1
 
-// socket looks at where a UNIX socket is to be. makes says that the hub makes its folder.
-func (w *world) socket(socket string, makes bool, path ...string) {
+// socket looks at where a UNIX socket is to be, and tells say what is wrong. makes says
+// that the hub makes its folder, and wants one that is there to be its own or root's.
+func (w *world) socket(say func(text string, path ...string), socket string, makes bool, path ...string) {
 	if info, err := os.Lstat(socket); err == nil && info.Mode().Type() != fs.ModeSocket {
-		w.warn(fmt.Sprintf("%s exists and is no socket: remove it or choose another path", socket), path...)
+		say(fmt.Sprintf("%s exists and is no socket: remove it or choose another path", socket), path...)
 		return
 	}
 	folder := filepath.Dir(socket)
@@ -132,13 +143,38 @@ func (w *world) socket(socket string, makes bool, path ...string) {
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		w.warn(fmt.Sprintf("there is no folder %s: make it first", folder), path...)
+		say(fmt.Sprintf("there is no folder %s: make it first", folder), path...)
 	case err != nil:
-		w.warn(err.Error(), path...)
+		say(err.Error(), path...)
 	case !info.IsDir():
-		w.warn(fmt.Sprintf("%s is no folder", folder), path...)
+		say(fmt.Sprintf("%s is no folder", folder), path...)
 	case syscall.Access(folder, writable) != nil:
-		w.warn(fmt.Sprintf("you may not make anything in the folder %s; may the hub's user?", folder), path...)
+		say(fmt.Sprintf("you may not make anything in the folder %s; may the hub's user?", folder), path...)
+	case makes && folder == filepath.Dir(socket) && strange(info):
+		say(fmt.Sprintf("the folder %s belongs to another user: remove it or choose another path", folder), path...)
+	}
+}
+
+// strange reports whether a folder belongs neither to this user nor to root.
+func strange(folder fs.FileInfo) bool {
+	s, ok := folder.Sys().(*syscall.Stat_t)
+	return ok && s.Uid != 0 && int(s.Uid) != os.Geteuid()
+}
+
+// group looks whether a socket can be given this one.
+func (w *world) group(name string, path ...string) {
+	if name == "" {
+		return
+	}
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		w.refuse(fmt.Sprintf("there is no group %q on this machine: groupadd %[1]s", name), path...)
+		return
+	}
+	mine, err := os.Getgroups()
+	in := func(id int) bool { return strconv.Itoa(id) == g.Gid }
+	if err == nil && os.Geteuid() != 0 && !in(os.Getegid()) && !slices.ContainsFunc(mine, in) {
+		w.refuse(fmt.Sprintf("you are not in the group %s, and cannot give it a socket; is the hub's user?", name), path...)
 	}
 }
 
@@ -176,5 +212,5 @@ func (w *world) address(s string, path ...string) {
 			return
 		}
 	}
-	w.warn(fmt.Sprintf("no interface of this machine has the address %s now", ip), path...)
+	w.refuse(fmt.Sprintf("no interface of this machine has the address %s now", ip), path...)
 }
