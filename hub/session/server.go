@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -85,22 +86,15 @@ type Limits struct {
 const loginFrame = 4 << 10
 
 func (l Limits) filled() *Limits {
-	fill(&l.Login, 10*time.Second)
-	fill(&l.Connections, 1024)
-	fill(&l.Frame, bformat.DefaultLimit)
-	fill(&l.Queue, 256<<10)
-	fill(&l.Write, 30*time.Second)
-	fill(&l.Credits, 256)
-	fill(&l.Failures, 10)
-	fill(&l.Memory, 32<<20)
+	l.Login = cmp.Or(l.Login, 10*time.Second)
+	l.Connections = cmp.Or(l.Connections, 1024)
+	l.Frame = cmp.Or(l.Frame, bformat.DefaultLimit)
+	l.Queue = cmp.Or(l.Queue, 256<<10)
+	l.Write = cmp.Or(l.Write, 30*time.Second)
+	l.Credits = cmp.Or(l.Credits, 256)
+	l.Failures = cmp.Or(l.Failures, 10)
+	l.Memory = cmp.Or(l.Memory, 32<<20)
 	return &l
-}
-
-func fill[T comparable](p *T, value T) {
-	var zero T
-	if *p == zero {
-		*p = value
-	}
 }
 
 // A Server serves sessions on any number of listeners.

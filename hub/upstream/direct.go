@@ -6,6 +6,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,24 +75,17 @@ type job struct {
 
 // NewDirect returns a Direct. Shutdown ends it.
 func NewDirect(o Options) *Direct {
-	fill(&o.Timeout, 10*time.Second)
-	fill(&o.Wait, 2*time.Second)
-	fill(&o.Queue, 256)
-	fill(&o.Bytes, 4<<20)
-	fill(&o.Servers, 64)
+	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
+	o.Wait = cmp.Or(o.Wait, 2*time.Second)
+	o.Queue = cmp.Or(o.Queue, 256)
+	o.Bytes = cmp.Or(o.Bytes, 4<<20)
+	o.Servers = cmp.Or(o.Servers, 64)
 	d := &Direct{o: o, named: make(map[hub.ServerName]*record), queues: make(map[string]*queue)}
 	for name, address := range o.Addresses {
 		d.named[name] = &record{ServerStats: ServerStats{Name: name, Address: address, State: Untried}}
 	}
 	d.ctx, d.stop = context.WithCancel(context.Background())
 	return d
-}
-
-func fill[T comparable](p *T, value T) {
-	var zero T
-	if *p == zero {
-		*p = value
-	}
 }
 
 // Put queues m for the server in m.To, which holds exactly one address. Its nil
