@@ -135,6 +135,9 @@ func (f *accountFlags) listCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the accounts and what they may do",
+		Long: `List the accounts and what they may do, under the file that they are in. With --json
+it writes a list alone, with an object for each account: name, send, receive, reach,
+serve (lists), peer and admin (true or false).`,
 		Example: `  bester account list
   bester account list --json | jq -r '.[] | select(.admin) | .name'`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -151,6 +154,9 @@ func (f *accountFlags) listCommand() *cobra.Command {
 			}
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), s.List())
+			}
+			if err := done(cmd, "accounts in %s:", f.path()); err != nil {
+				return err
 			}
 			return writeTable(cmd.OutOrStdout(), s.List())
 		},

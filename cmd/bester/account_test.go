@@ -106,7 +106,8 @@ func TestAccountStory(t *testing.T) {
 		"--send", "reading/#", "--send", "a type", "--receive=", "--reach", "alice", "--reach", "bob@attic", "--serve", "f/+", "--peer")
 
 	got = mustRun(t, "", "list")
-	want := `NAME        SEND                 RECEIVE  REACH             SERVE  PEER  ADMIN
+	want := "accounts in " + path + `:
+NAME        SEND                 RECEIVE  REACH             SERVE  PEER  ADMIN
 alice       #                    #        *                 -      no    yes
 greenhouse  reading/#, "a type"  -        alice, bob@attic  f/+    yes   no
 `
@@ -157,7 +158,7 @@ func TestAccountFileFlag(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "other")
 	mustRun(t, "secret", "--file", path, "add", "alice", "--cost=4")
 	mustRun(t, "secret", "add", "bob", "--cost=4", "--file", path)
-	if got := mustRun(t, "", "list", "--file", path); strings.Count(got, "\n") != 3 {
+	if got := mustRun(t, "", "list", "--file", path); !strings.HasPrefix(got, "accounts in "+path+":\n") || strings.Count(got, "\n") != 4 {
 		t.Errorf("got\n%s\nwant two accounts", got)
 	}
 	if _, err := os.Stat(env); !errors.Is(err, os.ErrNotExist) {

@@ -7,7 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -27,19 +27,18 @@ func handleCommand() *cobra.Command {
 runs it in the hub's routes. The kinds are:
 
 ` + kinds() + `
+` + waysToHandler + `
+
 Flags are those of every handler (bester handle KIND --help), and --set KEY=VALUE for
 each of the kind's own options: a number, true, false or text, or a list or table as
 in JSON.`,
-		Example: `  bester handle alarm --types 'reading/#' --set name=board/temperature --set above=70
+		Example: `  # with [handlers.alarm] in the config, and a route with through = ["alarm"]
+  bester handle alarm --set name=board/temperature --set above=70
+  # with nothing in the config, for what is sent with bester send --to ann gps/car
   bester handle throttle --types 'gps/#' --set every=5s`,
 		DisableFlagParsing: true,
 		Annotations:        map[string]string{manMore: kindTables()},
-		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			if len(args) > 0 {
-				return nil, cobra.ShellCompDirectiveNoFileComp
-			}
-			return kindNames(), cobra.ShellCompDirectiveNoFileComp
-		},
+		ValidArgsFunction:  completeHandle,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 || args[0] == "--help" || args[0] == "-h" {
 				return cmd.Help()
@@ -70,6 +69,48 @@ in JSON.`,
 	}
 	return cmd
 }
+
+// waysToHandler says how a handler comes by its messages.
+const waysToHandler = `A handler gets messages in one of two ways:
+
+  by a route  the hub's config has [handlers.NAME] and a route with through = ["NAME"];
+              what it passes on goes on along the route. NAME is the kind, or what
+              --name says
+  --types     it serves these types, where no route of the config has them; what it
+              passes on goes to whom the sender has named, and for others there must
+              be a route`
+
+// completeHandle completes a kind, then flags, and after --set the kind's options.
+func completeHandle(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return kindNames(), cobra.ShellCompDirectiveNoFileComp
+	}
+	before := ""
+	last := args[len(args)-1]
+	if text, ok := strings.CutPrefix(word, "--set="); ok {
+		before, last, word = "--set=", "--set", text
+	}
+	switch {
+	case last == "--set":
+		var all []string
+		for _, k := range catalog.Kinds {
+			for _, o := range k.Options {
+				if k.Name == args[0] && strings.HasPrefix(o.Key, word) {
+					all = append(all, before+o.Key+"=\t"+o.Help)
+				}
+			}
+		}
+		return all, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	case last == "--socket" || last == "--password-file":
+		return nil, cobra.ShellCompDirectiveDefault
+	case strings.HasPrefix(word, "-"):
+		return handlerFlags, cobra.ShellCompDirectiveNoFileComp
+	}
+	return nil, cobra.ShellCompDirectiveNoFileComp
+}
+
+// handlerFlags are the flags of every handler.
+var handlerFlags = []string{"--concurrency", "--help", "--name", "--password-file", "--set", "--socket", "--types", "--user", "--version"}
 
 // settings are options given as KEY=VALUE.
 type settings map[string]any
@@ -128,7 +169,7 @@ func kindNames() []string {
 func summary(kind string) string {
 	for _, k := range catalog.Kinds {
 		if k.Name == kind {
-			return "It " + k.Help + ".\n\nIts own options, each with --set KEY=VALUE:\n\n" + strings.TrimRight(optionTable(k.Options), "\n")
+			return fill("It "+k.Help+".", "") + "\n" + waysToHandler + "\n\nIts own options, each with --set KEY=VALUE:\n\n" + strings.TrimRight(optionTable(k.Options), "\n")
 		}
 	}
 	return ""
@@ -136,25 +177,54 @@ func summary(kind string) string {
 
 // optionTable is the options of a kind, for --help and man pages.
 func optionTable(all []options.Option) string {
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
+	var rows [][2]string
 	for _, o := range all {
 		more := " (default " + o.Default + ")"
 		if strings.HasSuffix(o.Default, "required") {
 			more = " (" + o.Default + ")"
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%s%s\n", o.Key, o.Type, o.Help, more)
+		rows = append(rows, [2]string{o.Key + "=" + strings.ToUpper(o.Type), o.Help + more})
 	}
-	w.Flush()
-	return b.String()
+	return table(rows)
 }
 
 func kinds() string {
-	var b strings.Builder
+	var rows [][2]string
 	for _, k := range catalog.Kinds {
-		fmt.Fprintf(&b, "  %-10s %s\n", k.Name, k.Help)
+		rows = append(rows, [2]string{k.Name, k.Help})
+	}
+	return table(rows)
+}
+
+// table writes words and what they mean, in lines that fit a terminal.
+func table(rows [][2]string) string {
+	width := 0
+	for _, row := range rows {
+		width = max(width, len(row[0]))
+	}
+	indent := strings.Repeat(" ", width+4)
+	var b strings.Builder
+	for _, row := range rows {
+		b.WriteString(fmt.Sprintf("  %-*s", width+2, row[0]) + strings.TrimLeft(fill(row[1], indent), " "))
 	}
 	return b.String()
+}
+
+// fill writes a text in lines of at most 86 columns, all with this indent.
+func fill(text, indent string) string {
+	var b strings.Builder
+	line := indent
+	for word := range strings.FieldsSeq(text) {
+		if line != indent && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > 86 {
+			b.WriteString(line + "\n")
+			line = indent
+		}
+		if line != indent {
+			line += " "
+		}
+		line += word
+	}
+	return b.String() + line + "\n"
 }
 
 // kindTables is all kinds with their options, for the man page, which nobody can ask

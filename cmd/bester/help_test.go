@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,9 +59,41 @@ func TestManPages(t *testing.T) {
 	if len(pages) < 15 {
 		t.Errorf("%d pages", len(pages))
 	}
+	for _, p := range pages {
+		page, err := os.ReadFile(filepath.Join(folder, p.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		literal := false // what the formatter does not fill must fit as it is
+		for n, line := range strings.Split(string(page), "\n") {
+			literal = line == ".nf" || literal && line != ".fi"
+			if columns := len([]rune(strings.NewReplacer(`\(aq`, "'", `\`, "").Replace(line))); literal && columns > 96 {
+				t.Errorf("%s:%d: %d columns", p.Name(), n+1, columns)
+			}
+		}
+	}
 	page, err := os.ReadFile(filepath.Join(folder, "bester-listen.1"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "testdata/bester-listen.1", page)
+}
+
+// Completion offers the flags that every handler has, and no others.
+func TestHandlerFlags(t *testing.T) {
+	var help bytes.Buffer
+	if code := run(context.Background(), []string{"handle", "alarm", "--help"}, nil, &help, &help); code != 0 {
+		t.Fatalf("exit code %d: %s", code, &help)
+	}
+	_, flags, _ := strings.Cut(help.String(), "\nFlags:\n")
+	have := []string{"--help"} // does not name itself
+	for line := range strings.Lines(flags) {
+		if name, _, _ := strings.Cut(strings.TrimSpace(line), " "); strings.HasPrefix(name, "--") {
+			have = append(have, name)
+		}
+	}
+	slices.Sort(have)
+	if !slices.Equal(have, handlerFlags) {
+		t.Errorf("got %q, want %q", handlerFlags, have)
+	}
 }

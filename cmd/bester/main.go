@@ -91,8 +91,8 @@ func report(ctx context.Context, cmd *cobra.Command, err error, stderr io.Writer
 	switch {
 	case e != nil:
 		return e.code
-	case !cmd.SilenceUsage || errors.As(err, &wrong): // the arguments
-		fmt.Fprintf(stderr, "Try: %s --help\n", cmd.CommandPath())
+	case !cmd.HasParent() || !cmd.SilenceUsage || errors.As(err, &wrong): // the arguments
+		fmt.Fprintf(stderr, "Try '%s --help'.\n", cmd.CommandPath())
 		return exitUsage
 	}
 	return exitFailed
@@ -112,7 +112,8 @@ Exit status: 0 good, 1 failed, 2 wrong usage, 3 the hub cannot be reached, 4 the
 hub does not let the user in, 130 interrupted.`,
 		Version:       version,
 		SilenceErrors: true,
-		// Past the parsing of arguments an error is no longer one of usage.
+		SilenceUsage:  true, // one line says where it is explained
+		// Past the parsing of arguments an error of a command is no longer one of usage.
 		PersistentPreRun: func(cmd *cobra.Command, _ []string) { cmd.SilenceUsage = true },
 		Args:             cobra.NoArgs,
 		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -93,13 +94,43 @@ func manPage(cmd *cobra.Command) []byte {
 	return b.Bytes()
 }
 
-// manText writes a paragraph. One whose lines are indented is a table: it stays as it is.
+// manText writes a paragraph. One whose lines are indented is a table: of words and
+// what they mean, which the formatter fills, or else it stays as it is.
 func manText(b *bytes.Buffer, paragraph string) {
-	if strings.HasPrefix(paragraph, " ") {
+	if !strings.HasPrefix(paragraph, " ") {
+		fmt.Fprintf(b, ".PP\n%s\n", roff(paragraph))
+		return
+	}
+	rows := manRows(paragraph)
+	if rows == nil {
 		fmt.Fprintf(b, ".PP\n.nf\n%s\n.fi\n", roff(paragraph))
 		return
 	}
-	fmt.Fprintf(b, ".PP\n%s\n", roff(paragraph))
+	width := 0
+	for _, row := range rows {
+		width = max(width, len(row[0]))
+	}
+	for _, row := range rows {
+		fmt.Fprintf(b, ".TP %d\n.B %s\n%s\n", min(width, 16)+2, roff(row[0]), roff(row[1]))
+	}
+}
+
+// manRow is the first line of a row: a word, and after a gap what it means.
+var manRow = regexp.MustCompile(`^  (\S+(?: \S+)*) {2,}(\S.*)$`)
+
+// manRows splits a table into words and what they mean, or returns nil. The lines that
+// go on with a meaning are indented further than the words.
+func manRows(table string) (rows [][2]string) {
+	for line := range strings.SplitSeq(table, "\n") {
+		if m := manRow.FindStringSubmatch(line); m != nil {
+			rows = append(rows, [2]string{m[1], m[2]})
+		} else if len(rows) > 0 && strings.HasPrefix(line, "    ") {
+			rows[len(rows)-1][1] += "\n" + strings.TrimSpace(line)
+		} else {
+			return nil
+		}
+	}
+	return rows
 }
 
 func manFlags(b *bytes.Buffer, title string, flags *pflag.FlagSet) {

@@ -65,8 +65,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case errors.Is(err, flag.ErrHelp):
 		_, err := io.WriteString(stdout, usage)
 		return err
-	case err != nil || flags.NArg() > 1:
-		io.WriteString(stderr, usage)
+	case err == nil && flags.NArg() > 1:
+		fmt.Fprintf(stderr, "besterd: want one FILE, got %q\n", flags.Args())
+		fallthrough
+	case err != nil: // and flags has said so
+		fmt.Fprintln(stderr, "Try 'besterd --help'.")
 		return errUsage
 	}
 	switch {
