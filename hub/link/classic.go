@@ -10,6 +10,7 @@ import (
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/lograte"
+	"github.com/besterhub/bester/hub/socket"
 	"github.com/besterhub/bester/hub/wire"
 )
 
@@ -86,7 +87,7 @@ func NewClassic(c ClassicConfig) *Classic {
 	}
 	if len(c.Command.Argv) > 0 {
 		h.command = newSupervisor(c.Name, c.Command, c.Log)
-		h.command.prepare = func() { removeStale(c.Path) }
+		h.command.prepare = func() { socket.RemoveStale(c.Path) } // where that fails, the program says why it cannot listen
 		if !c.Needed || nothingAt(c.Path) && executable(c.Command) == nil {
 			h.command.start()
 		}

@@ -280,7 +280,7 @@ func TestNeededProgramIsNotStartedWhileSomebodyListens(t *testing.T) {
 	if a := as.Wait(t, 1)[0]; a.Err != nil || c.command.begun {
 		t.Errorf("got %v, started: %v", a.Err, c.command.begun)
 	}
-	removeStale(config.Path) // must not: somebody listens
+	c.command.prepare() // must not: somebody listens
 	as.Ask(c, message("t", "anna", 1, "1"))
 	if a := as.Wait(t, 2)[1]; a.Err != nil {
 		t.Errorf("a live socket was removed: %v", a.Err)

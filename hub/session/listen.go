@@ -12,9 +12,10 @@ import (
 	"strconv"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/besterhub/bester/hub/socket"
 )
 
 // A Listener accepts connections for a Server.
@@ -90,7 +91,7 @@ func listenUnix(path string, o ListenOptions) (net.Listener, error) {
 	if len(path) > maxPath {
 		return nil, fmt.Errorf("a path of %d bytes: the system takes at most %d", len(path), maxPath)
 	}
-	if err := removeStale(path); err != nil {
+	if err := socket.RemoveStale(path); err != nil {
 		return nil, err
 	}
 	// The socket must never be open to more than its mode says, so it is made closed:
@@ -137,26 +138,6 @@ func (l *Listener) Change(o ListenOptions) error {
 	}
 	l.trust.Store(o.Trust)
 	return own(l.path, o)
-}
-
-// removeStale removes a socket that nobody serves. It connects first to tell.
-func removeStale(path string) error {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return nil // nothing there, or Listen will say what is wrong
-	}
-	if info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("%s exists and is no socket: remove it or choose another path", path)
-	}
-	c, err := net.DialTimeout("unix", path, time.Second)
-	if err == nil {
-		c.Close()
-		return syscall.EADDRINUSE
-	}
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return os.Remove(path)
-	}
-	return err
 }
 
 func chgrp(path, name string) error {

@@ -1,0 +1,38 @@
+// Package socket clears away what is left of UNIX sockets.
+package socket
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// RemoveStale removes the socket at path if nobody serves it any more, as after
+// kill -9; only connecting can tell. It returns nil if there is nothing at path
+// then, or syscall.EADDRINUSE if a program serves it. What is no socket is kept, and an
+// error.
+func RemoveStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%s exists and is no socket: remove it or choose another path", path)
+	}
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		c.Close()
+		return syscall.EADDRINUSE
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return os.Remove(path)
+	}
+	return err
+}
