@@ -259,7 +259,10 @@ func TestTelemetryPowerCut(t *testing.T) {
 			appendAll(t, s, i+1, i+1)
 			time.Sleep(time.Second)
 		}
-		for _, op := range d.ops {
+		d.mu.Lock()
+		ops := slices.Clone(d.ops)
+		d.mu.Unlock()
+		for _, op := range ops {
 			c.take(op)
 		}
 		_, o.disk = newCard(c.cut(rand.New(rand.NewPCG(1, 1))))

@@ -271,10 +271,6 @@ func (k *keeper) publish() {
 		s.savedPosition(p)
 	}
 	if b.marked {
-		b.mark.floor = max(b.mark.floor, s.saved.floor) // a new header may say more
-		if !b.mark.closed {
-			b.mark.reserved = max(b.mark.reserved, s.saved.reserved)
-		}
 		s.saved = b.mark
 	} else if b.taken.n > 0 || len(b.positions) > 0 {
 		s.saved.closed = false
