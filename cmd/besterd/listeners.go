@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -79,7 +80,7 @@ func (d *daemon) listen(c config.Listen) (*session.Listener, error) {
 			return (*d.certificates.Load())[placeOf(c)], nil
 		}}
 	case config.Unix:
-		if err := makeFolder(c.Address); err != nil {
+		if err := makeFolder(c); err != nil {
 			return nil, fmt.Errorf("listen unix %s: %w", c.Address, err)
 		}
 	}
@@ -90,13 +91,22 @@ func options(c config.Listen) session.ListenOptions {
 	return session.ListenOptions{Mode: c.Mode, Group: c.Group, Trust: c.Trust}
 }
 
-// makeFolder makes the folder of a socket, for this user alone. One that is there
-// must belong to this user or to root: who owns the folder owns the socket's name.
-func makeFolder(path string) error {
-	dir := filepath.Dir(path)
+// makeFolder makes the folder of a socket. Others may go through it, but not write in
+// it, where the hub is root's or the socket's group or mode lets them in: the socket
+// itself says who may connect. Else it is for this user alone. One that is there must
+// belong to this user or to root: who owns the folder owns the socket's name.
+func makeFolder(c config.Listen) error {
+	dir := filepath.Dir(c.Address)
 	info, err := os.Stat(dir)
 	if os.IsNotExist(err) {
-		return os.MkdirAll(dir, 0o700)
+		mode := fs.FileMode(0o700)
+		if os.Geteuid() == 0 || c.Group != "" || c.Mode&0o007 != 0 {
+			mode = 0o755
+		}
+		if err := os.MkdirAll(dir, mode); err != nil {
+			return err
+		}
+		return os.Chmod(dir, mode) // whatever the umask
 	}
 	if err != nil {
 		return err

@@ -57,8 +57,7 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("besterd", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() {} // what is asked for goes to stdout, what is wrong to stderr
+	flags.SetOutput(io.Discard) // what is asked for goes to stdout, what is wrong to stderr
 	showVersion := flags.Bool("version", false, "")
 	showExample := flags.Bool("example", false, "")
 	switch err := flags.Parse(args); {
@@ -66,10 +65,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		_, err := io.WriteString(stdout, usage)
 		return err
 	case err == nil && flags.NArg() > 1:
-		fmt.Fprintf(stderr, "besterd: want one FILE, got %q\n", flags.Args())
+		err = fmt.Errorf("want one FILE, got %q", flags.Args())
 		fallthrough
-	case err != nil: // and flags has said so
-		fmt.Fprintln(stderr, "Try 'besterd --help'.")
+	case err != nil:
+		fmt.Fprintf(stderr, "besterd: %v\nTry 'besterd --help'.\n", err)
 		return errUsage
 	}
 	switch {

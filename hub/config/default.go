@@ -160,8 +160,8 @@ func userConfigDir() string {
 
 // Sockets returns where a hub with the default config may listen on this machine,
 // the likeliest first: /run/bester/bester.sock, then under $XDG_RUNTIME_DIR, then
-// under the folder for temporary files. Who listens makes the folder around it,
-// mode 0700, and makes sure that it is theirs.
+// under the folder for temporary files. Who listens makes the folder around it, which
+// only root's is open to others, and makes sure that it is theirs.
 func Sockets() []string {
 	all := []string{filepath.Join(run, "bester.sock")}
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
