@@ -62,7 +62,7 @@ func (a *Answer) Do(c Command) {
 	case SendHandler:
 		a.sendHandler(c.Data, c.Type)
 	default:
-		a.fail(reason(ErrHandler, "type %q: unknown command %d", a.m.Type, c.Verb))
+		a.fail(Reason(ErrHandler, "type %q: unknown command %d", a.m.Type, c.Verb))
 	}
 }
 
@@ -166,16 +166,16 @@ func (a *Answer) pass(d Data) {
 
 func (a *Answer) sendHandler(d Data, t Type) {
 	if a.m.Hops >= a.router.maxHops {
-		a.fail(reason(ErrHops, "type %q: more than %d hops: do handlers send it in a circle?", t, a.router.maxHops))
+		a.fail(Reason(ErrHops, "type %q: more than %d hops: do handlers send it in a circle?", t, a.router.maxHops))
 		return
 	}
 	if a.root.rounds.Add(1) > MaxRounds {
-		a.fail(reason(ErrHops, "type %q: sent to handlers more than %d times in all: do handlers multiply it?", t, MaxRounds))
+		a.fail(Reason(ErrHops, "type %q: sent to handlers more than %d times in all: do handlers multiply it?", t, MaxRounds))
 		return
 	}
 	w := a.router.way(t, a.m.Batch)
 	if w == nil {
-		a.fail(reason(ErrNoHandler, "no handler or route serves type %q", t))
+		a.fail(Reason(ErrNoHandler, "no handler or route serves type %q", t))
 		return
 	}
 	next := a.next(d)
@@ -197,7 +197,7 @@ func (a *Answer) reply(d Data) {
 		return
 	}
 	if a.m.From == (Address{}) {
-		a.fail(reason(ErrHandler, "type %q: nobody to reply to", a.m.Type))
+		a.fail(Reason(ErrHandler, "type %q: nobody to reply to", a.m.Type))
 		return
 	}
 	a.reach(out, a.m.From)
@@ -231,7 +231,7 @@ func (a *Answer) handle(h Handler) {
 			a.router.stats.panics.Add(1)
 			a.router.log.Error("a handler has a bug: it panicked", "type", string(a.m.Type), "panic", p, "stack", string(debug.Stack()))
 			if !a.done {
-				a.Done(reason(ErrHandler, "type %q: the handler panicked", a.m.Type))
+				a.Done(Reason(ErrHandler, "type %q: the handler panicked", a.m.Type))
 			}
 		}
 	}()
@@ -254,7 +254,7 @@ func (a *Answer) arrive(out *Message) {
 		return
 	}
 	if len(a.m.To) == 0 {
-		a.fail(reason(ErrHandler, "type %q: passed on, but no route says where to", a.m.Type))
+		a.fail(Reason(ErrHandler, "type %q: passed on, but no route says where to", a.m.Type))
 		return
 	}
 	for _, to := range a.m.To {
@@ -267,7 +267,7 @@ func (a *Answer) reach(out *Message, to Address) {
 	switch {
 	case a.m.Reach != nil && !a.m.Reach.MayReach(to):
 		a.router.stats.lost.Add(1)
-		a.fail(reason(ErrDenied, "%q may not reach %q", a.m.From, to))
+		a.fail(Reason(ErrDenied, "%q may not reach %q", a.m.From, to))
 	case to.Server != "":
 		a.server(out, to)
 	default:
@@ -307,7 +307,7 @@ func (a *Answer) delivered(err error) {
 func (a *Answer) server(out *Message, to Address) {
 	sink := a.router.directory.Server(to.Server)
 	if sink == nil {
-		a.fail(reason(ErrUnknownServer, "no server %q: want a name from the config, or host:port", to.Server))
+		a.fail(Reason(ErrUnknownServer, "no server %q: want a name from the config, or host:port", to.Server))
 		return
 	}
 	a.to[0] = to

@@ -98,15 +98,16 @@ type HandlerFunc func(m *Message, a *Answer) error
 // Handle calls f and ends the answer with what it returned.
 func (f HandlerFunc) Handle(m *Message, a *Answer) { a.Done(f(m, a)) }
 
-// reason returns an error whose text says what about the sentinel, in one line.
-func reason(sentinel error, format string, args ...any) error {
-	return &failure{sentinel, fmt.Sprintf(format, args...)}
+// Reason returns an error that reads as its own text, in one line, and wraps kind, which
+// is not in the text: why a message failed, for its sender to read.
+func Reason(kind error, format string, args ...any) error {
+	return &reason{kind, fmt.Sprintf(format, args...)}
 }
 
-type failure struct {
-	sentinel error
-	text     string
+type reason struct {
+	kind error
+	text string
 }
 
-func (f *failure) Error() string { return f.text }
-func (f *failure) Unwrap() error { return f.sentinel }
+func (r *reason) Error() string { return r.text }
+func (r *reason) Unwrap() error { return r.kind }

@@ -85,7 +85,7 @@ func (r *Router) Put(m *Message) error {
 	w := r.way(m.Type, m.Batch)
 	if w == nil && len(m.To) == 0 {
 		r.stats.refused.Add(1)
-		return reason(ErrNoHandler, "no handler or route serves type %q", m.Type)
+		return Reason(ErrNoHandler, "no handler or route serves type %q", m.Type)
 	}
 	return r.start(m, w)
 }
@@ -97,7 +97,7 @@ func (r *Router) Deliver(m *Message) error {
 	for _, to := range m.To {
 		if to.Server != "" {
 			r.stats.refused.Add(1)
-			return reason(ErrDenied, "recipient %q is not a user here: this hub is no relay", to)
+			return Reason(ErrDenied, "recipient %q is not a user here: this hub is no relay", to)
 		}
 	}
 	return r.start(m, nil)
@@ -106,7 +106,7 @@ func (r *Router) Deliver(m *Message) error {
 func (r *Router) start(m *Message, w *way) error {
 	if m.Hops > r.maxHops {
 		r.stats.refused.Add(1)
-		return reason(ErrHops, "type %q: more than %d hops: do hubs send it in a circle?", m.Type, r.maxHops)
+		return Reason(ErrHops, "type %q: more than %d hops: do hubs send it in a circle?", m.Type, r.maxHops)
 	}
 	r.count(m.Batch, 1, 0, 0)
 	a := r.answer(m.Batch)

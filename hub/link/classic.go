@@ -128,7 +128,7 @@ func (c *Classic) Handle(m *hub.Message, a *hub.Answer) {
 func (c *Classic) admit(m *hub.Message) error {
 	switch waiting := c.jobs - c.asking; {
 	case c.closing && c.heir == nil:
-		return failed(hub.ErrClosed, "handler %q is being ended", c.c.Name)
+		return hub.Reason(hub.ErrClosed, "handler %q is being ended", c.c.Name)
 	case waiting >= c.c.Waiting || c.bytes+sizeOf(m) > c.c.Bytes && c.jobs > 0:
 		return full(c.c.Name, &c.c.Options, waiting)
 	}
@@ -193,7 +193,7 @@ func (c *Classic) handle(j *job, w *worker) error {
 	frame, err := wire.AppendJSON(w.frame, j.m.Data)
 	if err == nil && clock()-j.since > c.c.Timeout {
 		c.count(&c.stats.Timeouts)
-		err = failed(hub.ErrTimeout, "handler %q: took no message for %v", c.c.Name, c.c.Timeout)
+		err = hub.Reason(hub.ErrTimeout, "handler %q: took no message for %v", c.c.Name, c.c.Timeout)
 	}
 	if err == nil {
 		w.frame = bformat.End(frame, 0)

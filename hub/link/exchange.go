@@ -61,7 +61,7 @@ func (c *Classic) read(in *bformat.Reader, w *worker) (hub.Command, error) {
 			return command, nil
 		}
 		c.count(&c.stats.Garbage)
-		err = failed(hub.ErrHandler, "handler %q: %v", c.c.Name, err)
+		err = hub.Reason(hub.ErrHandler, "handler %q: %v", c.c.Name, err)
 	} else {
 		err = c.unanswered(err)
 	}
@@ -75,19 +75,19 @@ func (c *Classic) unanswered(err error) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.count(&c.stats.Timeouts)
-		return failed(hub.ErrTimeout, "handler %q: no answer for %v", c.c.Name, c.c.Timeout)
+		return hub.Reason(hub.ErrTimeout, "handler %q: no answer for %v", c.c.Name, c.c.Timeout)
 	case errors.As(err, &limit):
 		c.count(&c.stats.Garbage)
-		return failed(hub.ErrHandler, "handler %q: an answer of %d bytes, at most %d are allowed", c.c.Name, limit.Length, limit.Limit)
+		return hub.Reason(hub.ErrHandler, "handler %q: an answer of %d bytes, at most %d are allowed", c.c.Name, limit.Length, limit.Limit)
 	case errors.Is(err, net.ErrClosed):
-		return failed(hub.ErrClosed, "handler %q is being ended", c.c.Name)
+		return hub.Reason(hub.ErrClosed, "handler %q is being ended", c.c.Name)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		c.count(&c.stats.Garbage)
-		return failed(hub.ErrHandler, "handler %q ended inside its answer", c.c.Name)
+		return hub.Reason(hub.ErrHandler, "handler %q ended inside its answer", c.c.Name)
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return failed(hub.ErrHandler, "handler %q ended before it answered", c.c.Name)
+		return hub.Reason(hub.ErrHandler, "handler %q ended before it answered", c.c.Name)
 	}
-	return failed(hub.ErrHandler, "handler %q: %v", c.c.Name, err)
+	return hub.Reason(hub.ErrHandler, "handler %q: %v", c.c.Name, err)
 }
 
 // dial connects to the handler; it starts the program if nobody listens and that is how
@@ -98,7 +98,7 @@ func (c *Classic) dial(deadline time.Time) (net.Conn, error) {
 	for {
 		select {
 		case <-c.cut:
-			return nil, failed(hub.ErrClosed, "handler %q is being ended", c.c.Name)
+			return nil, hub.Reason(hub.ErrClosed, "handler %q is being ended", c.c.Name)
 		default:
 		}
 		conn, err := net.DialUnix("unix", nil, c.addr)
@@ -115,12 +115,12 @@ func (c *Classic) dial(deadline time.Time) (net.Conn, error) {
 				return nil, err
 			}
 		default:
-			return nil, failed(hub.ErrHandler, "handler %q: %v", c.c.Name, err)
+			return nil, hub.Reason(hub.ErrHandler, "handler %q: %v", c.c.Name, err)
 		}
 		left := time.Until(deadline)
 		if left <= 0 {
 			c.count(&c.stats.Timeouts)
-			return nil, failed(hub.ErrTimeout, "handler %q: accepts no connection on %q for %v", c.c.Name, c.c.Path, c.c.Timeout)
+			return nil, hub.Reason(hub.ErrTimeout, "handler %q: accepts no connection on %q for %v", c.c.Name, c.c.Path, c.c.Timeout)
 		}
 		timer := time.NewTimer(min(knock, left))
 		select {
@@ -135,17 +135,17 @@ func (c *Classic) dial(deadline time.Time) (net.Conn, error) {
 // summon sees to it that somebody will listen, or says why nobody will.
 func (c *Classic) summon(starting time.Time) error {
 	if c.command == nil {
-		return failed(hub.ErrHandler, "handler %q: nobody listens on %q", c.c.Name, c.c.Path)
+		return hub.Reason(hub.ErrHandler, "handler %q: nobody listens on %q", c.c.Name, c.c.Path)
 	}
 	if err := executable(c.c.Command); err != nil {
-		return failed(hub.ErrHandler, "handler %q: nobody listens on %q, and its program cannot be started: %v", c.c.Name, c.c.Path, err)
+		return hub.Reason(hub.ErrHandler, "handler %q: nobody listens on %q, and its program cannot be started: %v", c.c.Name, c.c.Path, err)
 	}
 	c.command.start()
 	if why, down := c.command.down(); down {
-		return failed(hub.ErrHandler, "handler %q: nobody listens on %q: %s; it is started again soon", c.c.Name, c.c.Path, why)
+		return hub.Reason(hub.ErrHandler, "handler %q: nobody listens on %q: %s; it is started again soon", c.c.Name, c.c.Path, why)
 	}
 	if time.Since(starting) > startTime {
-		return failed(hub.ErrHandler, "handler %q: nobody listens on %q, though its program was started %v ago", c.c.Name, c.c.Path, startTime)
+		return hub.Reason(hub.ErrHandler, "handler %q: nobody listens on %q, though its program was started %v ago", c.c.Name, c.c.Path, startTime)
 	}
 	return nil
 }

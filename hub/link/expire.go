@@ -27,7 +27,7 @@ func (g *Group) expire() {
 	over := now - g.o.Timeout
 	for j := g.waiting.head; j != nil && j.since <= over; j = g.waiting.head {
 		g.stats.Timeouts++
-		err := failed(hub.ErrTimeout, "handler %q: took no message for %v", g.name, g.o.Timeout)
+		err := hub.Reason(hub.ErrTimeout, "handler %q: took no message for %v", g.name, g.o.Timeout)
 		g.complain(err)
 		g.unqueue(j, err)
 	}
@@ -36,7 +36,7 @@ func (g *Group) expire() {
 		p := j.at
 		p.forget(j.tag)
 		g.landed(j)
-		err := failed(hub.ErrTimeout, "handler %q: no answer for %v", g.name, g.o.Timeout)
+		err := hub.Reason(hub.ErrTimeout, "handler %q: no answer for %v", g.name, g.o.Timeout)
 		g.complain(err)
 		j.fail(err)
 		g.makeDue(j.stream)

@@ -117,7 +117,7 @@ func (g *Group) admit(m *hub.Message) error {
 	case g.closing && g.heir == nil:
 		return g.closed()
 	case len(g.processes) == 0 && !g.standing:
-		return failed(hub.ErrHandler, "handler %q is not connected", g.name)
+		return hub.Reason(hub.ErrHandler, "handler %q is not connected", g.name)
 	case waiting >= g.o.Waiting || g.bytes+sizeOf(m) > g.o.Bytes && g.jobs > 0:
 		return full(g.name, &g.o, waiting)
 	case len(g.processes) == 0 && g.heir == nil:
@@ -304,7 +304,7 @@ func (j *job) finish(name string, h *hand) bool {
 				a.Do(c)
 			}
 			if reply.Reason != "" {
-				err = failed(hub.ErrHandler, "handler %q: %s", name, reply.Reason)
+				err = hub.Reason(hub.ErrHandler, "handler %q: %s", name, reply.Reason)
 			}
 		}
 	}

@@ -79,7 +79,7 @@ func (gs *Groups) Add(c Config) (*Group, error) {
 		return nil, fmt.Errorf("handler %q: there are two; give each a name of its own", c.Name)
 	}
 	if gs.closing {
-		return nil, failed(hub.ErrClosed, "handler %q: the hub is closing", c.Name)
+		return nil, hub.Reason(hub.ErrClosed, "handler %q: the hub is closing", c.Name)
 	}
 	if c.Log == nil {
 		c.Log = gs.o.Log
@@ -166,7 +166,7 @@ func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello) (*process
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
 	if gs.closing {
-		return nil, failed(hub.ErrClosed, "handler %q: the hub is closing", name)
+		return nil, hub.Reason(hub.ErrClosed, "handler %q: the hub is closing", name)
 	}
 	g := gs.byName[name]
 	if g == nil {
@@ -177,18 +177,18 @@ func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello) (*process
 	case ms.fixed: // the config says what it serves
 	case ms.processes == 0:
 		if len(types) == 0 && !g.standing {
-			err = failed(hub.ErrDenied, "handler %q: its hello names no types, and neither does the config", name)
+			err = hub.Reason(hub.ErrDenied, "handler %q: its hello names no types, and neither does the config", name)
 		} else {
 			gs.unserve(g)
 			err = gs.serve(g, types)
 		}
 	case !slices.Equal(types, ms.types):
-		err = failed(hub.ErrDenied, "handler %q serves %q, as other processes of that name say; this one wants %q: "+
+		err = hub.Reason(hub.ErrDenied, "handler %q serves %q, as other processes of that name say; this one wants %q: "+
 			"give it another name", name, ms.types, types)
 	}
 	g.mu.Lock()
 	if err == nil && g.closing {
-		err = failed(hub.ErrClosed, "handler %q: %s", name, g.goodbye())
+		err = hub.Reason(hub.ErrClosed, "handler %q: %s", name, g.goodbye())
 	}
 	g.mu.Unlock()
 	if err != nil {
@@ -205,7 +205,7 @@ func patterns(types []string) ([]hub.Pattern, error) {
 	for _, t := range types {
 		p, err := hub.ParsePattern(t)
 		if err != nil {
-			return nil, failed(hub.ErrDenied, "%v", err)
+			return nil, hub.Reason(hub.ErrDenied, "%v", err)
 		}
 		ps = append(ps, p)
 	}
@@ -248,7 +248,7 @@ func (gs *Groups) serve(g *Group, types []hub.Pattern) error {
 	ms := gs.members[g]
 	stop, err := gs.o.Router.ServeAll(types, g)
 	if err != nil {
-		return failed(hub.ErrDenied, "handler %q: %v", g.name, err)
+		return hub.Reason(hub.ErrDenied, "handler %q: %v", g.name, err)
 	}
 	ms.stop, ms.types = stop, types
 	return nil

@@ -16,7 +16,6 @@
 package link
 
 import (
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -91,24 +90,10 @@ type Stats struct {
 	Down     string `json:"down"`     // why its program does not run, while it waits to be started again; else ""
 }
 
-// A failure is why a message failed, for its sender to read.
-type failure struct {
-	sentinel error
-	text     string
-}
-
-func (f *failure) Error() string { return f.text }
-func (f *failure) Unwrap() error { return f.sentinel }
-
-// failed returns an error that reads as text and wraps one of the hub's sentinels.
-func failed(sentinel error, format string, args ...any) error {
-	return &failure{sentinel, fmt.Sprintf(format, args...)}
-}
-
 // full is the reason for a refusal.
 func full(name string, o *Options, waiting int) error {
 	if waiting >= o.Waiting {
-		return failed(hub.ErrFull, "handler %q: %d messages wait for it already", name, waiting)
+		return hub.Reason(hub.ErrFull, "handler %q: %d messages wait for it already", name, waiting)
 	}
-	return failed(hub.ErrFull, "handler %q: messages of %d bytes wait for it already", name, o.Bytes)
+	return hub.Reason(hub.ErrFull, "handler %q: messages of %d bytes wait for it already", name, o.Bytes)
 }

@@ -41,7 +41,7 @@ func (g *Group) part(p *process, err error) {
 		}
 		p.slots[tag] = nil
 		g.landed(j) // its stream goes to the others once nothing of it is in flight here
-		j.fail(failed(hub.ErrHandler, "handler %q ended before it answered", g.name))
+		j.fail(hub.Reason(hub.ErrHandler, "handler %q ended before it answered", g.name))
 		g.makeDue(j.stream)
 	}
 	if p.why != nil {
@@ -77,7 +77,7 @@ func (g *Group) down() error {
 		return nil
 	}
 	if why, yes := g.command.hopeless(g.o.Timeout); yes {
-		return failed(hub.ErrHandler, "handler %q is not running: %s", g.name, why)
+		return hub.Reason(hub.ErrHandler, "handler %q is not running: %s", g.name, why)
 	}
 	return nil
 }

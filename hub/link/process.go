@@ -80,7 +80,7 @@ func (p *process) put(j *job, b *hub.Batch) error {
 	start := len(buf)
 	buf, err := wire.AppendMessage(buf, uint64(tag), wire.KindHandle, &j.m)
 	if err == nil && uint64(len(buf)-start) > uint64(p.most) {
-		err = failed(hub.ErrHandler, "handler %q takes frames of at most %d bytes, this message has %d",
+		err = hub.Reason(hub.ErrHandler, "handler %q takes frames of at most %d bytes, this message has %d",
 			p.g.name, p.most, len(buf)-start)
 	}
 	if err != nil {
@@ -213,7 +213,7 @@ func (p *process) take(frame []byte) error {
 		}
 	case wire.KindSend:
 		if tag != 0 {
-			p.status(tag, failed(hub.ErrDenied, "a handler's connection carries answers alone: log in as a client to send"))
+			p.status(tag, hub.Reason(hub.ErrDenied, "a handler's connection carries answers alone: log in as a client to send"))
 		}
 	case wire.KindGoodbye:
 		p.g.mu.Lock()
@@ -257,7 +257,7 @@ func (p *process) answer(tag uint64, body []byte) error {
 	g.landed(j)
 	if bad != nil {
 		g.stats.Garbage++
-		err := failed(hub.ErrHandler, "handler %q: %v", g.name, bad)
+		err := hub.Reason(hub.ErrHandler, "handler %q: %v", g.name, bad)
 		g.complain(err)
 		j.fail(err)
 	} else {
@@ -283,7 +283,7 @@ func (p *process) answer(tag uint64, body []byte) error {
 // keep copies an answer that has come out of turn.
 func (g *Group) keep(j *job, body []byte) {
 	if g.bytes+len(body) > 2*g.o.Bytes {
-		j.fail(failed(hub.ErrFull, "handler %q: its answer came out of turn, and answers that wait fill %d bytes already",
+		j.fail(hub.Reason(hub.ErrFull, "handler %q: its answer came out of turn, and answers that wait fill %d bytes already",
 			g.name, 2*g.o.Bytes))
 		return
 	}

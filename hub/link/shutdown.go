@@ -108,7 +108,7 @@ func (g *Group) closed() error {
 	if g.heir != nil {
 		return &moved{g.heir}
 	}
-	return failed(hub.ErrClosed, "handler %q is being ended", g.name)
+	return hub.Reason(hub.ErrClosed, "handler %q is being ended", g.name)
 }
 
 // goodbye is what the processes of a closing group are told.

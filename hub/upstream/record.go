@@ -90,15 +90,6 @@ func (d *Direct) Servers() []ServerStats {
 	return all
 }
 
-// An explanation is an error of the network with what the operator should look at.
-type explanation struct {
-	text  string
-	cause error
-}
-
-func (e *explanation) Error() string { return e.text }
-func (e *explanation) Unwrap() error { return e.cause }
-
 // explained says what to look at where the network gave an error.
 func explained(err error) error {
 	var name *net.DNSError
@@ -120,5 +111,5 @@ func explained(err error) error {
 	default:
 		return err
 	}
-	return &explanation{text, err}
+	return hub.Reason(err, "%s", text)
 }

@@ -38,7 +38,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 		senml     = []byte(`[{"bn":"greenhouse/bme280/","bt":1763820000.5,"n":"temp\u00e9rature","u":"Cel","v":21.400000000000002,"x":12345678901234567890123}]`)
 		packed, _ = ToMessagePack(nil, senml)
 		reason    = errors.New("because")
-		refusal   = failed(hub.ErrDenied, "you may not")
+		refusal   = hub.Reason(hub.ErrDenied, "you may not")
 		good      = AppendStatus(nil, 1, nil)[9:]
 		must      = func(err error) {
 			if err != nil {

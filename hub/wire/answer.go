@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"errors"
+
 	"github.com/tinylib/msgp/msgp"
 
 	"github.com/besterhub/bester/hub"
@@ -15,6 +17,9 @@ type Answer struct {
 	Reason string
 }
 
+// errAnswer is what an answer is that makes no sense.
+var errAnswer = errors.Join(ErrMalformed, hub.ErrHandler)
+
 // Answer reads an answer's body. What it returns is the Decoder's and aliases body,
 // until the Decoder's next call. An error wraps both ErrMalformed and hub.ErrHandler:
 // this one message has failed, the connection is still in step. In steady state
@@ -24,7 +29,7 @@ func (d *Decoder) Answer(body []byte) (*Answer, error) {
 	clear(a.Commands)
 	a.Commands, a.Reason, d.to = a.Commands[:0], "", d.to[:0]
 	if err := d.readAnswer(body, a); err != nil {
-		return nil, &failure{err.Error(), [2]error{ErrMalformed, hub.ErrHandler}}
+		return nil, hub.Reason(errAnswer, "%v", err)
 	}
 	return a, nil
 }
@@ -141,14 +146,14 @@ func (e *AnswerEncoder) Begin(dst []byte, tag uint64) {
 // was added then.
 func (e *AnswerEncoder) Command(c *hub.Command) error {
 	if e.commands == MaxCommands {
-		return failed(hub.ErrHandler, "answer: more than %d commands", MaxCommands)
+		return hub.Reason(hub.ErrHandler, "answer: more than %d commands", MaxCommands)
 	}
 	if e.to+len(c.To) > MaxRecipients {
-		return failed(hub.ErrHandler, "answer: more than %d recipients", MaxRecipients)
+		return hub.Reason(hub.ErrHandler, "answer: more than %d recipients", MaxRecipients)
 	}
 	name := c.Verb.String()
 	if name == "" {
-		return failed(hub.ErrHandler, "answer: unknown command %d", c.Verb)
+		return hub.Reason(hub.ErrHandler, "answer: unknown command %d", c.Verb)
 	}
 	start := len(e.dst)
 	dst := msgp.AppendString(append(e.dst, 0x81, 0xa1, 'c'), name)

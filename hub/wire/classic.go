@@ -238,7 +238,7 @@ func (p *payload) message(d *Decoder, m *ClassicMessage, needID bool) error {
 		m.Type, err = d.typ(typ)
 	}
 	if err != nil {
-		return failed(hub.ErrNoHandler, "no handler can serve this type: %v", err)
+		return hub.Reason(hub.ErrNoHandler, "no handler can serve this type: %v", err)
 	}
 	return nil
 }

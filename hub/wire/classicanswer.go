@@ -15,7 +15,7 @@ import (
 func ParseClassicAnswer(frame []byte, d *Decoder) (hub.Command, error) {
 	c, err := d.classicAnswer(frame)
 	if err != nil {
-		return hub.Command{}, failed(hub.ErrHandler, "%s", err.Error())
+		return hub.Command{}, hub.Reason(hub.ErrHandler, "%s", err.Error())
 	}
 	return c, nil
 }

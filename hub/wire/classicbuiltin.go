@@ -46,10 +46,10 @@ func ParseClassicBuiltin(data []byte) (ClassicBuiltin, error) {
 		}
 	}
 	if err := s.done(); err != nil {
-		return b, failed(hub.ErrHandler, "builtin: %v", err)
+		return b, hub.Reason(hub.ErrHandler, "builtin: %v", err)
 	}
 	if !isString(name) {
-		return b, failed(hub.ErrHandler, "builtin: data.command.type: want a string")
+		return b, hub.Reason(hub.ErrHandler, "builtin: data.command.type: want a string")
 	}
 	b.Command, b.User = d.copied(name), d.copied(user)
 	b.Password, b.NewPassword = d.copied(password), d.copied(newPassword)

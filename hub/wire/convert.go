@@ -32,7 +32,7 @@ func AppendJSON(dst []byte, d hub.Data) ([]byte, error) {
 	return append(dst, d.Bytes...), nil
 }
 
-func noData() error { return failed(hub.ErrEncoding, "no data, want one value") }
+func noData() error { return hub.Reason(hub.ErrEncoding, "no data, want one value") }
 
 // ToMessagePack appends the JSON value to dst in MessagePack, as the package comment
 // says. An error wraps hub.ErrEncoding and says what cannot be converted, or is
@@ -42,7 +42,7 @@ func ToMessagePack(dst, json []byte) ([]byte, error) {
 	s.all(json, 0)
 	out := s.pack(dst)
 	if err := s.done(); err != nil {
-		return dst, failed(hub.ErrEncoding, "JSON to MessagePack: %v", err)
+		return dst, hub.Reason(hub.ErrEncoding, "JSON to MessagePack: %v", err)
 	}
 	return out, nil
 }
@@ -151,7 +151,7 @@ func ToJSON(dst, msgpack []byte) ([]byte, error) {
 			return out, nil
 		}
 	}
-	return dst, failed(hub.ErrEncoding, "MessagePack to JSON: %v", err)
+	return dst, hub.Reason(hub.ErrEncoding, "MessagePack to JSON: %v", err)
 }
 
 // An unpacker writes MessagePack that walk has passed as JSON.

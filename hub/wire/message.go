@@ -90,7 +90,7 @@ func (d *Decoder) recipients(r *reader, v hub.Verb) (to []hub.Address, err error
 func AppendMessage(dst []byte, tag uint64, k Kind, m *hub.Message) ([]byte, error) {
 	start := len(dst)
 	if len(m.To) > MaxRecipients {
-		return dst, failed(hub.ErrEncoding, "message for %d recipients, at most %d are allowed", len(m.To), MaxRecipients)
+		return dst, hub.Reason(hub.ErrEncoding, "message for %d recipients, at most %d are allowed", len(m.To), MaxRecipients)
 	}
 	dst = append(begin(dst, tag, k), 0)
 	head := len(dst) - 1

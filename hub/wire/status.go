@@ -93,5 +93,5 @@ func ParseStatus(body []byte) error {
 	if reason == "" {
 		reason = kind.Error()
 	}
-	return &failure{reason, [2]error{kind}}
+	return hub.Reason(kind, "%s", reason)
 }

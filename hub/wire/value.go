@@ -2,7 +2,8 @@ package wire
 
 import (
 	"encoding/binary"
-	"fmt"
+
+	"github.com/besterhub/bester/hub"
 )
 
 // maxDepth is how deep arrays and maps of data may nest, in both encodings.
@@ -140,23 +141,4 @@ func short(b []byte, i int) error {
 	return malformed("byte %d: ends inside a value, or claims more than the %d bytes there are", i, len(b))
 }
 
-// A failure is an error whose text is its own and which is of one or two kinds.
-type failure struct {
-	text  string
-	kinds [2]error
-}
-
-func (f *failure) Error() string { return f.text }
-
-func (f *failure) Unwrap() []error {
-	if f.kinds[1] == nil {
-		return f.kinds[:1]
-	}
-	return f.kinds[:]
-}
-
-func failed(kind error, format string, args ...any) error {
-	return &failure{fmt.Sprintf(format, args...), [2]error{kind}}
-}
-
-func malformed(format string, args ...any) error { return failed(ErrMalformed, format, args...) }
+func malformed(format string, args ...any) error { return hub.Reason(ErrMalformed, format, args...) }

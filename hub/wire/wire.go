@@ -144,7 +144,7 @@ func line[T string | []byte](reason T) string {
 func checkName(s string) error {
 	const longest = 512 // user@host:port
 	if len(s) > longest {
-		return failed(ErrMalformed, "%d bytes, at most %d are allowed", len(s), longest)
+		return hub.Reason(ErrMalformed, "%d bytes, at most %d are allowed", len(s), longest)
 	}
 	if !utf8.ValidString(s) {
 		return malformed("%q is not UTF-8", s)
