@@ -77,8 +77,8 @@ func (t *table) way(typ Type) *way {
 	if len(t.patterns) == 0 {
 		return nil
 	}
-	seen := *t.seen.Load()
-	if w := seen[typ]; w != nil {
+	seen := t.seen.Load()
+	if w := (*seen)[typ]; w != nil {
 		return w
 	}
 	for _, pw := range t.patterns {
@@ -90,16 +90,13 @@ func (t *table) way(typ Type) *way {
 	return nil
 }
 
-// remember adds a look-up's result to a copy. If another goroutine was quicker,
-// its copy stands and this type is matched once more.
-func (t *table) remember(typ Type, w *way, seen map[Type]*way) {
-	if len(seen) >= maxSeen {
+// remember puts a copy of seen, with a look-up's result added, in its place. Where another
+// goroutine was quicker, that one's copy stays and this type is matched once more.
+func (t *table) remember(typ Type, w *way, seen *map[Type]*way) {
+	if len(*seen) >= maxSeen {
 		return
 	}
-	next := maps.Clone(seen)
+	next := maps.Clone(*seen)
 	next[typ] = w
-	old := t.seen.Load()
-	if len(*old) == len(seen) {
-		t.seen.CompareAndSwap(old, &next)
-	}
+	t.seen.CompareAndSwap(seen, &next)
 }
