@@ -107,7 +107,21 @@ man: ## bin/man: the man pages, and the completion for bash
 	install -m 644 cmd/besterd/besterd.8 bin/man/besterd.8
 	$(HOSTGO) run ./cmd/bester completion bash >bin/man/bester.bash
 
-install: build man ## programs, man pages and completion, under $(DESTDIR)$(PREFIX)
+# What install takes is made only where it is missing or older than what it is made of,
+# so that root, who may have no go, installs what another user has built.
+SOURCES := go.mod go.sum $(shell find $(filter-out bin,$(patsubst %/,%,$(wildcard */))) -name '*.go' ! -name '*_test.go' -o -name '*.toml' ! -path '*/testdata/*' -o -name '*.pgo')
+
+bin/besterd bin/bester &: $(SOURCES)
+	$(MAKE) --no-print-directory build
+	touch bin/besterd bin/bester
+
+bin/man/bester.bash: $(SOURCES) cmd/besterd/besterd.8
+	$(MAKE) --no-print-directory man
+
+# A cross build asks go itself: no file here says which machine it is for.
+install: $(if $(GOOS)$(GOARCH)$(GOARM),build,bin/besterd bin/bester) bin/man/bester.bash ## programs, man pages and completion, under $(DESTDIR)$(PREFIX); as root
+	@dir='$(DESTDIR)$(PREFIX)'; while [ ! -e "$$dir" ]; do dir=$$(dirname "$$dir"); done; \
+	[ -w "$$dir" ] || { echo "$$dir is not yours to write in: run as root: sudo make install$(patsubst %, %,$(MAKEOVERRIDES))" >&2; exit 1; }
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/besterd bin/bester
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 bin/man/*.1
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 bin/man/*.8
