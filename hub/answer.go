@@ -109,6 +109,7 @@ func (a *Answer) SendHandler(d Data, t Type) {
 // data is gone, its recipients are kept. Call it before Handle returns and before
 // anything else can use the answer.
 func (a *Answer) Detach() {
+	a.m.Batch.unstage()
 	a.m.Batch = nil
 	a.m.Data = Data{}
 	a.recipients = append(a.recipients[:0], a.m.To...)
@@ -360,8 +361,11 @@ func (a *Answer) owe() {
 // close counts one answer or receipt of the root as come, and after the last one
 // tells the sender.
 func (a *Answer) close(b *Batch) {
-	if a.shared && a.open.Add(-1) > 0 {
-		return
+	if a.shared {
+		b.unstage() // before somebody else may tell the sender
+		if a.open.Add(-1) > 0 {
+			return
+		}
 	}
 	var err error
 	if p := a.failed.Load(); p != nil {

@@ -12,13 +12,27 @@ type Flusher interface {
 	Flush()
 }
 
+// A Stager is a Flusher that keeps aside what it is given by one goroutine, so that it need
+// not lock for each message what it shares with others. See Batch.Stage.
+type Stager interface {
+	Flusher
+	// Unstage brings what b gave it to where the next comes behind it, whoever gives it. It
+	// does nothing if it has been flushed since.
+	Unstage(b *Batch)
+}
+
 // A Batch remembers which flushers the messages of one reading goroutine have
 // touched, so that what one read of a socket brought goes out in one write per
 // receiver. It belongs to one goroutine and the messages of one Router; the goroutine
 // calls Flush whenever its input runs dry and before it waits for anything. The
 // zero value is ready.
 type Batch struct {
+	// Own says that the goroutine gives the router messages of its own reading, and nothing
+	// that others wait behind: only then may flushers keep aside what they are given.
+	Own bool
+
 	touched []Flusher
+	staged  []Stager
 
 	// What the router keeps at hand for the goroutine, so that messages on their way
 	// share as little memory as can be with those of other goroutines.
@@ -42,14 +56,41 @@ func (b *Batch) Add(f Flusher) {
 	b.touched = append(b.touched, f)
 }
 
+// Stage reports whether s, which b will flush, may keep aside what it is given with b. If
+// so, s is told to Unstage, once for this call, before anybody else goes on with a message
+// that the goroutine of b has begun; or it is flushed first.
+func (b *Batch) Stage(s Stager) bool {
+	if b == nil || !b.Own {
+		return false
+	}
+	b.staged = append(b.staged, s)
+	return true
+}
+
+func (b *Batch) unstage() {
+	if b == nil {
+		return
+	}
+	for i, s := range b.staged {
+		b.staged[i] = nil
+		s.Unstage(b)
+	}
+	b.staged = b.staged[:0]
+}
+
 // Flush flushes everything added since the last Flush.
 func (b *Batch) Flush() {
+	for _, a := range b.spare {
+		a.m.Data, a.out.Data = Data{}, Data{} // what they point to may be large
+	}
 	for i := 0; i < len(b.touched); i++ { // a flush may add
 		f := b.touched[i]
 		b.touched[i] = nil
 		f.Flush()
 	}
 	b.touched = b.touched[:0]
+	clear(b.staged)
+	b.staged = b.staged[:0]
 	if b.taken+b.delivered+b.ended > 0 {
 		b.router.count(nil, b.taken, b.delivered, b.ended)
 		b.taken, b.delivered, b.ended = 0, 0, 0
@@ -95,6 +136,7 @@ func (a *Answer) recycle(b *Batch) {
 		b.spare = append(b.spare, a)
 		return
 	}
+	a.m.Data, a.out.Data = Data{}, Data{}
 	a.router.answers.Put(a)
 }
 

@@ -124,6 +124,7 @@ func (r *Reader) next() ([]byte, error) {
 			return nil, r.fail(r.err)
 		}
 		if r.idle != nil {
+			r.begun(0) // what it waits for is not the peer
 			r.idle()
 		}
 		if r.sock != nil && need <= largeSize {

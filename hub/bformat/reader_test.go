@@ -315,7 +315,12 @@ func FuzzReader(f *testing.F) {
 		}), 1000)
 		var again []byte
 		idle := false
-		r.SetIdle(func() { idle = true })
+		r.SetIdle(func() {
+			idle = true
+			if r.Part() != 0 {
+				t.Fatal("the peer is waited for while the reader is idle")
+			}
+		})
 		for {
 			left := src.Len()
 			idle = false

@@ -60,6 +60,10 @@ func (c *classic) part(id []byte, err error) {
 // readLoop takes frames until the input ends. The next message is looked at when
 // the one before has been answered.
 func (c *classic) readLoop() error {
+	c.in.SetIdle(func() {
+		c.message.Data = hub.Data{} // what it points to may be large
+		c.pause()
+	})
 	for {
 		frame, err := c.next()
 		if why := c.ending.Load(); why != nil {
@@ -96,7 +100,7 @@ func (c *classic) take(frame []byte) error {
 	c.received++
 	switch m.Type {
 	case "dummy":
-		c.put(wire.AppendClassicDummy(c.out.Begin(), m.ID), false, &c.batch)
+		c.put(wire.AppendClassicDummy(c.start(&c.batch), m.ID), false, &c.batch)
 		c.land(&c.batch)
 		return nil
 	case "builtin":

@@ -247,6 +247,35 @@ func TestBurstStaysInOrder(t *testing.T) {
 	n.want(want...)
 }
 
+// Also where another goroutine has the last word, and the one that brought the deliveries
+// has not come to the end of its burst.
+func TestStatusFromElsewhereComesAfterTheDeliveries(t *testing.T) {
+	h := run(t, Options{})
+	first := hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error {
+		a.SendClients(m.Data, hub.Address{User: "ann"})
+		a.Pass(m.Data)
+		return nil
+	})
+	later, busy, free := make(held, 3), make(chan bool), make(chan bool)
+	defer close(free)
+	h.serve(t, "busy", hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.Drop(); busy <- true; <-free; return nil }))
+	h.serve(t, "alone", hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error {
+		a.SendClients(m.Data, hub.Address{User: "ann"})
+		return nil
+	}))
+	if err := h.router.SetRoutes([]hub.Route{{Match: "both", Through: []hub.Handler{first, later}, To: []hub.Address{{User: "ann"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	n := h.native(t, "ann")
+	n.frames(sent(0, "alone", "0"), sent(1, "both", "1"), sent(0, "alone", "2"), sent(3, "both", "3"), sent(0, "busy", "4"))
+	<-busy
+	for range 2 {
+		later.answer(t, func(a *hub.Answer) { a.Pass(data("9")) })
+	}
+	n.want("deliver 0: alone ann 0", "deliver 0: both ann 1", "deliver 0: alone ann 2", "deliver 0: both ann 3")
+	n.want("deliver 0: both ann 9", "status 1: good", "deliver 0: both ann 9", "status 3: good")
+}
+
 func TestTagZeroGetsNoStatus(t *testing.T) {
 	h := run(t, Options{})
 	n := h.native(t, "ann")

@@ -162,6 +162,10 @@ func (n *native) handOn(h *wire.Hello) {
 
 // readLoop takes frames until the input ends.
 func (n *native) readLoop() error {
+	n.in.SetIdle(func() {
+		n.message.Data = hub.Data{} // what it points to may be large
+		n.pause()
+	})
 	for {
 		frame, err := n.next()
 		if why := n.ending.Load(); why != nil {
@@ -291,7 +295,7 @@ func (n *native) Put(m *hub.Message) error {
 	if m.Tag == 0 && !n.account.Load().MayReceive(m.Type) {
 		return hub.ErrDenied
 	}
-	if m.Tag == 0 && len(m.Data.Bytes) < bformat.MaxStaged/4 && n.gathers(m.Batch) {
+	if m.Tag == 0 && len(m.Data.Bytes) < bformat.MaxStaged/4 && n.stages(m.Batch) {
 		b, err := n.deliver(n.stage.Begin(), m)
 		if err != nil {
 			return err

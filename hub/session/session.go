@@ -54,6 +54,7 @@ type session struct {
 
 	gatherer atomic.Pointer[hub.Batch] // who will flush the session; its goroutine alone may use stage
 	stage    *bformat.Stage
+	staged   bool     // the gatherer is to unstage it
 	underWay underWay // messages taken and not yet answered
 	credits  int
 	ending   atomic.Pointer[error] // why no more messages are read; nil: they are
@@ -68,6 +69,7 @@ var (
 
 func (s *session) init(c *connection) {
 	s.connection, s.stage = c, bformat.NewStage(c.out)
+	s.batch.Own = true
 	s.underWay.reader, s.underWay.landed = &s.batch, make(chan struct{}, 1)
 }
 
@@ -75,7 +77,6 @@ func (s *session) init(c *connection) {
 // has been queued before, the answer to the login, goes out first.
 func (s *session) run(self receiver, loop func() error) {
 	s.in.SetLimit(s.limits.Frame)
-	s.in.SetIdle(s.pause)
 	s.conn.SetReadDeadline(time.Time{})
 	if err := s.server.enter(s); err != nil {
 		s.startWriter()
@@ -123,11 +124,23 @@ type receiver interface {
 	hub.Flusher
 }
 
-// Flush starts writing what is queued. The gatherer calls it.
+// Flush starts writing what is staged and queued. The gatherer calls it.
 func (s *session) Flush() {
-	s.queued(s.stage.Flush())
+	s.unstage()
 	s.gatherer.Store(nil)
 	s.out.Flush()
+}
+
+// Unstage puts what b has staged into the queue.
+func (s *session) Unstage(b *hub.Batch) {
+	if s.gathers(b) {
+		s.unstage()
+	}
+}
+
+func (s *session) unstage() {
+	s.staged = false
+	s.queued(s.stage.Flush())
 }
 
 // touch has the batch flush the session, if no other will.
@@ -141,13 +154,21 @@ func (s *session) touch(b *hub.Batch) {
 	}
 }
 
-// gathers reports whether b will flush the session: only then, and by the goroutine of b, is
-// its stage used, so that what a burst brings for it locks the queue once for many.
+// gathers reports whether b will flush the session: then its goroutine alone uses the stage.
 func (s *session) gathers(b *hub.Batch) bool { return b != nil && s.gatherer.Load() == b }
+
+// stages reports whether what comes with b is staged, so that what a burst brings for the
+// session locks the queue once for many.
+func (s *session) stages(b *hub.Batch) bool {
+	if s.gathers(b) && !s.staged {
+		s.staged = b.Stage(s)
+	}
+	return s.gathers(b) && s.staged
+}
 
 // start begins a frame in the queue itself, behind all that the goroutine of b has put before.
 func (s *session) start(b *hub.Batch) []byte {
-	if s.gathers(b) {
+	if s.gathers(b) && s.staged {
 		s.queued(s.stage.Flush())
 	}
 	return s.out.Begin()
