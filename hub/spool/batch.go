@@ -5,7 +5,7 @@ type batch struct {
 	chunks    []span
 	positions []position
 	mark      mark
-	marked    bool // the mark is to be written
+	marked    int  // the bytes of the mark's data; 0 if none is to be written
 	final     bool // the mark ends the log
 
 	taken   tally // records in buf
@@ -59,8 +59,13 @@ func (k *keeper) gather(final bool) {
 	if s.opt.Class == Durable {
 		mark.reserved = max(s.saved.reserved, s.next-s.mem.size.n)
 	}
-	b.marked = mark.floor != s.saved.floor || mark.closed && !s.saved.closed || s.opt.Class == Telemetry && mark.reserved != s.saved.reserved ||
-		len(b.chunks)+len(b.positions) > 0 && s.wearDue()
+	b.marked = 0
+	if mark.floor != s.saved.floor || mark.closed && !s.saved.closed || s.opt.Class == Telemetry && mark.reserved != s.saved.reserved {
+		b.marked = markSize
+	}
+	if mark.closed && b.marked > 0 || s.wearDue() && !b.empty() {
+		b.marked = markSize + markWear
+	}
 }
 
 // savedLow is the lowest position that the card knows.
@@ -82,10 +87,7 @@ func (s *Spool) onCard(from, to uint64) bool {
 	return false
 }
 
-func (k *keeper) empty() bool {
-	b := &k.batch
-	return len(b.chunks) == 0 && len(b.positions) == 0 && !b.marked
-}
+func (b *batch) empty() bool { return len(b.chunks)+len(b.positions)+b.marked == 0 }
 
 // release ends a batch that was not written.
 func (k *keeper) release() {

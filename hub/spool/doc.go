@@ -116,10 +116,10 @@
 //	                              8   the reader's name
 //	kind 3, the spool's state:    0 8 floor
 //	                              8 8 reserved
-//	                             16 8 bytes of data accepted since the log began
-//	                             24 8 bytes written to the card since then, with the batch that the mark is in
-//	                             32 1 bit 0: closed: written and synced alone; nothing came after, and reserved is
+//	                             16 1 bit 0: closed: written and synced alone; nothing came after, and reserved is
 //	                                  the next sequence
+//	                             17 8 if it is that long: bytes of data accepted since the log began
+//	                             25 8 bytes written to the card since then, with the batch that the mark is in
 //
 // Positions are records of the log because that costs the card nothing: they are
 // written with the next batch, mostly in a page that is written anyway, where a

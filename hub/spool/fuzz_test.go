@@ -19,6 +19,8 @@ func FuzzSegment(f *testing.F) {
 	}
 	whole, _ := h.appendRecord(b, prev, kindMark, 9, 1010, make([]byte, markSize))
 	f.Add(whole)
+	figures, _ := h.appendRecord(b, prev, kindMark, 9, 1010, bytes.Repeat([]byte{0, 9, 0, 0, 0, 0, 0}, 5)[:markSize+markWear])
+	f.Add(figures)
 	f.Add(whole[:len(whole)-30])
 	for _, at := range []int{3, 200, dataStart + 9, dataStart + 50, len(whole) - 5} {
 		hurt := slices.Clone(whole)

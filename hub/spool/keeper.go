@@ -214,7 +214,7 @@ func (k *keeper) write(force, final bool) (more bool, err error) {
 		k.letIn()
 	}
 	k.gather(final)
-	if !force && k.empty() {
+	if !force && k.batch.empty() {
 		k.release()
 		return false, nil
 	}

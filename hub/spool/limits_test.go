@@ -117,6 +117,12 @@ func TestAbsurdNumbers(t *testing.T) {
 			b, _ = h.appendRecord(b, h.crc, kindMark, h.first, h.time, data)
 			return b
 		},
+		"written": func(_ *recorder, h *header, b []byte) []byte {
+			data := make([]byte, markSize+markWear)
+			le.PutUint64(data[markSize+8:], math.MaxUint64)
+			b, _ = h.appendRecord(b, h.crc, kindMark, h.first, h.time, data)
+			return b
+		},
 		"position": func(_ *recorder, h *header, b []byte) []byte {
 			data := append(make([]byte, 8), "up"...)
 			le.PutUint64(data, math.MaxUint64-1)

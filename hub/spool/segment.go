@@ -21,7 +21,8 @@ const (
 	maxReaders    = 64
 	maxReaderName = 40
 	readersAt     = 348 // in the header
-	markSize      = 33  // of a mark's data
+	markSize      = 17  // of a mark's data
+	markWear      = 16  // more of one that has the figures
 
 	segmentSuffix = ".spool"
 	damagedSuffix = ".damaged"
@@ -238,18 +239,21 @@ func (h *header) parseRecord(b []byte) (r raw, ok bool) {
 type mark struct {
 	floor, reserved  uint64
 	payload, written uint64 // as in the ledger
-	at               uint64 // the time of the record
+	at               uint64 // when they were
 	closed           bool
 }
 
-// put writes the mark's data, markSize bytes.
+// put writes the mark's data; the figures only if b has room for them.
 func (m *mark) put(b []byte) {
-	for i, v := range [...]uint64{m.floor, m.reserved, m.payload, m.written} {
-		le.PutUint64(b[8*i:], v)
-	}
-	b[markSize-1] = 0
+	le.PutUint64(b, m.floor)
+	le.PutUint64(b[8:], m.reserved)
+	b[16] = 0
 	if m.closed {
-		b[markSize-1] = 1
+		b[16] = 1
+	}
+	if len(b) > markSize {
+		le.PutUint64(b[markSize:], m.payload)
+		le.PutUint64(b[markSize+8:], m.written)
 	}
 }
 
@@ -257,7 +261,10 @@ func parseMark(b []byte) (m mark, ok bool) {
 	if len(b) < markSize {
 		return m, false
 	}
-	m = mark{floor: le.Uint64(b), reserved: le.Uint64(b[8:]), payload: le.Uint64(b[16:]), written: le.Uint64(b[24:]), closed: b[markSize-1]&1 != 0}
+	m = mark{floor: le.Uint64(b), reserved: le.Uint64(b[8:]), closed: b[16]&1 != 0}
+	if len(b) >= markSize+markWear {
+		m.payload, m.written = le.Uint64(b[markSize:]), le.Uint64(b[markSize+8:])
+	}
 	return m, max(m.floor, m.reserved, m.payload, m.written) < absurd
 }
 
@@ -292,7 +299,9 @@ func (s *state) note(r raw) {
 		if s.closed = m.closed; s.closed {
 			s.reserved = m.reserved
 		}
-		s.ledger.add(m.payload-min(m.payload, s.ledger.payload), m.written-min(m.written, s.ledger.written), r.time)
+		if len(r.data) > markSize {
+			s.ledger.add(m.payload-min(m.payload, s.ledger.payload), m.written-min(m.written, s.ledger.written), r.time)
+		}
 	case r.kind == kindPosition && len(r.data) > 8:
 		name := string(r.data[8:])
 		if seq := le.Uint64(r.data); seq == forgotten {

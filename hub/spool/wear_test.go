@@ -307,7 +307,7 @@ func TestWearDamaged(t *testing.T) {
 		t.Fatalf("%d segments, %v", len(c.segs), err)
 	}
 	newest := c.segs[len(c.segs)-1]
-	hurt(newest.name, int(newest.end)-recordSize(markSize), int(newest.end)) // the mark of Close
+	hurt(newest.name, int(newest.end)-recordSize(markSize+markWear), int(newest.end)) // the mark of Close
 	if got, want := onDisk(t, folder(dir)), newest.head.ledger; got.Payload < want.payload || got.Payload >= whole.Payload || got.Written < want.written {
 		t.Errorf("without the mark: %+v, want at least %+v and less than %+v", got, want, whole)
 	}

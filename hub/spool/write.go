@@ -43,8 +43,8 @@ func (k *keeper) extra() int64 {
 	for _, p := range k.batch.positions {
 		n += recordSize(8 + len(p.name))
 	}
-	if k.batch.marked {
-		n += recordSize(markSize)
+	if k.batch.marked > 0 {
+		n += recordSize(k.batch.marked)
 	}
 	return int64(n)
 }
@@ -121,8 +121,8 @@ func (k *keeper) encode() {
 		out, prev = h.appendRecord(out, prev, kindPosition, seq+1, now, data[:n])
 	}
 	end := k.limit - k.off
-	if b.marked {
-		end -= int64(recordSize(markSize))
+	if b.marked > 0 {
+		end -= int64(recordSize(b.marked))
 	}
 fill:
 	for _, sp := range b.chunks {
@@ -139,11 +139,13 @@ fill:
 			off += r.size
 		}
 	}
-	if b.marked {
-		b.mark.at = now
-		b.mark.payload, b.mark.written = k.s.wearWith(b, pages(k.off, k.off+int64(len(out)+recordSize(markSize))))
-		b.mark.put(data[:])
-		out, prev = h.appendRecord(out, prev, kindMark, seq+1, now, data[:markSize])
+	if b.marked > 0 {
+		if b.marked > markSize {
+			b.mark.at = now
+			b.mark.payload, b.mark.written = k.s.wearWith(b, pages(k.off, k.off+int64(len(out)+recordSize(b.marked))))
+		}
+		b.mark.put(data[:b.marked])
+		out, prev = h.appendRecord(out, prev, kindMark, seq+1, now, data[:b.marked])
 	}
 	k.buf, k.prev = out, prev
 }
@@ -270,7 +272,10 @@ func (k *keeper) publish() {
 	for _, p := range b.positions {
 		s.savedPosition(p)
 	}
-	if b.marked {
+	if b.marked > 0 {
+		if b.marked == markSize {
+			b.mark.payload, b.mark.written, b.mark.at = s.saved.payload, s.saved.written, s.saved.at
+		}
 		s.saved = b.mark
 	} else if b.taken.n > 0 || len(b.positions) > 0 {
 		s.saved.closed = false
