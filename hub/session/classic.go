@@ -61,7 +61,7 @@ func (c *classic) part(id []byte, err error) {
 // the one before has been answered.
 func (c *classic) readLoop() error {
 	c.in.SetIdle(func() {
-		c.message.Data = hub.Data{} // what it points to may be large
+		c.message = wire.ClassicMessage{} // what it points to may be large
 		c.pause()
 	})
 	for {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/wire"
 )
@@ -36,6 +38,35 @@ func heap() int {
 // almost returns a frame of 1 MiB without its last byte.
 func almost() []byte {
 	return append(binary.LittleEndian.AppendUint32(nil, 1<<20), make([]byte, 1<<20-1)...)
+}
+
+// What a long frame took is given back when it has been acted on, though its session is quiet.
+func TestLongFramesAreNotKept(t *testing.T) {
+	const n = 40
+	h := run(t, Options{Limits: Limits{Frame: 2 << 20}})
+	h.account(t, "old", nil)
+	pass := hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.Pass(m.Data); return nil })
+	drop := hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.Drop(); return nil })
+	if err := h.router.SetRoutes([]hub.Route{{Match: "long", Through: []hub.Handler{pass, drop}, To: []hub.Address{{User: "nobody"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	long := `"` + strings.Repeat("x", 1<<20) + `"`
+	var native, classic []*peer
+	for range n {
+		native, classic = append(native, h.native(t, "ann")), append(classic, h.classic(t, "old"))
+	}
+	before := heap()
+	for i := range n {
+		native[i].send(1, "long", long)
+		native[i].want("status 1: good")
+		classic[i].text(classicMessage("long", "1", long))
+		classic[i].want(classicGood("1"))
+	}
+	if grown := heap() - before; grown > n/4<<20 {
+		t.Errorf("the heap has grown by %d bytes after %d frames of 1 MiB", grown, 2*n)
+	}
+	runtime.KeepAlive(native)
+	runtime.KeepAlive(classic)
 }
 
 // Sessions that each begin a long frame and stop hold no more than Limits.Memory.
@@ -130,6 +161,34 @@ func TestQueuesShareMemory(t *testing.T) {
 		t.Errorf("the heap has grown by %d bytes, want at most %d", grown, most)
 	}
 	h.log.want(t, "deliveries dropped: too little memory", "session.memory")
+}
+
+// A queue that is full by itself is not put down to memory, though that was short of late.
+func TestFullQueueIsNoWantOfMemory(t *testing.T) {
+	h := run(t, Options{Limits: Limits{Memory: 1 << 20, Queue: 4 << 10}})
+	h.route(t, "r", "slow")
+	h.native(t, "slow")
+	in := bformat.NewReader(bytes.NewReader(almost()), 0)
+	in.SetBudget(h.memory)
+	if _, err := in.Next(); !errors.Is(err, bformat.ErrMemory) {
+		t.Fatalf("got %v, want ErrMemory", err)
+	}
+	sam := h.native(t, "sam")
+	for i := 0; h.Stats().Dropped == 0; i++ { // until the kernel's buffers are full, too
+		if i == 20_000 {
+			t.Fatal("nothing is dropped")
+		}
+		sam.send(1, "r", numbered(i))
+		sam.want("status 1: good")
+	}
+	for len(h.log) > 0 {
+		if line := <-h.log; strings.Contains(line, "memory") {
+			t.Errorf("logged %s", line)
+		}
+	}
+	if s := h.Stats(); s.Refused == 0 {
+		t.Errorf("got %+v", s)
+	}
 }
 
 // Whoever stops inside a frame is closed, and told; whoever is quiet between frames stays.
