@@ -94,6 +94,7 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 		d.accounts.use(accounts)
 	}
 	d.sessions.SetLimits(limits(c))
+	d.endDevices(devices)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.filters = filters

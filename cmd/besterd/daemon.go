@@ -124,6 +124,9 @@ func (d *daemon) shutdown(log *slog.Logger) error {
 	}
 	err := named("messages", d.sessions.Drain(ctx))
 	ends.Wait()
+	if err == nil { // the last readings may have come meanwhile
+		err = named("messages", d.router.Drain(ctx))
+	}
 
 	var mu sync.Mutex
 	end := func(what string, shutdown func(context.Context) error) {

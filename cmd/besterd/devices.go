@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"sync"
 
 	"github.com/besterhub/bester/devices"
 	devicecatalog "github.com/besterhub/bester/devices/catalog"
@@ -66,13 +67,20 @@ func (d *daemon) makeDevices(c *config.Config) (map[string]*device, error) {
 	return all, nil
 }
 
-// setDevices ends the devices that are no longer there and starts the new ones.
-func (d *daemon) setDevices(all map[string]*device) {
+// endDevices ends the devices that are not among all. One may have to finish reading, so
+// d.mu is not held: only who applies a config changes d.devices.
+func (d *daemon) endDevices(all map[string]*device) {
+	var ends sync.WaitGroup
 	for name, have := range d.devices {
 		if all[name] != have {
-			have.end()
+			ends.Go(have.end)
 		}
 	}
+	ends.Wait()
+}
+
+// setDevices starts the devices that are new among all.
+func (d *daemon) setDevices(all map[string]*device) {
 	for name, v := range all {
 		if v.end != nil {
 			continue
