@@ -171,6 +171,9 @@ func (x *run) look() {
 	if was := x.saved; s.saved.floor < was.floor || s.saved.reserved < was.reserved || s.saved.written < was.written || s.saved.payload < was.payload || s.saved.at < was.at {
 		x.t.Errorf("the card knew of %+v, now of %+v", was, s.saved)
 	}
+	if n := len(s.segs); n > 0 && s.saved.written < s.segs[n-1].head.ledger.written {
+		x.t.Errorf("the card knew of %+v by the newest header, and of %+v", s.segs[n-1].head.ledger, s.saved)
+	}
 	x.saved = s.saved
 	for i, seg := range s.segs {
 		users := 0
