@@ -120,6 +120,7 @@
 //	                                  the next sequence
 //	                             17 8 if it is that long: bytes of data accepted since the log began
 //	                             25 8 bytes written to the card since then, with the batch that the mark is in
+//	                                  but not with zeros written ahead with that
 //
 // Positions are records of the log because that costs the card nothing: they are
 // written with the next batch, mostly in a page that is written anyway, where a
@@ -140,7 +141,7 @@
 // within five seconds when a file was changed; writes in between share that.
 //
 // Stats.Card counts the pages written since Open and since the log began, and what that
-// was in the last 24 hours. The log keeps these figures, at no cost: they are in each
+// was in the last 24 hours. The log keeps these figures, at next to no cost: they are in each
 // header, and a mark with them goes along with the next batch when an hour has passed,
 // or 256 KiB were written, since they were on the card last; and Close writes one. What
 // a kill or a power cut takes is what came since then. Open begins with those of the

@@ -62,10 +62,10 @@ type Spool struct {
 //     reader's position; no position is below floor. So total less passed is queued,
 //     and total less Reader.passed is queued for that reader.
 //   - segment.size is the part of total that is in the segment.
-//   - What is thinned out, found damaged or dropped from memory leaves total, the size of
-//     its segment, and the passed of each reader that was beyond it; of damage up to floor, only
-//     the segment's size tells. What is dropped for room or expires stays in total:
-//     floor and passed go beyond it.
+//   - What is thinned out, found damaged or dropped from memory leaves total, the size
+//     of its segment, and the passed of each reader that was beyond it; of damage up to
+//     floor, only the segment's size tells. What is dropped for room or expires stays
+//     in total: floor and passed go beyond it.
 
 // A segment is one file of the log.
 type segment struct {
