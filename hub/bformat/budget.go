@@ -12,8 +12,8 @@ import "sync/atomic"
 //
 // A nil *Budget has no limit. Its methods may be called from many goroutines.
 type Budget struct {
-	limit, used atomic.Int64
-	refused     atomic.Uint64
+	limit, used      atomic.Int64
+	refused, starved atomic.Uint64
 }
 
 // NewBudget returns a Budget of so many bytes. Zero or less is nothing.
@@ -34,6 +34,10 @@ func (b *Budget) Used() int { return int(b.used.Load()) }
 
 // Refused returns how often there was too little left.
 func (b *Budget) Refused() uint64 { return b.refused.Load() }
+
+// Starved returns how often a Queue has dropped frames, or has ended, that would have had
+// room for more but for the Budget.
+func (b *Budget) Starved() uint64 { return b.starved.Load() }
 
 // take takes n bytes for somebody who holds some already, or reports that too little is left.
 func (b *Budget) take(n, holds int) bool {

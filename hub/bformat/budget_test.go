@@ -152,6 +152,9 @@ func TestQueueWithoutBudget(t *testing.T) {
 				}
 				return
 			}
+			if b.Starved() == 0 {
+				t.Error("frames are dropped for want of memory, and nobody knows")
+			}
 			waiting, _ := q.Waiting()
 			if err != nil || waiting+told != n || waiting < c.most/2/88 || b.Used() > c.most {
 				t.Errorf("%v: %d wait, %d dropped, %d used", err, waiting, told, b.Used())
@@ -161,6 +164,23 @@ func TestQueueWithoutBudget(t *testing.T) {
 				t.Errorf("the last is %d", last)
 			}
 		})
+	}
+}
+
+// A queue that is full of its own limit, or drops what is longer than that, does not say
+// that memory is short, though it may be.
+func TestQueueFullByItself(t *testing.T) {
+	for name, full := range map[string]Full{"drop oldest": DropOldest, "drop newest": DropNewest, "close": Close} {
+		b := NewBudget(0)
+		q := NewQueue(io.Discard, QueueOptions{Limit: share, Full: full, Budget: b})
+		put(t, q, true, strings.Repeat("x", ready))
+		b.take(1, 0)
+		for range 100 {
+			q.Put(true, make([]byte, 100))
+		}
+		if q.Dropped() < 2 || b.Refused() == 0 || b.Starved() != 0 {
+			t.Errorf("%s: %d dropped, %d refused, %d starved", name, q.Dropped(), b.Refused(), b.Starved())
+		}
 	}
 }
 

@@ -171,6 +171,9 @@ func (q *Queue) keep(b []byte, droppable bool) (frames, bytes int, err error) {
 		b = q.widen(b, droppable)
 	}
 	if droppable && len(b) > q.limit {
+		if q.limit < q.o.Limit {
+			q.o.Budget.starved.Add(1)
+		}
 		switch {
 		case q.o.Full == DropNewest, q.o.Full == DropOldest && (q.firm > q.limit/2 || q.firm+n > q.limit):
 			return q.drop(n)

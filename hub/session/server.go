@@ -106,7 +106,7 @@ type Server struct {
 	often  often
 	began  time.Time
 	memory *bformat.Budget
-	seen   atomic.Uint64 // of memory.Refused, when it was logged last
+	seen   atomic.Uint64 // of memory.Starved, when it was logged last
 	tries  tries
 	ctx    context.Context // ends when Shutdown begins
 	giveUp context.CancelFunc
@@ -209,8 +209,7 @@ var errTooMany = errors.New("too many connections")
 // count counts deliveries that a session's queue has dropped.
 func (s *Server) count(frames, _ int) {
 	s.stats.dropped.Add(uint64(frames))
-	if n := s.memory.Refused(); n != s.seen.Load() {
-		s.seen.Store(n)
+	if n := s.memory.Starved(); s.seen.Swap(n) != n {
 		s.warn(&s.often.memory, "deliveries dropped: too little memory is left for what waits in the sessions' queues",
 			slog.Int("memory", s.memory.Limit()), slog.String("remedy", remedyMemory))
 	}
