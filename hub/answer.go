@@ -318,8 +318,6 @@ func (a *Answer) server(out *Message, to Address) {
 		a.router.stats.lost.Add(1)
 		a.fail(err)
 		a.root.open.Add(-1) // this answer is still open
-	} else {
-		a.router.count(a.m.Batch, 0, 1, 0)
 	}
 	out.To, out.Receipt = nil, nil
 }
@@ -330,7 +328,10 @@ type confirmation Answer
 func (c *confirmation) Done(m *Message, err error) {
 	root := (*Answer)(c)
 	if err != nil {
+		root.router.stats.lost.Add(1)
 		root.fail(err)
+	} else {
+		root.router.count(m.Batch, 0, 1, 0)
 	}
 	root.close(m.Batch)
 }

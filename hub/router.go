@@ -187,7 +187,7 @@ type RouterStats struct {
 	Taken     uint64 `json:"taken"`     // messages put into the hub
 	Refused   uint64 `json:"refused"`   // put, but nobody serves their type, or they came round too often
 	Failed    uint64 `json:"failed"`    // taken, then something their handlers wanted failed
-	Delivered uint64 `json:"delivered"` // handed to sessions and servers, once for each
+	Delivered uint64 `json:"delivered"` // handed to sessions, and confirmed by servers, once for each
 	Absent    uint64 `json:"absent"`    // for users without a live session
 	Dropped   uint64 `json:"dropped"`   // dropped by the word of a handler
 	Lost      uint64 `json:"lost"`      // not handed over: the receiver or server would not or could not have it

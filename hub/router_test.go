@@ -417,10 +417,19 @@ func TestServerConfirmsLater(t *testing.T) {
 	if len(s.results) != 0 || len(far.receipts) != 2 {
 		t.Fatalf("got %d receipts before %d confirmations", len(s.results), len(far.receipts))
 	}
+	if st := r.Stats(); st.Delivered != 0 || st.Lost != 0 {
+		t.Errorf("before any confirmation: %+v", st)
+	}
 	far.receipts[1].Done(&Message{}, errors.New("connection refused"))
 	far.receipts[0].Done(&Message{}, nil)
 	if len(s.results) != 1 || s.results[0] == nil {
 		t.Errorf("got %v, want one failure", s.results)
+	}
+	if st := r.Stats(); st.Delivered != 1 || st.Lost != 1 || st.Failed != 1 {
+		t.Errorf("got %+v, want one delivered and one lost", st)
+	}
+	if err := r.Drain(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

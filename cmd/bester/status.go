@@ -245,8 +245,8 @@ var (
 // statusLegend says what the counts mean, for --help.
 const statusLegend = `Counts are since the hub started; those that are 0 are mostly left out.
 
-  messages   taken by the hub; delivered, once for each session or server that
-             took one, though handing it to the server may fail then;
+  messages   taken by the hub; delivered, once for each session that took one
+             and each server that has it;
              dropped by a filter or handler on purpose; for nobody there: a user without
              a session; failed: what a handler wanted could not be done; refused: nobody
              serves the type; not handed over: the receiver would not or could not take it
