@@ -227,6 +227,9 @@ func TestQueueReadyWithoutBudget(t *testing.T) {
 			put(t, q, true, strings.Repeat("x", size))
 		}
 		k, _, _ := q.take()
+		if k == nil {
+			t.Fatalf("burst %d: all is dropped", i)
+		}
 		if got := payloads(t, k.buf); len(got) != n || len(got[0]) != size {
 			t.Fatalf("burst %d: got %d frames, want %d", i, len(got), n)
 		}

@@ -36,8 +36,8 @@ const (
 	ready = 32 << 10
 )
 
-// room returns the size of the chunk that getChunk returns for n bytes.
-func room(n int) int {
+// chunkSize returns the size of the chunk that getChunk returns for n bytes.
+func chunkSize(n int) int {
 	for _, c := range classes {
 		if n <= c.size {
 			return c.size

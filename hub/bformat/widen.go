@@ -6,7 +6,7 @@ package bformat
 // where the Budget has too little left, a small one.
 func (q *Queue) first(n int) *chunk {
 	q.limit = q.o.Limit
-	if size := room(n); size > share {
+	if size := chunkSize(n); size > share {
 		if !q.o.Budget.take(size, q.writing) {
 			q.short(share)
 			return getChunk(share)
@@ -54,7 +54,7 @@ func (q *Queue) larger(n int) *chunk {
 	if n > classes[len(classes)-1].size {
 		n = max(n, 2*cap(q.k.buf)) // so that a long backlog is copied a constant number of times
 	}
-	held := room(n)
+	held := chunkSize(n)
 	if held <= share {
 		return getChunk(n)
 	}
