@@ -69,10 +69,10 @@ func newGroup(name string, o Options, gs *Groups) *Group {
 // Name returns the name that the config, or the processes' hellos, gave the handler.
 func (g *Group) Name() string { return g.name }
 
-func (g *Group) options() Options {
+func (g *Group) options() (Options, *lograte.Limiter) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.o
+	return g.o, g.log
 }
 
 // Handle queues m for a process and returns at once. What it cannot take fails with
@@ -249,20 +249,29 @@ func (g *Group) carry(s *stream, h *hand) {
 		return
 	}
 	s.busy = true
+	defer func() { // also where a sink panics
+		s.busy = false
+		if s.head == nil && !s.due {
+			g.streams.remove(s)
+		}
+	}()
 	for s.head != nil && s.head.done {
-		j := s.head
-		g.mu.Unlock()
-		failed := j.finish(g.name, h)
+		g.carryHead(s, h)
+	}
+}
+
+// carryHead hands the answer at the head of s to the router, without the lock.
+func (g *Group) carryHead(s *stream, h *hand) {
+	j, failed := s.head, true
+	g.mu.Unlock()
+	defer func() {
 		g.mu.Lock()
 		if failed {
 			g.stats.Failed++
 		}
 		g.release(s.pop())
-	}
-	s.busy = false
-	if s.head == nil && !s.due {
-		g.streams.remove(s)
-	}
+	}()
+	failed = j.finish(g.name, h)
 }
 
 // release forgets j, which has been carried out.

@@ -122,6 +122,9 @@ func (gs *Groups) Group(name string) *Group {
 	return gs.byName[name]
 }
 
+// errBug is why a process parts that is served no more because of a panic.
+var errBug = errors.New("a bug of the hub")
+
 // Attach serves one connection of a handler process until it ends, and then returns
 // why. in has read the process's hello, whose right to serve its types has been
 // checked; nothing has been answered. Attach answers it, and closes c in any case. A
@@ -129,7 +132,7 @@ func (gs *Groups) Group(name string) *Group {
 //
 // It is refused, with a status that says why, if another handler serves one of its
 // types, or if processes of its name serve others than it wants to.
-func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello) error {
+func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello) (err error) {
 	defer c.Close()
 	p, err := gs.admit(c, in, h)
 	if err != nil {
@@ -137,19 +140,22 @@ func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello) error {
 		return err
 	}
 	g := p.g
-	o := g.options()
+	o, log := g.options()
 	in.SetLimit(o.Frame)
 	hello := wire.Hello{Version: wire.Version, Role: wire.RoleHub, Name: gs.o.Name, Frame: o.Frame}
 	p.out.End(wire.AppendHello(p.out.Begin(), &hello), false)
 	p.out.Flush()
-	g.log.Log(o.Log, slog.LevelInfo, "handler connected", slog.String("handler", g.name),
+	log.Log(o.Log, slog.LevelInfo, "handler connected", slog.String("handler", g.name),
 		slog.String("types", strings.Join(h.Types, " ")), slog.Int("credits", p.credits()))
 
 	g.join(p)
+	err = errBug
+	defer func() { // also where serve panics, so that nobody is kept waiting
+		gs.dismiss(g)
+		g.part(p, err)
+		gs.forget(g)
+	}()
 	err = p.serve()
-	gs.dismiss(g)
-	g.part(p, err)
-	gs.forget(g)
 	return err
 }
 

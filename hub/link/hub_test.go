@@ -30,6 +30,7 @@ type testHub struct {
 	socket string
 	conns  sync.WaitGroup // Attach calls
 	log    *logBook
+	bug    chan any // what Attach may panic with; nil: it may not
 }
 
 // newHub starts a hub; the test fails if it leaves a goroutine behind.
@@ -83,6 +84,9 @@ func (h *testHub) accept(c net.Conn) {
 		if _, body, err = wire.CutKind(rest); err == nil {
 			var hello *wire.Hello
 			if hello, err = wire.ParseHello(body); err == nil {
+				if h.bug != nil {
+					defer func() { h.bug <- recover() }()
+				}
 				h.Attach(c, in, hello)
 				return
 			}

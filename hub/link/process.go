@@ -158,12 +158,13 @@ func (p *process) serve() error {
 		defer close(written)
 		p.writeLoop()
 	}()
-	err := p.readLoop()
-	p.conn.Close()
-	p.out.Fail(net.ErrClosed)
-	<-written
-	p.in.Release()
-	return err
+	defer func() { // also where readLoop panics
+		p.conn.Close()
+		p.out.Fail(net.ErrClosed)
+		<-written
+		p.in.Release()
+	}()
+	return p.readLoop()
 }
 
 func (p *process) writeLoop() {
