@@ -232,6 +232,7 @@ var (
 	}
 	sessionCounts = []count{
 		{"sessions", "open", "open"}, {"logins", "login", "logins"}, {"denied", "login denied", "logins denied"},
+		{"sends_denied", "message not allowed", "messages not allowed"},
 		{"malformed", "malformed frame", "malformed frames"}, {"frames_too_long", "frame too long", "frames too long"},
 		{"logins_too_slow", "login too slow", "logins too slow"}, {"too_many", "connection too many", "connections too many"},
 		{"slow_readers_closed", "slow reader closed", "slow readers closed"}, {"dropped", "delivery dropped", "deliveries dropped"},
@@ -278,6 +279,7 @@ const statusKeys = `  hub        its name
   router     messages: taken, refused, failed, delivered, absent (for nobody there),
              dropped, lost (not handed over), panics (bugs of filters)
   sessions   sessions and connections now; of connections: accepted, logins, denied,
+             sends_denied (messages of types that their account may not send),
              too_many, frames_too_long, logins_too_slow, malformed, panics,
              slow_readers_closed, dropped (deliveries), logins_held_off,
              stopped_in_a_frame, frames_no_memory, memory_refused; memory: bytes of

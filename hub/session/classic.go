@@ -106,8 +106,8 @@ func (c *classic) take(frame []byte) error {
 	case "builtin":
 		return c.builtin(m.Data)
 	}
-	if !c.account.Load().MaySend(m.Type) {
-		c.answer(fmt.Errorf("%w: %q may not send type %q", hub.ErrDenied, c.name, m.Type))
+	if err := c.maySend(m.Type); err != nil {
+		c.answer(err)
 		return nil
 	}
 	err = c.server.o.Router.Put(&hub.Message{

@@ -234,8 +234,8 @@ func (n *native) send(tag uint64, body []byte) error {
 
 func (n *native) fromClient(m *hub.Message) error {
 	m.From, m.ID, m.Hops, m.Reach = hub.Address{User: n.name}, hub.ID{}, 0, n
-	if !n.account.Load().MaySend(m.Type) {
-		return fmt.Errorf("%w: %q may not send type %q", hub.ErrDenied, n.name, m.Type)
+	if err := n.maySend(m.Type); err != nil {
+		return err
 	}
 	return n.server.o.Router.Put(m)
 }
@@ -259,8 +259,8 @@ func (n *native) fromServer(m *hub.Message) error {
 	if m.From.Server == "" {
 		m.From.Server = hub.ServerName(n.name)
 	}
-	if !n.account.Load().MaySend(m.Type) {
-		return fmt.Errorf("%w: server %q may not send type %q", hub.ErrDenied, n.name, m.Type)
+	if err := n.maySend(m.Type); err != nil {
+		return err
 	}
 	m.Reach = n
 	m.Hops++ // from one hub to another

@@ -27,6 +27,12 @@ func TestMayNotSend(t *testing.T) {
 	c.want(classicBad("1", `not allowed: "ann" may not send type "other"`))
 	bob.want("deliver 0: mine/x ann 2")
 	bob.lives()
+	n.send(0, "other", "3", "bob") // under tag 0 only the operator hears of it
+	n.lives()
+	h.log.want(t, "may not send the type", "user=ann", "type=other", "account allow --send")
+	if got := h.Stats().Forbidden; got != 3 {
+		t.Errorf("%d messages counted, want 3", got)
+	}
 }
 
 func TestMayNotReceive(t *testing.T) {

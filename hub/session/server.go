@@ -218,7 +218,7 @@ func (s *Server) count(frames, _ int) {
 // often keeps what strangers can cause from filling the log: each kind of line
 // comes at most once a second.
 type often struct {
-	accept, tooMany, closed, login, hello, malformed, peer, slow, password, memory, stalled, heldOff lograte.Limiter
+	accept, tooMany, closed, login, hello, malformed, peer, slow, password, memory, stalled, heldOff, forbidden lograte.Limiter
 }
 
 func (s *Server) warn(l *lograte.Limiter, text string, attrs ...slog.Attr) {

@@ -230,6 +230,18 @@ func (s *session) MayReach(a hub.Address) bool {
 	return s.account.Load().MayReach(a)
 }
 
+// maySend is nil if the account may send messages of type t. Refusals are counted, for who
+// asks for no status hears nothing of them.
+func (s *session) maySend(t hub.Type) error {
+	if s.account.Load().MaySend(t) {
+		return nil
+	}
+	s.server.stats.forbidden.Add(1)
+	s.warn(&s.server.often.forbidden, "message refused: its account may not send the type",
+		slog.String("user", string(s.name)), slog.String("type", string(t)), slog.String("remedy", "bester account allow --send"))
+	return fmt.Errorf("%w: %q may not send type %q", hub.ErrDenied, s.name, t)
+}
+
 // takeOff counts a message as under way. It waits while the session has as many as
 // its credits under way already.
 func (s *session) takeOff() {

@@ -3,7 +3,7 @@ package session
 import "sync/atomic"
 
 type stats struct {
-	accepted, logins, denied, tooMany, tooLong, tooSlow, malformed, slow, dropped, panics, noMemory, stalled, heldOff atomic.Uint64
+	accepted, logins, denied, tooMany, tooLong, tooSlow, malformed, slow, dropped, panics, noMemory, stalled, heldOff, forbidden atomic.Uint64
 }
 
 // Stats counts what came over the listeners since the start.
@@ -16,9 +16,10 @@ type Stats struct {
 	TooMany   uint64 `json:"too_many"`            // connections over Limits.Connections
 	TooLong   uint64 `json:"frames_too_long"`     // connections closed for a frame over the limit
 	TooSlow   uint64 `json:"logins_too_slow"`     // connections closed for not logging in in time
+	Forbidden uint64 `json:"sends_denied"`        // messages of a type that the account may not send
 	Malformed uint64 `json:"malformed"`           // connections closed for what they sent
 	Slow      uint64 `json:"slow_readers_closed"` // sessions closed for not reading
-	Dropped   uint64 `json:"dropped"`             // deliveries dropped because a session's queue was full
+	Dropped   uint64 `json:"dropped"`             // frames dropped because a session's queue was full, or had ended with its connection
 	Panics    uint64 `json:"panics"`              // sessions ended by a bug in the hub
 	HeldOff   uint64 `json:"logins_held_off"`     // logins not checked, since their address had failed too often
 	Stalled   uint64 `json:"stopped_in_a_frame"`  // sessions closed for that
@@ -37,7 +38,7 @@ func (s *Server) Stats() Stats {
 		Sessions: sessions, Open: open,
 		Accepted: c.accepted.Load(), Logins: c.logins.Load(), Denied: c.denied.Load(),
 		TooMany: c.tooMany.Load(), TooLong: c.tooLong.Load(), TooSlow: c.tooSlow.Load(),
-		Malformed: c.malformed.Load(), Slow: c.slow.Load(), Dropped: c.dropped.Load(), Panics: c.panics.Load(),
+		Forbidden: c.forbidden.Load(), Malformed: c.malformed.Load(), Slow: c.slow.Load(), Dropped: c.dropped.Load(), Panics: c.panics.Load(),
 		HeldOff: c.heldOff.Load(), Stalled: c.stalled.Load(), NoMemory: c.noMemory.Load(),
 		Refused: s.memory.Refused(), Memory: s.memory.Used(),
 	}
