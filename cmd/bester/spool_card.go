@@ -12,7 +12,7 @@ import (
 )
 
 // A size is a number of bytes as a flag: "4096", "256 KiB" or "1 MiB", as in a
-// bester.toml, or with a unit of ten, as sizeText writes it.
+// bester.toml, or with a unit of ten, as sizeText writes it; in small letters or large.
 type size uint64
 
 func (s *size) Set(text string) error {
@@ -21,8 +21,8 @@ func (s *size) Set(text string) error {
 		name string
 		size float64
 	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1}} {
-		if rest, ok := strings.CutSuffix(text, u.name); ok {
-			number, unit = strings.TrimSuffix(rest, " "), u.size
+		if start := len(text) - len(u.name); start > 0 && strings.EqualFold(text[start:], u.name) {
+			number, unit = strings.TrimSuffix(text[:start], " "), u.size
 			break
 		}
 	}
