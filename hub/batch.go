@@ -72,8 +72,8 @@ func (b *Batch) unstage() {
 		return
 	}
 	for i, s := range b.staged {
-		b.staged[i] = nil
 		s.Unstage(b)
+		b.staged[i] = nil
 	}
 	b.staged = b.staged[:0]
 }

@@ -4,10 +4,11 @@ import "sync"
 
 // A chunk is the memory behind a Queue: the frames that wait, back to back.
 type chunk struct {
-	buf    []byte
-	frames int   // in buf
-	firm   []int // where those begin that may not be dropped, in order
-	held   int   // bytes of the Budget that it takes
+	buf     []byte
+	frames  int   // in buf
+	longest int   // bytes of the longest frame that came, not counting staged ones
+	firm    []int // where those begin that may not be dropped, in order
+	held    int   // bytes of the Budget that it takes
 }
 
 // maxFirm is how many firm frames a chunk may have room for when it goes back to its pool.
@@ -59,7 +60,7 @@ func getChunk(n int) *chunk {
 	return &chunk{buf: make([]byte, 0, n)}
 }
 
-func (k *chunk) clear() { k.buf, k.frames, k.firm = k.buf[:0], 0, k.firm[:0] }
+func (k *chunk) clear() { k.buf, k.frames, k.longest, k.firm = k.buf[:0], 0, 0, k.firm[:0] }
 
 // putChunk gives k back; nil is nothing to give.
 func putChunk(k *chunk) {

@@ -66,7 +66,8 @@ const maxGuess = 64 << 10
 // A frame put as droppable may be lost when the peer is slow, as QueueOptions.Full
 // says, and is counted then. One longer than the limit is always dropped. Other frames are
 // queued in order even past the limit; their number must be bounded by what the peer may
-// ask for, which Wait sees to. If twice the limit already waits, such a frame ends the queue with ErrFull.
+// ask for, which Wait sees to. If twice the limit already waits, the longest frame not
+// counted, such a frame ends the queue with ErrFull.
 //
 // An empty queue holds no buffer. A queue ends by Shutdown, Fail or an error of the writer.
 type Queue struct {
@@ -164,11 +165,12 @@ func (q *Queue) keep(b []byte, droppable bool) (frames, bytes int, err error) {
 	switch {
 	case droppable && n > q.o.Limit:
 		return q.drop(n)
-	case !droppable && start > 2*q.o.Limit:
+	case !droppable && start-q.k.longest > 2*q.o.Limit:
 		return q.fail(ErrFull)
 	}
 	if len(b) > cap(q.k.buf) || len(b) > q.limit && q.limit < q.o.Limit {
 		b = q.widen(b, droppable)
+		q.k.buf = q.k.buf[:start] // where the frame lies already; it may yet be dropped
 	}
 	if droppable && len(b) > q.limit {
 		if q.limit < q.o.Limit {
@@ -183,6 +185,7 @@ func (q *Queue) keep(b []byte, droppable bool) (frames, bytes int, err error) {
 	}
 
 	b = End(b, start)
+	q.k.longest = max(q.k.longest, n)
 	q.note(1)
 	if !droppable {
 		q.k.firm = append(q.k.firm, start)

@@ -127,7 +127,7 @@ func TestQueueFull(t *testing.T) {
 		{"oldest but firm", DropOldest, "bd", "abcdefghi", "bdfghi", nil},
 		{"firm past the limit", DropOldest, "abcdefghijklmno", "abcdefghijklmno", "abcdefghijklmno", nil},
 		{"firm over half", DropOldest, "abcde", "abcdefghij", "abcdefgh", nil},
-		{"firm past twice the limit", DropOldest, "abcdefghijklmnopqr", "abcdefghijklmnopqr", "", ErrFull},
+		{"firm past twice the limit", DropOldest, "abcdefghijklmnopqrs", "abcdefghijklmnopqrs", "", ErrFull},
 		{"newest", DropNewest, "", "abcdefghij", "abcdefgh", nil},
 		{"newest but firm", DropNewest, "j", "abcdefghij", "abcdefghj", nil},
 		{"close", Close, "", "abcdefghi", "", ErrFull},

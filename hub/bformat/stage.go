@@ -38,16 +38,22 @@ func (s *Stage) Begin() []byte {
 
 // End takes the frame begun with Begin, where b is what Begin returned with the payload
 // appended. A nil error means that the frame is in memory; it is dropped later, and
-// counted by the Queue, where the Queue is full or has ended. An error is that of Flush.
+// counted by the Queue, where the Queue is full or has ended. An error is that of Flush,
+// and this frame is not among those that are dropped and counted.
 func (s *Stage) End(b []byte) error {
-	s.buf = End(b, len(s.buf))
-	s.n++
-	if len(b) < MaxStaged {
-		return nil
+	start := len(s.buf)
+	b = End(b, start)
+	if len(b) >= MaxStaged && s.n > 0 {
+		err := s.q.putAll(s.buf, s.n)
+		s.buf, s.n = s.lent[:0], 0
+		if err != nil {
+			return err
+		}
+		b = append(s.buf, b[start:]...)
 	}
-	err := s.q.putAll(s.buf, s.n)
-	s.buf, s.n = s.lent[:0], 0 // b may have outgrown it
-	return err
+	s.buf = b
+	s.n++
+	return nil
 }
 
 // Flush gives what is staged to the Queue, which it does not flush. It returns the error

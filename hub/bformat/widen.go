@@ -76,7 +76,7 @@ func (q *Queue) larger(n int) *chunk {
 
 // replace makes g, which holds the same frames, the queue's chunk.
 func (q *Queue) replace(g *chunk) {
-	g.frames = q.k.frames
+	g.frames, g.longest = q.k.frames, q.k.longest
 	g.firm, q.k.firm = q.k.firm, g.firm
 	q.put(q.k)
 	q.k = g

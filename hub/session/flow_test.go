@@ -350,3 +350,25 @@ func isGood(f []byte) bool {
 	s, err := describe(f)
 	return err == nil && strings.HasSuffix(s, ": good")
 }
+
+// Frames may be longer than what may wait: a client that reads gets replies like that.
+func TestLongRepliesAreRead(t *testing.T) {
+	h := run(t, Options{})
+	h.serve(t, "ask", hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.Reply(m.Data); return nil }))
+	n := h.native(t, "ann")
+	for i := range 20 {
+		long := `"` + strings.Repeat("x", 400_000+30_000*i) + `"`
+		n.send(uint64(1+i), "ask", long)
+		n.want(fmt.Sprintf("deliver %d: ask ann %s", 1+i, long), fmt.Sprintf("status %d: good", 1+i))
+	}
+}
+
+// The last word of a session comes last.
+func TestLastWordComesLast(t *testing.T) {
+	h := run(t, Options{})
+	n := h.native(t, "ann")
+	n.frames(sent(0, "t", "1", "ann"), sent(0, "t", "2", "ann"), sent(0, "t", "3", "ann"), []byte{1})
+	n.want("deliver 0: t ann 1", "deliver 0: t ann 2", "deliver 0: t ann 3")
+	n.wantIn("status 0: malformed")
+	n.want("end")
+}

@@ -169,8 +169,8 @@ func (n *native) readLoop() error {
 	for {
 		frame, err := n.next()
 		if why := n.ending.Load(); why != nil {
-			n.out.Put(false, wire.AppendGoodbye(nil, (*why).Error()))
-			n.out.Flush()
+			n.put(wire.AppendGoodbye(n.start(&n.batch), (*why).Error()), false, &n.batch)
+			n.batch.Flush()
 			return *why
 		}
 		if err != nil {
@@ -335,7 +335,8 @@ func (n *native) inputError(err error) error {
 		return n.tell(err)
 	case errors.Is(err, bformat.ErrMemory):
 		n.noMemory(err)
-		n.status(0, fmt.Errorf("%w: %v", hub.ErrFull, err), nil)
+		n.status(0, fmt.Errorf("%w: %v", hub.ErrFull, err), &n.batch)
+		n.batch.Flush()
 		return &toldError{err}
 	}
 	return err
@@ -352,6 +353,7 @@ func (n *native) tell(err error) error {
 	if !errors.Is(err, wire.ErrMalformed) {
 		err = fmt.Errorf("%w: %v", wire.ErrMalformed, err)
 	}
-	n.status(0, err, nil)
+	n.status(0, err, &n.batch)
+	n.batch.Flush()
 	return &toldError{err}
 }

@@ -1,0 +1,53 @@
+package bformat
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+)
+
+// What a Queue writes is whole frames, in order, whatever it drops: also where one that is
+// dropped made the buffer grow first.
+func TestQueueWritesWholeFrames(t *testing.T) {
+	for _, full := range []Full{DropOldest, DropNewest} {
+		for _, limit := range []int{4 << 10, 32 << 10, 64 << 10, 256 << 10} {
+			for _, long := range []int{1500, 20_000, 70_000, 250_000} {
+				if long > limit {
+					continue
+				}
+				t.Run(fmt.Sprint(full, limit, long), func(t *testing.T) {
+					var out bytes.Buffer
+					q := NewQueue(&out, QueueOptions{Limit: limit, Full: full})
+					n := 0
+					add := func(droppable bool, size int) {
+						if err := q.End(append(q.Begin(), bytes.Repeat([]byte{byte(n)}, size)...), droppable); err != nil {
+							t.Fatal(err)
+						}
+						n++
+					}
+					for range (limit - limit/20) / 104 { // nearly fill it; with DropOldest they may not be dropped
+						add(full == DropNewest, 100)
+					}
+					add(true, long) // is dropped, or fits
+					add(false, 100)
+					q.Shutdown()
+					if err := q.Run(); err != nil {
+						t.Fatal(err)
+					}
+					got := payloads(t, out.Bytes())
+					if len(got)+int(q.Dropped()) != n {
+						t.Errorf("%d frames written, %d dropped; want %d in all", len(got), q.Dropped(), n)
+					}
+					for i, p := range got[:len(got)-1] {
+						if p[0] != byte(i) && q.Dropped() < 2 {
+							t.Fatalf("frame %d is that of %d", i, p[0])
+						}
+					}
+					if last := got[len(got)-1]; last[0] != byte(n-1) || len(last) != 100 {
+						t.Errorf("the last frame is that of %d, with %d bytes", last[0], len(last))
+					}
+				})
+			}
+		}
+	}
+}
