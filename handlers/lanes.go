@@ -9,10 +9,10 @@ import (
 
 // A lane handles the messages of some senders and types, one after the other.
 type lane struct {
-	s    *server
-	in   chan *parcel // holds as many as the hub has credits: filling it never waits
-	done chan struct{}
-	flow flow
+	s     *server
+	in    chan *parcel // holds as many as the hub has credits: filling it never waits
+	done  chan struct{}
+	batch hub.Batch
 }
 
 // A parcel is a copy of a message on its way to its lane.
@@ -69,15 +69,14 @@ func laneOf(m *hub.Message) uint64 {
 func (l *lane) run() {
 	defer close(l.done)
 	for p := range l.in {
-		l.s.handle(p.tag, &p.m, &l.flow.batch)
+		l.s.handle(p.tag, &p.m, &l.batch)
 		if cap(p.data) > maxKept {
 			p.data = nil
 		}
 		parcels.Put(p)
 		if len(l.in) == 0 {
-			l.flow.flush()
+			l.batch.Flush()
 		}
-		l.flow.pause()
 	}
-	l.flow.batch.Flush()
+	l.batch.Flush()
 }

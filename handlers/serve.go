@@ -79,6 +79,7 @@ func Serve(ctx context.Context, c net.Conn, h hub.Handler, types []string, o Opt
 		s.out.Fail(net.ErrClosed)
 		<-written
 		s.in.Release()
+		s.late.Stop()
 	}()
 	hello := wire.Hello{
 		Version: wire.Version, Role: wire.RoleHandler, User: s.o.User, Password: s.o.Password,
@@ -120,12 +121,13 @@ type server struct {
 	most int // the longest frame that the hub takes
 
 	dec   wire.Decoder // readLoop's
-	flow  flow         // readLoop's
+	batch hub.Batch    // readLoop's
 	m     hub.Message  // readLoop's
 	lanes []*lane      // none if the concurrency is 1
 
 	replies sync.Pool
 	touched atomic.Bool // on the batch of somebody who will flush it
+	late    *time.Timer // flushes it where that takes long
 	bye     atomic.Bool // one side has said goodbye
 	panics  lograte.Limiter
 }
@@ -149,6 +151,8 @@ func newServer(c net.Conn, h hub.Handler, o Options) *server {
 	// The hub asks for no more answers at a time than it has credits; that is the bound.
 	s.out = bformat.NewQueue(c, bformat.QueueOptions{Limit: bformat.MaxPayload / 4})
 	s.replies.New = func() any { return newReply(s) }
+	s.late = time.AfterFunc(time.Hour, s.Flush)
+	s.late.Stop()
 	return s
 }
 
@@ -209,9 +213,8 @@ func cut(frame []byte) (tag uint64, kind wire.Kind, body []byte, err error) {
 
 // readLoop acts on frames until the connection ends, and says why it did.
 func (s *server) readLoop() error {
-	s.in.SetIdle(s.flow.flush)
+	s.in.SetIdle(s.batch.Flush)
 	for {
-		s.flow.pause()
 		frame, err := s.in.Next()
 		if err != nil {
 			return err
@@ -227,7 +230,7 @@ func (s *server) readLoop() error {
 			} else if len(s.lanes) > 0 {
 				s.dispatch(tag, &s.m)
 			} else {
-				s.handle(tag, &s.m, &s.flow.batch)
+				s.handle(tag, &s.m, &s.batch)
 			}
 		case wire.KindPing:
 			if tag != 0 {
@@ -270,11 +273,16 @@ func (s *server) panicked(r *reply, life uint64, v any) {
 	s.send(e.End(fmt.Errorf("panic: %v", v)), nil)
 }
 
+// maxDelay is how long an answer may wait for others to go out with it: a handler that
+// takes its time with one message must not hold back the answers to others.
+const maxDelay = time.Millisecond
+
 // send puts a payload on the way out.
 func (s *server) send(payload []byte, b *hub.Batch) {
 	s.out.Put(false, payload)
 	if s.touched.CompareAndSwap(false, true) {
 		b.Add(s)
+		s.late.Reset(maxDelay)
 	}
 }
 
@@ -282,29 +290,4 @@ func (s *server) send(payload []byte, b *hub.Batch) {
 func (s *server) Flush() {
 	s.touched.Store(false)
 	s.out.Flush()
-}
-
-// A flow is the batch of one goroutine that handles messages, and when it was flushed.
-type flow struct {
-	batch   hub.Batch
-	flushed time.Duration // since epoch
-}
-
-// maxDelay is how long an answer may wait for others to go out with it.
-const maxDelay = time.Millisecond
-
-var epoch = time.Now()
-
-// pause flushes the batch if the last flush was long ago: a handler that takes its time
-// must not hold back its first answers.
-func (f *flow) pause() {
-	if time.Since(epoch)-f.flushed > maxDelay {
-		f.flush()
-	}
-}
-
-// flush is called where the goroutine is about to wait.
-func (f *flow) flush() {
-	f.batch.Flush()
-	f.flushed = time.Since(epoch)
 }
