@@ -170,11 +170,15 @@ func (s *Server) mayHandle(a *account.Account, name string, types []string) erro
 	return s.o.MayBe(name, a)
 }
 
+// parting is how long somebody who may not stay has to read what waits.
+const parting = 2 * time.Second
+
 // end has the session read no more, answer what is under way, and close.
 func (s *session) end(why error) {
 	s.ending.CompareAndSwap(nil, &why)
 	if why != errEnding && why != errStalled {
 		s.log.Info("session ended", "why", why)
+		time.AfterFunc(parting, s.cut)
 	}
 	if s.role == wire.RoleHandler {
 		s.cut() // whoever links it loses the connection

@@ -2,9 +2,11 @@ package session
 
 import (
 	"testing"
+	"time"
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/account"
+	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/wire"
 )
 
@@ -191,4 +193,33 @@ func TestRightsThatEndAConnection(t *testing.T) {
 	server.want("goodbye: the account may no longer connect as a server", "end")
 	handlers[0].want("end")
 	handlers[1].Close()
+}
+
+// Nor does it stay by not reading.
+func TestRemovedAccountThatDoesNotReadIsOut(t *testing.T) {
+	h := run(t, Options{})
+	h.account(t, "ann", nil)
+	n := h.as(t, &wire.Hello{Role: wire.RoleClient, User: "ann", Password: "p"})
+	n.SetDeadline(time.Time{})
+	var pings []byte
+	for range 2000 {
+		pings = bformat.Append(pings, wire.AppendPing(nil, 9))
+	}
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		for {
+			if _, err := n.Write(pings); err != nil {
+				return
+			}
+		}
+	}()
+	s := h.known()[0]
+	until(t, "the hub waits for ann to read", s.out.Crowded)
+	if err := h.accounts.Remove("ann"); err != nil {
+		t.Fatal(err)
+	}
+	h.Recheck()
+	until(t, "ann is out", func() bool { return h.Stats().Sessions == 0 })
+	<-done
 }
