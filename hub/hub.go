@@ -25,7 +25,7 @@ import (
 var (
 	// ErrNoHandler: neither a handler nor a route serves the message's type.
 	ErrNoHandler = errors.New("no handler for this type")
-	// ErrHops: handlers sent the message round more often than the hub allows.
+	// ErrHops: handlers or hubs sent the message round more often than the hub allows.
 	ErrHops = errors.New("too many hops")
 	// ErrFull: a bounded queue on the way has no room; nothing was taken.
 	ErrFull = errors.New("queue is full")

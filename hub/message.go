@@ -18,7 +18,7 @@ type Message struct {
 	To   []Address // the recipients the sender named, if any
 	ID   ID        // its origin hub and a number that never repeats
 	Time time.Time // when it was sent or measured
-	Hops int       // how often a handler has sent it round
+	Hops int       // how often a handler has sent it round, or a hub to another
 	Data Data      // what the hub never looks into
 
 	// Receipt is told what becomes of the message; nil if nobody asks. A Receipt

@@ -12,9 +12,9 @@
 //
 // [Reader] takes frames from a stream, however it was split or coalesced on its way.
 // [Writer] puts frames on a stream from one goroutine. [Queue] is the bounded way out
-// of a connection that many goroutines write to. A [Budget] bounds what many of them hold
-// together. [Begin] and [End] build a frame in
-// place; [Append] builds one from parts.
+// of a connection that many goroutines write to, and [Stage] one goroutine's way into it
+// for many frames at once. A [Budget] bounds what many of them hold together. [Begin] and
+// [End] build a frame in place; [Append] builds one from parts.
 package bformat
 
 import (

@@ -233,7 +233,7 @@ func TestQueueReadyWithoutBudget(t *testing.T) {
 		if got := payloads(t, k.buf); len(got) != n || len(got[0]) != size {
 			t.Fatalf("burst %d: got %d frames, want %d", i, len(got), n)
 		}
-		q.put(k)
+		q.giveBack(k)
 		if k, done, err := q.take(); k != nil || done { // the write is over
 			t.Fatalf("burst %d: %v after all was taken", i, err)
 		}

@@ -59,7 +59,7 @@ func (q *Queue) fail(err error) (frames, bytes int, _ error) {
 // tidy gives the buffer back if nothing waits in it.
 func (q *Queue) tidy() {
 	if q.k != nil && q.k.frames == 0 {
-		q.put(q.k)
+		q.giveBack(q.k)
 		q.k = nil
 	}
 }

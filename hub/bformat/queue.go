@@ -264,7 +264,7 @@ func (q *Queue) Run() error {
 			continue
 		}
 		err = q.write(k.buf)
-		q.put(k)
+		q.giveBack(k)
 		if err != nil {
 			q.Fail(err)
 		}

@@ -1,6 +1,6 @@
 package bformat
 
-// How a Queue comes by memory. All of it needs the lock, put alone does not.
+// How a Queue comes by memory. All of it needs the lock, giveBack alone does not.
 
 // first returns the chunk that an empty queue begins with: for n bytes, as is guessed, or,
 // where the Budget has too little left, a small one.
@@ -78,7 +78,7 @@ func (q *Queue) larger(n int) *chunk {
 func (q *Queue) replace(g *chunk) {
 	g.frames, g.longest = q.k.frames, q.k.longest
 	g.firm, q.k.firm = q.k.firm, g.firm
-	q.put(q.k)
+	q.giveBack(q.k)
 	q.k = g
 }
 
@@ -86,8 +86,8 @@ func (q *Queue) replace(g *chunk) {
 // that most frames that are dropped are encoded without further memory.
 func (q *Queue) short(size int) { q.limit = min(q.o.Limit, size-size/4) }
 
-// put gives a chunk back, and what it holds of the Budget.
-func (q *Queue) put(k *chunk) {
+// giveBack gives a chunk back, and what it holds of the Budget.
+func (q *Queue) giveBack(k *chunk) {
 	if k.held > 0 {
 		q.o.Budget.give(k.held)
 		k.held = 0

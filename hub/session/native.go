@@ -23,7 +23,8 @@ func isNative(first []byte) bool { return len(first) > 0 && first[0] == 0 }
 //  1. readLoop takes a frame from the connection and cuts tag and kind off.
 //  2. send decodes it, checks the sender's rights and puts it into the router.
 //  3. Done, perhaps much later, queues the status under the message's tag.
-//  4. Put queues what the hub has for the user, a delivery under tag 0 or a reply.
+//  4. Put queues what the hub has for the user, a delivery under tag 0 or a reply. From the
+//     second delivery of one burst on, they are staged first.
 type native struct {
 	session
 	decoder wire.Decoder
@@ -288,7 +289,7 @@ func (n *native) status(tag uint64, err error, b *hub.Batch) {
 }
 
 // Put queues m for the session's user: its nil reaches as far as the queue in
-// memory, where a delivery may still be dropped and counted when the user does not
+// memory, or the stage before it, where a delivery may still be dropped and counted when the user does not
 // read. A reply to a message with a tag is not
 // dropped, but refused with hub.ErrFull where too many wait.
 func (n *native) Put(m *hub.Message) error {
