@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -98,6 +99,17 @@ func report(ctx context.Context, cmd *cobra.Command, err error, stderr io.Writer
 	return exitFailed
 }
 
+// known refuses what is no command, and says which one may have been meant.
+func known(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return fmt.Errorf("unknown command %q: did you mean %s?", args[0], strings.Join(near, " or "))
+	}
+	return fmt.Errorf("unknown command %q", args[0])
+}
+
 // command returns the whole tree of commands.
 func command() *cobra.Command {
 	root := &cobra.Command{
@@ -115,8 +127,10 @@ hub does not let the user in, 130 interrupted.`,
 		SilenceUsage:  true, // one line says where it is explained
 		// Past the parsing of arguments an error of a command is no longer one of usage.
 		PersistentPreRun: func(cmd *cobra.Command, _ []string) { cmd.SilenceUsage = true },
-		Args:             cobra.NoArgs,
+		Args:             known,
 		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+
+		SuggestionsMinimumDistance: 2,
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return err })
