@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -52,6 +54,8 @@ With --json it writes one object:
               written, accepted (bytes between them), average (bytes written a day; of
               the first day, so far), day (bytes written in the 24 hours up to until),
               budget (that of --budget; 0 if none)
+  set_aside   a list: files that were found damaged before; what is lost with them was
+              logged and counted by who found it, and changes no exit status
   losses      a list: cause (damaged, missing, foreign, torn or power cut), file, from,
               to (sequences; both 0 if no record is missing), records (at most; 0 if
               not known), why`,
@@ -156,9 +160,10 @@ func verifyJSON(out io.Writer, dir string, rep spool.Report, budget size) error 
 		Segments []segmentObject `json:"segments"`
 		Readers  []readerObject  `json:"readers"`
 		Card     *cardObject     `json:"card"`
+		SetAside []string        `json:"set_aside"`
 		Losses   []lossObject    `json:"losses"`
 	}{dir, spoolState(rep), rep.InUse, rep.Damage() > 0, rep.Records, rep.Bytes, rep.First, rep.Last, rep.Next, rep.Floor,
-		[]segmentObject{}, []readerObject{}, newCardObject(rep.Card, budget), losses(rep)}
+		[]segmentObject{}, []readerObject{}, newCardObject(rep.Card, budget), setAside(dir), losses(rep)}
 	for _, s := range rep.Segments {
 		o.Segments = append(o.Segments, segmentObject{s.File, s.First, s.Last, s.Records, s.Bytes,
 			recordTime(s.Began), s.Thinned, s.Damaged})
@@ -189,6 +194,10 @@ func showSpool(out io.Writer, dir string, rep spool.Report, budget size, colour 
 	}
 	fmt.Fprintf(w, "segments\t%s\n", segmentsText(rep))
 	fmt.Fprintf(w, "card\t%s\n", cardText(rep, budget))
+	if aside := setAside(dir); len(aside) > 0 {
+		fmt.Fprintf(w, "set aside\t%s: found damaged before; what could be read was given out, the rest is lost\n",
+			clean(strings.Join(aside, ", ")))
+	}
 	if len(rep.Readers) > 0 {
 		fmt.Fprintf(w, "\nREADER\tCONFIRMED UP TO\tQUEUED\n")
 		for _, r := range rep.Readers {
@@ -210,6 +219,18 @@ func showSpool(out io.Writer, dir string, rep spool.Report, budget size, colour 
 		return err
 	}
 	return showBudget(out, rep.Card, budget)
+}
+
+// setAside names the files that were found damaged by who read the spool before.
+func setAside(dir string) []string {
+	list := []string{}            // not nil: none is []
+	entries, _ := os.ReadDir(dir) // it has just been read
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".damaged") {
+			list = append(list, e.Name())
+		}
+	}
+	return list
 }
 
 func stateText(rep spool.Report) string {
