@@ -74,13 +74,25 @@ func TestQueueOverloadAccounts(t *testing.T) {
 		}
 		q.Shutdown()
 	}()
-	got, firm, last := 0, 0, -1
-	r := NewReader(b, 0)
 	go func() { <-done; a.Close() }()
-	for {
+	got, firm := arrivals(t, b)
+	if d := q.Dropped(); got+int(d) != n || told.Load() != int64(d) {
+		t.Errorf("%d written, %d dropped, %d told; want %d in all", got, d, told.Load(), n)
+	}
+	if firm != n/50 {
+		t.Errorf("%d of the frames that may not be dropped arrived, want %d", firm, n/50)
+	}
+}
+
+// arrivals reads numbered frames to their end, in order, and returns how many came, and of
+// those that may not be dropped, every fiftieth.
+func arrivals(t *testing.T, from io.Reader) (got, firm int) {
+	t.Helper()
+	last := -1
+	for r := NewReader(from, 0); ; got++ {
 		f, err := r.Next()
 		if err == io.EOF {
-			break
+			return got, firm
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -90,15 +102,8 @@ func TestQueueOverloadAccounts(t *testing.T) {
 			t.Fatalf("%d after %d", i, last)
 		}
 		last = i
-		got++
 		if i%50 == 0 {
 			firm++
 		}
-	}
-	if d := q.Dropped(); got+int(d) != n || told.Load() != int64(d) {
-		t.Errorf("%d written, %d dropped, %d told; want %d in all", got, d, told.Load(), n)
-	}
-	if firm != n/50 {
-		t.Errorf("%d of the frames that may not be dropped arrived, want %d", firm, n/50)
 	}
 }

@@ -113,6 +113,7 @@ func equal(a, b []string) bool {
 }
 
 // Each frame of the tests below is 10 bytes with its header.
+// What is staged meets a full queue as what is put into it does.
 func TestQueueFull(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -133,40 +134,54 @@ func TestQueueFull(t *testing.T) {
 		{"close", Close, "", "abcdefghi", "", ErrFull},
 		{"close but firm", Close, "i", "abcdefghi", "abcdefghi", nil},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			var out bytes.Buffer
-			lost := 0
-			q := NewQueue(&out, QueueOptions{Limit: 80, Full: c.full, Dropped: func(f, b int) {
-				lost += f
-				if b != 10*f {
-					t.Errorf("dropped %d frames of %d bytes", f, b)
+		for _, way := range []string{"put", "staged"} {
+			t.Run(c.name+" "+way, func(t *testing.T) {
+				var out bytes.Buffer
+				lost := 0
+				q := NewQueue(&out, QueueOptions{Limit: 80, Full: c.full, Dropped: func(f, b int) {
+					lost += f
+					if b != 10*f {
+						t.Errorf("dropped %d frames of %d bytes", f, b)
+					}
+				}})
+				s := NewStage(q)
+				var err error
+				taken := 0
+				for _, p := range c.put {
+					payload := bytes.Repeat([]byte{byte(p)}, 6)
+					droppable := !bytes.ContainsRune([]byte(c.firm), p)
+					if droppable && way == "staged" {
+						err = s.End(append(s.Begin(), payload...))
+					} else if err = s.Flush(); err == nil {
+						err = q.Put(droppable, payload)
+					}
+					if err != nil {
+						break
+					}
+					taken++
 				}
-			}})
-			var err error
-			for _, p := range c.put {
-				droppable := !bytes.ContainsRune([]byte(c.firm), p)
-				if err = q.Put(droppable, bytes.Repeat([]byte{byte(p)}, 6)); err != nil {
-					break
+				if err == nil {
+					err = s.Flush()
 				}
-			}
-			if err != c.err {
-				t.Errorf("Put: got %v, want %v", err, c.err)
-			}
-			q.Shutdown()
-			if err := q.Run(); err != c.err {
-				t.Errorf("Run: got %v, want %v", err, c.err)
-			}
-			got := ""
-			for _, p := range payloads(t, out.Bytes()) {
-				got += p[:1]
-			}
-			if got != c.want {
-				t.Errorf("got %q, want %q", got, c.want)
-			}
-			if c.err == nil && (lost != len(c.put)-len(c.want) || q.Dropped() != uint64(lost)) {
-				t.Errorf("told of %d lost, counted %d, want %d", lost, q.Dropped(), len(c.put)-len(c.want))
-			}
-		})
+				if err != c.err {
+					t.Errorf("got %v, want %v", err, c.err)
+				}
+				q.Shutdown()
+				if err := q.Run(); err != c.err {
+					t.Errorf("Run: got %v, want %v", err, c.err)
+				}
+				got := ""
+				for _, p := range payloads(t, out.Bytes()) {
+					got += p[:1]
+				}
+				if got != c.want {
+					t.Errorf("got %q, want %q", got, c.want)
+				}
+				if lost != taken-len(c.want) || q.Dropped() != uint64(lost) {
+					t.Errorf("told of %d lost, counted %d, want %d", lost, q.Dropped(), taken-len(c.want))
+				}
+			})
+		}
 	}
 }
 

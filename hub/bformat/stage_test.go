@@ -1,78 +1,15 @@
 package bformat
 
 import (
-	"bytes"
 	"encoding/binary"
 	"io"
 	"net"
-	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
 func stage(s *Stage, payload string) error { return s.End(append(s.Begin(), payload...)) }
-
-// What is staged meets a full queue as what is put into it does.
-func TestStageFull(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		full Full
-		firm string // letters put as not droppable
-		put  string
-		want string
-		err  error
-	}{
-		{"room", DropOldest, "", "abcdefgh", "abcdefgh", nil},
-		{"oldest", DropOldest, "", "abcdefghi", "defghi", nil},
-		{"oldest but firm", DropOldest, "bd", "abcdefghi", "bdfghi", nil},
-		{"firm over half", DropOldest, "abcde", "abcdefghij", "abcdefgh", nil},
-		{"newest", DropNewest, "", "abcdefghij", "abcdefgh", nil},
-		{"newest but firm", DropNewest, "j", "abcdefghij", "abcdefghj", nil},
-		{"close", Close, "", "abcdefghij", "", ErrFull},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			var out bytes.Buffer
-			lost := 0
-			q := NewQueue(&out, QueueOptions{Limit: 80, Full: c.full, Dropped: func(f, b int) {
-				lost += f
-				if b != 10*f {
-					t.Errorf("dropped %d frames of %d bytes", f, b)
-				}
-			}})
-			s := NewStage(q)
-			for _, p := range c.put {
-				payload := strings.Repeat(string(p), 6)
-				if !strings.ContainsRune(c.firm, p) {
-					if err := stage(s, payload); err != nil {
-						t.Fatal(err)
-					}
-				} else if err := s.Flush(); err != nil {
-					t.Fatal(err)
-				} else if err := q.Put(false, []byte(payload)); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := s.Flush(); err != c.err {
-				t.Errorf("Flush: got %v, want %v", err, c.err)
-			}
-			q.Shutdown()
-			if err := q.Run(); err != c.err {
-				t.Errorf("Run: got %v, want %v", err, c.err)
-			}
-			got := ""
-			for _, p := range payloads(t, out.Bytes()) {
-				got += p[:1]
-			}
-			if got != c.want {
-				t.Errorf("got %q, want %q", got, c.want)
-			}
-			if lost != len(c.put)-len(c.want) || q.Dropped() != uint64(lost) {
-				t.Errorf("told of %d lost, counted %d, want %d", lost, q.Dropped(), len(c.put)-len(c.want))
-			}
-		})
-	}
-}
 
 // Frames of all sizes, staged and not, come out in order and whole, or are counted.
 func TestStageAccounts(t *testing.T) {
@@ -117,26 +54,7 @@ func TestStageAccounts(t *testing.T) {
 			if name == "overload" {
 				<-put // the peer reads too late for most
 			}
-			got, firm, last := 0, 0, -1
-			r := NewReader(b, 0)
-			for {
-				f, err := r.Next()
-				if err == io.EOF {
-					break
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				i := int(binary.LittleEndian.Uint32(f[len(f)-4:]))
-				if i <= last {
-					t.Fatalf("%d after %d", i, last)
-				}
-				last = i
-				got++
-				if i%50 == 0 {
-					firm++
-				}
-			}
+			got, firm := arrivals(t, b)
 			d := int(q.Dropped())
 			if got+d != n || told != d || firm != n/50 || (d > 0) != (name == "overload") || q.Taken() < uint64(got) {
 				t.Errorf("%d written (%d firm), %d dropped, %d told; want %d in all, %d of them firm", got, firm, d, told, n, n/50)
