@@ -10,6 +10,10 @@ PREFIX  ?= /usr/local
 HOSTGO  = env -u GOOS -u GOARCH -u GOARM go
 FUZZTIME ?= 1m
 
+# The Go release that go.mod names is fetched where the one installed is older, also where
+# the go command was told to stay with its own. make GOTOOLCHAIN=local builds with that.
+export GOTOOLCHAIN = auto
+
 # What make test needs, as command:package of Debian's.
 NEEDS = qemu-arm-static:qemu-user-static qemu-aarch64-static:qemu-user-static python3:python3 gcc:gcc gcc:libc6-dev git:git
 

@@ -2,6 +2,8 @@ module github.com/besterhub/bester
 
 go 1.26.0
 
+toolchain go1.26.10
+
 require (
 	github.com/pelletier/go-toml/v2 v2.4.3
 	github.com/rogpeppe/go-internal v1.16.0
