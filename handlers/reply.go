@@ -8,7 +8,7 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// A reply is the answer to one message, encoded as the handler gives it. It is the Carrier
+// A reply is the answer to one message, encoded as the handler gives it. It is the Executor
 // of its hub.Answer and used again for other messages.
 type reply struct {
 	s      *server

@@ -12,24 +12,24 @@ import (
 //
 // Data given to a command is borrowed until the command returns.
 type Answer struct {
-	router  *Router
-	carrier Carrier // carries out the commands instead of router, if not nil
-	command Command // the one that carrier has now
-	m       Message // the message being answered
-	out     Message // the one a command makes of it
-	way     *way    // the way it is on; nil: to the recipients it names
-	step    int     // handlers of the way it has been through
-	done    bool    // Done has been called
+	router   *Router
+	executor Executor  // carries out the commands instead of router, if not nil
+	command  Command   // the one that carrier has now
+	m        Message   // the message being answered
+	out      Message   // the one a command makes of it
+	pipeline *pipeline // the way it is on; nil: to the recipients it names
+	step     int       // handlers of the way it has been through
+	done     bool      // Done has been called
 
 	// The message that was put is the root of all answers that come of it, and
 	// waits for them. In the others, only root is used of what follows.
-	root   *Answer
-	shared bool         // others than the answer itself are waited for: open counts
-	open   atomic.Int32 // answers not done, and receipts not come
-	rounds atomic.Int32 // commands sendHandler that came of it
-	failed atomic.Pointer[error]
-	notes  atomic.Uint32 // Notes
-	to     [1]Address
+	root       *Answer
+	shared     bool         // others than the answer itself are waited for: open counts
+	pending    atomic.Int32 // answers not done, and receipts not come
+	dispatches atomic.Int32 // commands sendHandler that came of it
+	firstError atomic.Pointer[error]
+	notes      atomic.Uint32 // Notes
+	to         [1]Address
 
 	recipients []Address // a detached message's own copy
 }
@@ -37,9 +37,9 @@ type Answer struct {
 // Do carries out one command. The methods that are named like the verbs make one
 // and call Do.
 func (a *Answer) Do(c Command) {
-	if a.carrier != nil {
+	if a.executor != nil {
 		a.command = c
-		a.carrier.Do(a, &a.command)
+		a.executor.Do(a, &a.command)
 		return
 	}
 	switch c.Verb {
@@ -52,17 +52,17 @@ func (a *Answer) Do(c Command) {
 	case SendClients:
 		out := a.derive(c.Data)
 		for _, to := range c.To {
-			a.reach(out, to)
+			a.sendTo(out, to)
 		}
 	case SendServers:
 		out := a.derive(c.Data)
 		for _, to := range c.To {
-			a.server(out, to)
+			a.sendToServer(out, to)
 		}
 	case SendHandler:
 		a.sendHandler(c.Data, c.Type)
 	default:
-		a.fail(Reason(ErrHandler, "type %q: unknown command %d", a.m.Type, c.Verb))
+		a.setError(Reason(ErrHandler, "type %q: unknown command %d", a.m.Type, c.Verb))
 	}
 }
 
@@ -71,7 +71,7 @@ func (a *Answer) Do(c Command) {
 // m.Data. Where no route says what comes next, the message goes to the
 // recipients its sender named; if there are none it fails.
 func (a *Answer) Pass(d Data) {
-	if a.carrier == nil { // what most filters do for each message
+	if a.executor == nil { // what most filters do for each message
 		a.pass(d)
 		return
 	}
@@ -124,8 +124,8 @@ func (a *Answer) Resume(b *Batch) { a.m.Batch = b }
 // else with the reason why the message failed. The Answer must not be used again:
 // a second Done panics, if it comes before the Answer has been given to somebody else.
 func (a *Answer) Done(err error) {
-	if a.carrier != nil {
-		a.carrier.Done(a, err)
+	if a.executor != nil {
+		a.executor.Done(a, err)
 		return
 	}
 	if a.done {
@@ -133,57 +133,57 @@ func (a *Answer) Done(err error) {
 	}
 	a.done = true
 	if err != nil {
-		a.fail(err)
+		a.setError(err)
 	}
 	root, batch := a.root, a.m.Batch
 	if a != root {
 		a.recycle(batch)
 	}
-	root.close(batch)
+	root.donePending(batch)
 }
 
 // Message returns the message being answered. Once detached it has no data any more.
 func (a *Answer) Message() *Message { return &a.m }
 
 // next starts the answer that a command's message is owed.
-func (a *Answer) next(d Data) *Answer {
-	n := a.router.answer(a.m.Batch)
+func (a *Answer) newChild(d Data) *Answer {
+	n := a.router.newAnswer(a.m.Batch)
 	n.root, n.done = a.root, false
-	n.root.owe()
+	n.root.addPending()
 	n.m = a.m
 	n.m.Data = d
 	return n
 }
 
 func (a *Answer) pass(d Data) {
-	if a.way != nil && a.step < len(a.way.through) {
-		next := a.next(d)
-		next.way, next.step = a.way, a.step
-		next.walk()
+	if a.pipeline != nil && a.step < len(a.pipeline.handlers) {
+		next := a.newChild(d)
+		next.pipeline, next.step = a.pipeline, a.step
+		next.advance()
 		return
 	}
-	a.arrive(a.derive(d))
+	a.deliverToReceivers(a.derive(d))
 }
 
 func (a *Answer) sendHandler(d Data, t Type) {
 	if a.m.Hops >= a.router.maxHops {
-		a.fail(Reason(ErrHops, "type %q: more than %d hops: do handlers send it in a circle?", t, a.router.maxHops))
+		a.setError(Reason(ErrHops, "type %q: more than %d hops: do handlers send it in a circle?", t, a.router.maxHops))
 		return
 	}
-	if a.root.rounds.Add(1) > MaxRounds {
-		a.fail(Reason(ErrHops, "type %q: sent to handlers more than %d times in all: do handlers multiply it?", t, MaxRounds))
+	if a.root.dispatches.Add(1) > MaxDispatches {
+		a.setError(Reason(ErrHops, "type %q: sent to handlers more than %d times in all: do handlers multiply it?", t, MaxDispatches))
 		return
 	}
-	w := a.router.way(t, a.m.Batch)
+	w := a.router.lookup(t, a.m.Batch)
 	if w == nil {
-		a.fail(Reason(ErrNoHandler, "no handler or route serves type %q", t))
+		a.setError(Reason(ErrNoHandler, "no handler or route serves type %q", t))
 		return
 	}
-	next := a.next(d)
-	next.way, next.step = w, 0
+	next := a.newChild(d)
+	next.pipeline, next.step = w, 0
 	next.m.Type = t
 	next.m.Hops++
-	next.walk()
+	next.advance()
 }
 
 func (a *Answer) reply(d Data) {
@@ -192,16 +192,16 @@ func (a *Answer) reply(d Data) {
 		out.Tag = a.root.m.Tag
 		err := s.Put(out)
 		if errors.Is(err, ErrFull) {
-			a.fail(err) // a reply is missed, unlike what comes unasked
+			a.setError(err) // a reply is missed, unlike what comes unasked
 		}
-		a.delivered(err)
+		a.countDelivery(err)
 		return
 	}
 	if a.m.From == (Address{}) {
-		a.fail(Reason(ErrHandler, "type %q: nobody to reply to", a.m.Type))
+		a.setError(Reason(ErrHandler, "type %q: nobody to reply to", a.m.Type))
 		return
 	}
-	a.reach(out, a.m.From)
+	a.sendTo(out, a.m.From)
 }
 
 // derive makes the message that a command sends out. It is valid until the next command.
@@ -214,14 +214,14 @@ func (a *Answer) derive(d Data) *Message {
 
 // walk takes the message one step on: into the next handler of its way, or to
 // the way's end.
-func (a *Answer) walk() {
-	if a.way != nil && a.step < len(a.way.through) {
-		h := a.way.through[a.step]
+func (a *Answer) advance() {
+	if a.pipeline != nil && a.step < len(a.pipeline.handlers) {
+		h := a.pipeline.handlers[a.step]
 		a.step++
 		a.handle(h)
 		return
 	}
-	a.arrive(a.derive(a.m.Data))
+	a.deliverToReceivers(a.derive(a.m.Data))
 	a.Done(nil)
 }
 
@@ -241,36 +241,36 @@ func (a *Answer) handle(h Handler) {
 
 // arrive hands out to the receivers at the end of the way: the route's, or the
 // recipients that the sender named.
-func (a *Answer) arrive(out *Message) {
-	if w := a.way; w != nil && len(w.users)+len(w.servers) > 0 {
+func (a *Answer) deliverToReceivers(out *Message) {
+	if w := a.pipeline; w != nil && len(w.users)+len(w.servers) > 0 {
 		if len(a.m.To) > 0 {
-			a.note(NoteOverruled)
+			a.addNote(NoteOverruled)
 		}
 		for _, u := range w.users {
-			a.deliver(out, u.list())
+			a.deliver(out, u.liveSessions())
 		}
 		for _, to := range w.servers {
-			a.server(out, to)
+			a.sendToServer(out, to)
 		}
 		return
 	}
 	if len(a.m.To) == 0 {
-		a.fail(Reason(ErrHandler, "type %q: passed on, but no route says where to", a.m.Type))
+		a.setError(Reason(ErrHandler, "type %q: passed on, but no route says where to", a.m.Type))
 		return
 	}
 	for _, to := range a.m.To {
-		a.reach(out, to)
+		a.sendTo(out, to)
 	}
 }
 
 // reach hands out to one address, if the sender may reach it.
-func (a *Answer) reach(out *Message, to Address) {
+func (a *Answer) sendTo(out *Message, to Address) {
 	switch {
 	case a.m.Reach != nil && !a.m.Reach.MayReach(to):
 		a.router.stats.lost.Add(1)
-		a.fail(Reason(ErrDenied, "%q may not reach %q", a.m.From, to))
+		a.setError(Reason(ErrDenied, "%q may not reach %q", a.m.From, to))
 	case to.Server != "":
-		a.server(out, to)
+		a.sendToServer(out, to)
 	default:
 		a.deliver(out, a.router.directory.Sessions(to.User))
 	}
@@ -280,17 +280,17 @@ func (a *Answer) reach(out *Message, to Address) {
 func (a *Answer) deliver(out *Message, sessions []Sink) {
 	if len(sessions) == 0 {
 		a.router.stats.absent.Add(1)
-		a.note(NoteAbsent)
+		a.addNote(NoteAbsent)
 	}
 	for _, s := range sessions {
-		a.delivered(s.Put(out))
+		a.countDelivery(s.Put(out))
 	}
 }
 
 // delivered counts what came of a delivery. A receiver that has just gone, is too
 // slow or may not have the type is no failure of the message; one that cannot
 // read its data is.
-func (a *Answer) delivered(err error) {
+func (a *Answer) countDelivery(err error) {
 	switch {
 	case err == nil:
 		a.router.count(a.m.Batch, 0, 1, 0)
@@ -299,79 +299,79 @@ func (a *Answer) delivered(err error) {
 	default:
 		a.router.stats.lost.Add(1)
 		if errors.Is(err, ErrEncoding) {
-			a.fail(err)
+			a.setError(err)
 		}
 	}
 }
 
 // server hands out to another server. The root waits for the server's receipt.
-func (a *Answer) server(out *Message, to Address) {
+func (a *Answer) sendToServer(out *Message, to Address) {
 	sink := a.router.directory.Server(to.Server)
 	if sink == nil {
-		a.fail(Reason(ErrUnknownServer, "no server %q: want a name from the config, or host:port", to.Server))
+		a.setError(Reason(ErrUnknownServer, "no server %q: want a name from the config, or host:port", to.Server))
 		return
 	}
 	a.to[0] = to
-	out.To, out.Receipt = a.to[:], (*confirmation)(a.root)
-	a.root.owe()
+	out.To, out.Receipt = a.to[:], (*serverReceipt)(a.root)
+	a.root.addPending()
 	if err := sink.Put(out); err != nil {
 		a.router.stats.lost.Add(1)
-		a.fail(err)
-		a.root.open.Add(-1) // this answer is still open
+		a.setError(err)
+		a.root.pending.Add(-1) // this answer is still open
 	}
 	out.To, out.Receipt = nil, nil
 }
 
 // confirmation is a root as the Receipt of what it sent to servers.
-type confirmation Answer
+type serverReceipt Answer
 
-func (c *confirmation) Done(m *Message, err error) {
+func (c *serverReceipt) Done(m *Message, err error) {
 	root := (*Answer)(c)
 	if err != nil {
 		root.router.stats.lost.Add(1)
-		root.fail(err)
+		root.setError(err)
 	} else {
 		root.router.count(m.Batch, 0, 1, 0)
 	}
-	root.close(m.Batch)
+	root.donePending(m.Batch)
 }
 
 // note keeps a word for the receipt.
-func (a *Answer) note(n Notes) {
+func (a *Answer) addNote(n Notes) {
 	if a.root.notes.Load()&uint32(n) == 0 {
 		a.root.notes.Or(uint32(n))
 	}
 }
 
 // fail keeps the first reason for the receipt.
-func (a *Answer) fail(err error) {
-	a.root.failed.CompareAndSwap(nil, &err)
+func (a *Answer) setError(err error) {
+	a.root.firstError.CompareAndSwap(nil, &err)
 }
 
 // owe makes the root wait for one more answer or receipt. Before the first, nobody but
 // the root's own answer knows it.
-func (a *Answer) owe() {
+func (a *Answer) addPending() {
 	if !a.shared {
 		a.shared = true
-		a.open.Store(2)
+		a.pending.Store(2)
 		return
 	}
-	a.open.Add(1)
+	a.pending.Add(1)
 }
 
 // close counts one answer or receipt of the root as come, and after the last one
 // tells the sender.
-func (a *Answer) close(b *Batch) {
+func (a *Answer) donePending(b *Batch) {
 	if a.shared {
 		b.unstage() // before somebody else may tell the sender
-		if a.open.Add(-1) > 0 {
+		if a.pending.Add(-1) > 0 {
 			return
 		}
 	}
 	var err error
-	if p := a.failed.Load(); p != nil {
+	if p := a.firstError.Load(); p != nil {
 		err = *p
-		a.failed.Store(nil)
+		a.firstError.Store(nil)
 		a.router.stats.failed.Add(1)
 	}
 	a.router.count(b, 0, 0, 1)

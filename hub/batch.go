@@ -29,21 +29,21 @@ type Stager interface {
 type Batch struct {
 	// Own says that the goroutine gives the router messages of its own reading, and nothing
 	// that others wait behind: only then may flushers keep aside what they are given.
-	Own bool
+	AllowStaging bool
 
-	touched []Flusher
-	staged  []Stager
+	flushers []Flusher
+	stagers  []Stager
 
 	// What the router keeps at hand for the goroutine, so that messages on their way
 	// share as little memory as can be with those of other goroutines.
-	router    *Router
-	spare     []*Answer
-	latest    lookup
-	number    uint64 // of the last message given an ID, while it is below numbers
-	numbers   uint64
-	taken     uint64 // not yet in the router's counters, like the next two
-	delivered uint64
-	ended     uint64 // of the messages taken
+	router      *Router
+	freeAnswers []*Answer
+	lastLookup  cachedLookup
+	lastID      uint64 // of the last message given an ID, while it is below numbers
+	idBlockEnd  uint64
+	taken       uint64 // not yet in the router's counters, like the next two
+	delivered   uint64
+	ended       uint64 // of the messages taken
 }
 
 // Add remembers f until the next Flush. A flusher adds itself once for what it
@@ -53,17 +53,17 @@ func (b *Batch) Add(f Flusher) {
 		f.Flush()
 		return
 	}
-	b.touched = append(b.touched, f)
+	b.flushers = append(b.flushers, f)
 }
 
 // Stage reports whether s, which b will flush, may keep aside what it is given with b. If
 // so, s is told to Unstage, once for this call, before anybody else goes on with a message
 // that the goroutine of b has begun; or it is flushed first.
 func (b *Batch) Stage(s Stager) bool {
-	if b == nil || !b.Own {
+	if b == nil || !b.AllowStaging {
 		return false
 	}
-	b.staged = append(b.staged, s)
+	b.stagers = append(b.stagers, s)
 	return true
 }
 
@@ -71,26 +71,26 @@ func (b *Batch) unstage() {
 	if b == nil {
 		return
 	}
-	for i, s := range b.staged {
+	for i, s := range b.stagers {
 		s.Unstage(b)
-		b.staged[i] = nil
+		b.stagers[i] = nil
 	}
-	b.staged = b.staged[:0]
+	b.stagers = b.stagers[:0]
 }
 
 // Flush flushes everything added since the last Flush.
 func (b *Batch) Flush() {
-	for _, a := range b.spare {
+	for _, a := range b.freeAnswers {
 		a.m.Data, a.out.Data = Data{}, Data{} // what they point to may be large
 	}
-	for i := 0; i < len(b.touched); i++ { // a flush may add
-		f := b.touched[i]
-		b.touched[i] = nil
+	for i := 0; i < len(b.flushers); i++ { // a flush may add
+		f := b.flushers[i]
+		b.flushers[i] = nil
 		f.Flush()
 	}
-	b.touched = b.touched[:0]
-	clear(b.staged)
-	b.staged = b.staged[:0]
+	b.flushers = b.flushers[:0]
+	clear(b.stagers)
+	b.stagers = b.stagers[:0]
 	if b.taken+b.delivered+b.ended > 0 {
 		b.router.count(nil, b.taken, b.delivered, b.ended)
 		b.taken, b.delivered, b.ended = 0, 0, 0
@@ -98,42 +98,42 @@ func (b *Batch) Flush() {
 }
 
 // A lookup is a type and the way that a table has for it.
-type lookup struct {
-	table *table
-	typ   Type
-	way   *way
+type cachedLookup struct {
+	table    *routingTable
+	typ      Type
+	pipeline *pipeline
 }
 
 // way looks a type up, or finds it to be the one that the goroutine of b asked for last.
-func (r *Router) way(typ Type, b *Batch) *way {
+func (r *Router) lookup(typ Type, b *Batch) *pipeline {
 	t := r.table.Load()
 	if b == nil {
-		return t.way(typ)
+		return t.lookup(typ)
 	}
-	if b.latest.table != t || b.latest.typ != typ {
-		b.latest = lookup{t, typ, t.way(typ)}
+	if b.lastLookup.table != t || b.lastLookup.typ != typ {
+		b.lastLookup = cachedLookup{t, typ, t.lookup(typ)}
 	}
-	return b.latest.way
+	return b.lastLookup.pipeline
 }
 
 // answer takes an Answer from those that the goroutine of b has at hand, or from the pool.
-func (r *Router) answer(b *Batch) *Answer {
-	if b != nil && len(b.spare) > 0 {
-		last := len(b.spare) - 1
-		a := b.spare[last]
-		b.spare = b.spare[:last]
+func (r *Router) newAnswer(b *Batch) *Answer {
+	if b != nil && len(b.freeAnswers) > 0 {
+		last := len(b.freeAnswers) - 1
+		a := b.freeAnswers[last]
+		b.freeAnswers = b.freeAnswers[:last]
 		return a
 	}
 	return r.answers.Get().(*Answer)
 }
 
 // maxSpare is how many answers a batch keeps: one for each handler of a long route.
-const maxSpare = 8
+const maxFreeAnswers = 8
 
 func (a *Answer) recycle(b *Batch) {
-	a.root, a.way, a.step = nil, nil, 0
-	if b != nil && len(b.spare) < maxSpare {
-		b.spare = append(b.spare, a)
+	a.root, a.pipeline, a.step = nil, nil, 0
+	if b != nil && len(b.freeAnswers) < maxFreeAnswers {
+		b.freeAnswers = append(b.freeAnswers, a)
 		return
 	}
 	a.m.Data, a.out.Data = Data{}, Data{}
@@ -141,19 +141,19 @@ func (a *Answer) recycle(b *Batch) {
 }
 
 // perBatch is how many numbers for IDs a batch takes at once.
-const perBatch = 256
+const idBlockSize = 256
 
 // id makes the ID of a message that has none.
-func (r *Router) id(b *Batch) ID {
+func (r *Router) newID(b *Batch) ID {
 	if b == nil {
-		return ID{r.name, r.number.Add(1)}
+		return ID{r.name, r.lastID.Add(1)}
 	}
-	if b.number == b.numbers {
-		b.numbers = r.number.Add(perBatch)
-		b.number = b.numbers - perBatch
+	if b.lastID == b.idBlockEnd {
+		b.idBlockEnd = r.lastID.Add(idBlockSize)
+		b.lastID = b.idBlockEnd - idBlockSize
 	}
-	b.number++
-	return ID{r.name, b.number}
+	b.lastID++
+	return ID{r.name, b.lastID}
 }
 
 // count counts messages taken, deliveries made and messages ended.

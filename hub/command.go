@@ -46,7 +46,7 @@ type Command struct {
 
 // A Carrier carries out elsewhere what a handler answers: over the socket of a
 // handler process, or into a test's notes. In the hub itself the Router does it.
-type Carrier interface {
+type Executor interface {
 	// Do carries out one command. c is valid until Do returns.
 	Do(a *Answer, c *Command)
 	// Done ends the answer; a may be used again for another message (Answer.Reset).
@@ -55,8 +55,8 @@ type Carrier interface {
 
 // NewAnswer returns an Answer to m, whose commands c carries out. It keeps a copy
 // of m, which borrows what m borrows.
-func NewAnswer(m *Message, c Carrier) *Answer {
-	a := &Answer{carrier: c}
+func NewAnswer(m *Message, c Executor) *Answer {
+	a := &Answer{executor: c}
 	a.Reset(m)
 	return a
 }

@@ -21,7 +21,7 @@ type Directory struct {
 // it, so that a delivery costs no look-up.
 type user struct {
 	name     UserName
-	kept     bool                   // named by a route: stays without sessions
+	pinned   bool                   // named by a route: stays without sessions
 	sessions atomic.Pointer[[]Sink] // in the order they came; replaced whole
 }
 
@@ -36,7 +36,7 @@ func (d *Directory) Join(name UserName, s Sink) (leave func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	u := d.userLocked(name)
-	sessions := append(slices.Clone(u.list()), s)
+	sessions := append(slices.Clone(u.liveSessions()), s)
 	u.sessions.Store(&sessions)
 	return sync.OnceFunc(func() { d.leave(u, s) })
 }
@@ -44,7 +44,7 @@ func (d *Directory) Join(name UserName, s Sink) (leave func()) {
 func (d *Directory) leave(u *user, s Sink) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	old := u.list()
+	old := u.liveSessions()
 	sessions := make([]Sink, 0, len(old))
 	for _, have := range old {
 		if have != s {
@@ -52,7 +52,7 @@ func (d *Directory) leave(u *user, s Sink) {
 		}
 	}
 	u.sessions.Store(&sessions)
-	if len(sessions) == 0 && !u.kept {
+	if len(sessions) == 0 && !u.pinned {
 		delete(d.users, u.name)
 	}
 }
@@ -62,7 +62,7 @@ func (d *Directory) leave(u *user, s Sink) {
 func (d *Directory) Sessions(name UserName) []Sink {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return d.users[name].list()
+	return d.users[name].liveSessions()
 }
 
 // Users lists the users with live sessions in alphabetical order, each name once
@@ -72,7 +72,7 @@ func (d *Directory) Users() []UserName {
 	defer d.mu.RUnlock()
 	var names []UserName
 	for name, u := range d.users {
-		for range u.list() {
+		for range u.liveSessions() {
 			names = append(names, name)
 		}
 	}
@@ -103,11 +103,11 @@ func (d *Directory) Server(name ServerName) Sink {
 }
 
 // keep returns the user for a route, which may hold on to it for good.
-func (d *Directory) keep(name UserName) *user {
+func (d *Directory) pin(name UserName) *user {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	u := d.userLocked(name)
-	u.kept = true
+	u.pinned = true
 	return u
 }
 
@@ -123,7 +123,7 @@ func (d *Directory) userLocked(name UserName) *user {
 	return u
 }
 
-func (u *user) list() []Sink {
+func (u *user) liveSessions() []Sink {
 	if u == nil {
 		return nil
 	}

@@ -29,7 +29,7 @@ type Message struct {
 	Tag uint64
 	// Lane tells apart the connections of one sender that each have an order of their
 	// own, as the original's have; 0 where all that the sender sends is in one order.
-	Lane uint64
+	OrderKey uint64
 	// Reach says which users the sender may reach; nil if all.
 	Reach Reach
 	// Notes is for Receipt.Done alone: what the sender of a message that has not failed

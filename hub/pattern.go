@@ -92,7 +92,7 @@ func (p Pattern) Compare(q Pattern) int {
 		var pl, ql string
 		pl, ps, pmore = strings.Cut(ps, "/")
 		ql, qs, qmore = strings.Cut(qs, "/")
-		if c := cmp.Compare(width(pl), width(ql)); c != 0 {
+		if c := cmp.Compare(wildcardRank(pl), wildcardRank(ql)); c != 0 {
 			return c
 		}
 		if pmore != qmore { // the longer one says more, unless only "/#" is left of it
@@ -109,7 +109,7 @@ func (p Pattern) Compare(q Pattern) int {
 	return cmp.Compare(p, q)
 }
 
-func width(level string) int {
+func wildcardRank(level string) int {
 	switch level {
 	case "#":
 		return 2

@@ -14,7 +14,7 @@ const MaxHops = 16
 
 // MaxRounds is how often all that comes of one message may be sent to handlers with
 // sendHandler. Hops bound how long a circle is, this how many it branches into.
-const MaxRounds = 1000
+const MaxDispatches = 1000
 
 // RouterOptions are what a Router needs to know. The zero value works.
 type RouterOptions struct {
@@ -47,20 +47,20 @@ type Router struct {
 	maxHops   int
 	log       *slog.Logger
 	name      string
-	number    atomic.Uint64 // of the last message given an ID
+	lastID    atomic.Uint64 // of the last message given an ID
 	answers   sync.Pool
 	stats     routerStats
 
 	mu       sync.Mutex // guards what the table is made of
 	routes   []Route
 	handlers map[Pattern]Handler
-	table    atomic.Pointer[table]
+	table    atomic.Pointer[routingTable]
 }
 
 // NewRouter returns a Router without ways.
 func NewRouter(o RouterOptions) *Router {
 	r := &Router{name: o.Name, log: o.Log, directory: o.Directory, maxHops: o.MaxHops, handlers: make(map[Pattern]Handler)}
-	r.number.Store(rand.Uint64() >> 2) // a new start repeats none of the numbers before it
+	r.lastID.Store(rand.Uint64() >> 2) // a new start repeats none of the numbers before it
 	if r.directory == nil {
 		r.directory = new(Directory)
 	}
@@ -71,7 +71,7 @@ func NewRouter(o RouterOptions) *Router {
 		r.maxHops = MaxHops
 	}
 	r.answers.New = func() any { return &Answer{router: r} }
-	r.table.Store(newTable(nil, nil, r.directory))
+	r.table.Store(newRoutingTable(nil, nil, r.directory))
 	return r
 }
 
@@ -82,12 +82,12 @@ func (r *Router) Directory() *Directory { return r.directory }
 // and receivers, in memory; the receipt tells what became of it. An error wraps
 // ErrNoHandler or ErrHops. A message without an ID gets one. Put allocates nothing in steady state.
 func (r *Router) Put(m *Message) error {
-	w := r.way(m.Type, m.Batch)
+	w := r.lookup(m.Type, m.Batch)
 	if w == nil && len(m.To) == 0 {
 		r.stats.refused.Add(1)
 		return Reason(ErrNoHandler, "no handler or route serves type %q", m.Type)
 	}
-	return r.start(m, w)
+	return r.route(m, w)
 }
 
 // Deliver hands m straight to the recipients it names, past all handlers: what
@@ -100,33 +100,33 @@ func (r *Router) Deliver(m *Message) error {
 			return Reason(ErrDenied, "recipient %q is not a user here: this hub is no relay", to)
 		}
 	}
-	return r.start(m, nil)
+	return r.route(m, nil)
 }
 
-func (r *Router) start(m *Message, w *way) error {
+func (r *Router) route(m *Message, w *pipeline) error {
 	if m.Hops > r.maxHops {
 		r.stats.refused.Add(1)
 		return Reason(ErrHops, "type %q: more than %d hops: do hubs send it in a circle?", m.Type, r.maxHops)
 	}
 	r.count(m.Batch, 1, 0, 0)
-	a := r.answer(m.Batch)
-	a.root, a.way, a.done, a.shared = a, w, false, false
-	if a.rounds.Load() != 0 { // of the message it was last
-		a.rounds.Store(0)
+	a := r.newAnswer(m.Batch)
+	a.root, a.pipeline, a.done, a.shared = a, w, false, false
+	if a.dispatches.Load() != 0 { // of the message it was last
+		a.dispatches.Store(0)
 	}
 	if a.notes.Load() != 0 {
 		a.notes.Store(0)
 	}
 	a.m = *m
 	if a.m.ID == (ID{}) {
-		a.m.ID = r.id(m.Batch)
+		a.m.ID = r.newID(m.Batch)
 	}
-	a.walk()
+	a.advance()
 	return nil
 }
 
 // Serves reports whether a handler or route takes messages of type t.
-func (r *Router) Serves(t Type) bool { return r.table.Load().way(t) != nil }
+func (r *Router) Serves(t Type) bool { return r.table.Load().lookup(t) != nil }
 
 // SetRoutes replaces the operator's routes whole. It refuses, and keeps the old
 // ones, where two routes match the same pattern.
@@ -141,7 +141,7 @@ func (r *Router) SetRoutes(routes []Route) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.routes = routes
-	r.table.Store(newTable(r.routes, r.handlers, r.directory))
+	r.table.Store(newRoutingTable(r.routes, r.handlers, r.directory))
 	return nil
 }
 
@@ -171,14 +171,14 @@ func (r *Router) ServeAll(patterns []Pattern, h Handler) (stop func(), err error
 	for _, p := range patterns {
 		r.handlers[p] = h
 	}
-	r.table.Store(newTable(r.routes, r.handlers, r.directory))
+	r.table.Store(newRoutingTable(r.routes, r.handlers, r.directory))
 	return sync.OnceFunc(func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for _, p := range patterns {
 			delete(r.handlers, p)
 		}
-		r.table.Store(newTable(r.routes, r.handlers, r.directory))
+		r.table.Store(newRoutingTable(r.routes, r.handlers, r.directory))
 	}), nil
 }
 
