@@ -18,7 +18,7 @@ type Answer struct {
 }
 
 // errAnswer is what an answer is that makes no sense.
-var errAnswer = errors.Join(ErrMalformed, hub.ErrHandler)
+var errMalformedAnswer = errors.Join(ErrMalformed, hub.ErrHandler)
 
 // Answer reads an answer's body. What it returns is the Decoder's and aliases body,
 // until the Decoder's next call. An error wraps both ErrMalformed and hub.ErrHandler:
@@ -29,27 +29,27 @@ func (d *Decoder) Answer(body []byte) (*Answer, error) {
 	clear(a.Commands)
 	a.Commands, a.Reason, d.to = a.Commands[:0], "", d.to[:0]
 	if err := d.readAnswer(body, a); err != nil {
-		return nil, hub.Reason(errAnswer, "%v", err)
+		return nil, hub.Reason(errMalformedAnswer, "%v", err)
 	}
 	return a, nil
 }
 
 func (d *Decoder) readAnswer(body []byte, a *Answer) error {
-	r := reader{b: body}
-	for range r.head(0x80) {
+	r := bodyReader{b: body}
+	for range r.header(0x80) {
 		key := r.key()
 		switch key {
 		case 'a':
-			d.commands(&r, a)
+			d.readCommands(&r, a)
 		case 'e':
-			if a.Reason = line(r.text()); a.Reason == "" {
+			if a.Reason = singleLine(r.text()); a.Reason == "" {
 				a.Reason = hub.ErrHandler.Error()
 			}
 		default:
-			r.value()
+			r.skipValue()
 		}
 		if r.err != nil {
-			return r.failed("answer", key, nil)
+			return r.fieldError("answer", key, nil)
 		}
 	}
 	if r.err != nil {
@@ -59,8 +59,8 @@ func (d *Decoder) readAnswer(body []byte, a *Answer) error {
 }
 
 // commands reads the list of commands.
-func (d *Decoder) commands(r *reader, a *Answer) {
-	n := r.head(0x90)
+func (d *Decoder) readCommands(r *bodyReader, a *Answer) {
+	n := r.header(0x90)
 	if n > MaxCommands {
 		r.err = malformed("%d commands, at most %d are allowed", n, MaxCommands)
 		return
@@ -68,7 +68,7 @@ func (d *Decoder) commands(r *reader, a *Answer) {
 	a.Commands, d.to = a.Commands[:0], d.to[:0]
 	for i := range n {
 		a.Commands = append(a.Commands, hub.Command{})
-		if err := d.commandNext(r, &a.Commands[i]); err != nil {
+		if err := d.readCommand(r, &a.Commands[i]); err != nil {
 			r.err = malformed("command %d: %v", i+1, err)
 			return
 		}
@@ -77,20 +77,20 @@ func (d *Decoder) commands(r *reader, a *Answer) {
 
 // commandNext reads one command. The recipients' key may come before the verb's, so
 // they are read when the whole command has been seen.
-func (d *Decoder) commandNext(r *reader, c *hub.Command) (err error) {
+func (d *Decoder) readCommand(r *bodyReader, c *hub.Command) (err error) {
 	var verb, typ, to []byte
-	for range r.head(0x80) {
+	for range r.header(0x80) {
 		switch r.key() {
 		case 'c':
 			verb = r.text()
 		case 'd':
-			c.Data.Bytes = r.value()
+			c.Data.Bytes = r.skipValue()
 		case 'r':
-			to = r.value()
+			to = r.skipValue()
 		case 't':
 			typ = r.text()
 		default:
-			r.value()
+			r.skipValue()
 		}
 	}
 	if r.err != nil {
@@ -99,7 +99,7 @@ func (d *Decoder) commandNext(r *reader, c *hub.Command) (err error) {
 	c.Verb, c.Data.Encoding = hub.ParseVerb(verb), hub.MessagePack
 	switch {
 	case c.Verb == 0:
-		return malformed("unknown command %q", line(verb))
+		return malformed("unknown command %q", singleLine(verb))
 	case c.Verb == hub.Drop:
 		c.Data = hub.Data{}
 	case c.Verb != hub.Pass && c.Data.Bytes == nil:
@@ -110,8 +110,8 @@ func (d *Decoder) commandNext(r *reader, c *hub.Command) (err error) {
 		if to == nil {
 			return malformed("%s: r: recipients missing", c.Verb)
 		}
-		list := reader{b: to}
-		if c.To, err = d.recipients(&list, c.Verb); err == nil {
+		list := bodyReader{b: to}
+		if c.To, err = d.readRecipients(&list, c.Verb); err == nil {
 			err = list.err
 		}
 		if err != nil {
@@ -128,16 +128,16 @@ func (d *Decoder) commandNext(r *reader, c *hub.Command) (err error) {
 // An AnswerEncoder writes the payload of one answer, command by command. The zero
 // value is ready; after End it can begin another. It is used by one goroutine.
 type AnswerEncoder struct {
-	dst      []byte
-	list     int // where the head of the list of commands is
-	commands int
-	to       int // recipients so far
+	dst        []byte
+	listHeader int // where the head of the list of commands is
+	commands   int
+	recipients int // recipients so far
 }
 
 // Begin starts the answer to the handle with that tag, behind dst.
 func (e *AnswerEncoder) Begin(dst []byte, tag uint64) {
-	dst = append(begin(dst, tag, KindAnswer), 0x81, 0xa1, 'a', 0x90)
-	*e = AnswerEncoder{dst: dst, list: len(dst) - 1}
+	dst = append(appendHeader(dst, tag, KindAnswer), 0x81, 0xa1, 'a', 0x90)
+	*e = AnswerEncoder{dst: dst, listHeader: len(dst) - 1}
 }
 
 // Command adds a command. It copies what c points to, and converts JSON data. A Pass
@@ -148,7 +148,7 @@ func (e *AnswerEncoder) Command(c *hub.Command) error {
 	if e.commands == MaxCommands {
 		return hub.Reason(hub.ErrHandler, "answer: more than %d commands", MaxCommands)
 	}
-	if e.to+len(c.To) > MaxRecipients {
+	if e.recipients+len(c.To) > MaxRecipients {
 		return hub.Reason(hub.ErrHandler, "answer: more than %d recipients", MaxRecipients)
 	}
 	name := c.Verb.String()
@@ -182,16 +182,16 @@ func (e *AnswerEncoder) Command(c *hub.Command) error {
 	dst[start] = 0x80 | fields
 	e.dst = dst
 	e.commands++
-	e.to += len(c.To)
+	e.recipients += len(c.To)
 	return nil
 }
 
 // End finishes the answer and returns dst with its payload; err says why the handler
 // failed after its commands, or is nil.
 func (e *AnswerEncoder) End(err error) []byte {
-	e.dst = setCount(e.dst, e.list, e.commands, 0xdc)
+	e.dst = setCount(e.dst, e.listHeader, e.commands, 0xdc)
 	if err != nil {
-		e.dst[e.list-3]++
+		e.dst[e.listHeader-3]++
 		e.dst = appendReason(append(e.dst, 0xa1, 'e'), err.Error())
 	}
 	dst := e.dst

@@ -30,7 +30,7 @@ type ClassicFirst struct {
 	Message        ClassicMessage // a server's; a client's first frame carries none
 }
 
-func want(what string) error { return malformed("frame: %s", what) }
+func frameError(what string) error { return malformed("frame: %s", what) }
 
 // ParseClassicFirst reads the first frame of a classic connection. An error wraps
 // ErrMalformed; or hub.ErrNoHandler, and all is well but the type of a server's
@@ -42,7 +42,7 @@ func ParseClassicFirst(frame []byte, d *Decoder) (ClassicFirst, error) {
 	var h firstHeader
 	isObject := false
 	var s scanner
-	s.all(frame, 2)
+	s.init(frame, 2)
 	for more := s.open("{}"); more; more = s.next("{}") {
 		switch string(s.key()) {
 		case "header":
@@ -50,27 +50,27 @@ func ParseClassicFirst(frame []byte, d *Decoder) (ClassicFirst, error) {
 		case "payload":
 			isObject = p.read(&s)
 		default:
-			s.value()
+			s.skipValue()
 		}
 	}
 	f.Message.ID = p.id()
-	if err := s.done(); err != nil {
+	if err := s.end(); err != nil {
 		return f, err
 	}
 	if !h.isObject {
-		return f, want("header: want an object")
+		return f, frameError("header: want an object")
 	}
 	var err error
-	switch f.Scope = d.copied(h.scope); {
+	switch f.Scope = d.stringOrEmpty(h.scope); {
 	case f.Scope == "client":
-		err = h.account(d, &f)
+		err = h.readAccount(d, &f)
 	case f.Scope != "server":
-		err = want(`header.scope: want "client" or "server"`)
+		err = frameError(`header.scope: want "client" or "server"`)
 	case !isObject:
-		err = want("payload: want an object")
+		err = frameError("payload: want an object")
 	default:
-		if err = p.message(d, &f.Message, false); err == nil {
-			err = h.delivery(d, &f.Message)
+		if err = p.readMessage(d, &f.Message, false); err == nil {
+			err = h.readDelivery(d, &f.Message)
 		}
 	}
 	return f, err
@@ -85,21 +85,21 @@ type firstHeader struct {
 func (h *firstHeader) read(s *scanner) {
 	*h = firstHeader{isObject: s.at('{')}
 	if !h.isObject {
-		s.value()
+		s.skipValue()
 		return
 	}
 	for more := s.open("{}"); more; more = s.next("{}") {
 		switch string(s.key()) {
 		case "scope":
-			h.scope = s.value()
+			h.scope = s.skipValue()
 		case "to":
-			h.to = s.value()
+			h.to = s.skipValue()
 		case "hops":
-			h.hops = s.value()
+			h.hops = s.skipValue()
 		case "authentication":
 			h.readAuthentication(s)
 		default:
-			s.value()
+			s.skipValue()
 		}
 	}
 }
@@ -107,47 +107,47 @@ func (h *firstHeader) read(s *scanner) {
 func (h *firstHeader) readAuthentication(s *scanner) {
 	h.user, h.password = nil, nil
 	if !s.at('{') {
-		s.value()
+		s.skipValue()
 		return
 	}
 	for more := s.open("{}"); more; more = s.next("{}") {
 		switch string(s.key()) {
 		case "username":
-			h.user = s.value()
+			h.user = s.skipValue()
 		case "password":
-			h.password = s.value()
+			h.password = s.skipValue()
 		default:
-			s.value()
+			s.skipValue()
 		}
 	}
 }
 
 // account reads who a client says it is.
-func (h *firstHeader) account(d *Decoder, f *ClassicFirst) (err error) {
+func (h *firstHeader) readAccount(d *Decoder, f *ClassicFirst) (err error) {
 	if !isString(h.user) || !isString(h.password) {
-		return want("header.authentication: want username and password, both strings")
+		return frameError("header.authentication: want username and password, both strings")
 	}
-	if f.User, err = d.copy(h.user); err == nil {
-		f.Password, err = d.copy(h.password)
+	if f.User, err = d.unquoteString(h.user); err == nil {
+		f.Password, err = d.unquoteString(h.password)
 	}
 	if err != nil {
-		return want("header.authentication: " + err.Error())
+		return frameError("header.authentication: " + err.Error())
 	}
 	return nil
 }
 
 // delivery reads what our servers add to the header.
-func (h *firstHeader) delivery(d *Decoder, m *ClassicMessage) (err error) {
+func (h *firstHeader) readDelivery(d *Decoder, m *ClassicMessage) (err error) {
 	if h.hops != nil {
 		n, err := strconv.ParseUint(string(h.hops), 10, 32)
 		if err != nil {
-			return want("header.hops: want a number that is no less than 0")
+			return frameError("header.hops: want a number that is no less than 0")
 		}
 		m.Hops = int(min(n, math.MaxUint16))
 	}
 	if h.to != nil {
-		if m.To, err = d.names(h.to, hub.SendClients); err != nil {
-			return want("header.to: " + err.Error())
+		if m.To, err = d.readNames(h.to, hub.SendClients); err != nil {
+			return frameError("header.to: " + err.Error())
 		}
 	}
 	return nil
@@ -162,29 +162,29 @@ func ParseClassicMessage(frame []byte, d *Decoder, m *ClassicMessage) error {
 	var p payload
 	header, isObject := false, false
 	var s scanner
-	s.all(frame, 2)
+	s.init(frame, 2)
 	for more := s.open("{}"); more; more = s.next("{}") {
 		switch string(s.key()) {
 		case "header":
 			header = true
-			s.value()
+			s.skipValue()
 		case "payload":
 			isObject = p.read(&s)
 		default:
-			s.value()
+			s.skipValue()
 		}
 	}
 	m.ID = p.id()
-	if err := s.done(); err != nil {
+	if err := s.end(); err != nil {
 		return err
 	}
 	if !header {
-		return want("header missing")
+		return frameError("header missing")
 	}
 	if !isObject {
-		return want("payload: want an object")
+		return frameError("payload: want an object")
 	}
-	return p.message(d, m, true)
+	return p.readMessage(d, m, true)
 }
 
 // A payload holds the fields of a frame's payload as they were written.
@@ -194,19 +194,19 @@ type payload struct{ typ, identity, data []byte }
 func (p *payload) read(s *scanner) bool {
 	*p = payload{}
 	if !s.at('{') {
-		s.value()
+		s.skipValue()
 		return false
 	}
 	for more := s.open("{}"); more; more = s.next("{}") {
 		switch string(s.key()) {
 		case "type":
-			p.typ = s.value()
+			p.typ = s.skipValue()
 		case "id":
-			p.identity = s.value()
+			p.identity = s.skipValue()
 		case "data":
-			p.data = s.value()
+			p.data = s.skipValue()
 		default:
-			s.value()
+			s.skipValue()
 		}
 	}
 	return true
@@ -220,17 +220,17 @@ func (p *payload) id() []byte {
 }
 
 // message makes the payload m.
-func (p *payload) message(d *Decoder, m *ClassicMessage, needID bool) error {
+func (p *payload) readMessage(d *Decoder, m *ClassicMessage, needID bool) error {
 	m.ID = p.id()
 	switch {
 	case !isString(p.typ):
-		return want("payload.type: want a string")
+		return frameError("payload.type: want a string")
 	case p.identity == nil && needID:
-		return want("payload.id missing")
+		return frameError("payload.id missing")
 	case p.identity != nil && m.ID == nil:
-		return want("payload.id: want a string")
+		return frameError("payload.id: want a string")
 	case p.data == nil:
-		return want("payload.data missing")
+		return frameError("payload.data missing")
 	}
 	m.Data = hub.Data{Encoding: hub.JSON, Bytes: p.data}
 	typ, err := d.unquote(p.typ)
@@ -248,7 +248,7 @@ func isString(raw []byte) bool { return len(raw) > 0 && raw[0] == '"' }
 // unquote returns what a JSON string means. It is valid until the next call.
 func (d *Decoder) unquote(raw []byte) ([]byte, error) {
 	raw = raw[1 : len(raw)-1]
-	if !escaped(raw) {
+	if !hasEscapes(raw) {
 		return raw, nil
 	}
 	if len(raw) > maxInternedBytes { // too long for any name: not worth keeping room for
@@ -260,17 +260,17 @@ func (d *Decoder) unquote(raw []byte) ([]byte, error) {
 }
 
 // copy returns what a JSON string means.
-func (d *Decoder) copy(raw []byte) (string, error) {
+func (d *Decoder) unquoteString(raw []byte) (string, error) {
 	b, err := d.unquote(raw)
 	return string(b), err
 }
 
 // copied returns what a JSON string means, or "" if raw is none.
-func (d *Decoder) copied(raw []byte) string {
+func (d *Decoder) stringOrEmpty(raw []byte) string {
 	if !isString(raw) {
 		return ""
 	}
-	s, err := d.copy(raw)
+	s, err := d.unquoteString(raw)
 	if err != nil {
 		return ""
 	}
@@ -278,13 +278,13 @@ func (d *Decoder) copied(raw []byte) string {
 }
 
 // names reads a JSON list of names: addresses of users, or, for SendServers, servers.
-func (d *Decoder) names(raw []byte, v hub.Verb) ([]hub.Address, error) {
+func (d *Decoder) readNames(raw []byte, v hub.Verb) ([]hub.Address, error) {
 	if raw[0] != '[' {
 		return nil, errNames
 	}
 	d.to = d.to[:0]
 	var s scanner
-	s.all(raw, 0)
+	s.init(raw, 0)
 	for more := s.open("[]"); more; more = s.next("[]") {
 		if !s.at('"') {
 			return nil, errNames

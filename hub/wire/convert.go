@@ -39,9 +39,9 @@ func noData() error { return hub.Reason(hub.ErrEncoding, "no data, want one valu
 // malformed, and where; dst then comes back as it was.
 func ToMessagePack(dst, json []byte) ([]byte, error) {
 	var s scanner
-	s.all(json, 0)
+	s.init(json, 0)
 	out := s.pack(dst)
-	if err := s.done(); err != nil {
+	if err := s.end(); err != nil {
 		return dst, hub.Reason(hub.ErrEncoding, "JSON to MessagePack: %v", err)
 	}
 	return out, nil
@@ -111,7 +111,7 @@ func (s *scanner) packString(dst, raw []byte) []byte {
 		return dst
 	}
 	raw = raw[1 : len(raw)-1]
-	if !escaped(raw) {
+	if !hasEscapes(raw) {
 		return msgp.AppendStringFromBytes(dst, raw)
 	}
 	// What it means is shorter than it is written, so it is put where the longest
@@ -127,7 +127,7 @@ func (s *scanner) packString(dst, raw []byte) []byte {
 	return msgp.AppendStringFromBytes(dst[:start], dst[start+longest:])
 }
 
-func escaped(s []byte) bool {
+func hasEscapes(s []byte) bool {
 	for _, c := range s {
 		if c == '\\' {
 			return true
@@ -140,7 +140,7 @@ func escaped(s []byte) bool {
 // An error wraps hub.ErrEncoding and says what cannot be converted, or is malformed,
 // and where; dst then comes back as it was.
 func ToJSON(dst, msgpack []byte) ([]byte, error) {
-	end, err := walk(msgpack, 0, 1, 0)
+	end, err := skipValues(msgpack, 0, 1, 0)
 	if err == nil && end < len(msgpack) {
 		err = malformed("byte %d: more bytes after the value", end)
 	}
@@ -160,7 +160,7 @@ type unpacker struct {
 	rest []byte // of b, after the value last written
 }
 
-func (u *unpacker) refuse(at []byte, what string) error {
+func (u *unpacker) errorAt(at []byte, what string) error {
 	return malformed("byte %d: %s", len(u.b)-len(at), what)
 }
 
@@ -196,14 +196,14 @@ func (u *unpacker) value(dst, b []byte) ([]byte, error) {
 		if finite(float64(f)) {
 			return appendFloat(dst, float64(f), 32), err
 		}
-		return dst, u.refuse(b, "NaN and infinity are no JSON")
+		return dst, u.errorAt(b, "NaN and infinity are no JSON")
 	case msgp.Float64Type:
 		var f float64
 		f, u.rest, err = msgp.ReadFloat64Bytes(b)
 		if finite(f) {
 			return appendFloat(dst, f, 64), err
 		}
-		return dst, u.refuse(b, "NaN and infinity are no JSON")
+		return dst, u.errorAt(b, "NaN and infinity are no JSON")
 	case msgp.BoolType:
 		u.rest = b[1:]
 		if b[0] == 0xc3 {
@@ -225,7 +225,7 @@ func (u *unpacker) object(dst, b []byte) ([]byte, error) {
 			dst = append(dst, ',')
 		}
 		if msgp.NextType(rest) != msgp.StrType {
-			return dst, u.refuse(rest, "the key of a map is no string")
+			return dst, u.errorAt(rest, "the key of a map is no string")
 		}
 		if dst, err = u.str(dst, rest); err != nil {
 			break
@@ -240,7 +240,7 @@ func (u *unpacker) object(dst, b []byte) ([]byte, error) {
 func (u *unpacker) str(dst, b []byte) ([]byte, error) {
 	v, rest, err := msgp.ReadStringZC(b)
 	if err == nil && !utf8.Valid(v) {
-		err = u.refuse(b, "a string that is not UTF-8")
+		err = u.errorAt(b, "a string that is not UTF-8")
 	}
 	u.rest = rest
 	return AppendJSONString(dst, msgp.UnsafeString(v)), err
@@ -249,7 +249,7 @@ func (u *unpacker) str(dst, b []byte) ([]byte, error) {
 // extension appends a number that only its text can hold; there is no JSON for
 // anything else.
 func (u *unpacker) extension(dst, b []byte) ([]byte, error) {
-	end, err := walk(b, 0, 1, maxDepth)
+	end, err := skipValues(b, 0, 1, maxDepth)
 	if err != nil {
 		return dst, err
 	}
@@ -258,13 +258,13 @@ func (u *unpacker) extension(dst, b []byte) ([]byte, error) {
 		head += 1 << (b[0] - 0xc7)
 	}
 	if typ := b[head]; typ != numberExtension {
-		return dst, u.refuse(b, extensionName(int8(typ)))
+		return dst, u.errorAt(b, extensionName(int8(typ)))
 	}
 	var s scanner
 	text := b[head+1 : end]
-	s.all(text, 0)
+	s.init(text, 0)
 	if len(s.number()) != len(text) || s.err != nil {
-		return dst, u.refuse(b, "a number extension that holds no JSON number")
+		return dst, u.errorAt(b, "a number extension that holds no JSON number")
 	}
 	u.rest = b[end:]
 	return append(dst, text...), nil

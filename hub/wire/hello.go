@@ -45,7 +45,7 @@ func AppendHello(dst []byte, h *Hello) []byte {
 	if h.Types != nil {
 		b.Types = &h.Types
 	}
-	dst, err := b.MarshalMsg(begin(dst, 0, KindHello))
+	dst, err := b.MarshalMsg(appendHeader(dst, 0, KindHello))
 	if err != nil {
 		panic("wire: hello: " + err.Error()) // nothing in it can fail
 	}

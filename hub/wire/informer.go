@@ -24,42 +24,42 @@ func ParseInformerRequest(frame []byte) (InformerRequest, error) {
 	var d Decoder
 	var name, data []byte
 	var s scanner
-	s.all(frame, 0)
+	s.init(frame, 0)
 	if !s.at('{') {
-		s.value()
-		if err := s.done(); err != nil {
+		s.skipValue()
+		if err := s.end(); err != nil {
 			return r, err
 		}
 		return r, ErrNoCommand
 	}
 	for more := s.open("{}"); more; more = s.next("{}") {
 		if string(s.key()) != "command" {
-			s.value()
+			s.skipValue()
 			continue
 		}
 		name, data = nil, nil
 		if !s.at('{') {
-			s.value()
+			s.skipValue()
 			continue
 		}
 		for more := s.open("{}"); more; more = s.next("{}") {
 			switch string(s.key()) {
 			case "type":
-				name = s.value()
+				name = s.skipValue()
 			case "data":
-				data = s.value()
+				data = s.skipValue()
 			default:
-				s.value()
+				s.skipValue()
 			}
 		}
 	}
-	if err := s.done(); err != nil {
+	if err := s.end(); err != nil {
 		return r, err
 	}
 	if !isString(name) {
 		return r, ErrNoCommand
 	}
-	r.Command, r.Name, r.Named = d.copied(name), hub.UserName(d.copied(data)), isString(data)
+	r.Command, r.Name, r.Named = d.stringOrEmpty(name), hub.UserName(d.stringOrEmpty(data)), isString(data)
 	return r, nil
 }
 

@@ -20,14 +20,14 @@ type Decoder struct {
 
 // interned keeps strings that have been checked, each with what it means.
 type interned[T any] struct {
-	last  *known[T] // the one asked for before
-	all   map[string]*known[T]
+	last  *internEntry[T] // the one asked for before
+	all   map[string]*internEntry[T]
 	bytes int // of the strings in all
 }
 
-type known[T any] struct {
-	text    string
-	meaning T
+type internEntry[T any] struct {
+	text  string
+	value T
 }
 
 const (
@@ -38,11 +38,11 @@ const (
 // find returns what b means: as it did before, or as parse says.
 func (t *interned[T]) find(b []byte, parse func(string) (T, error)) (T, error) {
 	if t.last != nil && string(b) == t.last.text {
-		return t.last.meaning, nil
+		return t.last.value, nil
 	}
 	if k := t.all[string(b)]; k != nil {
 		t.last = k
-		return k.meaning, nil
+		return k.value, nil
 	}
 	s := string(b)
 	meaning, err := parse(s)
@@ -50,9 +50,9 @@ func (t *interned[T]) find(b []byte, parse func(string) (T, error)) (T, error) {
 		return meaning, err
 	}
 	if t.all == nil || len(t.all) >= maxInterned || t.bytes+len(s) > maxInternedBytes {
-		t.all, t.bytes = make(map[string]*known[T]), 0
+		t.all, t.bytes = make(map[string]*internEntry[T]), 0
 	}
-	t.last = &known[T]{s, meaning}
+	t.last = &internEntry[T]{s, meaning}
 	t.all[s] = t.last
 	t.bytes += len(s)
 	return meaning, nil

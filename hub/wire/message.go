@@ -20,8 +20,8 @@ func (d *Decoder) Message(body []byte, m *hub.Message) (err error) {
 	m.ID, m.Time, m.Hops = hub.ID{}, time.Time{}, 0
 	m.Data = hub.Data{Encoding: hub.MessagePack}
 	d.to = d.to[:0]
-	r := reader{b: body}
-	for range r.head(0x80) {
+	r := bodyReader{b: body}
+	for range r.header(0x80) {
 		key := r.key()
 		switch key {
 		case 't':
@@ -29,7 +29,7 @@ func (d *Decoder) Message(body []byte, m *hub.Message) (err error) {
 		case 'f':
 			m.From, err = d.address(r.text())
 		case 'r':
-			m.To, err = d.recipients(&r, hub.SendClients)
+			m.To, err = d.readRecipients(&r, hub.SendClients)
 		case 'o':
 			m.ID.Origin, err = d.hubName(r.text())
 		case 'n':
@@ -39,12 +39,12 @@ func (d *Decoder) Message(body []byte, m *hub.Message) (err error) {
 		case 'h':
 			m.Hops = int(r.unsigned(math.MaxUint16))
 		case 'd':
-			m.Data.Bytes = r.value()
+			m.Data.Bytes = r.skipValue()
 		default:
-			r.value()
+			r.skipValue()
 		}
 		if err != nil || r.err != nil {
-			return r.failed("message", key, err)
+			return r.fieldError("message", key, err)
 		}
 	}
 	switch {
@@ -60,9 +60,9 @@ func (d *Decoder) Message(body []byte, m *hub.Message) (err error) {
 
 // recipients appends the list that comes next to d.to and returns that part of it:
 // addresses, or, for SendServers, the names of servers.
-func (d *Decoder) recipients(r *reader, v hub.Verb) (to []hub.Address, err error) {
+func (d *Decoder) readRecipients(r *bodyReader, v hub.Verb) (to []hub.Address, err error) {
 	start := len(d.to)
-	n := r.head(0x90)
+	n := r.header(0x90)
 	if start+n > MaxRecipients {
 		return nil, malformed("more than %d recipients", MaxRecipients)
 	}
@@ -92,7 +92,7 @@ func AppendMessage(dst []byte, tag uint64, k Kind, m *hub.Message) ([]byte, erro
 	if len(m.To) > MaxRecipients {
 		return dst, hub.Reason(hub.ErrEncoding, "message for %d recipients, at most %d are allowed", len(m.To), MaxRecipients)
 	}
-	dst = append(begin(dst, tag, k), 0)
+	dst = append(appendHeader(dst, tag, k), 0)
 	head := len(dst) - 1
 	fields := byte(2)
 	dst = appendText(dst, 't', string(m.Type))

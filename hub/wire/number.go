@@ -16,10 +16,10 @@ const numberExtension = 78 // 'N'
 // integer, else a float.
 func packNumber(dst, text []byte) []byte {
 	if bytes.ContainsAny(text, ".eE") {
-		if f, err := strconv.ParseFloat(msgp.UnsafeString(text), 64); err == nil && exact(f, text) {
+		if f, err := strconv.ParseFloat(msgp.UnsafeString(text), 64); err == nil && isLossless(f, text) {
 			return msgp.AppendFloat64(dst, f)
 		}
-		return packText(dst, text)
+		return packNumberText(dst, text)
 	}
 	digits := bytes.TrimPrefix(text, []byte("-"))
 	negative := len(digits) < len(text)
@@ -34,7 +34,7 @@ func packNumber(dst, text []byte) []byte {
 	}
 	switch {
 	case !ok, negative && n > 1<<63:
-		return packText(dst, text)
+		return packNumberText(dst, text)
 	case negative && n == 0:
 		return msgp.AppendFloat64(dst, math.Copysign(0, -1)) // no integer is -0
 	case negative:
@@ -44,7 +44,7 @@ func packNumber(dst, text []byte) []byte {
 }
 
 // packText appends a number as its text, in an extension.
-func packText(dst, text []byte) []byte {
+func packNumberText(dst, text []byte) []byte {
 	n := len(text)
 	switch {
 	case n == 1 || n == 2 || n == 4 || n == 8 || n == 16:
@@ -65,7 +65,7 @@ func packText(dst, text []byte) []byte {
 
 // exact reports whether the shortest text that reads back as f is the number that was
 // written, so that nothing is lost in f.
-func exact(f float64, text []byte) bool {
+func isLossless(f float64, text []byte) bool {
 	if len(text) <= 16 && !bytes.ContainsAny(text, "eE") {
 		return true // 15 digits always come back, and with a point it has no more
 	}

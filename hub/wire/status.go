@@ -28,7 +28,7 @@ var codes = [...]struct {
 // of the hub's error that err wraps (of hub.ErrHandler, if none) and its text as the
 // reason, cut to MaxReason bytes. It allocates nothing.
 func AppendStatus(dst []byte, tag uint64, err error) []byte {
-	dst = begin(dst, tag, KindStatus)
+	dst = appendHeader(dst, tag, KindStatus)
 	if err == nil {
 		return append(dst, 0x81, 0xa1, 's', 0)
 	}
@@ -49,7 +49,7 @@ func AppendGood(dst []byte, tag uint64, note string) []byte {
 	if note == "" {
 		return AppendStatus(dst, tag, nil)
 	}
-	dst = append(begin(dst, tag, KindStatus), 0x82, 0xa1, 's', 0, 0xa1, 'e')
+	dst = append(appendHeader(dst, tag, KindStatus), 0x82, 0xa1, 's', 0, 0xa1, 'e')
 	return appendReason(dst, note)
 }
 
@@ -62,7 +62,7 @@ func Note(body []byte) string {
 	if err := unmarshal("status", body, &s); err != nil || s.Code != 0 {
 		return ""
 	}
-	return line(s.Reason)
+	return singleLine(s.Reason)
 }
 
 // ParseStatus reads a status' body. It returns nil if the status is good; else an error whose
@@ -89,7 +89,7 @@ func ParseStatus(body []byte) error {
 			kind = c.err
 		}
 	}
-	reason := line(s.Reason)
+	reason := singleLine(s.Reason)
 	if reason == "" {
 		reason = kind.Error()
 	}

@@ -68,20 +68,20 @@ func CutKind(b []byte) (Kind, []byte, error) {
 }
 
 // begin appends tag and kind.
-func begin(dst []byte, tag uint64, k Kind) []byte {
+func appendHeader(dst []byte, tag uint64, k Kind) []byte {
 	return append(binary.LittleEndian.AppendUint64(dst, tag), byte(k))
 }
 
 // AppendPing appends the payload of a ping: answered under its tag with a good
 // status, or by nothing if the tag is 0.
 func AppendPing(dst []byte, tag uint64) []byte {
-	return append(begin(dst, tag, KindPing), 0x80)
+	return append(appendHeader(dst, tag, KindPing), 0x80)
 }
 
 // AppendGoodbye appends the payload of a goodbye: the sender closes once what is in
 // flight is answered. The reason may be empty.
 func AppendGoodbye(dst []byte, reason string) []byte {
-	dst = append(begin(dst, 0, KindGoodbye), 0x81, 0xa1, 'e')
+	dst = append(appendHeader(dst, 0, KindGoodbye), 0x81, 0xa1, 'e')
 	return appendReason(dst, reason)
 }
 
@@ -91,7 +91,7 @@ func ParseGoodbye(body []byte) (reason string, err error) {
 	if err := unmarshal("goodbye", body, &g); err != nil {
 		return "", err
 	}
-	return line(g.Reason), nil
+	return singleLine(g.Reason), nil
 }
 
 // unmarshal decodes a body into v, which is zero.
@@ -107,15 +107,15 @@ func unmarshal(what string, body []byte, v msgp.Unmarshaler) error {
 
 // appendReason appends a reason as a string: valid UTF-8, at most MaxReason bytes.
 func appendReason(dst []byte, reason string) []byte {
-	reason = cut(reason)
+	reason = truncate(reason)
 	if !utf8.ValidString(reason) {
-		reason = cut(strings.ToValidUTF8(reason, "\uFFFD"))
+		reason = truncate(strings.ToValidUTF8(reason, "\uFFFD"))
 	}
 	return msgp.AppendString(dst, reason)
 }
 
 // cut returns the first MaxReason bytes, or a few less so that no character is split.
-func cut(reason string) string {
+func truncate(reason string) string {
 	if len(reason) <= MaxReason {
 		return reason
 	}
@@ -128,7 +128,7 @@ func cut(reason string) string {
 
 // line makes a reason that a peer gave fit to be printed and logged: one line of
 // UTF-8, of at most MaxReason bytes as it came.
-func line[T string | []byte](reason T) string {
+func singleLine[T string | []byte](reason T) string {
 	if len(reason) > MaxReason {
 		reason = reason[:MaxReason]
 	}

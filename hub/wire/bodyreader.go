@@ -10,7 +10,7 @@ import (
 // maps. It does what msgp's generated code would, in one pass that checks every length and
 // the nesting as it goes (that code trusts both, so a body has to be walked before
 // it may see it). Its first error stays, and it then finds nothing more.
-type reader struct {
+type bodyReader struct {
 	b   []byte
 	i   int
 	err error
@@ -18,7 +18,7 @@ type reader struct {
 
 // head reads the head of a map (first is 0x80) or an array (0x90) and returns how many
 // entries follow; an entry takes a byte at least, so it is no more than there are bytes.
-func (r *reader) head(first byte) int {
+func (r *bodyReader) header(first byte) int {
 	if r.err != nil || r.i >= len(r.b) {
 		r.fail(r.i, "ends too early")
 		return 0
@@ -40,7 +40,7 @@ func (r *reader) head(first byte) int {
 		}
 		return 0
 	}
-	n, next, err := length(r.b, r.i, &heads[c-0xc0])
+	n, next, err := length(r.b, r.i, &formatHeaders[c-0xc0])
 	if err != nil || n > uint64(len(r.b)) {
 		r.fail(r.i, "ends too early")
 		return 0
@@ -50,7 +50,7 @@ func (r *reader) head(first byte) int {
 }
 
 // key reads a key, of one byte; another is returned as 0, which no field is called.
-func (r *reader) key() byte {
+func (r *bodyReader) key() byte {
 	if i := r.i; i+1 < len(r.b) && r.b[i] == 0xa1 && r.err == nil {
 		r.i += 2
 		return r.b[i+1]
@@ -62,7 +62,7 @@ func (r *reader) key() byte {
 }
 
 // text reads a string, which aliases the body; it is never nil unless there is an error.
-func (r *reader) text() []byte {
+func (r *bodyReader) text() []byte {
 	i := r.i
 	if r.err != nil || i >= len(r.b) {
 		r.fail(i, "ends too early")
@@ -76,7 +76,7 @@ func (r *reader) text() []byte {
 			return r.b[i+1 : end : end]
 		}
 	} else if c >= 0xd9 && c <= 0xdb {
-		n, next, err := length(r.b, i, &heads[c-0xc0])
+		n, next, err := length(r.b, i, &formatHeaders[c-0xc0])
 		if err == nil && n <= uint64(len(r.b)-next) {
 			r.i = next + int(n)
 			return r.b[next:r.i:r.i]
@@ -90,12 +90,12 @@ func (r *reader) text() []byte {
 }
 
 // value passes over a value of any kind, which aliases the body.
-func (r *reader) value() []byte {
+func (r *bodyReader) skipValue() []byte {
 	if r.err != nil {
 		return nil
 	}
 	start := r.i
-	end, err := walk(r.b, start, 1, 0)
+	end, err := skipValues(r.b, start, 1, 0)
 	if err != nil {
 		r.err = err
 		return nil
@@ -105,7 +105,7 @@ func (r *reader) value() []byte {
 }
 
 // unsigned reads an integer from 0 to max.
-func (r *reader) unsigned(max uint64) uint64 {
+func (r *bodyReader) unsigned(max uint64) uint64 {
 	if r.err != nil {
 		return 0
 	}
@@ -124,7 +124,7 @@ func (r *reader) unsigned(max uint64) uint64 {
 }
 
 // signed reads an integer.
-func (r *reader) signed() int64 {
+func (r *bodyReader) signed() int64 {
 	if r.err != nil {
 		return 0
 	}
@@ -141,14 +141,14 @@ func (r *reader) signed() int64 {
 	return n
 }
 
-func (r *reader) fail(i int, what string) {
+func (r *bodyReader) fail(i int, what string) {
 	if r.err == nil {
 		r.err = malformed("byte %d: %s", i, what)
 	}
 }
 
 // failed is the error of a body whose field key could not be read: err, or else r's own.
-func (r *reader) failed(what string, key byte, err error) error {
+func (r *bodyReader) fieldError(what string, key byte, err error) error {
 	if r.err != nil { // it came first: what could not be read could not be wrong
 		err = r.err
 	}

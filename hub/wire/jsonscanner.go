@@ -6,22 +6,22 @@ import "unicode/utf8"
 // and allocates nothing. Its first error stays, and from then on it finds nothing
 // more, so that loops over it end.
 type scanner struct {
-	b     []byte
-	i     int
-	depth int
-	err   error
-	short [16]byte // the key last read, if it was written with escapes
+	b      []byte
+	i      int
+	depth  int
+	err    error
+	keyBuf [16]byte // the key last read, if it was written with escapes
 }
 
 // all starts reading b, which must hold exactly one value; done checks that it did.
 // That value may have so many levels around the data that maxDepth is meant for.
-func (s *scanner) all(b []byte, around int) {
+func (s *scanner) init(b []byte, around int) {
 	s.b, s.i, s.depth, s.err = b, 0, -around, nil
-	s.space()
+	s.skipSpace()
 }
 
-func (s *scanner) done() error {
-	if s.space(); s.err == nil && s.i < len(s.b) {
+func (s *scanner) end() error {
+	if s.skipSpace(); s.err == nil && s.i < len(s.b) {
 		s.fail("more bytes after the value")
 	}
 	return s.err
@@ -42,7 +42,7 @@ func (s *scanner) fail(what string) {
 }
 
 // space skips white space.
-func (s *scanner) space() {
+func (s *scanner) skipSpace() {
 	for s.i < len(s.b) {
 		switch s.b[s.i] {
 		case ' ', '\t', '\n', '\r':
@@ -71,7 +71,7 @@ func (s *scanner) open(brackets string) bool {
 	}
 	s.depth++
 	s.i++
-	s.space()
+	s.skipSpace()
 	if s.at(brackets[1]) {
 		s.depth--
 		s.i++
@@ -82,7 +82,7 @@ func (s *scanner) open(brackets string) bool {
 
 // next goes on to the next element, or leaves the array or object.
 func (s *scanner) next(brackets string) bool {
-	s.space()
+	s.skipSpace()
 	switch {
 	case s.at(brackets[1]):
 		s.depth--
@@ -90,7 +90,7 @@ func (s *scanner) next(brackets string) bool {
 		return false
 	case s.at(','):
 		s.i++
-		s.space()
+		s.skipSpace()
 		if s.at(brackets[1]) {
 			s.fail("follows a comma")
 		}
@@ -110,10 +110,10 @@ func (s *scanner) key() []byte {
 	key := raw[1 : len(raw)-1]
 	for _, c := range key {
 		if c == '\\' {
-			if len(key) > 6*len(s.short) {
+			if len(key) > 6*len(s.keyBuf) {
 				return nil
 			}
-			key, _ = unescape(s.short[:0], key)
+			key, _ = unescape(s.keyBuf[:0], key)
 			return key
 		}
 	}
@@ -123,18 +123,18 @@ func (s *scanner) key() []byte {
 // rawKey reads a key and the colon, and returns the key as it was written.
 func (s *scanner) rawKey() []byte {
 	raw := s.str()
-	s.space()
+	s.skipSpace()
 	if !s.at(':') {
 		s.fail("want : after the key")
 		return nil
 	}
 	s.i++
-	s.space()
+	s.skipSpace()
 	return raw
 }
 
 // value passes over one value and returns it as it was written.
-func (s *scanner) value() []byte {
+func (s *scanner) skipValue() []byte {
 	start := s.i
 	if s.i >= len(s.b) {
 		s.fail("")
@@ -144,11 +144,11 @@ func (s *scanner) value() []byte {
 	case '{':
 		for more := s.open("{}"); more; more = s.next("{}") {
 			s.rawKey()
-			s.value()
+			s.skipValue()
 		}
 	case '[':
 		for more := s.open("[]"); more; more = s.next("[]") {
-			s.value()
+			s.skipValue()
 		}
 	case '"':
 		s.str()

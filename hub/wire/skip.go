@@ -18,20 +18,20 @@ func checkBody(body []byte) error {
 	if c := body[0]; c&0xf0 != 0x80 && c != 0xde && c != 0xdf {
 		return malformed("begins with 0x%02x, want a map", c)
 	}
-	_, err := walk(body, 0, 1, 0)
+	_, err := skipValues(body, 0, 1, 0)
 	return err
 }
 
 // walk passes over n MessagePack values from b[i] on and returns where they end.
 // depth is the number of arrays and maps around them; their strings may hold
 // anything. It takes no memory but its stack, whose depth maxDepth bounds.
-func walk(b []byte, i int, n uint64, depth int) (int, error) {
+func skipValues(b []byte, i int, n uint64, depth int) (int, error) {
 	for ; n > 0; n-- {
 		if i >= len(b) {
-			return i, short(b, len(b))
+			return i, errTruncated(b, len(b))
 		}
 		c := b[i]
-		if size := sizes[c]; size > 0 {
+		if size := fixedSizes[c]; size > 0 {
 			i += int(size)
 			continue
 		}
@@ -44,14 +44,14 @@ func walk(b []byte, i int, n uint64, depth int) (int, error) {
 			inside = uint64(c & 0x0f)
 			i++
 		default:
-			h := &heads[c-0xc0]
+			h := &formatHeaders[c-0xc0]
 			v, next, err := length(b, i, h)
 			if err != nil {
 				return i, err
 			}
 			if h.values == 0 {
 				if uint64(len(b)-next) < v {
-					return i, short(b, i)
+					return i, errTruncated(b, i)
 				}
 				i = next + int(v)
 				continue
@@ -62,29 +62,29 @@ func walk(b []byte, i int, n uint64, depth int) (int, error) {
 		case depth >= maxDepth:
 			return i, malformed("byte %d: nested deeper than %d levels", i, maxDepth)
 		case uint64(len(b)-i) < inside: // a value takes a byte at least
-			return i, short(b, i)
+			return i, errTruncated(b, i)
 		case n == 1: // nothing comes after it: what is inside is all there is
 			n = inside + 1
 			depth++
 			continue
 		}
 		var err error
-		if i, err = walk(b, i, inside, depth+1); err != nil {
+		if i, err = skipValues(b, i, inside, depth+1); err != nil {
 			return i, err
 		}
 	}
 	if i > len(b) {
-		return i, short(b, len(b))
+		return i, errTruncated(b, len(b))
 	}
 	return i, nil
 }
 
 // length reads the unsigned number after the first byte b[i] of a string, array or
 // the like, and returns it and where its bytes or values begin.
-func length(b []byte, i int, h *head) (v uint64, next int, err error) {
+func length(b []byte, i int, h *formatHeader) (v uint64, next int, err error) {
 	next = i + 1 + int(h.length)
 	if next+int(h.extra) > len(b) {
-		return 0, i, short(b, i)
+		return 0, i, errTruncated(b, i)
 	}
 	switch h.length {
 	case 1:
@@ -101,35 +101,35 @@ func length(b []byte, i int, h *head) (v uint64, next int, err error) {
 
 // sizes are the bytes that a value takes in all, by its first byte; or 0, where that is not
 // all that says it.
-var sizes = func() (sizes [256]uint8) {
-	for c := range sizes {
+var fixedSizes = func() (fixedSizes [256]uint8) {
+	for c := range fixedSizes {
 		switch {
 		case c <= 0x7f || c >= 0xe0: // fixint
-			sizes[c] = 1
+			fixedSizes[c] = 1
 		case c >= 0xa0 && c <= 0xbf: // fixstr
-			sizes[c] = uint8(1 + c&0x1f)
+			fixedSizes[c] = uint8(1 + c&0x1f)
 		}
 	}
-	copy(sizes[0xc0:], []uint8{
+	copy(fixedSizes[0xc0:], []uint8{
 		0x00: 1, 0x02: 1, 0x03: 1, // nil, false, true
 		0x0a: 5, 0x0b: 9, // float
 		0x0c: 2, 0x0d: 3, 0x0e: 5, 0x0f: 9, // uint
 		0x10: 2, 0x11: 3, 0x12: 5, 0x13: 9, // int
 		0x14: 3, 0x15: 4, 0x16: 6, 0x17: 10, 0x18: 18, // fixext
 	})
-	return sizes
+	return fixedSizes
 }()
 
 // A head says what a value is like that begins with one of the bytes 0xc0 to 0xdf and is
 // not in sizes.
-type head struct {
+type formatHeader struct {
 	length uint8 // bytes of the number after the first byte, which counts
 	extra  uint8 // bytes between that and
 	values uint8 // values, each time so many; or, if 0, bytes
 }
 
 // heads are those of the first bytes from 0xc0 on, which counts as 0 here.
-var heads = [32]head{
+var formatHeaders = [32]formatHeader{
 	0x04: {length: 1}, 0x05: {length: 2}, 0x06: {length: 4}, // bin
 	0x07: {length: 1, extra: 1}, 0x08: {length: 2, extra: 1}, 0x09: {length: 4, extra: 1}, // ext
 	0x19: {length: 1}, 0x1a: {length: 2}, 0x1b: {length: 4}, // str
@@ -137,7 +137,7 @@ var heads = [32]head{
 	0x1e: {length: 2, values: 2}, 0x1f: {length: 4, values: 2}, // map
 }
 
-func short(b []byte, i int) error {
+func errTruncated(b []byte, i int) error {
 	return malformed("byte %d: ends inside a value, or claims more than the %d bytes there are", i, len(b))
 }
 

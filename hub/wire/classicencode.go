@@ -17,7 +17,7 @@ func AppendClassicStatus(dst, id []byte, err error) []byte {
 		dst = append(dst, `"good"`...)
 	} else {
 		dst = append(dst, `"bad","reason":`...)
-		dst = AppendJSONString(dst, cut(err.Error()))
+		dst = AppendJSONString(dst, truncate(err.Error()))
 	}
 	dst = append(dst, `},"payload":{"id":`...)
 	dst = appendID(dst, id)
