@@ -104,7 +104,7 @@ for one another.`,
 			defer over(c)
 			ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
 			defer cancel()
-			note, err := c.RequestNoted(ctx, m, nil)
+			note, err := c.RequestWithNote(ctx, m, nil)
 			if note != "" {
 				fmt.Fprintln(cmd.ErrOrStderr(), "bester: note:", plain(note))
 			}

@@ -43,23 +43,23 @@ type Options struct {
 // A Client is a session with a hub. Its methods may be called from many goroutines.
 // It ends by Close, or when the connection does: see Done and Err.
 type Client struct {
-	conn    *tristanable.Conn
-	hello   wire.Hello
-	deliver func(m *hub.Message)
-	decoder wire.Decoder          // of what the reading goroutine reads
-	message hub.Message           // what it has read last
-	said    atomic.Pointer[error] // what the hub said first about the connection
-	closing atomic.Bool           // by Close
+	conn        *tristanable.Conn
+	hello       wire.Hello
+	deliver     func(m *hub.Message)
+	decoder     wire.Decoder          // of what the reading goroutine reads
+	message     hub.Message           // what it has read last
+	closeReason atomic.Pointer[error] // what the hub said first about the connection
+	closing     atomic.Bool           // by Close
 }
 
 // The way out: what waits is sent off at the first of these, and refused at the second.
 const (
-	flushAt = 32 << 10  // bytes
-	fullAt  = 256 << 10 // bytes; twice as much would end the connection
+	flushThreshold = 32 << 10  // bytes
+	maxQueued      = 256 << 10 // bytes; twice as much would end the connection
 )
 
 // errGone is why a connection ended of which the hub said nothing.
-var errGone = fmt.Errorf("%w: the hub ended the connection", hub.ErrClosed)
+var errConnectionEnded = fmt.Errorf("%w: the hub ended the connection", hub.ErrClosed)
 
 // Hub returns the hub's name.
 func (c *Client) Hub() string { return c.hello.Name }
@@ -80,33 +80,33 @@ func (c *Client) Post(m *hub.Message) error {
 	out := c.conn.Out()
 	b := out.Begin()
 	waiting := len(b)
-	if waiting > fullAt {
+	if waiting > maxQueued {
 		out.Cancel()
 		out.Flush()
-		return errBusy
+		return errQueueFull
 	}
 	b, err := wire.AppendMessage(b, 0, wire.KindSend, m)
 	if err == nil {
-		err = c.fits(len(b) - waiting)
+		err = c.checkFrameSize(len(b) - waiting)
 	}
 	if err != nil {
 		out.Cancel()
 		return err
 	}
 	if err := out.End(b, false); err != nil {
-		return c.because(cmp.Or(c.conn.Err(), err))
+		return c.connError(cmp.Or(c.conn.Err(), err))
 	}
-	if len(b) > flushAt {
+	if len(b) > flushThreshold {
 		out.Flush()
 	}
 	return nil
 }
 
 // errBusy is what is said of a message for which there is no room on the way out.
-var errBusy = fmt.Errorf("%w: the hub does not read as fast", hub.ErrFull)
+var errQueueFull = fmt.Errorf("%w: the hub does not read as fast", hub.ErrFull)
 
 // fits refuses a payload for which the hub would close the connection.
-func (c *Client) fits(n int) error {
+func (c *Client) checkFrameSize(n int) error {
 	if most := c.hello.Frame; most > 0 && n > most {
 		return fmt.Errorf("message of %d bytes: the hub takes at most %d: hub.frame in its config sets the limit", n, most)
 	}
@@ -126,13 +126,13 @@ func (c *Client) Send(ctx context.Context, m *hub.Message) error {
 // connection, before it returns. A reply is borrowed like a delivery. If reply is nil,
 // they are thrown away, and so is what comes after ctx has ended.
 func (c *Client) Request(ctx context.Context, m *hub.Message, reply func(m *hub.Message)) error {
-	_, err := c.RequestNoted(ctx, m, reply)
+	_, err := c.RequestWithNote(ctx, m, reply)
 	return err
 }
 
 // RequestNoted is Request that also returns the hub's note on a message that has not
 // failed: what its sender may not have meant, such as that nobody is there. "" if none.
-func (c *Client) RequestNoted(ctx context.Context, m *hub.Message, reply func(m *hub.Message)) (note string, err error) {
+func (c *Client) RequestWithNote(ctx context.Context, m *hub.Message, reply func(m *hub.Message)) (note string, err error) {
 	type verdict struct {
 		note string
 		err  error
@@ -175,7 +175,7 @@ func (c *Client) Go(m *hub.Message, reply func(m *hub.Message), done func(err er
 func (c *Client) start(m *hub.Message, reply func(m *hub.Message), done func(note string, err error)) error {
 	payload, err := wire.AppendMessage(nil, 0, wire.KindSend, m)
 	if err == nil {
-		err = c.fits(len(payload))
+		err = c.checkFrameSize(len(payload))
 	}
 	if err != nil {
 		return err
@@ -195,7 +195,7 @@ func (c *Client) start(m *hub.Message, reply func(m *hub.Message), done func(not
 			return true
 		},
 		Done: func(_ *tristanable.Call, message []byte, err error) {
-			if err = c.verdict(message, err); err != nil {
+			if err = c.statusError(message, err); err != nil {
 				done("", err)
 				return
 			}
@@ -205,20 +205,20 @@ func (c *Client) start(m *hub.Message, reply func(m *hub.Message), done func(not
 	}
 	switch err := c.conn.Go(call); {
 	case errors.Is(err, tristanable.ErrBusy):
-		return errBusy
+		return errQueueFull
 	case err != nil:
-		return c.because(err)
+		return c.connError(err)
 	}
-	if waiting > flushAt {
+	if waiting > flushThreshold {
 		c.Flush()
 	}
 	return nil
 }
 
 // verdict reads the status that ends a call.
-func (c *Client) verdict(message []byte, err error) error {
+func (c *Client) statusError(message []byte, err error) error {
 	if err != nil {
-		return c.because(err)
+		return c.connError(err)
 	}
 	kind, body, err := wire.CutKind(message)
 	if err == nil && kind != wire.KindStatus {
@@ -231,12 +231,12 @@ func (c *Client) verdict(message []byte, err error) error {
 }
 
 // because returns what the hub said before the connection ended, if it said anything.
-func (c *Client) because(err error) error {
-	if said := c.said.Load(); said != nil {
+func (c *Client) connError(err error) error {
+	if said := c.closeReason.Load(); said != nil {
 		return *said
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, tristanable.ErrClosed) {
-		return errGone
+		return errConnectionEnded
 	}
 	return err
 }
@@ -247,11 +247,11 @@ func (c *Client) Ping(ctx context.Context) error {
 	answer, err := c.conn.Call(ctx, ping, nil)
 	switch {
 	case errors.Is(err, tristanable.ErrBusy):
-		return errBusy
+		return errQueueFull
 	case err != nil:
-		return c.because(err)
+		return c.connError(err)
 	}
-	return c.verdict(answer, nil)
+	return c.statusError(answer, nil)
 }
 
 // incoming takes what is no answer: deliveries, and what the hub says of the connection.
@@ -271,11 +271,11 @@ func (c *Client) incoming(conn *tristanable.Conn, tag uint64, message []byte) {
 			return
 		}
 		if err := wire.ParseStatus(body); err != nil {
-			c.say(err)
+			c.setCloseReason(err)
 		}
 	case wire.KindGoodbye:
 		reason, _ := wire.ParseGoodbye(body)
-		c.say(fmt.Errorf("%w: %s", hub.ErrClosed, reason))
+		c.setCloseReason(fmt.Errorf("%w: %s", hub.ErrClosed, reason))
 	case wire.KindPing:
 		if tag != 0 {
 			if err := conn.Out().Put(false, wire.AppendStatus(nil, tag, nil)); err != nil {
@@ -285,7 +285,7 @@ func (c *Client) incoming(conn *tristanable.Conn, tag uint64, message []byte) {
 	}
 }
 
-func (c *Client) say(err error) { c.said.CompareAndSwap(nil, &err) }
+func (c *Client) setCloseReason(err error) { c.closeReason.CompareAndSwap(nil, &err) }
 
 func (c *Client) receive(conn *tristanable.Conn, body []byte, to func(m *hub.Message)) {
 	if to == nil {
@@ -308,7 +308,7 @@ func (c *Client) Err() error {
 	if err == nil || c.closing.Load() {
 		return nil
 	}
-	return c.because(err)
+	return c.connError(err)
 }
 
 // Close says goodbye, waits until what was sent is written and the hub has answered

@@ -66,7 +66,7 @@ func login(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
 		return nil, fmt.Errorf("no answer to the hello: %w", cmp.Or(ctx.Err(), sent, err))
 	}
 	c := &Client{deliver: o.Deliver}
-	if err := c.welcome(payload); err != nil {
+	if err := c.readHelloReply(payload); err != nil {
 		in.Release()
 		return nil, err
 	}
@@ -76,13 +76,13 @@ func login(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
 	}
 	conn.SetDeadline(time.Time{})
 	c.conn = tristanable.NewConn(conn, tristanable.Options{
-		Reader: in, Incoming: c.incoming, Out: bformat.QueueOptions{Limit: fullAt},
+		Reader: in, Incoming: c.incoming, Out: bformat.QueueOptions{Limit: maxQueued},
 	})
 	return c, nil
 }
 
 // welcome reads the hub's answer to the hello.
-func (c *Client) welcome(payload []byte) error {
+func (c *Client) readHelloReply(payload []byte) error {
 	_, rest, err := tristanable.Cut(payload)
 	if err != nil {
 		return err

@@ -19,7 +19,7 @@ import (
 func TestContextEndsBeforeTheStatus(t *testing.T) {
 	late := make(chan uint64, 1)
 	goOn := make(chan bool)
-	c := connect(t, func(m *hub.Message) { t.Errorf("delivered: %s", text(m)) }, func(s *script) {
+	c := connect(t, func(m *hub.Message) { t.Errorf("delivered: %s", text(m)) }, func(s *fakeHub) {
 		tag, _ := s.read()
 		s.deliver(tag, "early", "1")
 		late <- tag
@@ -51,7 +51,7 @@ func TestContextEndsBeforeTheStatus(t *testing.T) {
 
 func TestDeliveries(t *testing.T) {
 	got := make(chan string, 10)
-	c := connect(t, func(m *hub.Message) { got <- text(m) }, func(s *script) {
+	c := connect(t, func(m *hub.Message) { got <- text(m) }, func(s *fakeHub) {
 		s.deliver(0, "a", "1")
 		s.deliver(77, "a reply that nobody asked for", "1")
 		s.write(append(make([]byte, 8), 99))                                 // a kind from the future
@@ -84,7 +84,7 @@ func TestHubThatCloses(t *testing.T) {
 		"status":         {wire.AppendStatus(nil, 0, fmt.Errorf("%w: go away", hub.ErrClosed)), "go away"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := connect(t, nil, func(s *script) {
+			n := connect(t, nil, func(s *fakeHub) {
 				s.read()
 				if c.last != nil {
 					s.write(c.last)
@@ -117,7 +117,7 @@ func TestHubThatLies(t *testing.T) {
 		"cut":           tagged(wire.KindDeliver, "\x82\xa1t\xa1t\xa1d\xdb\xff\xff\xff\xff"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := connect(t, func(m *hub.Message) { t.Errorf("delivered: %s", text(m)) }, func(s *script) {
+			c := connect(t, func(m *hub.Message) { t.Errorf("delivered: %s", text(m)) }, func(s *fakeHub) {
 				s.write(frame)
 				s.serve(func(uint64, *hub.Message) {})
 			})
@@ -135,7 +135,7 @@ func TestHubThatLies(t *testing.T) {
 		"\x05\x80": wire.ErrMalformed, "\xff": wire.ErrMalformed, "": wire.ErrMalformed,
 	} {
 		t.Run(fmt.Sprintf("answer %q", answer), func(t *testing.T) {
-			c := connect(t, nil, func(s *script) {
+			c := connect(t, nil, func(s *fakeHub) {
 				s.serve(func(tag uint64, m *hub.Message) { s.write(append(tristanable.Append(nil, tag), answer...)) })
 			})
 			if err := c.Send(t.Context(), message("t")); !errors.Is(err, want) {
@@ -144,7 +144,7 @@ func TestHubThatLies(t *testing.T) {
 		})
 	}
 	t.Run("pings for ever", func(t *testing.T) {
-		c := connect(t, nil, func(s *script) { // and never reads what it is answered
+		c := connect(t, nil, func(s *fakeHub) { // and never reads what it is answered
 			ping := bytes.Repeat(bformat.Append(nil, wire.AppendPing(nil, 1)), 1000)
 			for {
 				if _, err := s.Write(ping); err != nil {
@@ -162,7 +162,7 @@ func TestHubThatLies(t *testing.T) {
 func TestCloseIsBounded(t *testing.T) {
 	stuck := make(chan bool)
 	defer close(stuck)
-	c := connect(t, nil, func(s *script) { <-stuck }) // never closes
+	c := connect(t, nil, func(s *fakeHub) { <-stuck }) // never closes
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := c.Close(ctx); !errors.Is(err, context.Canceled) {

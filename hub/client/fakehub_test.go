@@ -18,10 +18,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 20 * time.Second
+const testTimeout = 20 * time.Second
 
 // A script is the hub's end of a connection. The hello has not been read.
-type script struct {
+type fakeHub struct {
 	net.Conn
 	t  *testing.T
 	in *bformat.Reader
@@ -29,7 +29,7 @@ type script struct {
 
 // play starts a hub that does as the script says with its one connection, and returns
 // where it listens.
-func play(t *testing.T, do func(s *script)) (path string) {
+func startFakeHub(t *testing.T, do func(s *fakeHub)) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", path)
@@ -44,8 +44,8 @@ func play(t *testing.T, do func(s *script)) (path string) {
 			return
 		}
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(patience))
-		do(&script{c, t, bformat.NewReader(c, 0)})
+		c.SetDeadline(time.Now().Add(testTimeout))
+		do(&fakeHub{c, t, bformat.NewReader(c, 0)})
 	}()
 	t.Cleanup(func() {
 		l.Close()
@@ -56,9 +56,9 @@ func play(t *testing.T, do func(s *script)) (path string) {
 
 // connect logs in at a hub that says hello, with credits 3 and frames of 10 kB, and then
 // does as the script says.
-func connect(t *testing.T, deliver func(*hub.Message), do func(s *script)) *Client {
+func connect(t *testing.T, deliver func(*hub.Message), do func(s *fakeHub)) *Client {
 	t.Helper()
-	path := play(t, func(s *script) {
+	path := startFakeHub(t, func(s *fakeHub) {
 		s.read()
 		s.hello()
 		do(s)
@@ -68,19 +68,19 @@ func connect(t *testing.T, deliver func(*hub.Message), do func(s *script)) *Clie
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
 		c.Close(ctx)
 	})
 	return c
 }
 
-func (s *script) hello() {
+func (s *fakeHub) hello() {
 	s.write(wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: wire.RoleHub, Name: "fake", Credits: 3, Frame: 10_000}))
 }
 
 // read returns the next frame's tag and what follows, or 0 and nil at the end.
-func (s *script) read() (tag uint64, message []byte) {
+func (s *fakeHub) read() (tag uint64, message []byte) {
 	f, err := s.in.Next()
 	if err != nil {
 		return 0, nil
@@ -93,7 +93,7 @@ func (s *script) read() (tag uint64, message []byte) {
 }
 
 // serve answers each send as the function says, until the client says goodbye.
-func (s *script) serve(answer func(tag uint64, m *hub.Message)) {
+func (s *fakeHub) serve(answer func(tag uint64, m *hub.Message)) {
 	var d wire.Decoder
 	for {
 		tag, rest := s.read()
@@ -114,9 +114,9 @@ func (s *script) serve(answer func(tag uint64, m *hub.Message)) {
 	}
 }
 
-func (s *script) write(payload []byte) { s.Write(bformat.Append(nil, payload)) }
+func (s *fakeHub) write(payload []byte) { s.Write(bformat.Append(nil, payload)) }
 
-func (s *script) deliver(tag uint64, typ hub.Type, json string) {
+func (s *fakeHub) deliver(tag uint64, typ hub.Type, json string) {
 	b, err := wire.AppendMessage(nil, tag, wire.KindDeliver, &hub.Message{Type: typ, Data: data(json)})
 	if err != nil {
 		s.t.Error(err)
