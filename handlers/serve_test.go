@@ -138,13 +138,13 @@ func TestPanicAroundDone(t *testing.T) {
 }
 
 func TestAnswersMayComeLater(t *testing.T) {
-	held := hubtest.NewHeld(10)
+	held := hubtest.NewManualHandler(10)
 	f, _ := serve(t, held, Options{})
 	var as hubtest.Answers
 	for i := range 3 {
 		as.Ask(f, message("anna", i, fmt.Sprint(i)))
 	}
-	ms := []hubtest.HeldMessage{held.Next(t), held.Next(t), held.Next(t)}
+	ms := []hubtest.ManualMessage{held.Next(t), held.Next(t), held.Next(t)}
 	for _, i := range []int{2, 0, 1} {
 		ms[i].Answer.Resume(nil)
 		ms[i].Answer.Reply(ms[i].Data)
@@ -276,7 +276,7 @@ func TestGoodbyeOfTheHub(t *testing.T) {
 }
 
 func TestStopSaysGoodbyeAndFinishes(t *testing.T) {
-	held := hubtest.NewHeld(1)
+	held := hubtest.NewManualHandler(1)
 	f, stop := serve(t, held, Options{})
 	var as hubtest.Answers
 	as.Ask(f, message("anna", 0, "0"))
@@ -297,7 +297,7 @@ func TestStopSaysGoodbyeAndFinishes(t *testing.T) {
 }
 
 func TestHubThatDoesNotLetGo(t *testing.T) {
-	held := hubtest.NewHeld(1)
+	held := hubtest.NewManualHandler(1)
 	f, stop := serve(t, held, Options{Grace: 20 * time.Millisecond})
 	var as hubtest.Answers
 	as.Ask(f, message("anna", 0, "0"))

@@ -13,7 +13,7 @@ import (
 // Answers gives messages to a Handler without a hub around it and notes how each
 // is answered. The zero value is ready. Its methods may be called from many goroutines.
 type Answers struct {
-	done log[Answer]
+	done recording[Answer]
 
 	mu     sync.Mutex
 	faults []string // ways in which a handler broke its contract
@@ -37,7 +37,7 @@ func (a Answer) Text(i int) string {
 // Ask gives a copy of m to h, with m.Batch. As soon as Handle has returned, what it had
 // borrowed is overwritten: a handler that kept it is found out.
 func (as *Answers) Ask(h hub.Handler, m *hub.Message) {
-	p := &pending{to: as, Answer: Answer{Message: clone(m)}}
+	p := &answerExecutor{to: as, Answer: Answer{Message: clone(m)}}
 	lent := clone(m)
 	data, to := lent.Data.Bytes, lent.To
 	lent.Batch = m.Batch
@@ -78,18 +78,18 @@ const poison = 0xC1
 var poisoned = bytes.Repeat([]byte{poison}, 4)
 
 // pending is the Carrier of one answer.
-type pending struct {
+type answerExecutor struct {
 	to *Answers
 	Answer
 
 	mu   sync.Mutex
-	over bool
+	done bool
 }
 
-func (p *pending) Do(a *hub.Answer, c *hub.Command) {
+func (p *answerExecutor) Do(a *hub.Answer, c *hub.Command) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.over {
+	if p.done {
 		p.to.fault("message %v: command %v after Done", p.Message.ID, c.Verb)
 		return
 	}
@@ -102,14 +102,14 @@ func (p *pending) Do(a *hub.Answer, c *hub.Command) {
 	p.Commands = append(p.Commands, own)
 }
 
-func (p *pending) Done(a *hub.Answer, err error) {
+func (p *answerExecutor) Done(a *hub.Answer, err error) {
 	p.mu.Lock()
-	if p.over {
+	if p.done {
 		p.mu.Unlock()
 		p.to.fault("message %v: Done called twice", p.Message.ID)
 		return
 	}
-	p.over = true
+	p.done = true
 	p.Err = err
 	p.mu.Unlock()
 	p.to.done.add(p.Answer)

@@ -18,7 +18,7 @@ import (
 
 // Patience is how long the Wait methods wait before they fail the test. It only
 // bounds a test that has gone wrong.
-const Patience = 30 * time.Second
+const WaitTimeout = 30 * time.Second
 
 // clone copies m and all that it borrows.
 func clone(m *hub.Message) hub.Message {
@@ -30,13 +30,13 @@ func clone(m *hub.Message) hub.Message {
 }
 
 // A log is what was noted so far, and whom to wake when there is more.
-type log[T any] struct {
+type recording[T any] struct {
 	mu    sync.Mutex
 	notes []T
 	more  chan struct{} // closed and replaced at each note
 }
 
-func (l *log[T]) add(n T) {
+func (l *recording[T]) add(n T) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.notes = append(l.notes, n)
@@ -47,9 +47,9 @@ func (l *log[T]) add(n T) {
 }
 
 // wait returns the notes once there are n, and fails the test if they do not come.
-func (l *log[T]) wait(tb testing.TB, what string, n int) []T {
+func (l *recording[T]) wait(tb testing.TB, what string, n int) []T {
 	tb.Helper()
-	deadline := time.NewTimer(Patience)
+	deadline := time.NewTimer(WaitTimeout)
 	defer deadline.Stop()
 	for {
 		l.mu.Lock()

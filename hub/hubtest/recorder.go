@@ -10,8 +10,8 @@ import (
 // A Recorder is a Sink and a Receipt that notes what it is given. The zero value
 // is ready. Its methods may be called from many goroutines.
 type Recorder struct {
-	messages log[hub.Message]
-	receipts log[Outcome]
+	messages recording[hub.Message]
+	receipts recording[Outcome]
 	refuse   atomic.Pointer[error]
 }
 

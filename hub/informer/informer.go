@@ -44,13 +44,13 @@ const requestLimit = 4 << 10
 
 // A Server answers on any number of listeners.
 type Server struct {
-	o      Options
-	often  lograte.Limiter
-	mu     sync.Mutex
-	open   map[io.Closer]bool // listeners and connections
-	conns  int
-	ended  bool
-	ending sync.WaitGroup
+	o          Options
+	logLimiter lograte.Limiter
+	mu         sync.Mutex
+	closers    map[io.Closer]bool // listeners and connections
+	conns      int
+	closed     bool
+	wg         sync.WaitGroup
 }
 
 // NewServer returns a Server without listeners.
@@ -64,60 +64,60 @@ func NewServer(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{o: o, open: make(map[io.Closer]bool)}
+	return &Server{o: o, closers: make(map[io.Closer]bool)}
 }
 
 // Serve answers on l until l is closed, or Shutdown closes it, then returns nil.
 func (s *Server) Serve(l net.Listener) error {
-	if !s.enter(l, 0) {
+	if !s.register(l, 0) {
 		l.Close()
 		return nil
 	}
-	defer s.leave(l, 0)
+	defer s.unregister(l, 0)
 	for {
 		conn, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
 		if err != nil {
-			s.often.Log(s.o.Log, slog.LevelWarn, "informer: cannot accept", slog.Any("err", err))
+			s.logLimiter.Log(s.o.Log, slog.LevelWarn, "informer: cannot accept", slog.Any("err", err))
 			time.Sleep(100 * time.Millisecond) // out of descriptors, most likely
 			continue
 		}
-		if !s.enter(conn, 1) {
+		if !s.register(conn, 1) {
 			conn.Close()
-			s.often.Log(s.o.Log, slog.LevelWarn, "informer: connection closed: too many", slog.Int("limit", s.o.Connections))
+			s.logLimiter.Log(s.o.Log, slog.LevelWarn, "informer: connection closed: too many", slog.Int("limit", s.o.Connections))
 			continue
 		}
 		go func() {
-			defer s.leave(conn, 1)
+			defer s.unregister(conn, 1)
 			if err := s.serve(conn); err != nil {
-				s.often.Log(s.o.Log, slog.LevelWarn, "informer: connection closed", slog.Any("err", err))
+				s.logLimiter.Log(s.o.Log, slog.LevelWarn, "informer: connection closed", slog.Any("err", err))
 			}
 		}()
 	}
 }
 
 // enter notes what Shutdown has to close; n is 1 for a connection.
-func (s *Server) enter(c io.Closer, n int) bool {
+func (s *Server) register(c io.Closer, n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || s.conns+n > s.o.Connections {
+	if s.closed || s.conns+n > s.o.Connections {
 		return false
 	}
 	s.conns += n
-	s.open[c] = true
-	s.ending.Add(1)
+	s.closers[c] = true
+	s.wg.Add(1)
 	return true
 }
 
-func (s *Server) leave(c io.Closer, n int) {
+func (s *Server) unregister(c io.Closer, n int) {
 	c.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conns -= n
-	delete(s.open, c)
-	s.ending.Done()
+	delete(s.closers, c)
+	s.wg.Done()
 }
 
 // serve answers one connection's requests until it closes.
@@ -187,14 +187,14 @@ func (s *Server) info() *wire.ServerInfo {
 // until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
-	s.ended = true
-	for c := range s.open {
+	s.closed = true
+	for c := range s.closers {
 		c.Close()
 	}
 	s.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
-		s.ending.Wait()
+		s.wg.Wait()
 		close(done)
 	}()
 	select {

@@ -28,24 +28,24 @@ func TestHandler(t *testing.T, fresh func(t *testing.T) hub.Handler, data ...hub
 			{Encoding: hub.MessagePack, Bytes: []byte("\xc0")},
 		}
 	}
-	t.Run("done exactly once", func(t *testing.T) { each(t, fresh(t), 1, 1, data) })
-	t.Run("one after the other", func(t *testing.T) { oneByOne(t, fresh(t), data) })
-	t.Run("in order", func(t *testing.T) { each(t, fresh(t), 1, 300, data) })
-	t.Run("concurrent", func(t *testing.T) { each(t, fresh(t), 8, 100, data) })
+	t.Run("done exactly once", func(t *testing.T) { testConcurrent(t, fresh(t), 1, 1, data) })
+	t.Run("one after the other", func(t *testing.T) { testSequential(t, fresh(t), data) })
+	t.Run("in order", func(t *testing.T) { testConcurrent(t, fresh(t), 1, 300, data) })
+	t.Run("concurrent", func(t *testing.T) { testConcurrent(t, fresh(t), 8, 100, data) })
 }
 
 // oneByOne waits for each answer before the next message.
-func oneByOne(t *testing.T, h hub.Handler, data []hub.Data) {
+func testSequential(t *testing.T, h hub.Handler, data []hub.Data) {
 	var as Answers
 	for i := range 2 * len(data) {
 		as.Ask(h, message("one", i, data))
 		as.Wait(t, i+1)
 	}
-	finish(t, &as, 2*len(data))
+	checkAnswers(t, &as, 2*len(data))
 }
 
 // each has every sender send its messages without waiting for the answers.
-func each(t *testing.T, h hub.Handler, senders, messages int, data []hub.Data) {
+func testConcurrent(t *testing.T, h hub.Handler, senders, messages int, data []hub.Data) {
 	var as Answers
 	var wg sync.WaitGroup
 	for s := range senders {
@@ -56,11 +56,11 @@ func each(t *testing.T, h hub.Handler, senders, messages int, data []hub.Data) {
 		})
 	}
 	wg.Wait()
-	finish(t, &as, senders*messages)
+	checkAnswers(t, &as, senders*messages)
 }
 
 // finish checks the answers to n messages.
-func finish(t *testing.T, as *Answers, n int) {
+func checkAnswers(t *testing.T, as *Answers, n int) {
 	t.Helper()
 	answers := as.Wait(t, n)
 	if len(answers) != n {

@@ -15,30 +15,30 @@ func Pass(m *hub.Message, a *hub.Answer) error {
 
 // Held is a Handler that answers nothing by itself: the test takes each message with
 // Next and answers when and how it likes. Make one with NewHeld.
-type Held struct {
-	taken chan HeldMessage
+type ManualHandler struct {
+	messages chan ManualMessage
 }
 
 // A HeldMessage is a message that waits for the test to answer it.
-type HeldMessage struct {
+type ManualMessage struct {
 	hub.Message // a copy that stays valid
 	Answer      *hub.Answer
 }
 
 // NewHeld returns a Held that holds up to n messages; Handle fails what comes on top
 // with an error that wraps hub.ErrFull.
-func NewHeld(n int) *Held { return &Held{make(chan HeldMessage, n)} }
+func NewManualHandler(n int) *ManualHandler { return &ManualHandler{make(chan ManualMessage, n)} }
 
 // Handle keeps m for Next.
-func (h *Held) Handle(m *hub.Message, a *hub.Answer) {
+func (h *ManualHandler) Handle(m *hub.Message, a *hub.Answer) {
 	own := clone(m)
-	if len(h.taken) == cap(h.taken) {
+	if len(h.messages) == cap(h.messages) {
 		a.Done(hub.ErrFull)
 		return
 	}
 	a.Detach()
 	select {
-	case h.taken <- HeldMessage{own, a}:
+	case h.messages <- ManualMessage{own, a}:
 	default:
 		a.Resume(nil)
 		a.Done(hub.ErrFull)
@@ -46,16 +46,16 @@ func (h *Held) Handle(m *hub.Message, a *hub.Answer) {
 }
 
 // Next waits for the next message.
-func (h *Held) Next(tb testing.TB) HeldMessage {
+func (h *ManualHandler) Next(tb testing.TB) ManualMessage {
 	tb.Helper()
 	select {
-	case m := <-h.taken:
+	case m := <-h.messages:
 		return m
-	case <-time.After(Patience):
+	case <-time.After(WaitTimeout):
 		tb.Fatal("no message came to the held handler")
 		panic("not reached")
 	}
 }
 
 // Waiting returns how many messages wait for Next.
-func (h *Held) Waiting() int { return len(h.taken) }
+func (h *ManualHandler) Waiting() int { return len(h.messages) }
