@@ -6,27 +6,27 @@ import (
 	"sync/atomic"
 )
 
-// An Answer is what a handler does with one message: zero or more commands, each
-// carried out at once, in order, and then Done. The handler gets it with the
-// message and owns it until Done; it is used by one goroutine at a time.
+// An Answer is a handler's response to one message: zero or more commands, each
+// executed at once and in order, and then Done. The handler gets it with the
+// message and owns it until Done. It is used by one goroutine at a time.
 //
 // Data given to a command is borrowed until the command returns.
 type Answer struct {
 	router   *Router
-	executor Executor  // carries out the commands instead of router, if not nil
+	executor Executor  // executes the commands instead of router, if not nil
 	command  Command   // the one that carrier has now
 	m        Message   // the message being answered
 	out      Message   // the one a command makes of it
-	pipeline *pipeline // the way it is on; nil: to the recipients it names
-	step     int       // handlers of the way it has been through
+	pipeline *pipeline // nil: straight to the recipients the message names
+	step     int       // handlers of the pipeline that it has passed
 	done     bool      // Done has been called
 
-	// The message that was put is the root of all answers that come of it, and
-	// waits for them. In the others, only root is used of what follows.
+	// The answer to the message that was put is the root: it waits for all answers
+	// derived from it. The derived ones use only root of the fields below.
 	root       *Answer
-	shared     bool         // others than the answer itself are waited for: open counts
+	shared     bool         // more than the root's own answer is waited for: pending counts
 	pending    atomic.Int32 // answers not done, and receipts not come
-	dispatches atomic.Int32 // commands sendHandler that came of it
+	dispatches atomic.Int32 // sendHandler commands of the root and the answers derived from it
 	firstError atomic.Pointer[error]
 	notes      atomic.Uint32 // Notes
 	to         [1]Address
@@ -34,7 +34,7 @@ type Answer struct {
 	recipients []Address // a detached message's own copy
 }
 
-// Do carries out one command. The methods that are named like the verbs make one
+// Do executes one command. The methods with the names of the verbs build a command
 // and call Do.
 func (a *Answer) Do(c Command) {
 	if a.executor != nil {
@@ -78,11 +78,11 @@ func (a *Answer) Pass(d Data) {
 	a.Do(Command{Verb: Pass, Data: d})
 }
 
-// Drop says that the message goes nowhere, on purpose. It is counted.
+// Drop discards the message on purpose. It is counted.
 func (a *Answer) Drop() { a.Do(Command{Verb: Drop}) }
 
-// Reply hands data to the session that the message came from, under the tag it
-// was sent with; or, if it came from elsewhere, to its sender's address.
+// Reply sends data to the session that the message came from, under the message's
+// tag. If the message did not come from a session, the sender's address gets the data.
 func (a *Answer) Reply(d Data) { a.Do(Command{Verb: Reply, Data: d}) }
 
 // SendClients hands data to every live session of every user named, in order;
@@ -91,23 +91,23 @@ func (a *Answer) SendClients(d Data, users ...Address) {
 	a.Do(Command{Verb: SendClients, Data: d, To: users})
 }
 
-// SendServers hands data to other servers, each of which picks the way by the
-// type: names from the config, or host:port, in the addresses' Server.
+// SendServers hands data to other servers, each of which routes it by the type.
+// The Server of each address is a name from the config, or host:port.
 func (a *Answer) SendServers(d Data, servers ...Address) {
 	a.Do(Command{Verb: SendServers, Data: d, To: servers})
 }
 
-// SendHandler gives data to the handler of type t, whose answer is carried out in
-// turn. It is the only command that can bring a message round again, so it counts
-// hops and is refused past the limit.
+// SendHandler gives data to the handler of type t, whose answer is executed in
+// turn. It is the only command that can form a loop, so it counts hops and is
+// refused past the limit.
 func (a *Answer) SendHandler(d Data, t Type) {
 	a.Do(Command{Verb: SendHandler, Data: d, Type: t})
 }
 
-// Detach says that the answer will come after Handle has returned, perhaps from
-// another goroutine. It lets go of what is borrowed until then: the message's
-// data is gone, its recipients are kept. Call it before Handle returns and before
-// anything else can use the answer.
+// Detach allows the answer to come after Handle has returned, perhaps from another
+// goroutine. It releases what is borrowed until then: it clears the message's data
+// and copies its recipients. Call it before Handle returns and before anything else
+// can use the answer.
 func (a *Answer) Detach() {
 	a.m.Batch.unstage()
 	a.m.Batch = nil
@@ -116,13 +116,13 @@ func (a *Answer) Detach() {
 	a.m.To = a.recipients
 }
 
-// Resume goes on with a detached answer. b is the batch of the goroutine that
-// calls it, or nil to flush each command at once.
+// Resume continues a detached answer. b is the batch of the calling goroutine, or
+// nil to flush each command at once.
 func (a *Answer) Resume(b *Batch) { a.m.Batch = b }
 
-// Done ends the answer: with nil when the commands given are the whole answer,
-// else with the reason why the message failed. The Answer must not be used again:
-// a second Done panics, if it comes before the Answer has been given to somebody else.
+// Done ends the answer. err is nil if the message succeeded, otherwise the reason
+// why it failed. The Answer must not be used again: a second Done panics, if it
+// comes before the Answer has been reused.
 func (a *Answer) Done(err error) {
 	if a.executor != nil {
 		a.executor.Done(a, err)
@@ -142,10 +142,10 @@ func (a *Answer) Done(err error) {
 	root.donePending(batch)
 }
 
-// Message returns the message being answered. Once detached it has no data any more.
+// Message returns the message being answered. After Detach it has no data.
 func (a *Answer) Message() *Message { return &a.m }
 
-// next starts the answer that a command's message is owed.
+// newChild returns a new answer for a message that a command derives. The root waits for it.
 func (a *Answer) newChild(d Data) *Answer {
 	n := a.router.newAnswer(a.m.Batch)
 	n.root, n.done = a.root, false
@@ -174,13 +174,13 @@ func (a *Answer) sendHandler(d Data, t Type) {
 		a.setError(Reason(ErrHops, "type %q: sent to handlers more than %d times in all: do handlers multiply it?", t, MaxDispatches))
 		return
 	}
-	w := a.router.lookup(t, a.m.Batch)
-	if w == nil {
+	pl := a.router.lookup(t, a.m.Batch)
+	if pl == nil {
 		a.setError(Reason(ErrNoHandler, "no handler or route serves type %q", t))
 		return
 	}
 	next := a.newChild(d)
-	next.pipeline, next.step = w, 0
+	next.pipeline, next.step = pl, 0
 	next.m.Type = t
 	next.m.Hops++
 	next.advance()
@@ -192,7 +192,7 @@ func (a *Answer) reply(d Data) {
 		out.Tag = a.root.m.Tag
 		err := s.Put(out)
 		if errors.Is(err, ErrFull) {
-			a.setError(err) // a reply is missed, unlike what comes unasked
+			a.setError(err) // the sender waits for a reply, unlike for a push
 		}
 		a.countDelivery(err)
 		return
@@ -204,7 +204,7 @@ func (a *Answer) reply(d Data) {
 	a.sendTo(out, a.m.From)
 }
 
-// derive makes the message that a command sends out. It is valid until the next command.
+// derive builds the message that a command sends. It is valid until the next command.
 func (a *Answer) derive(d Data) *Message {
 	a.out = a.m
 	a.out.Data = d
@@ -212,8 +212,8 @@ func (a *Answer) derive(d Data) *Message {
 	return &a.out
 }
 
-// walk takes the message one step on: into the next handler of its way, or to
-// the way's end.
+// advance moves the message one step on: to the next handler of its pipeline, or
+// to the receivers after the last handler.
 func (a *Answer) advance() {
 	if a.pipeline != nil && a.step < len(a.pipeline.handlers) {
 		h := a.pipeline.handlers[a.step]
@@ -225,7 +225,7 @@ func (a *Answer) advance() {
 	a.Done(nil)
 }
 
-// handle calls a handler. One that panics has failed with that message, nobody else.
+// handle calls a handler. If it panics, only this message fails.
 func (a *Answer) handle(h Handler) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -239,17 +239,17 @@ func (a *Answer) handle(h Handler) {
 	h.Handle(&a.m, a)
 }
 
-// arrive hands out to the receivers at the end of the way: the route's, or the
-// recipients that the sender named.
+// deliverToReceivers delivers to the receivers of the route, or to the recipients
+// that the sender named.
 func (a *Answer) deliverToReceivers(out *Message) {
-	if w := a.pipeline; w != nil && len(w.users)+len(w.servers) > 0 {
+	if pl := a.pipeline; pl != nil && len(pl.users)+len(pl.servers) > 0 {
 		if len(a.m.To) > 0 {
 			a.addNote(NoteOverruled)
 		}
-		for _, u := range w.users {
+		for _, u := range pl.users {
 			a.deliver(out, u.liveSessions())
 		}
-		for _, to := range w.servers {
+		for _, to := range pl.servers {
 			a.sendToServer(out, to)
 		}
 		return
@@ -263,7 +263,7 @@ func (a *Answer) deliverToReceivers(out *Message) {
 	}
 }
 
-// reach hands out to one address, if the sender may reach it.
+// sendTo delivers to one address, if the sender may reach it.
 func (a *Answer) sendTo(out *Message, to Address) {
 	switch {
 	case a.m.Reach != nil && !a.m.Reach.MayReach(to):
@@ -276,7 +276,7 @@ func (a *Answer) sendTo(out *Message, to Address) {
 	}
 }
 
-// deliver hands out to every session of one user.
+// deliver delivers to every session of one user.
 func (a *Answer) deliver(out *Message, sessions []Sink) {
 	if len(sessions) == 0 {
 		a.router.stats.absent.Add(1)
@@ -287,9 +287,9 @@ func (a *Answer) deliver(out *Message, sessions []Sink) {
 	}
 }
 
-// delivered counts what came of a delivery. A receiver that has just gone, is too
-// slow or may not have the type is no failure of the message; one that cannot
-// read its data is.
+// countDelivery counts the outcome of one delivery. The message does not fail if a
+// receiver has just gone, is too slow or may not receive the type. It fails if the
+// data cannot be converted for the receiver.
 func (a *Answer) countDelivery(err error) {
 	switch {
 	case err == nil:
@@ -304,7 +304,7 @@ func (a *Answer) countDelivery(err error) {
 	}
 }
 
-// server hands out to another server. The root waits for the server's receipt.
+// sendToServer sends to another server. The root waits for the server's receipt.
 func (a *Answer) sendToServer(out *Message, to Address) {
 	sink := a.router.directory.Server(to.Server)
 	if sink == nil {
@@ -317,12 +317,12 @@ func (a *Answer) sendToServer(out *Message, to Address) {
 	if err := sink.Put(out); err != nil {
 		a.router.stats.lost.Add(1)
 		a.setError(err)
-		a.root.pending.Add(-1) // this answer is still open
+		a.root.pending.Add(-1) // it does not reach 0: this answer is still pending
 	}
 	out.To, out.Receipt = nil, nil
 }
 
-// confirmation is a root as the Receipt of what it sent to servers.
+// serverReceipt is a root as the Receipt of the messages it sent to servers.
 type serverReceipt Answer
 
 func (c *serverReceipt) Done(m *Message, err error) {
@@ -336,20 +336,20 @@ func (c *serverReceipt) Done(m *Message, err error) {
 	root.donePending(m.Batch)
 }
 
-// note keeps a word for the receipt.
+// addNote records a note for the receipt.
 func (a *Answer) addNote(n Notes) {
 	if a.root.notes.Load()&uint32(n) == 0 {
 		a.root.notes.Or(uint32(n))
 	}
 }
 
-// fail keeps the first reason for the receipt.
+// setError records the reason for the receipt, unless there is one already.
 func (a *Answer) setError(err error) {
 	a.root.firstError.CompareAndSwap(nil, &err)
 }
 
-// owe makes the root wait for one more answer or receipt. Before the first, nobody but
-// the root's own answer knows it.
+// addPending makes the root wait for one more answer or receipt. Before the first call,
+// only the root's own answer uses the root, so the counter is not needed.
 func (a *Answer) addPending() {
 	if !a.shared {
 		a.shared = true
@@ -359,8 +359,8 @@ func (a *Answer) addPending() {
 	a.pending.Add(1)
 }
 
-// close counts one answer or receipt of the root as come, and after the last one
-// tells the sender.
+// donePending counts one answer or receipt of the root as done. After the last one it
+// notifies the sender.
 func (a *Answer) donePending(b *Batch) {
 	if a.shared {
 		b.unstage() // before somebody else may tell the sender

@@ -89,7 +89,7 @@ func TestDeliverGoesPastHandlers(t *testing.T) {
 	}
 }
 
-// A later is a handler that answers when it is told to.
+// A later is a handler whose answers the test gives later.
 type later struct{ answers []*Answer }
 
 func (l *later) Handle(m *Message, a *Answer) {
@@ -164,7 +164,7 @@ func (s *slowServer) Put(m *Message) error {
 	return nil
 }
 
-// noted is a Receipt that keeps the notes.
+// noted is a Receipt that passes on the notes.
 type noted chan Notes
 
 func (n noted) Done(m *Message, err error) { n <- m.Notes }

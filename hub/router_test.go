@@ -84,7 +84,7 @@ func TestRouteRunsThroughItsHandlers(t *testing.T) {
 	}
 }
 
-// receipted is a server's sink: it answers the receipt as it should.
+// receipted is the sink of a server. It calls the receipt, as it should.
 type receipted struct{ *mailbox }
 
 func (r receipted) Put(m *Message) error {

@@ -6,29 +6,29 @@ import (
 	"sync/atomic"
 )
 
-// A Route is the operator's pipeline: the types it takes, the handlers a message
-// runs through, and where it goes then.
+// A Route is the operator's pipeline: the types it matches, the handlers that process
+// a message in turn, and the receivers it goes to then.
 type Route struct {
 	Match   Pattern
 	Through []Handler
 	To      []Address
 }
 
-// A way is a route or a handler as the table keeps it: ready to walk.
+// A pipeline is a route or a single handler in the form that the router executes.
 type pipeline struct {
 	handlers []Handler
 	users    []*user   // receivers here
 	servers  []Address // receivers elsewhere
 }
 
-// A table finds the way of a type. It is replaced whole when a route or handler
-// comes or goes; only what it remembers of its own look-ups changes.
+// A routingTable maps types to pipelines. A new table replaces it when a route or
+// handler is added or removed; only its cache changes.
 type routingTable struct {
 	exact    map[Type]*pipeline
 	patterns []patternPipeline // the most specific first
 
-	// What patterns have been found to match, by type, so that a type seen
-	// before costs one look-up. Bounded: past maxSeen a type is matched anew.
+	// cache holds the results of pattern matching by type, so that a known type
+	// costs one look-up. It is bounded: beyond maxCachedTypes a type is matched anew.
 	cache atomic.Pointer[map[Type]*pipeline]
 }
 
@@ -46,21 +46,21 @@ func newRoutingTable(routes []Route, handlers map[Pattern]Handler, d *Directory)
 		pipelines[p] = &pipeline{handlers: []Handler{h}}
 	}
 	for _, r := range routes { // a route comes before a handler of the same pattern
-		w := &pipeline{handlers: r.Through}
+		pl := &pipeline{handlers: r.Through}
 		for _, a := range r.To {
 			if a.Server == "" {
-				w.users = append(w.users, d.pin(a.User))
+				pl.users = append(pl.users, d.pin(a.User))
 			} else {
-				w.servers = append(w.servers, a)
+				pl.servers = append(pl.servers, a)
 			}
 		}
-		pipelines[r.Match] = w
+		pipelines[r.Match] = pl
 	}
-	for p, w := range pipelines {
+	for p, pl := range pipelines {
 		if p.Exact() {
-			t.exact[Type(p)] = w
+			t.exact[Type(p)] = pl
 		} else {
-			t.patterns = append(t.patterns, patternPipeline{p, w})
+			t.patterns = append(t.patterns, patternPipeline{p, pl})
 		}
 	}
 	slices.SortFunc(t.patterns, func(a, b patternPipeline) int { return a.pattern.Compare(b.pattern) })
@@ -68,34 +68,35 @@ func newRoutingTable(routes []Route, handlers map[Pattern]Handler, d *Directory)
 	return t
 }
 
-// way returns the way of a type, or nil: exact first, then the most specific pattern.
+// lookup returns the pipeline of a type, or nil: an exact name comes first, then the most
+// specific pattern.
 func (t *routingTable) lookup(typ Type) *pipeline {
-	if w := t.exact[typ]; w != nil {
-		return w
+	if pl := t.exact[typ]; pl != nil {
+		return pl
 	}
 	if len(t.patterns) == 0 {
 		return nil
 	}
 	cached := t.cache.Load()
-	if w := (*cached)[typ]; w != nil {
-		return w
+	if pl := (*cached)[typ]; pl != nil {
+		return pl
 	}
-	for _, pw := range t.patterns {
-		if pw.pattern.Match(typ) {
-			t.addToCache(typ, pw.pipeline, cached)
-			return pw.pipeline
+	for _, pp := range t.patterns {
+		if pp.pattern.Match(typ) {
+			t.addToCache(typ, pp.pipeline, cached)
+			return pp.pipeline
 		}
 	}
 	return nil
 }
 
-// remember puts a copy of seen, with a look-up's result added, in its place. Where another
-// goroutine was quicker, that one's copy stays and this type is matched once more.
-func (t *routingTable) addToCache(typ Type, w *pipeline, cached *map[Type]*pipeline) {
+// addToCache replaces the cache with a copy that has one more result. If another
+// goroutine was quicker, its copy stays, and this type is matched once more.
+func (t *routingTable) addToCache(typ Type, pl *pipeline, cached *map[Type]*pipeline) {
 	if len(*cached) >= maxCachedTypes {
 		return
 	}
 	next := maps.Clone(*cached)
-	next[typ] = w
+	next[typ] = pl
 	t.cache.CompareAndSwap(cached, &next)
 }
