@@ -20,15 +20,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const testTimeout = 20 * time.Second
 
-// A script is the hub's end of a connection. The hello has not been read.
+// A fakeHub is the hub's end of a connection. It has not read the hello yet.
 type fakeHub struct {
 	net.Conn
 	t  *testing.T
 	in *bformat.Reader
 }
 
-// play starts a hub that does as the script says with its one connection, and returns
-// where it listens.
+// startFakeHub starts a hub that runs do on its one connection, and returns the path of
+// its socket.
 func startFakeHub(t *testing.T, do func(s *fakeHub)) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "s")
@@ -54,8 +54,8 @@ func startFakeHub(t *testing.T, do func(s *fakeHub)) (path string) {
 	return path
 }
 
-// connect logs in at a hub that says hello, with credits 3 and frames of 10 kB, and then
-// does as the script says.
+// connect logs in at a fake hub that sends its hello, with 3 credits and frames of 10 kB,
+// and then runs do.
 func connect(t *testing.T, deliver func(*hub.Message), do func(s *fakeHub)) *Client {
 	t.Helper()
 	path := startFakeHub(t, func(s *fakeHub) {
@@ -79,7 +79,7 @@ func (s *fakeHub) hello() {
 	s.write(wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: wire.RoleHub, Name: "fake", Credits: 3, Frame: 10_000}))
 }
 
-// read returns the next frame's tag and what follows, or 0 and nil at the end.
+// read returns the next frame's tag and the rest of it, or 0 and nil at the end.
 func (s *fakeHub) read() (tag uint64, message []byte) {
 	f, err := s.in.Next()
 	if err != nil {
@@ -92,7 +92,7 @@ func (s *fakeHub) read() (tag uint64, message []byte) {
 	return tag, message
 }
 
-// serve answers each send as the function says, until the client says goodbye.
+// serve calls answer for each send, until the client says goodbye.
 func (s *fakeHub) serve(answer func(tag uint64, m *hub.Message)) {
 	var d wire.Decoder
 	for {

@@ -29,7 +29,7 @@ func TestContextEndsBeforeTheStatus(t *testing.T) {
 		s.serve(func(tag uint64, m *hub.Message) { s.write(wire.AppendStatus(nil, tag, nil)) })
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	var got []string // written on the goroutine that reads, read here afterwards: -race tells
+	var got []string // written by the reading goroutine, read here afterwards; -race checks that
 	err := c.Request(ctx, message("t"), func(m *hub.Message) { got = append(got, string(m.Type)); cancel() })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
@@ -39,7 +39,7 @@ func TestContextEndsBeforeTheStatus(t *testing.T) {
 	}
 	<-late
 	close(goOn)
-	for range 300 { // the tag comes to be used again
+	for range 300 { // the tag is used again
 		if err := c.Send(t.Context(), message("t")); err != nil {
 			t.Fatal(err)
 		}
@@ -54,8 +54,8 @@ func TestDeliveries(t *testing.T) {
 	c := connect(t, func(m *hub.Message) { got <- text(m) }, func(s *fakeHub) {
 		s.deliver(0, "a", "1")
 		s.deliver(77, "a reply that nobody asked for", "1")
-		s.write(append(make([]byte, 8), 99))                                 // a kind from the future
-		s.write(wire.AppendPing(nil, 5))                                     // the hub asks, too
+		s.write(append(make([]byte, 8), 99))                                 // an unknown kind
+		s.write(wire.AppendPing(nil, 5))                                     // the hub may ping, too
 		s.write(wire.AppendStatus(nil, 77, errors.New("of what was never"))) // sent
 		s.deliver(0, "b", "2")
 		tag, rest := s.read()
@@ -144,7 +144,7 @@ func TestHubThatLies(t *testing.T) {
 		})
 	}
 	t.Run("pings for ever", func(t *testing.T) {
-		c := connect(t, nil, func(s *fakeHub) { // and never reads what it is answered
+		c := connect(t, nil, func(s *fakeHub) { // it never reads the answers
 			ping := bytes.Repeat(bformat.Append(nil, wire.AppendPing(nil, 1)), 1000)
 			for {
 				if _, err := s.Write(ping); err != nil {

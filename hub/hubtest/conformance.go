@@ -9,17 +9,16 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// TestHandler checks that the handlers which fresh makes keep the contract of
-// hub.Handler, whatever they do with their messages: each message is done exactly
-// once and commands come before that, what was borrowed is not used after Handle has
-// returned, messages of one sender and type are answered in order, and many
-// goroutines may call Handle at once.
+// TestHandler is the conformance suite of hub.Handler. It checks that Done is called
+// exactly once for each message and after its commands, that nothing borrowed is used
+// after Handle has returned, that messages of one sender and type are answered in order,
+// and that many goroutines may call Handle at once.
 //
-// The messages are of type "reading/test" and carry data in turn, so that a handler
-// which looks into its data can be given what it understands; without any, small
-// values in JSON and MessagePack. fresh is called once for each part; what it starts, it stops with
-// t.Cleanup.
-func TestHandler(t *testing.T, fresh func(t *testing.T) hub.Handler, data ...hub.Data) {
+// newHandler is called once for each subtest; it stops what it starts with t.Cleanup. The
+// messages are of type "reading/test". They carry the values of data in turn, for a
+// handler that looks into its data; if there are none, small values in JSON and
+// MessagePack.
+func TestHandler(t *testing.T, newHandler func(t *testing.T) hub.Handler, data ...hub.Data) {
 	if len(data) == 0 {
 		data = []hub.Data{
 			{Encoding: hub.JSON, Bytes: []byte(`{"temperature":21.5}`)},
@@ -28,13 +27,13 @@ func TestHandler(t *testing.T, fresh func(t *testing.T) hub.Handler, data ...hub
 			{Encoding: hub.MessagePack, Bytes: []byte("\xc0")},
 		}
 	}
-	t.Run("done exactly once", func(t *testing.T) { testConcurrent(t, fresh(t), 1, 1, data) })
-	t.Run("one after the other", func(t *testing.T) { testSequential(t, fresh(t), data) })
-	t.Run("in order", func(t *testing.T) { testConcurrent(t, fresh(t), 1, 300, data) })
-	t.Run("concurrent", func(t *testing.T) { testConcurrent(t, fresh(t), 8, 100, data) })
+	t.Run("done exactly once", func(t *testing.T) { testConcurrent(t, newHandler(t), 1, 1, data) })
+	t.Run("sequential", func(t *testing.T) { testSequential(t, newHandler(t), data) })
+	t.Run("in order", func(t *testing.T) { testConcurrent(t, newHandler(t), 1, 300, data) })
+	t.Run("concurrent", func(t *testing.T) { testConcurrent(t, newHandler(t), 8, 100, data) })
 }
 
-// oneByOne waits for each answer before the next message.
+// testSequential waits for each answer before it sends the next message.
 func testSequential(t *testing.T, h hub.Handler, data []hub.Data) {
 	var as Answers
 	for i := range 2 * len(data) {
@@ -44,7 +43,7 @@ func testSequential(t *testing.T, h hub.Handler, data []hub.Data) {
 	checkAnswers(t, &as, 2*len(data))
 }
 
-// each has every sender send its messages without waiting for the answers.
+// testConcurrent runs the senders at once. They do not wait for the answers.
 func testConcurrent(t *testing.T, h hub.Handler, senders, messages int, data []hub.Data) {
 	var as Answers
 	var wg sync.WaitGroup
@@ -59,7 +58,7 @@ func testConcurrent(t *testing.T, h hub.Handler, senders, messages int, data []h
 	checkAnswers(t, &as, senders*messages)
 }
 
-// finish checks the answers to n messages.
+// checkAnswers checks the answers to n messages.
 func checkAnswers(t *testing.T, as *Answers, n int) {
 	t.Helper()
 	answers := as.Wait(t, n)

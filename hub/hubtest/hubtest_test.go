@@ -32,7 +32,7 @@ func TestTheSuitePassesGoodHandlers(t *testing.T) {
 	})
 }
 
-// Faults of each kind must be seen: a suite that passes everything proves nothing.
+// Each kind of fault must be found: a suite that passes everything proves nothing.
 func TestFaultsAreFound(t *testing.T) {
 	kept := make(chan struct{})
 	for _, c := range []struct {

@@ -13,23 +13,23 @@ func Pass(m *hub.Message, a *hub.Answer) error {
 	return nil
 }
 
-// Held is a Handler that answers nothing by itself: the test takes each message with
-// Next and answers when and how it likes. Make one with NewHeld.
+// ManualHandler is a Handler that does not answer by itself: the test takes each message
+// with Next and answers it. Make one with NewManualHandler.
 type ManualHandler struct {
 	messages chan ManualMessage
 }
 
-// A HeldMessage is a message that waits for the test to answer it.
+// A ManualMessage is a message that the test has to answer.
 type ManualMessage struct {
 	hub.Message // a copy that stays valid
 	Answer      *hub.Answer
 }
 
-// NewHeld returns a Held that holds up to n messages; Handle fails what comes on top
-// with an error that wraps hub.ErrFull.
+// NewManualHandler returns a ManualHandler that queues up to n messages. Handle fails
+// further ones with hub.ErrFull.
 func NewManualHandler(n int) *ManualHandler { return &ManualHandler{make(chan ManualMessage, n)} }
 
-// Handle keeps m for Next.
+// Handle queues m for Next.
 func (h *ManualHandler) Handle(m *hub.Message, a *hub.Answer) {
 	own := clone(m)
 	if len(h.messages) == cap(h.messages) {
@@ -52,7 +52,7 @@ func (h *ManualHandler) Next(tb testing.TB) ManualMessage {
 	case m := <-h.messages:
 		return m
 	case <-time.After(WaitTimeout):
-		tb.Fatal("no message came to the held handler")
+		tb.Fatal("no message came to the manual handler")
 		panic("not reached")
 	}
 }

@@ -1,8 +1,8 @@
-// Package informer answers what classic handlers ask about the hub, on a UNIX
+// Package informer answers the queries of classic handlers about the hub, on a UNIX
 // socket of its own: who is connected, and what the hub is.
 //
-// A request is one frame of JSON, {"command":{"type":T,"data":D}}, an answer another;
-// a connection may carry many. See hub/wire for the commands.
+// A request is one JSON frame, {"command":{"type":T,"data":D}}, and so is its answer. A
+// connection may carry many. See hub/wire for the commands.
 package informer
 
 import (
@@ -23,15 +23,15 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// Options are what a Server answers from. Directory is required.
+// Options configure a Server. Directory is required.
 type Options struct {
-	// Directory is who is connected.
+	// Directory knows who is connected.
 	Directory *hub.Directory
 	// Listeners returns what the hub listens on, as "tcp4://127.0.0.1:2223".
 	Listeners func() []string
-	// Admin returns what the operator says of this hub: one JSON value, or nil.
+	// Admin returns the operator's information about this hub: one JSON value, or nil.
 	Admin func() []byte
-	// Idle is how long a connection may be quiet before it is closed. If zero, 5 min.
+	// Idle is how long a connection may be idle before it is closed. If zero, 5 min.
 	Idle time.Duration
 	// Connections is how many may be open. If zero, 64.
 	Connections int
@@ -42,7 +42,7 @@ type Options struct {
 // requestLimit is the longest request in bytes.
 const requestLimit = 4 << 10
 
-// A Server answers on any number of listeners.
+// A Server answers queries on any number of listeners.
 type Server struct {
 	o          Options
 	logLimiter lograte.Limiter
@@ -98,7 +98,8 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 }
 
-// enter notes what Shutdown has to close; n is 1 for a connection.
+// register adds what Shutdown has to close; n is 1 for a connection, 0 for a listener. It
+// returns false if the server is closed or has too many connections.
 func (s *Server) register(c io.Closer, n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +151,7 @@ func (s *Server) serve(conn net.Conn) (err error) {
 	}
 }
 
-// answer appends the answer to one request; closes says that it is the last.
+// answer appends the answer to one request. closes reports whether it is the last one.
 func (s *Server) answer(dst, frame []byte) (out []byte, closes bool) {
 	q, err := wire.ParseInformerRequest(frame)
 	if err != nil {

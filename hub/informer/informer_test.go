@@ -205,7 +205,7 @@ func TestTooManyConnections(t *testing.T) {
 	first.ask(`{"command":{"type":"quit"}}`)
 	for first.next() != "end" {
 	}
-	for { // there is room as soon as the server has let go
+	for { // accepted as soon as the server has unregistered the closed connection
 		c := dial(t, path)
 		c.Write(bformat.Append(nil, []byte("{}")))
 		if c.next() == `{"status":"1"}` {
