@@ -8,22 +8,22 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// An Answer is what a handler process made of one message.
+// An Answer is the answer of a handler process to one message.
 type Answer struct {
-	// Commands are to be carried out in order; none means that the message goes
-	// nowhere. Data of a pass that has none is nil: the data as it was handled.
+	// Commands are executed in order. If there are none, the message is discarded. A
+	// pass whose data is nil passes the data on unchanged.
 	Commands []hub.Command
 	// Reason says why the handler failed, after its commands; "" if it did not.
 	Reason string
 }
 
-// errAnswer is what an answer is that makes no sense.
+// errMalformedAnswer is the error of an invalid answer.
 var errMalformedAnswer = errors.Join(ErrMalformed, hub.ErrHandler)
 
-// Answer reads an answer's body. What it returns is the Decoder's and aliases body,
-// until the Decoder's next call. An error wraps both ErrMalformed and hub.ErrHandler:
-// this one message has failed, the connection is still in step. In steady state
-// nothing is allocated, unless there is a Reason.
+// Answer reads an answer's body. The result belongs to the Decoder, aliases body and is
+// valid until the Decoder's next call. An error wraps both ErrMalformed and
+// hub.ErrHandler: only this message has failed, and the connection remains usable. In
+// steady state nothing is allocated, unless there is a Reason.
 func (d *Decoder) Answer(body []byte) (*Answer, error) {
 	a := &d.out
 	clear(a.Commands)
@@ -58,7 +58,7 @@ func (d *Decoder) readAnswer(body []byte, a *Answer) error {
 	return nil
 }
 
-// commands reads the list of commands.
+// readCommands reads the list of commands.
 func (d *Decoder) readCommands(r *bodyReader, a *Answer) {
 	n := r.header(0x90)
 	if n > MaxCommands {
@@ -75,8 +75,8 @@ func (d *Decoder) readCommands(r *bodyReader, a *Answer) {
 	}
 }
 
-// commandNext reads one command. The recipients' key may come before the verb's, so
-// they are read when the whole command has been seen.
+// readCommand reads one command. The recipients may come before the verb, so they are
+// parsed after all keys have been read.
 func (d *Decoder) readCommand(r *bodyReader, c *hub.Command) (err error) {
 	var verb, typ, to []byte
 	for range r.header(0x80) {
@@ -129,21 +129,20 @@ func (d *Decoder) readCommand(r *bodyReader, c *hub.Command) (err error) {
 // value is ready; after End it can begin another. It is used by one goroutine.
 type AnswerEncoder struct {
 	dst        []byte
-	listHeader int // where the head of the list of commands is
+	listHeader int // offset of the header of the list of commands
 	commands   int
-	recipients int // recipients so far
+	recipients int // number so far
 }
 
-// Begin starts the answer to the handle with that tag, behind dst.
+// Begin starts the answer to the handle with that tag and appends it to dst.
 func (e *AnswerEncoder) Begin(dst []byte, tag uint64) {
 	dst = append(appendHeader(dst, tag, KindAnswer), 0x81, 0xa1, 'a', 0x90)
 	*e = AnswerEncoder{dst: dst, listHeader: len(dst) - 1}
 }
 
 // Command adds a command. It copies what c points to, and converts JSON data. A Pass
-// whose Data.Bytes is nil passes the data on as it was handled. An error wraps
-// hub.ErrEncoding where the data cannot be converted, else hub.ErrHandler; nothing
-// was added then.
+// whose Data.Bytes is nil passes the data on unchanged. An error wraps hub.ErrEncoding
+// if the data cannot be converted, otherwise hub.ErrHandler; nothing is added then.
 func (e *AnswerEncoder) Command(c *hub.Command) error {
 	if e.commands == MaxCommands {
 		return hub.Reason(hub.ErrHandler, "answer: more than %d commands", MaxCommands)
@@ -186,8 +185,8 @@ func (e *AnswerEncoder) Command(c *hub.Command) error {
 	return nil
 }
 
-// End finishes the answer and returns dst with its payload; err says why the handler
-// failed after its commands, or is nil.
+// End finishes the answer and returns dst with its payload. err is the reason why the
+// handler failed after its commands, or nil.
 func (e *AnswerEncoder) End(err error) []byte {
 	e.dst = setCount(e.dst, e.listHeader, e.commands, 0xdc)
 	if err != nil {

@@ -6,18 +6,19 @@ import (
 	"github.com/tinylib/msgp/msgp"
 )
 
-// A reader takes the fields of the bodies that come once a message out of their
-// maps. It does what msgp's generated code would, in one pass that checks every length and
-// the nesting as it goes (that code trusts both, so a body has to be walked before
-// it may see it). Its first error stays, and it then finds nothing more.
+// A bodyReader reads the fields of the maps in the frequent bodies: messages and answers.
+// It does what msgp's generated code would, in one pass that checks every length and the
+// nesting. The generated code trusts both, so it needs a separate check first. The first
+// error sticks, and all reads after it return nothing.
 type bodyReader struct {
 	b   []byte
 	i   int
 	err error
 }
 
-// head reads the head of a map (first is 0x80) or an array (0x90) and returns how many
-// entries follow; an entry takes a byte at least, so it is no more than there are bytes.
+// header reads the header of a map (first is 0x80) or an array (0x90) and returns the
+// number of entries. An entry takes at least one byte, so a number that exceeds the length
+// of the body is refused.
 func (r *bodyReader) header(first byte) int {
 	if r.err != nil || r.i >= len(r.b) {
 		r.fail(r.i, "ends too early")
@@ -49,7 +50,7 @@ func (r *bodyReader) header(first byte) int {
 	return int(n)
 }
 
-// key reads a key, of one byte; another is returned as 0, which no field is called.
+// key reads a key of one byte. It returns 0 for any other key; no field has that name.
 func (r *bodyReader) key() byte {
 	if i := r.i; i+1 < len(r.b) && r.b[i] == 0xa1 && r.err == nil {
 		r.i += 2
@@ -61,7 +62,7 @@ func (r *bodyReader) key() byte {
 	return 0
 }
 
-// text reads a string, which aliases the body; it is never nil unless there is an error.
+// text reads a string. The result aliases the body and is nil only after an error.
 func (r *bodyReader) text() []byte {
 	i := r.i
 	if r.err != nil || i >= len(r.b) {
@@ -89,7 +90,7 @@ func (r *bodyReader) text() []byte {
 	return nil
 }
 
-// value passes over a value of any kind, which aliases the body.
+// skipValue skips a value of any kind and returns it. The result aliases the body.
 func (r *bodyReader) skipValue() []byte {
 	if r.err != nil {
 		return nil
@@ -147,9 +148,10 @@ func (r *bodyReader) fail(i int, what string) {
 	}
 }
 
-// failed is the error of a body whose field key could not be read: err, or else r's own.
+// fieldError returns the error of a body whose field key could not be read: r's own error,
+// or else err.
 func (r *bodyReader) fieldError(what string, key byte, err error) error {
-	if r.err != nil { // it came first: what could not be read could not be wrong
+	if r.err != nil { // it is the cause of err
 		err = r.err
 	}
 	if key == 0 {

@@ -8,34 +8,34 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// A ClassicMessage is what a classic client or server sends.
+// A ClassicMessage is a message from a classic client or server.
 type ClassicMessage struct {
 	Type hub.Type
-	// ID is the sender's own id for the message: a JSON string as it was written,
-	// with its quotes. Nil if there was none. It aliases the frame.
+	// ID is the sender's own id for the message: a raw JSON string, with its quotes. Nil
+	// if there was none. It aliases the frame.
 	ID []byte
-	// Data is JSON, as it was written. It aliases the frame.
+	// Data is raw JSON. It aliases the frame.
 	Data hub.Data
-	// To are the users here that a server hands the message to; nil if the type
-	// is to pick the way, and from clients. They are the Decoder's until its next call.
+	// To are the users here that a server sends the message to. It is nil if the message
+	// is routed by its type, and for messages from clients. It belongs to the Decoder and
+	// is valid until its next call.
 	To []hub.Address
-	// Hops is how often the message has been sent round, from servers that say so.
+	// Hops is how often the message has been forwarded, if the server says so.
 	Hops int
 }
 
 // A ClassicFirst is the first frame of a classic connection.
 type ClassicFirst struct {
 	Scope          string         // "client" or "server"
-	User, Password string         // a client's, as it gave them: perhaps empty
+	User, Password string         // a client's, as given; may be empty
 	Message        ClassicMessage // a server's; a client's first frame carries none
 }
 
 func frameError(what string) error { return malformed("frame: %s", what) }
 
 // ParseClassicFirst reads the first frame of a classic connection. An error wraps
-// ErrMalformed; or hub.ErrNoHandler, and all is well but the type of a server's
-// message, which no handler can serve. Message.ID is set where one could be read,
-// with an error too.
+// ErrMalformed, or hub.ErrNoHandler if only the type of a server's message is one that no
+// handler can serve. Message.ID is set if it could be read, also with an error.
 func ParseClassicFirst(frame []byte, d *Decoder) (ClassicFirst, error) {
 	var f ClassicFirst
 	var p payload
@@ -76,7 +76,7 @@ func ParseClassicFirst(frame []byte, d *Decoder) (ClassicFirst, error) {
 	return f, err
 }
 
-// A firstHeader holds the fields of a first frame's header as they were written.
+// A firstHeader holds the fields of a first frame's header as raw JSON.
 type firstHeader struct {
 	isObject                        bool
 	scope, user, password, to, hops []byte
@@ -122,7 +122,7 @@ func (h *firstHeader) readAuthentication(s *scanner) {
 	}
 }
 
-// account reads who a client says it is.
+// readAccount reads the user and password of a client.
 func (h *firstHeader) readAccount(d *Decoder, f *ClassicFirst) (err error) {
 	if !isString(h.user) || !isString(h.password) {
 		return frameError("header.authentication: want username and password, both strings")
@@ -136,7 +136,7 @@ func (h *firstHeader) readAccount(d *Decoder, f *ClassicFirst) (err error) {
 	return nil
 }
 
-// delivery reads what our servers add to the header.
+// readDelivery reads the fields that our servers add to the header.
 func (h *firstHeader) readDelivery(d *Decoder, m *ClassicMessage) (err error) {
 	if h.hops != nil {
 		n, err := strconv.ParseUint(string(h.hops), 10, 32)
@@ -154,9 +154,9 @@ func (h *firstHeader) readDelivery(d *Decoder, m *ClassicMessage) (err error) {
 }
 
 // ParseClassicMessage reads a later frame of a classic client. An error wraps
-// ErrMalformed, and ends the session; or hub.ErrNoHandler if only the type is one
-// that no handler can serve. m.ID is set where one could be read, with an error too.
-// In steady state nothing is allocated.
+// ErrMalformed and ends the session, or wraps hub.ErrNoHandler if only the type is one
+// that no handler can serve. m.ID is set if it could be read, also with an error. In
+// steady state nothing is allocated.
 func ParseClassicMessage(frame []byte, d *Decoder, m *ClassicMessage) error {
 	*m = ClassicMessage{}
 	var p payload
@@ -187,10 +187,10 @@ func ParseClassicMessage(frame []byte, d *Decoder, m *ClassicMessage) error {
 	return p.readMessage(d, m, true)
 }
 
-// A payload holds the fields of a frame's payload as they were written.
+// A payload holds the fields of a frame's payload as raw JSON.
 type payload struct{ typ, identity, data []byte }
 
-// read reads a payload, and reports whether it is an object.
+// read reads a payload and reports whether it is an object.
 func (p *payload) read(s *scanner) bool {
 	*p = payload{}
 	if !s.at('{') {
@@ -219,7 +219,7 @@ func (p *payload) id() []byte {
 	return p.identity
 }
 
-// message makes the payload m.
+// readMessage sets m from the payload.
 func (p *payload) readMessage(d *Decoder, m *ClassicMessage, needID bool) error {
 	m.ID = p.id()
 	switch {
@@ -245,13 +245,14 @@ func (p *payload) readMessage(d *Decoder, m *ClassicMessage, needID bool) error 
 
 func isString(raw []byte) bool { return len(raw) > 0 && raw[0] == '"' }
 
-// unquote returns what a JSON string means. It is valid until the next call.
+// unquote returns the contents of a JSON string, without quotes and escapes. The result is
+// valid until the next call.
 func (d *Decoder) unquote(raw []byte) ([]byte, error) {
 	raw = raw[1 : len(raw)-1]
 	if !hasEscapes(raw) {
 		return raw, nil
 	}
-	if len(raw) > maxInternedBytes { // too long for any name: not worth keeping room for
+	if len(raw) > maxInternedBytes { // too long for any name: do not keep the buffer
 		return unescape(nil, raw)
 	}
 	var err error
@@ -259,13 +260,13 @@ func (d *Decoder) unquote(raw []byte) ([]byte, error) {
 	return d.unquoted, err
 }
 
-// copy returns what a JSON string means.
+// unquoteString is unquote with a copy of the result.
 func (d *Decoder) unquoteString(raw []byte) (string, error) {
 	b, err := d.unquote(raw)
 	return string(b), err
 }
 
-// copied returns what a JSON string means, or "" if raw is none.
+// stringOrEmpty returns the contents of a JSON string, or "" if raw is not one.
 func (d *Decoder) stringOrEmpty(raw []byte) string {
 	if !isString(raw) {
 		return ""
@@ -277,7 +278,7 @@ func (d *Decoder) stringOrEmpty(raw []byte) string {
 	return s
 }
 
-// names reads a JSON list of names: addresses of users, or, for SendServers, servers.
+// readNames reads a JSON list of names: addresses of users or, for SendServers, servers.
 func (d *Decoder) readNames(raw []byte, v hub.Verb) ([]hub.Address, error) {
 	if raw[0] != '[' {
 		return nil, errNames

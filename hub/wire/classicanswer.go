@@ -8,10 +8,10 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// ParseClassicAnswer reads what a classic handler answers: one command with its data,
-// which is JSON and aliases frame; its recipients are the Decoder's until its next
-// call. An error wraps hub.ErrHandler and says what is wrong with the answer, or the
-// status that the handler gave. In steady state nothing is allocated.
+// ParseClassicAnswer reads the answer of a classic handler: one command. Its data is JSON
+// and aliases frame. Its recipients belong to the Decoder and are valid until its next
+// call. An error wraps hub.ErrHandler and says what is wrong with the answer, or which
+// status the handler gave. In steady state nothing is allocated.
 func ParseClassicAnswer(frame []byte, d *Decoder) (hub.Command, error) {
 	c, err := d.classicAnswer(frame)
 	if err != nil {
@@ -55,11 +55,11 @@ func (d *Decoder) classicAnswer(frame []byte) (c hub.Command, err error) {
 	return c, err
 }
 
-// An answerHeader holds the fields of an answer's header as they were written.
+// An answerHeader holds the fields of an answer's header as raw JSON.
 type answerHeader struct {
 	status, verb, with []byte
 
-	isObject, command bool // there is one, and it is an object
+	isObject, command bool // it is present and an object
 }
 
 func (h *answerHeader) read(s *scanner) {
@@ -98,7 +98,7 @@ func (h *answerHeader) readCommand(s *scanner) {
 	}
 }
 
-// classicCommand reads the command's type and what goes with it.
+// classicCommand reads the command's type and its arguments.
 func (d *Decoder) classicCommand(c *hub.Command, verb, with []byte) (err error) {
 	if !isString(verb) {
 		return answerError("header.command.type: want a string")
@@ -132,8 +132,8 @@ func (d *Decoder) classicCommand(c *hub.Command, verb, with []byte) (err error) 
 
 func answerError(what string) error { return textError("handler's answer: " + what) }
 
-// status checks the status that a handler answered with: a string that holds an
-// unsigned number, and that is 0.
+// checkStatus checks the status of a handler's answer. It must be a string that holds an
+// unsigned number, and the number must be 0.
 func (d *Decoder) checkStatus(raw []byte) error {
 	if raw == nil {
 		return answerError("header.status missing")
@@ -158,8 +158,8 @@ func (d *Decoder) checkStatus(raw []byte) error {
 	return nil
 }
 
-// user returns the address that a classic name means. One that is no address is the
-// name of a user all the same, who just is not here.
+// user returns the address for a classic name. A name that is not a valid address counts
+// as the name of an absent user.
 func (d *Decoder) user(name []byte) (hub.Address, error) {
 	return d.users.find(name, func(s string) (hub.Address, error) {
 		if a, err := hub.ParseAddress(s); err == nil && a.User != "" {
@@ -197,7 +197,7 @@ func parseServer(s string) (hub.Address, error) {
 	return a, nil
 }
 
-// plain is an error whose text is all that matters of it.
+// textError is an error that consists of its text alone.
 type textError string
 
 func (p textError) Error() string { return string(p) }

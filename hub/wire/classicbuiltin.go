@@ -6,12 +6,12 @@ import "github.com/besterhub/bester/hub"
 type ClassicBuiltin struct {
 	Command     string // "close", "login", "logout", "changePassword", or one unknown here
 	User        string // of login
-	Password    string // of login, and the present one of changePassword
+	Password    string // of login; the current one of changePassword
 	NewPassword string // of changePassword
 }
 
-// ParseClassicBuiltin reads the data of a message of type "builtin". The fields that
-// come with the command are "" where they are missing. An error wraps hub.ErrHandler.
+// ParseClassicBuiltin reads the data of a message of type "builtin". Missing fields of the
+// command are "". An error wraps hub.ErrHandler.
 func ParseClassicBuiltin(data []byte) (ClassicBuiltin, error) {
 	var b ClassicBuiltin
 	var d Decoder

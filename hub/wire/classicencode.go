@@ -9,8 +9,8 @@ import (
 // ClassicAuthID is the id of the statusReport that answers a classic client's login.
 var ClassicAuthID = []byte(`"auth_special"`)
 
-// AppendClassicStatus appends a statusReport: good if err is nil, else bad, with err's
-// text as the reason. id is the JSON string that the message came with; none stands for "".
+// AppendClassicStatus appends a statusReport: good if err is nil, otherwise bad, with
+// err's text as the reason. id is the raw JSON string of the message; nil stands for "".
 func AppendClassicStatus(dst, id []byte, err error) []byte {
 	dst = append(dst, `{"header":{"messageType":"statusReport","status":`...)
 	if err == nil {
@@ -31,8 +31,8 @@ func appendID(dst, id []byte) []byte {
 	return append(dst, id...)
 }
 
-// AppendClassicReceived appends a receivedMessage with m's data and type. An error
-// wraps hub.ErrEncoding where the data has no JSON; dst then comes back as it was.
+// AppendClassicReceived appends a receivedMessage with m's data and type. An error wraps
+// hub.ErrEncoding if the data cannot be converted to JSON. dst is then returned unchanged.
 func AppendClassicReceived(dst []byte, m *hub.Message) ([]byte, error) {
 	out := append(dst, `{"header":{"messageType":"receivedMessage"},"payload":{"data":`...)
 	out, err := AppendJSON(out, m.Data)
@@ -44,9 +44,10 @@ func AppendClassicReceived(dst []byte, m *hub.Message) ([]byte, error) {
 	return append(out, `}}`...), nil
 }
 
-// AppendClassicServer appends the frame that hands m to another hub: with the users
-// in m.To as its recipients, if there are any, and with m's hops and id, if it has
-// them. An error wraps hub.ErrEncoding where the data has no JSON; dst then comes back as it was.
+// AppendClassicServer appends the frame that sends m to another hub. It contains the
+// users in m.To as recipients, if there are any, and m's hops and id, if it has them. An
+// error wraps hub.ErrEncoding if the data cannot be converted to JSON. dst is then
+// returned unchanged.
 func AppendClassicServer(dst []byte, m *hub.Message) ([]byte, error) {
 	out := append(dst, `{"header":{"scope":"server"`...)
 	first := true

@@ -1,7 +1,8 @@
 package wire
 
-// ParseClassicStatus reads a statusReport: whether it says good, and the reason it
-// gives, "" where it gives none. An error wraps ErrMalformed: the frame is something else.
+// ParseClassicStatus reads a statusReport. It returns whether the status is good, and the
+// reason, "" if there is none. An error wraps ErrMalformed: the frame is not a
+// statusReport.
 func ParseClassicStatus(frame []byte) (good bool, reason string, err error) {
 	var d Decoder
 	var kind, status, why []byte

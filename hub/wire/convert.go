@@ -10,7 +10,7 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// AppendMessagePack appends d in MessagePack: as it is, or converted (ToMessagePack).
+// AppendMessagePack appends d in MessagePack: unchanged, or converted by ToMessagePack.
 func AppendMessagePack(dst []byte, d hub.Data) ([]byte, error) {
 	if d.Encoding != hub.MessagePack {
 		return ToMessagePack(dst, d.Bytes)
@@ -21,7 +21,7 @@ func AppendMessagePack(dst []byte, d hub.Data) ([]byte, error) {
 	return append(dst, d.Bytes...), nil
 }
 
-// AppendJSON appends d in JSON: as it is, or converted (ToJSON).
+// AppendJSON appends d in JSON: unchanged, or converted by ToJSON.
 func AppendJSON(dst []byte, d hub.Data) ([]byte, error) {
 	if d.Encoding == hub.MessagePack {
 		return ToJSON(dst, d.Bytes)
@@ -34,9 +34,9 @@ func AppendJSON(dst []byte, d hub.Data) ([]byte, error) {
 
 func noData() error { return hub.Reason(hub.ErrEncoding, "no data, want one value") }
 
-// ToMessagePack appends the JSON value to dst in MessagePack, as the package comment
-// says. An error wraps hub.ErrEncoding and says what cannot be converted, or is
-// malformed, and where; dst then comes back as it was.
+// ToMessagePack converts a JSON value to MessagePack, as the package comment describes,
+// and appends it to dst. An error wraps hub.ErrEncoding and says what cannot be converted
+// or is malformed, and where. dst is then returned unchanged.
 func ToMessagePack(dst, json []byte) ([]byte, error) {
 	var s scanner
 	s.init(json, 0)
@@ -85,8 +85,9 @@ func (s *scanner) pack(dst []byte) []byte {
 	return packNumber(dst, s.number())
 }
 
-// setCount puts n into the head, one byte long until now, of the array or map that
-// begins at dst[head]. long is the first byte where 16 bits hold n.
+// setCount writes the count n into the header of the array or map at dst[head]. The header
+// is one byte long before and grows if necessary. long is the first byte of the header
+// with a 16-bit count.
 func setCount(dst []byte, head, n int, long byte) []byte {
 	switch {
 	case n < 16:
@@ -105,7 +106,7 @@ func setCount(dst []byte, head, n int, long byte) []byte {
 	return dst
 }
 
-// packString appends a string that str has passed, with its quotes.
+// packString appends a string that str has read. raw includes the quotes.
 func (s *scanner) packString(dst, raw []byte) []byte {
 	if len(raw) < 2 {
 		return dst
@@ -114,8 +115,8 @@ func (s *scanner) packString(dst, raw []byte) []byte {
 	if !hasEscapes(raw) {
 		return msgp.AppendStringFromBytes(dst, raw)
 	}
-	// What it means is shorter than it is written, so it is put where the longest
-	// head would end, and then moved down behind its own.
+	// The header's size depends on the unescaped length. So unescape behind the longest
+	// header, then move the string down behind its actual header.
 	const longest = 5
 	start := len(dst)
 	dst = append(dst, 0, 0, 0, 0, 0)
@@ -136,9 +137,9 @@ func hasEscapes(s []byte) bool {
 	return false
 }
 
-// ToJSON appends the MessagePack value to dst in JSON, as the package comment says.
-// An error wraps hub.ErrEncoding and says what cannot be converted, or is malformed,
-// and where; dst then comes back as it was.
+// ToJSON converts a MessagePack value to JSON, as the package comment describes, and
+// appends it to dst. An error wraps hub.ErrEncoding and says what cannot be converted or
+// is malformed, and where. dst is then returned unchanged.
 func ToJSON(dst, msgpack []byte) ([]byte, error) {
 	end, err := skipValues(msgpack, 0, 1, 0)
 	if err == nil && end < len(msgpack) {
@@ -154,7 +155,7 @@ func ToJSON(dst, msgpack []byte) ([]byte, error) {
 	return dst, hub.Reason(hub.ErrEncoding, "MessagePack to JSON: %v", err)
 }
 
-// An unpacker writes MessagePack that walk has passed as JSON.
+// An unpacker converts MessagePack that skipValues has checked to JSON.
 type unpacker struct {
 	b    []byte
 	rest []byte // of b, after the value last written
@@ -164,7 +165,7 @@ func (u *unpacker) errorAt(at []byte, what string) error {
 	return malformed("byte %d: %s", len(u.b)-len(at), what)
 }
 
-// value appends the value that b, the rest of u.b, begins with.
+// value appends the first value of b, which is the rest of u.b.
 func (u *unpacker) value(dst, b []byte) ([]byte, error) {
 	var err error
 	switch t := msgp.NextType(b); t {
@@ -246,8 +247,8 @@ func (u *unpacker) str(dst, b []byte) ([]byte, error) {
 	return AppendJSONString(dst, msgp.UnsafeString(v)), err
 }
 
-// extension appends a number that only its text can hold; there is no JSON for
-// anything else.
+// extension appends the number in a number extension. Other extensions cannot be converted
+// to JSON.
 func (u *unpacker) extension(dst, b []byte) ([]byte, error) {
 	end, err := skipValues(b, 0, 1, maxDepth)
 	if err != nil {

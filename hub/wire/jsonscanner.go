@@ -2,19 +2,19 @@ package wire
 
 import "unicode/utf8"
 
-// A scanner reads JSON strictly as RFC 8259 has it, nested at most maxDepth deep,
-// and allocates nothing. Its first error stays, and from then on it finds nothing
-// more, so that loops over it end.
+// A scanner reads JSON strictly according to RFC 8259, nested at most maxDepth deep, and
+// allocates nothing. The first error sticks: from then on the scanner finds nothing more,
+// so that loops over it end.
 type scanner struct {
 	b      []byte
 	i      int
 	depth  int
 	err    error
-	keyBuf [16]byte // the key last read, if it was written with escapes
+	keyBuf [16]byte // holds the last key, if it had escapes
 }
 
-// all starts reading b, which must hold exactly one value; done checks that it did.
-// That value may have so many levels around the data that maxDepth is meant for.
+// init starts reading b, which must hold exactly one value; end checks that. The limit
+// maxDepth is for the data inside it: the number of levels around the data is added.
 func (s *scanner) init(b []byte, around int) {
 	s.b, s.i, s.depth, s.err = b, 0, -around, nil
 	s.skipSpace()
@@ -41,7 +41,7 @@ func (s *scanner) fail(what string) {
 	s.i = len(s.b)
 }
 
-// space skips white space.
+// skipSpace skips white space.
 func (s *scanner) skipSpace() {
 	for s.i < len(s.b) {
 		switch s.b[s.i] {
@@ -56,8 +56,8 @@ func (s *scanner) skipSpace() {
 // at reports whether the next byte is c.
 func (s *scanner) at(c byte) bool { return s.i < len(s.b) && s.b[s.i] == c }
 
-// open enters an array or object, begun by the brackets' first byte, and reports
-// whether there is anything in it. Its use:
+// open enters an array or object, which begins with the first of the brackets, and reports
+// whether it has an element. Use it like this:
 //
 //	for more := s.open("{}"); more; more = s.next("{}") {
 func (s *scanner) open(brackets string) bool {
@@ -80,7 +80,7 @@ func (s *scanner) open(brackets string) bool {
 	return s.err == nil
 }
 
-// next goes on to the next element, or leaves the array or object.
+// next moves to the next element, or leaves the array or object and returns false.
 func (s *scanner) next(brackets string) bool {
 	s.skipSpace()
 	switch {
@@ -100,8 +100,8 @@ func (s *scanner) next(brackets string) bool {
 	return false
 }
 
-// key reads an object's key and the colon, and returns the key unescaped if it is
-// short, as all keys are that mean something here; else something that is none of them.
+// key reads an object's key and the colon, and returns the key without escapes. It returns
+// something else for a key with escapes that is longer than all keys known here.
 func (s *scanner) key() []byte {
 	raw := s.rawKey()
 	if len(raw) < 2 {
@@ -120,7 +120,7 @@ func (s *scanner) key() []byte {
 	return key
 }
 
-// rawKey reads a key and the colon, and returns the key as it was written.
+// rawKey reads a key and the colon, and returns the raw key.
 func (s *scanner) rawKey() []byte {
 	raw := s.str()
 	s.skipSpace()
@@ -133,7 +133,7 @@ func (s *scanner) rawKey() []byte {
 	return raw
 }
 
-// value passes over one value and returns it as it was written.
+// skipValue skips one value and returns it as raw JSON.
 func (s *scanner) skipValue() []byte {
 	start := s.i
 	if s.i >= len(s.b) {
@@ -177,7 +177,7 @@ func (s *scanner) word(w string) {
 	}
 }
 
-// number passes over a number and returns it as it was written.
+// number reads a number and returns it as raw JSON.
 func (s *scanner) number() []byte {
 	start := s.i
 	if s.at('-') {
@@ -217,8 +217,8 @@ func (s *scanner) digits() bool {
 	return s.i > start
 }
 
-// str passes over a string and returns it as it was written, with its quotes. It may
-// hold escapes of lone surrogates, which only unescape refuses.
+// str reads a string and returns it as raw JSON, with its quotes. It accepts escapes of
+// lone surrogates, which only unescape refuses.
 func (s *scanner) str() []byte {
 	start := s.i
 	if !s.at('"') {

@@ -9,8 +9,8 @@ import (
 // maxDepth is how deep arrays and maps of data may nest, in both encodings.
 const maxDepth = 64
 
-// checkBody checks the map that a body is, so that what reads it afterwards finds
-// every length inside the frame and no nesting that would cost it its stack.
+// checkBody checks that a body is a map whose lengths are inside the frame and whose
+// nesting is bounded, so that generated code can decode it safely.
 func checkBody(body []byte) error {
 	if len(body) == 0 {
 		return malformed("empty, want a map")
@@ -22,9 +22,9 @@ func checkBody(body []byte) error {
 	return err
 }
 
-// walk passes over n MessagePack values from b[i] on and returns where they end.
-// depth is the number of arrays and maps around them; their strings may hold
-// anything. It takes no memory but its stack, whose depth maxDepth bounds.
+// skipValues skips n MessagePack values from b[i] on and returns where they end. depth
+// is the number of arrays and maps around them. It does not check that strings are UTF-8.
+// It allocates nothing, and maxDepth bounds its recursion.
 func skipValues(b []byte, i int, n uint64, depth int) (int, error) {
 	for ; n > 0; n-- {
 		if i >= len(b) {
@@ -63,7 +63,7 @@ func skipValues(b []byte, i int, n uint64, depth int) (int, error) {
 			return i, malformed("byte %d: nested deeper than %d levels", i, maxDepth)
 		case uint64(len(b)-i) < inside: // a value takes a byte at least
 			return i, errTruncated(b, i)
-		case n == 1: // nothing comes after it: what is inside is all there is
+		case n == 1: // the last value: go on with its contents, without recursion
 			n = inside + 1
 			depth++
 			continue
@@ -79,8 +79,8 @@ func skipValues(b []byte, i int, n uint64, depth int) (int, error) {
 	return i, nil
 }
 
-// length reads the unsigned number after the first byte b[i] of a string, array or
-// the like, and returns it and where its bytes or values begin.
+// length reads the length after the first byte b[i] of a string, array or the like. It
+// returns the length and where the bytes or values begin.
 func length(b []byte, i int, h *formatHeader) (v uint64, next int, err error) {
 	next = i + 1 + int(h.length)
 	if next+int(h.extra) > len(b) {
@@ -99,8 +99,8 @@ func length(b []byte, i int, h *formatHeader) (v uint64, next int, err error) {
 	return v, next + int(h.extra), nil
 }
 
-// sizes are the bytes that a value takes in all, by its first byte; or 0, where that is not
-// all that says it.
+// fixedSizes is the total size in bytes of a value by its first byte; 0 if the first byte
+// alone does not determine it.
 var fixedSizes = func() (fixedSizes [256]uint8) {
 	for c := range fixedSizes {
 		switch {
@@ -120,15 +120,15 @@ var fixedSizes = func() (fixedSizes [256]uint8) {
 	return fixedSizes
 }()
 
-// A head says what a value is like that begins with one of the bytes 0xc0 to 0xdf and is
-// not in sizes.
+// A formatHeader describes the header of the MessagePack formats whose first byte is from
+// 0xc0 to 0xdf and which have no fixed size.
 type formatHeader struct {
-	length uint8 // bytes of the number after the first byte, which counts
-	extra  uint8 // bytes between that and
-	values uint8 // values, each time so many; or, if 0, bytes
+	length uint8 // bytes of the length field after the first byte
+	extra  uint8 // bytes between the length field and the contents
+	values uint8 // values per unit of length; 0 if the length counts bytes
 }
 
-// heads are those of the first bytes from 0xc0 on, which counts as 0 here.
+// formatHeaders are indexed by the first byte minus 0xc0.
 var formatHeaders = [32]formatHeader{
 	0x04: {length: 1}, 0x05: {length: 2}, 0x06: {length: 4}, // bin
 	0x07: {length: 1, extra: 1}, 0x08: {length: 2, extra: 1}, 0x09: {length: 4, extra: 1}, // ext
