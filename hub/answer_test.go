@@ -28,7 +28,7 @@ func TestDrainWaitsForTheLastAnswer(t *testing.T) {
 	}
 }
 
-func TestDeliveryThatFails(t *testing.T) {
+func TestFailedDelivery(t *testing.T) {
 	r := NewRouter(RouterOptions{})
 	box := new(mailbox)
 	r.Directory().Join("u", box)
@@ -55,7 +55,7 @@ func TestDeliveryThatFails(t *testing.T) {
 	}
 }
 
-func TestSenderMayReach(t *testing.T) {
+func TestReachIsEnforced(t *testing.T) {
 	r := NewRouter(RouterOptions{})
 	ann, bob := new(mailbox), new(mailbox)
 	r.Directory().Join("ann", ann)
@@ -74,7 +74,7 @@ type only UserName
 
 func (o only) MayReach(a Address) bool { return a == Address{User: UserName(o)} }
 
-func TestDeliverGoesPastHandlers(t *testing.T) {
+func TestDeliverBypassesHandlers(t *testing.T) {
 	r := NewRouter(RouterOptions{})
 	box := new(mailbox)
 	r.Directory().Join("u", box)
@@ -97,7 +97,7 @@ func (l *later) Handle(m *Message, a *Answer) {
 	l.answers = append(l.answers, a)
 }
 
-func TestAnswerComesLater(t *testing.T) {
+func TestDetachedAnswer(t *testing.T) {
 	r := NewRouter(RouterOptions{Name: "here"})
 	box := new(mailbox)
 	r.Directory().Join("u", box)

@@ -146,7 +146,7 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-func TestMessageThatMultipliesIsStopped(t *testing.T) {
+func TestFanOutIsLimited(t *testing.T) {
 	r := NewRouter(RouterOptions{})
 	calls := 0
 	serve(t, r, "t", HandlerFunc(func(m *Message, a *Answer) error {

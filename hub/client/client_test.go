@@ -15,7 +15,7 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-func TestHelloSaysWhoAndAs(t *testing.T) {
+func TestHelloCarriesUserAndRole(t *testing.T) {
 	got := make(chan *wire.Hello, 1)
 	path := startFakeHub(t, func(s *fakeHub) {
 		_, rest := s.read()
@@ -52,7 +52,7 @@ func TestHelloSaysWhoAndAs(t *testing.T) {
 	}
 }
 
-func TestHelloSaysWhatMayBeReceived(t *testing.T) {
+func TestHelloCarriesReceivePatterns(t *testing.T) {
 	for _, want := range [][]string{{}, {"#"}, {"chat", "alarm/+"}} {
 		c, err := Dial(t.Context(), "unix", startFakeHub(t, func(s *fakeHub) {
 			s.read()
@@ -71,7 +71,7 @@ func TestHelloSaysWhatMayBeReceived(t *testing.T) {
 	}
 }
 
-func TestDialThatFails(t *testing.T) {
+func TestDialErrors(t *testing.T) {
 	for name, want := range map[string]struct {
 		do   func(s *fakeHub)
 		is   error
@@ -174,7 +174,7 @@ func TestPostIsNotAnswered(t *testing.T) {
 	}
 }
 
-func TestMessageThatTheHubWouldNotTake(t *testing.T) {
+func TestMessageTooLargeForHub(t *testing.T) {
 	c := connect(t, nil, func(s *fakeHub) {
 		s.serve(func(tag uint64, m *hub.Message) { s.write(wire.AppendStatus(nil, tag, nil)) })
 	})
@@ -196,7 +196,7 @@ func TestMessageThatTheHubWouldNotTake(t *testing.T) {
 	}
 }
 
-func TestHubThatDoesNotRead(t *testing.T) {
+func TestBackpressureWhenHubDoesNotRead(t *testing.T) {
 	read := make(chan bool)
 	c := connect(t, nil, func(s *fakeHub) {
 		<-read

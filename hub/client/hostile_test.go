@@ -16,7 +16,7 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-func TestContextEndsBeforeTheStatus(t *testing.T) {
+func TestContextEndsBeforeStatus(t *testing.T) {
 	late := make(chan uint64, 1)
 	goOn := make(chan bool)
 	c := connect(t, func(m *hub.Message) { t.Errorf("delivered: %s", text(m)) }, func(s *fakeHub) {
@@ -56,7 +56,7 @@ func TestDeliveries(t *testing.T) {
 		s.deliver(77, "a reply that nobody asked for", "1")
 		s.write(append(make([]byte, 8), 99))                                 // an unknown kind
 		s.write(wire.AppendPing(nil, 5))                                     // the hub may ping, too
-		s.write(wire.AppendStatus(nil, 77, errors.New("of what was never"))) // sent
+		s.write(wire.AppendStatus(nil, 77, errors.New("no such request"))) // a tag that was never used
 		s.deliver(0, "b", "2")
 		tag, rest := s.read()
 		if kind, _, _ := wire.CutKind(rest); tag != 5 || kind != wire.KindStatus {
@@ -104,7 +104,7 @@ func TestHubThatCloses(t *testing.T) {
 	}
 }
 
-func TestHubThatLies(t *testing.T) {
+func TestMalformedFramesFromHub(t *testing.T) {
 	tagged := func(kind wire.Kind, body string) []byte {
 		return append(append(make([]byte, 8), byte(kind)), body...)
 	}
