@@ -14,9 +14,9 @@ import (
 type Answer struct {
 	router   *Router
 	executor Executor  // executes the commands instead of router, if not nil
-	command  Command   // the one that carrier has now
+	command  Command   // the one that executor has now
 	m        Message   // the message being answered
-	out      Message   // the one a command makes of it
+	out      Message   // the message that the current command sends
 	pipeline *pipeline // nil: straight to the recipients the message names
 	step     int       // handlers of the pipeline that it has passed
 	done     bool      // Done has been called

@@ -179,8 +179,8 @@
 // and numbers with a fraction or exponent that are not the shortest decimal of their
 // float 64: 1e400, 0.12345678901234567891. From MessagePack to JSON only: float 32 becomes
 // the shortest text that parses as the same float 32; bin becomes a string of base64url
-// without padding (as in SenML's vd), and is not converted back. There is no JSON for NaN, infinities, keys
-// that are not strings, strings that are not UTF-8, timestamps and other extensions. There
+// without padding (as in SenML's vd), and is not converted back. There is no JSON for NaN,
+// infinities, keys that are not strings, strings that are not UTF-8, timestamps and other extensions. There
 // is no MessagePack for the escape of half a surrogate pair. These are errors that say
 // what and where (hub.ErrEncoding), and the message fails.
 //
