@@ -54,8 +54,8 @@ func TestDeliveries(t *testing.T) {
 	c := connect(t, func(m *hub.Message) { got <- text(m) }, func(s *fakeHub) {
 		s.deliver(0, "a", "1")
 		s.deliver(77, "a reply that nobody asked for", "1")
-		s.write(append(make([]byte, 8), 99))                                 // an unknown kind
-		s.write(wire.AppendPing(nil, 5))                                     // the hub may ping, too
+		s.write(append(make([]byte, 8), 99))                               // an unknown kind
+		s.write(wire.AppendPing(nil, 5))                                   // the hub may ping, too
 		s.write(wire.AppendStatus(nil, 77, errors.New("no such request"))) // a tag that was never used
 		s.deliver(0, "b", "2")
 		tag, rest := s.read()
