@@ -42,11 +42,11 @@ func (t *target) flags(cmd *cobra.Command) {
 
 // dial connects and logs in.
 func (t *target) dial(ctx context.Context, deliver func(m *hub.Message)) (*client.Client, error) {
-	at, config, err := t.where()
+	at, config, err := t.endpoint()
 	if err != nil {
 		return nil, err
 	}
-	name, err := t.name()
+	name, err := t.userName()
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func (t *target) dial(ctx context.Context, deliver func(m *hub.Message)) (*clien
 	case errors.Is(err, hub.ErrDenied):
 		return nil, at.denied(name, password, err)
 	case errors.Is(err, hub.ErrFull): // it is there, but lets nobody in now
-		return nil, &exit{exitDenied, fmt.Errorf("user %q: %w", name, err)}
+		return nil, &exitError{exitDenied, fmt.Errorf("user %q: %w", name, err)}
 	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return nil, ctx.Err() // interrupted
 	case err != nil:
@@ -70,11 +70,11 @@ func (t *target) dial(ctx context.Context, deliver func(m *hub.Message)) (*clien
 	return c, nil
 }
 
-// where finds out how to reach the hub.
-func (t *target) where() (p place, config *tls.Config, err error) {
+// endpoint finds out how to reach the hub.
+func (t *target) endpoint() (p endpoint, config *tls.Config, err error) {
 	at := cmp.Or(t.hub, os.Getenv("BESTER_HUB"))
-	p.named = at != ""
-	if !p.named {
+	p.explicit = at != ""
+	if !p.explicit {
 		at = localSocket()
 	}
 	p.network, p.address = "tcp", at
@@ -117,7 +117,7 @@ func (t *target) tls(address string) (*tls.Config, error) {
 	return c, nil
 }
 
-func (t *target) name() (hub.UserName, error) {
+func (t *target) userName() (hub.UserName, error) {
 	for _, name := range []string{t.user, os.Getenv("BESTER_USER")} {
 		if name != "" {
 			return hub.UserName(name), nil
@@ -146,8 +146,8 @@ func (t *target) password() (string, error) {
 	return strings.TrimRight(line, "\r\n"), nil
 }
 
-// over ends a session, without waiting long for the hub.
-func over(c *client.Client) {
+// closeClient ends a session, without waiting long for the hub.
+func closeClient(c *client.Client) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	c.Close(ctx)

@@ -23,9 +23,9 @@ import (
 //go:embed demo.toml
 var demoConfig string
 
-// addedLater begins the part of demo.toml that comes into force once the client listens,
+// reloadMarker begins the part of demo.toml that comes into force once the client listens,
 // so that it sees the first reading too.
-const addedLater = "# With the client there"
+const reloadMarker = "# With the client there"
 
 func demoCommand() *cobra.Command {
 	var duration time.Duration
@@ -84,7 +84,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer over(client)
+	defer closeClient(client)
 	fmt.Fprintf(out, "A hub runs on %s (pid %d).\n"+
 		"device system -> filter deadband (in the hub) -> handler alarm (a process) -> this client:\n\n", d.target.hub, hub.Process.Pid)
 
@@ -119,7 +119,7 @@ func (d *demo) start() (*exec.Cmd, error) {
 		`"{{bester}}"`, strconv.Quote(self),
 		"{{folder}}", d.folder,
 	).Replace(demoConfig)
-	begin, _, _ := strings.Cut(d.config, addedLater)
+	begin, _, _ := strings.Cut(d.config, reloadMarker)
 	if err := d.write(begin); err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ func TestHelp(t *testing.T) {
 			}
 		}
 	}
-	walk(command())
+	walk(rootCommand())
 	for _, kind := range kindNames() {
 		help("handle", kind)
 	}

@@ -23,9 +23,9 @@ type accounts struct {
 
 // An accountsFile is an accounts file as it was read.
 type accountsFile struct {
-	path  string
-	seen  os.FileInfo    // nil: there was none
-	store *account.Store // nil: as long as there was none
+	path     string
+	lastInfo os.FileInfo    // nil: there was none
+	store    *account.Store // nil: as long as there was none
 }
 
 // openAccounts reads an accounts file. One that is not there yet holds no accounts.
@@ -41,9 +41,9 @@ func openAccounts(path string) (accountsFile, error) {
 	return accountsFile{path, info, store}, err
 }
 
-// use puts another accounts file into force. Sessions are checked against it at the
+// replace puts another accounts file into force. Sessions are checked against it at the
 // next Recheck.
-func (a *accounts) use(f accountsFile) {
+func (a *accounts) replace(f accountsFile) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.accountsFile = f
@@ -54,11 +54,11 @@ func (a *accounts) use(f accountsFile) {
 func (a *accounts) refresh() {
 	a.mu.Lock()
 	info, err := os.Stat(a.path)
-	if err != nil || same(info, a.seen) {
+	if err != nil || sameFile(info, a.lastInfo) {
 		a.mu.Unlock()
 		return
 	}
-	a.seen = info
+	a.lastInfo = info
 	if a.store == nil {
 		a.store, err = account.Open(a.path, account.Options{})
 	} else {
@@ -73,7 +73,7 @@ func (a *accounts) refresh() {
 	a.changed()
 }
 
-func same(a, b fs.FileInfo) bool {
+func sameFile(a, b fs.FileInfo) bool {
 	return b != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 

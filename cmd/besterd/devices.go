@@ -41,7 +41,7 @@ func (d *daemon) makeFilters(c *config.Config) (map[string]*filter, error) {
 type device struct {
 	config config.Device
 	poller *devices.Poller
-	end    func() // stops the poller and waits for it; nil before it runs
+	stop   func() // stops the poller and waits for it; nil before it runs
 }
 
 // makeDevices makes the devices of a config. One that has not changed runs on.
@@ -67,22 +67,22 @@ func (d *daemon) makeDevices(c *config.Config) (map[string]*device, error) {
 	return all, nil
 }
 
-// endDevices ends the devices that are not among all. One may have to finish reading, so
+// stopDevices ends the devices that are not among all. One may have to finish reading, so
 // d.mu is not held: only who applies a config changes d.devices.
-func (d *daemon) endDevices(all map[string]*device) {
-	var ends sync.WaitGroup
-	for name, have := range d.devices {
-		if all[name] != have {
-			ends.Go(have.end)
+func (d *daemon) stopDevices(all map[string]*device) {
+	var wg sync.WaitGroup
+	for name, device := range d.devices {
+		if all[name] != device {
+			wg.Go(device.stop)
 		}
 	}
-	ends.Wait()
+	wg.Wait()
 }
 
 // setDevices starts the devices that are new among all.
 func (d *daemon) setDevices(all map[string]*device) {
 	for name, v := range all {
-		if v.end != nil {
+		if v.stop != nil {
 			continue
 		}
 		ctx, cancel := context.WithCancel(context.Background())
@@ -93,7 +93,7 @@ func (d *daemon) setDevices(all map[string]*device) {
 				d.log.Error("device ended", "device", name, "err", err)
 			}
 		}()
-		v.end = func() {
+		v.stop = func() {
 			cancel()
 			<-done
 		}

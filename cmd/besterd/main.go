@@ -88,7 +88,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	saveMemory()
+	tuneGC()
 	log := newLog(stderr, c.Log)
 	// Signals count from before anybody can know that the hub runs.
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
@@ -100,7 +100,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	log.Info("ready", "version", version, "config", orDefaults(path), "hub", c.Hub.Name, "listeners", d.listening(), "pid", os.Getpid())
+	log.Info("ready", "version", version, "config", configName(path), "hub", c.Hub.Name, "listeners", d.listenerNames(), "pid", os.Getpid())
 	for {
 		select {
 		case <-hangups:
@@ -109,16 +109,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			log.Info("ending: what was taken is answered or handed on", "why", context.Cause(ctx))
 			stop() // a second signal ends it at once
 			err := d.shutdown(log)
-			d.sumUp(log)
+			d.logTotals(log)
 			return err
 		}
 	}
 }
 
-// saveMemory has the collector keep the hub small: a little more often than Go would,
+// tuneGC has the collector keep the hub small: a little more often than Go would,
 // and in earnest when it has a quarter of the machine, which it then gives back.
 // The environment's GOGC and GOMEMLIMIT go before.
-func saveMemory() {
+func tuneGC() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(75)
 	}

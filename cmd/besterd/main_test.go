@@ -13,7 +13,7 @@ var update = flag.Bool("update", false, "write what the stories print into their
 
 func TestMain(m *testing.M) {
 	if socket := os.Getenv(handlerSocket); socket != "" {
-		fmt.Fprintln(os.Stderr, beHandler(socket))
+		fmt.Fprintln(os.Stderr, runHandler(socket))
 		os.Exit(1)
 	}
 	testscript.Main(tests{m}, map[string]func(){"besterd": main})

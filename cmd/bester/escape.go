@@ -14,16 +14,16 @@ import (
 // characters, marks that turn the direction of writing, and the like are written as
 // escapes.
 
-// clean quotes a name that is not all printable.
-func clean(s string) string {
+// escapeName quotes a name that is not all printable.
+func escapeName(s string) string {
 	if q := strconv.Quote(s); len(q) != len(s)+2 {
 		return q
 	}
 	return s
 }
 
-// plain escapes in a text of one or more lines what cannot be printed.
-func plain(s string) string {
+// escapeText escapes in a text of one or more lines what cannot be printed.
+func escapeText(s string) string {
 	var b strings.Builder
 	for i, r := range s {
 		switch {
@@ -39,9 +39,9 @@ func plain(s string) string {
 	return b.String()
 }
 
-// appendPlain writes JSON in one line: without the white space between its parts, and
+// appendEscapedJSON writes JSON in one line: without the white space between its parts, and
 // with JSON's own escapes for what cannot be printed in its strings. Its meaning stays.
-func appendPlain(dst, json []byte) []byte {
+func appendEscapedJSON(dst, json []byte) []byte {
 	inString := false
 	for i := 0; i < len(json); {
 		c := json[i]
@@ -78,7 +78,7 @@ func appendPlain(dst, json []byte) []byte {
 	return dst
 }
 
-// appendString writes a string as JSON that can be printed.
-func appendString(dst []byte, s string) []byte {
-	return appendPlain(dst, wire.AppendJSONString(nil, s))
+// appendJSONString writes a string as JSON that can be printed.
+func appendJSONString(dst []byte, s string) []byte {
+	return appendEscapedJSON(dst, wire.AppendJSONString(nil, s))
 }

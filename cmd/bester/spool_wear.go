@@ -46,8 +46,8 @@ func (*size) Type() string { return "size" }
 // roundText is sizeText, but without a decimal that says nothing.
 func roundText(n uint64) string { return strings.Replace(sizeText(n), ".0 ", " ", 1) }
 
-// cardText says what the card had to bear.
-func cardText(rep spool.Report, budget size) string {
+// wearText says what the card had to bear.
+func wearText(rep spool.Report, budget size) string {
 	w := rep.Card
 	switch {
 	case w.Since == 0 && rep.Next > 1:
@@ -89,7 +89,7 @@ func showBudget(out io.Writer, w spool.Wear, budget size) error {
 	return err
 }
 
-type cardObject struct {
+type wearObject struct {
 	Since    string `json:"since"`
 	Until    string `json:"until"`
 	Written  uint64 `json:"written"`
@@ -99,9 +99,9 @@ type cardObject struct {
 	Budget   size   `json:"budget"`
 }
 
-func newCardObject(w spool.Wear, budget size) *cardObject {
+func newWearObject(w spool.Wear, budget size) *wearObject {
 	if w.Since == 0 {
 		return nil
 	}
-	return &cardObject{recordTime(w.Since), recordTime(w.Until), w.Written, w.Payload, w.Average(), w.Day, budget}
+	return &wearObject{recordTime(w.Since), recordTime(w.Until), w.Written, w.Payload, w.Average(), w.Day, budget}
 }

@@ -22,73 +22,73 @@ import (
 	"github.com/besterhub/bester/hub/config"
 )
 
-// Here looks at the machine around a config that is right in itself: whether the files,
+// CheckEnvironment looks at the machine around a config that is right in itself: whether the files,
 // programs, folders and addresses that it names are there and fit. For what it returns
 // as refused besterd, started by this user in this folder, would not start; with the
 // rest it would, and do less than the config says.
-func Here(c *config.Config) (refused, warnings []config.Problem) {
-	w := world{c: c, now: time.Now()}
+func CheckEnvironment(c *config.Config) (refused, warnings []config.Problem) {
+	e := environment{c: c, now: time.Now()}
 	for i, l := range c.Listen {
 		at := fmt.Sprintf("#%d", i)
 		switch l.Network {
 		case config.Unix:
-			w.socket(w.refuse, l.Address, true, "listen", at, "address")
-			w.group(l.Group, "listen", at, "group")
+			e.socket(e.refuse, l.Address, true, "listen", at, "address")
+			e.group(l.Group, "listen", at, "group")
 		case config.TLS:
-			w.certificate(l, at)
+			e.certificate(l, at)
 		}
 		if l.Network != config.Unix {
-			w.address(l.Address, "listen", at, "address")
+			e.address(l.Address, "listen", at, "address")
 		}
 	}
 	if path := c.Accounts.File; path != "" {
 		if _, err := account.Open(path, account.Options{}); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			w.refuse(err.Error(), "accounts", "file")
+			e.refuse(err.Error(), "accounts", "file")
 		}
 	}
 	if c.Informer.Socket != "" {
-		w.socket(w.refuse, c.Informer.Socket, false, "informer", "socket")
+		e.socket(e.refuse, c.Informer.Socket, false, "informer", "socket")
 	}
 	for _, h := range c.Handlers {
 		if h.Dialect == config.Classic && len(h.Command) > 0 && h.Start == config.StartAlways {
-			w.socket(w.warn, h.Socket, false, "handlers", h.Name, "socket")
+			e.socket(e.warn, h.Socket, false, "handlers", h.Name, "socket")
 		}
 		if len(h.Command) > 0 && h.Start != config.StartNeeded { // that one may be there or not
-			w.program(h.Command[0], "handlers", h.Name, "command", "#0")
+			e.program(h.Command[0], "handlers", h.Name, "command", "#0")
 		}
 	}
-	inOrder(w.refused)
-	inOrder(w.warnings)
-	return w.refused, w.warnings
+	sortByPosition(e.refused)
+	sortByPosition(e.warnings)
+	return e.refused, e.warnings
 }
 
-func inOrder(all []config.Problem) {
+func sortByPosition(all []config.Problem) {
 	slices.SortStableFunc(all, func(a, b config.Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 }
 
-// A world is what is found around a config.
-type world struct {
+// An environment is what is found around a config.
+type environment struct {
 	c   *config.Config
 	now time.Time
 
 	refused, warnings []config.Problem
 }
 
-func (w *world) refuse(text string, path ...string) {
+func (w *environment) refuse(text string, path ...string) {
 	w.refused = append(w.refused, w.c.Problem(text, path...))
 }
 
-func (w *world) warn(text string, path ...string) {
+func (w *environment) warn(text string, path ...string) {
 	w.warnings = append(w.warnings, w.c.Problem(text, path...))
 }
 
-// soon is how long before its end a certificate is worth a word.
-const soon = 14 * 24 * time.Hour
+// expiryNotice is how long before its end a certificate is worth a word.
+const expiryNotice = 14 * 24 * time.Hour
 
 // certificate looks at what a TLS listener shows its clients.
-func (w *world) certificate(l config.Listen, at string) {
+func (w *environment) certificate(l config.Listen, at string) {
 	certificate, certErr := os.ReadFile(l.Certificate)
 	if certErr != nil {
 		w.refuse(certErr.Error(), "listen", at, "certificate")
@@ -118,7 +118,7 @@ func (w *world) certificate(l config.Listen, at string) {
 		w.warn(fmt.Sprintf("%s has run out, on %s: renew it", l.Certificate, leaf.NotAfter.UTC().Format(layout)), "listen", at, "certificate")
 	case w.now.Before(leaf.NotBefore):
 		w.warn(fmt.Sprintf("%s is good only from %s on: is this machine's clock right?", l.Certificate, leaf.NotBefore.UTC().Format(layout)), "listen", at, "certificate")
-	case leaf.NotAfter.Sub(leaf.NotBefore) > 2*soon && leaf.NotAfter.Sub(w.now) < soon:
+	case leaf.NotAfter.Sub(leaf.NotBefore) > 2*expiryNotice && leaf.NotAfter.Sub(w.now) < expiryNotice:
 		w.warn(fmt.Sprintf("%s runs out soon, on %s: renew it", l.Certificate, leaf.NotAfter.UTC().Format(layout)), "listen", at, "certificate")
 	}
 }
@@ -128,41 +128,41 @@ const writable = 2 | 1
 
 // socket looks at where a UNIX socket is to be, and tells say what is wrong. makes says
 // that the hub makes its folder, and wants one that is there to be its own or root's.
-func (w *world) socket(say func(text string, path ...string), socket string, makes bool, path ...string) {
+func (w *environment) socket(report func(text string, path ...string), socket string, creates bool, path ...string) {
 	if info, err := os.Lstat(socket); err == nil && info.Mode().Type() != fs.ModeSocket {
-		say(fmt.Sprintf("%s exists and is no socket: remove it or choose another path", socket), path...)
+		report(fmt.Sprintf("%s exists and is no socket: remove it or choose another path", socket), path...)
 		return
 	}
-	folder := filepath.Dir(socket)
-	info, err := os.Stat(folder)
-	if makes {
-		for above := folder; errors.Is(err, fs.ErrNotExist) && above != filepath.Dir(above); info, err = os.Stat(above) {
-			above = filepath.Dir(above)
-			folder = above
+	dir := filepath.Dir(socket)
+	info, err := os.Stat(dir)
+	if creates {
+		for parent := dir; errors.Is(err, fs.ErrNotExist) && parent != filepath.Dir(parent); info, err = os.Stat(parent) {
+			parent = filepath.Dir(parent)
+			dir = parent
 		}
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		say(fmt.Sprintf("there is no folder %s: make it first", folder), path...)
+		report(fmt.Sprintf("there is no folder %s: make it first", dir), path...)
 	case err != nil:
-		say(err.Error(), path...)
+		report(err.Error(), path...)
 	case !info.IsDir():
-		say(fmt.Sprintf("%s is no folder", folder), path...)
-	case syscall.Access(folder, writable) != nil:
-		say(fmt.Sprintf("you may not make anything in the folder %s; may the hub's user?", folder), path...)
-	case makes && folder == filepath.Dir(socket) && strange(info):
-		say(fmt.Sprintf("the folder %s belongs to another user: remove it or choose another path", folder), path...)
+		report(fmt.Sprintf("%s is no folder", dir), path...)
+	case syscall.Access(dir, writable) != nil:
+		report(fmt.Sprintf("you may not make anything in the folder %s; may the hub's user?", dir), path...)
+	case creates && dir == filepath.Dir(socket) && foreignOwner(info):
+		report(fmt.Sprintf("the folder %s belongs to another user: remove it or choose another path", dir), path...)
 	}
 }
 
-// strange reports whether a folder belongs neither to this user nor to root.
-func strange(folder fs.FileInfo) bool {
+// foreignOwner reports whether a folder belongs neither to this user nor to root.
+func foreignOwner(folder fs.FileInfo) bool {
 	s, ok := folder.Sys().(*syscall.Stat_t)
 	return ok && s.Uid != 0 && int(s.Uid) != os.Geteuid()
 }
 
 // group looks whether a socket can be given this one.
-func (w *world) group(name string, path ...string) {
+func (w *environment) group(name string, path ...string) {
 	if name == "" {
 		return
 	}
@@ -171,15 +171,15 @@ func (w *world) group(name string, path ...string) {
 		w.refuse(fmt.Sprintf("there is no group %q on this machine: groupadd %[1]s", name), path...)
 		return
 	}
-	mine, err := os.Getgroups()
-	in := func(id int) bool { return strconv.Itoa(id) == g.Gid }
-	if err == nil && os.Geteuid() != 0 && !in(os.Getegid()) && !slices.ContainsFunc(mine, in) {
+	groups, err := os.Getgroups()
+	matches := func(id int) bool { return strconv.Itoa(id) == g.Gid }
+	if err == nil && os.Geteuid() != 0 && !matches(os.Getegid()) && !slices.ContainsFunc(groups, matches) {
 		w.refuse(fmt.Sprintf("you are not in the group %s, and cannot give it a socket; is the hub's user?", name), path...)
 	}
 }
 
 // program looks for one that the hub is to start.
-func (w *world) program(name string, path ...string) {
+func (w *environment) program(name string, path ...string) {
 	_, err := exec.LookPath(name)
 	var wrong *exec.Error
 	switch {
@@ -194,7 +194,7 @@ func (w *world) program(name string, path ...string) {
 }
 
 // address looks whether a TCP listener's is one of this machine's.
-func (w *world) address(s string, path ...string) {
+func (w *environment) address(s string, path ...string) {
 	host, _, err := net.SplitHostPort(s)
 	if err != nil || host == "" {
 		return
