@@ -107,8 +107,8 @@ func (f *accountFlags) add(cmd *cobra.Command, args []string) error {
 	}
 	may := account.DefaultPermissions()
 	edit(&may)
-	// Whatever is wrong already is said before a password is asked for. The file is
-	// made after that, so that giving up leaves nothing behind.
+	// Known errors are reported before the password prompt. The file is created after
+	// it, so that giving up leaves nothing behind.
 	s, err := f.open()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -182,7 +182,7 @@ func (f *accountFlags) removeCommand() *cobra.Command {
 			if err := s.Remove(name); err != nil {
 				return f.explain(name, err)
 			}
-			if was == nil { // it came between the two
+			if was == nil { // the account was added between the two calls
 				return printDone(cmd, "removed %s from %s", name, f.path())
 			}
 			return printDone(cmd, "removed %s from %s: %s", name, f.path(), describe(was.Permissions()))
@@ -260,8 +260,8 @@ allowed to send before.
 	return cmd
 }
 
-// resolve finds out where the accounts are: where --file or --config says, else
-// BESTER_ACCOUNTS, or else besterd's config.
+// resolve finds the accounts file: that of --file or --config, else of BESTER_ACCOUNTS,
+// else of besterd's config.
 func (f *accountFlags) resolve() error {
 	if f.config != "" {
 		if f.file != "" {
@@ -288,14 +288,14 @@ func (f *accountFlags) resolve() error {
 	return nil
 }
 
-// path is where the accounts are.
+// path returns the path of the accounts file.
 func (f *accountFlags) path() string { return f.file }
 
 func (f *accountFlags) open() (*account.Store, error) {
 	return account.Open(f.path(), account.Options{Cost: f.cost})
 }
 
-// explain says how to mend what the Store says about a name.
+// explain adds to an error of the Store about a name what to do.
 func (f *accountFlags) explain(name hub.UserName, err error) error {
 	switch {
 	case errors.Is(err, account.ErrExists):
@@ -306,7 +306,7 @@ func (f *accountFlags) explain(name hub.UserName, err error) error {
 	return err
 }
 
-// printDone says what was done.
+// printDone prints what was done.
 func printDone(cmd *cobra.Command, format string, args ...any) error {
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), format+"\n", args...)
 	return err

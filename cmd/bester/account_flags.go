@@ -64,8 +64,8 @@ func (f *accountFlags) completeName(_ *cobra.Command, args []string, word string
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// edit returns what the given flags do to permissions, and whether there are any.
-// Values that cannot be are a usage error.
+// edit returns a function that applies the given flags to permissions, and whether there
+// are any. An invalid value is a usage error.
 func (f *accountFlags) edit(cmd *cobra.Command) (edit func(*account.Permissions), changes bool, err error) {
 	var edits []func(*account.Permissions)
 	patterns := func(flag string, list []string, field func(*account.Permissions) *[]hub.Pattern) {

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/term"
 )
 
-// pty opens a pseudo-terminal: what a keyboard and a screen are, and what a program has.
+// pty opens a pseudo-terminal: keyboard is the user's end, tty the program's.
 func pty(t *testing.T) (keyboard, tty *os.File) {
 	t.Helper()
 	keyboard, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
@@ -116,7 +116,7 @@ func TestAccountPasswordIsNotShown(t *testing.T) {
 	if !mayLogin(t, path, "alice", "tr0ubador") {
 		t.Error("the password is not the one that was typed")
 	}
-	// The whole of it: no letter of the password, nor a star for one.
+	// This is all of the output: it has no letter of the password, nor a star for one.
 	if want := "Password for alice: \r\nAgain: \r\nEND"; shown != want {
 		t.Errorf("the terminal showed %q, want %q", shown, want)
 	}

@@ -11,16 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An atomicFile gets its name when all of it is written and synced: what is there under
-// that name is never a part.
+// An atomicFile gets its name only when all of it has been written and synced. A file
+// under that name is never partial.
 type atomicFile struct {
 	*os.File
 	path  string
 	force bool
 }
 
-// createAtomicFile begins a file. One that is there already is replaced only if force is
-// given, and nothing but a file is; it may not be in the folder away.
+// createAtomicFile creates a file that commit names path. It replaces an existing file
+// only if force is set, and only a regular one. The file may not be in spoolDir.
 func createAtomicFile(path, spoolDir string, force bool) (*atomicFile, error) {
 	info, err := os.Lstat(path)
 	switch {
@@ -47,7 +47,7 @@ func createAtomicFile(path, spoolDir string, force bool) (*atomicFile, error) {
 	return &atomicFile{f, path, force}, nil
 }
 
-// commit gives the file its name.
+// commit syncs the file and gives it its name.
 func (f *atomicFile) commit() error {
 	if err := cmp.Or(f.Sync(), f.Close()); err != nil {
 		return err
@@ -56,7 +56,7 @@ func (f *atomicFile) commit() error {
 		return cmp.Or(os.Rename(f.File.Name(), f.path), syncDir(filepath.Dir(f.path)))
 	}
 	err := unix.Renameat2(unix.AT_FDCWD, f.File.Name(), unix.AT_FDCWD, f.path, unix.RENAME_NOREPLACE)
-	if err == unix.EINVAL || err == unix.ENOSYS { // the file system, or the kernel, is too simple
+	if err == unix.EINVAL || err == unix.ENOSYS { // not supported by the file system or the kernel
 		if _, statErr := os.Lstat(f.path); statErr == nil {
 			err = unix.EEXIST
 		} else {
@@ -69,13 +69,13 @@ func (f *atomicFile) commit() error {
 	return cmp.Or(err, syncDir(filepath.Dir(f.path)))
 }
 
-// discard deletes the file, unless it has its name.
+// discard deletes the file, unless it has been committed.
 func (f *atomicFile) discard() {
 	f.Close()
 	os.Remove(f.File.Name())
 }
 
-// syncDir puts the names in a folder onto the card.
+// syncDir syncs the names in a folder to the card.
 func syncDir(path string) error {
 	d, err := os.Open(path)
 	if err != nil {

@@ -57,7 +57,7 @@ With --json it writes a list with an object for each problem, empty if all is go
 	return cmd
 }
 
-// A checkOptions is what the flags of check say.
+// checkOptions are the flags of check.
 type checkOptions struct{ json, strict, elsewhere, show bool }
 
 func (o *checkOptions) run(cmd *cobra.Command, args []string) error {
@@ -86,7 +86,7 @@ func (o *checkOptions) run(cmd *cobra.Command, args []string) error {
 	for _, w := range warnings {
 		fmt.Fprintln(cmd.ErrOrStderr(), escapeText(warning(w)))
 	}
-	if o.show { // right in itself, whatever machine it is for
+	if o.show { // valid by itself, whatever machine it is for
 		if _, err := cmd.OutOrStdout().Write(c.AppendTOML(nil)); err != nil {
 			return err
 		}
@@ -113,7 +113,7 @@ type problem struct {
 	Warning bool `json:"warning"`
 }
 
-// warning writes one as compilers do: "bester.toml:12:8: warning: listen.key: …".
+// warning formats a warning as compilers do: "bester.toml:12:8: warning: listen.key: …".
 func warning(p config.Problem) string {
 	rest := "warning: " + p.Key + ": " + p.Text
 	if p.File == "" {
@@ -122,7 +122,7 @@ func warning(p config.Problem) string {
 	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, rest)
 }
 
-// warningNote is what there is to say of a good config.
+// warningNote points to the warnings about a good config.
 func warningNote(warnings int) string {
 	switch warnings {
 	case 0:

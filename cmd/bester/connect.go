@@ -21,7 +21,8 @@ import (
 	"github.com/besterhub/bester/hub/config"
 )
 
-// A target is which hub to speak to, and as whom: the flags of every command that does.
+// A target says which hub to connect to, and as which user. Its flags are those of every
+// command that connects.
 type target struct {
 	hub          string
 	user         string
@@ -60,7 +61,7 @@ func (t *target) dial(ctx context.Context, deliver func(m *hub.Message)) (*clien
 	switch {
 	case errors.Is(err, hub.ErrDenied):
 		return nil, at.denied(name, password, err)
-	case errors.Is(err, hub.ErrFull): // it is there, but lets nobody in now
+	case errors.Is(err, hub.ErrFull): // the hub is there, but is full
 		return nil, &exitError{exitDenied, fmt.Errorf("user %q: %w", name, err)}
 	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return nil, ctx.Err() // interrupted
@@ -70,7 +71,7 @@ func (t *target) dial(ctx context.Context, deliver func(m *hub.Message)) (*clien
 	return c, nil
 }
 
-// endpoint finds out how to reach the hub.
+// endpoint returns how to reach the hub.
 func (t *target) endpoint() (p endpoint, config *tls.Config, err error) {
 	at := cmp.Or(t.hub, os.Getenv("BESTER_HUB"))
 	p.explicit = at != ""
@@ -87,7 +88,7 @@ func (t *target) endpoint() (p endpoint, config *tls.Config, err error) {
 	return p, config, err
 }
 
-// localSocket is where a hub on this machine is listening, or would be.
+// localSocket returns the socket on which a hub on this machine listens, or would listen.
 func localSocket() string {
 	places := config.Sockets()
 	for _, path := range places {
@@ -146,7 +147,7 @@ func (t *target) password() (string, error) {
 	return strings.TrimRight(line, "\r\n"), nil
 }
 
-// closeClient ends a session, without waiting long for the hub.
+// closeClient ends a session. It waits at most two seconds for the hub.
 func closeClient(c *client.Client) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

@@ -21,14 +21,14 @@ import (
 	"github.com/besterhub/bester/hub/config"
 )
 
-// An endpoint is where the hub is looked for.
+// An endpoint is the address at which the hub is expected.
 type endpoint struct {
 	network, address string
 	secure           bool
 	explicit         bool // by --hub or BESTER_HUB
 }
 
-// String writes it as --hub takes it.
+// String returns the endpoint as --hub accepts it.
 func (p endpoint) String() string {
 	if p.secure {
 		return "tls://" + p.address
@@ -36,7 +36,7 @@ func (p endpoint) String() string {
 	return p.address
 }
 
-// An unreachableError is that the hub cannot be reached, and why.
+// An unreachableError says that the hub cannot be reached, and why.
 type unreachableError struct {
 	what, remedy string
 	tcp          bool
@@ -49,14 +49,15 @@ func (e *unreachableError) Error() string {
 
 func (e *unreachableError) Unwrap() error { return e.cause }
 
-// unreachable says why there is no hub at p, and in a second line what mends it.
+// unreachable returns an error that says why the hub at p cannot be reached, and on a
+// second line what to do.
 func (p endpoint) unreachable(err error, timeout time.Duration) error {
 	what, remedy := p.explain(err, timeout)
 	return &exitError{exitUnreachable, &unreachableError{what, remedy, p.network == "tcp", err}}
 }
 
-// permanent reports whether waiting mends nothing: the socket is closed to this user, or
-// who is there is no hub, speaks TLS or does not, or is not who is asked for.
+// permanent reports whether a retry cannot help: the socket is closed to this user, the
+// peer is no hub, only one of the two speaks TLS, or the certificate is refused.
 func permanent(err error) bool {
 	var unreachable *unreachableError
 	var certificate *tls.CertificateVerificationError
@@ -87,7 +88,7 @@ func (p endpoint) explain(err error, timeout time.Duration) (what, remedy string
 	return err.Error(), "Is besterd running? Say where with --hub"
 }
 
-// connectionClosed reports whether the other side has ended the connection.
+// connectionClosed reports whether the peer has closed the connection.
 func connectionClosed(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
@@ -173,7 +174,7 @@ func (p endpoint) explainTLS(err error) (what, remedy string) {
 
 func formatTime(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
-// certificateNames are what a certificate is for.
+// certificateNames returns the names that a certificate is for.
 func certificateNames(c *x509.Certificate) string {
 	all := c.DNSNames
 	for _, ip := range c.IPAddresses {
@@ -185,9 +186,9 @@ func certificateNames(c *x509.Certificate) string {
 	return escapeName(strings.Join(all, ", "))
 }
 
-// denied says why the hub does not let the user in, as far as it can be known here.
+// denied returns an error that says why the hub refuses the login, as far as that is known.
 func (p endpoint) denied(user hub.UserName, password string, err error) error {
-	if !strings.HasSuffix(err.Error(), hub.ErrDenied.Error()) { // the hub has said what
+	if !strings.HasSuffix(err.Error(), hub.ErrDenied.Error()) { // the hub has given the reason
 		return &exitError{exitDenied, fmt.Errorf("user %q: %w", user, err)}
 	}
 	remedy := "Is the account there (bester account list on the hub's machine), and the password right? Another user: --user NAME"

@@ -10,9 +10,8 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// What strangers have sent must not steer the terminal that it is shown on: control
-// characters, marks that turn the direction of writing, and the like are written as
-// escapes.
+// Text from others must not control the terminal that shows it. Control characters,
+// bidirectional marks and the like are written as escapes.
 
 // escapeName quotes a name that is not all printable.
 func escapeName(s string) string {
@@ -22,7 +21,7 @@ func escapeName(s string) string {
 	return s
 }
 
-// escapeText escapes in a text of one or more lines what cannot be printed.
+// escapeText escapes what cannot be printed in a text of one or more lines.
 func escapeText(s string) string {
 	var b strings.Builder
 	for i, r := range s {
@@ -39,8 +38,8 @@ func escapeText(s string) string {
 	return b.String()
 }
 
-// appendEscapedJSON writes JSON in one line: without the white space between its parts, and
-// with JSON's own escapes for what cannot be printed in its strings. Its meaning stays.
+// appendEscapedJSON writes JSON on one line. It leaves out the white space between
+// tokens, and escapes what cannot be printed in strings. The value stays the same.
 func appendEscapedJSON(dst, json []byte) []byte {
 	inString := false
 	for i := 0; i < len(json); {

@@ -8,7 +8,7 @@ import (
 	"unicode"
 )
 
-// What is written means what it meant, in one line that can be printed.
+// The output has the value of the input, and is one line that can be printed.
 func TestAppendEscapedJSON(t *testing.T) {
 	for _, test := range []struct{ in, want string }{
 		{"{ \"a\" :\n\t[1, 2.50 ] }", `{"a":[1,2.50]}`},

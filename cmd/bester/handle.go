@@ -70,7 +70,7 @@ in JSON.`,
 	return cmd
 }
 
-// deliveryHelp says how a handler comes by its messages.
+// deliveryHelp says how a handler gets its messages.
 const deliveryHelp = `A handler gets messages in one of two ways:
 
   by a route  the hub's config has [handlers.NAME] and a route with through = ["NAME"];
@@ -137,7 +137,7 @@ func (s *settings) Set(text string) error {
 	return nil
 }
 
-// configTypes gives numbers the types that a config file's have.
+// configTypes converts numbers to the types that a config file gives them.
 func configTypes(v any) any {
 	switch v := v.(type) {
 	case json.Number:
@@ -210,7 +210,7 @@ func table(rows [][2]string) string {
 	return b.String()
 }
 
-// wrap writes a text in lines of at most 86 columns, all with this indent.
+// wrap breaks a text into lines of at most 86 columns, each with this indent.
 func wrap(text, indent string) string {
 	var b strings.Builder
 	line := indent
@@ -227,8 +227,7 @@ func wrap(text, indent string) string {
 	return b.String() + line + "\n"
 }
 
-// kindOptionTables is all kinds with their options, for the man page, which nobody can ask
-// for more.
+// kindOptionTables lists all kinds with their options, for the man page.
 func kindOptionTables() string {
 	var b strings.Builder
 	for _, k := range catalog.Kinds {

@@ -56,7 +56,7 @@ at the start the socket is closed to you, or TLS fails. A script sets a limit wi
 	return cmd
 }
 
-// A listenOptions is what the flags of listen say.
+// listenOptions are the flags of listen.
 type listenOptions struct {
 	target
 	json, quiet bool
@@ -64,7 +64,7 @@ type listenOptions struct {
 	duration    time.Duration
 }
 
-// errTimeLimit: --for is over.
+// errTimeLimit means that the time of --for is over.
 var errTimeLimit = errors.New("the time is over")
 
 func (l *listenOptions) run(cmd *cobra.Command, _ []string) error {
@@ -74,7 +74,7 @@ func (l *listenOptions) run(cmd *cobra.Command, _ []string) error {
 	ctx, end := context.WithCancelCause(cmd.Context())
 	defer end(nil)
 	p := newPrinter(cmd, l.json)
-	v := reconnectingSession{target: &l.target, deliver: func(m *hub.Message) {
+	session := reconnectingSession{target: &l.target, deliver: func(m *hub.Message) {
 		if l.count > 0 && p.count() == l.count {
 			return
 		}
@@ -84,23 +84,23 @@ func (l *listenOptions) run(cmd *cobra.Command, _ []string) error {
 		}
 	}}
 	if !l.quiet {
-		v.report = func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), escapeText(text)) }
+		session.report = func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), escapeText(text)) }
 	}
 	if l.duration > 0 {
 		defer time.AfterFunc(l.duration, func() { end(errTimeLimit) }).Stop()
 	}
-	err := v.run(ctx)
+	err := session.run(ctx)
 	timedOut := context.Cause(ctx) == errTimeLimit
 	switch n := p.count(); {
 	case p.failed():
 		return p.failure()
 	case err != nil && (timedOut || ctx.Err() == nil):
 		return err
-	case timedOut && !v.connectedBefore:
+	case timedOut && !session.connectedBefore:
 		return &exitError{exitUnreachable, fmt.Errorf("the hub did not answer in %s", l.duration)}
 	case timedOut && n < l.count:
 		return fmt.Errorf("%d of %d messages came in %s", n, l.count, l.duration)
-	case !v.connectedBefore: // interrupted
+	case !session.connectedBefore: // interrupted
 		return ctx.Err()
 	}
 	return nil

@@ -28,10 +28,11 @@ const (
 	exitUnreachable = 3 // the hub cannot be reached
 	exitDenied      = 4 // the hub does not let the user in
 
-	exitInterrupted = 130 // Ctrl-C, where that is not the way to end it
+	exitInterrupted = 130 // Ctrl-C, except where it is the normal way to end
 )
 
-// An exitError is an error with an exit code of its own. Without err all has been said.
+// An exitError is an error with its own exit code. If err is nil, the reason has been printed
+// already.
 type exitError struct {
 	code int
 	err  error
@@ -84,7 +85,7 @@ func report(ctx context.Context, cmd *cobra.Command, err error, stderr io.Writer
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Fprintln(stderr, "bester: interrupted")
 		return exitInterrupted
-	case errors.As(err, &problems): // each begins with its place, for editors to jump to
+	case errors.As(err, &problems): // each begins with its position, for editors to jump to
 		fmt.Fprintln(stderr, escapeText(err.Error()))
 		return exitFailed
 	}
@@ -99,7 +100,7 @@ func report(ctx context.Context, cmd *cobra.Command, err error, stderr io.Writer
 	return exitFailed
 }
 
-// rejectUnknown refuses what is no command, and says which one may have been meant.
+// rejectUnknown rejects an unknown command and suggests similar ones.
 func rejectUnknown(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -125,7 +126,7 @@ hub does not let the user in, 130 interrupted.`,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true, // one line says where it is explained
-		// Past the parsing of arguments an error of a command is no longer one of usage.
+		// After the arguments have been parsed, an error of a command is no usage error.
 		PersistentPreRun: func(cmd *cobra.Command, _ []string) { cmd.SilenceUsage = true },
 		Args:             rejectUnknown,
 		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },

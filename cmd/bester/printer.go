@@ -19,8 +19,8 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// A printer writes messages, for people or as JSON, one line each or, of readings,
-// one line for each.
+// A printer writes messages as text or as JSON. A message takes one line, but as text
+// each of its readings takes one.
 type printer struct {
 	json   bool
 	colour bool
@@ -195,14 +195,14 @@ func (p *printer) appendPrefix(dst []byte, when time.Time, what string) []byte {
 	return append(dst, "  "...)
 }
 
-// failed reports whether the output can be written no more.
+// failed reports whether a write has failed.
 func (p *printer) failed() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.err != nil
 }
 
-// failure is what went wrong with the output. That nobody reads any more is nothing.
+// failure returns the first error of the output, or nil. A broken pipe is no failure.
 func (p *printer) failure() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"github.com/besterhub/bester/hub/client"
 )
 
-// A reconnectingSession is a session with a hub that is begun again whenever it has ended.
+// A reconnectingSession is a session with a hub that is opened again whenever it ends.
 type reconnectingSession struct {
 	*target
 	deliver func(m *hub.Message)
@@ -23,15 +23,16 @@ type reconnectingSession struct {
 	lastErr         error     // why there is no session; nil: there is one
 }
 
-// The pauses between tries: the first, and at most. A session as long as the latter
-// makes the next pause the first again.
+// The backoff between attempts doubles from minBackoff to maxBackoff. A session that
+// lasts for maxBackoff resets it.
 const (
 	minBackoff = 100 * time.Millisecond
 	maxBackoff = 30 * time.Second
 )
 
-// run has sessions until ctx ends. It returns why there is none then, or nil if there
-// is one or the first try was under way; or at once what waiting does not mend.
+// run keeps a session open until ctx ends. It then returns why there is no session, or
+// nil if there is one or the first attempt was still in flight. It returns an error
+// that a retry cannot mend at once.
 func (s *reconnectingSession) run(ctx context.Context) error {
 	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
 		lasted, err := s.connectOnce(ctx)
@@ -48,7 +49,7 @@ func (s *reconnectingSession) run(ctx context.Context) error {
 		if lasted >= maxBackoff {
 			backoff = minBackoff
 		}
-		// Spread, so that those whom a hub has lost do not come back all at once.
+		// The jitter keeps the clients that a hub has lost from coming back all at once.
 		timer := time.NewTimer(backoff/2 + rand.N(backoff))
 		select {
 		case <-timer.C:
@@ -59,8 +60,8 @@ func (s *reconnectingSession) run(ctx context.Context) error {
 	}
 }
 
-// connectOnce logs in and stays until the hub ends it, or ctx does. It returns how long it
-// was there, and why no longer.
+// connectOnce logs in and waits until the hub or ctx ends the session. It returns how
+// long the session lasted and why it ended.
 func (s *reconnectingSession) connectOnce(ctx context.Context) (lasted time.Duration, err error) {
 	c, err := s.dial(ctx, s.deliver)
 	if err != nil {
@@ -77,13 +78,13 @@ func (s *reconnectingSession) connectOnce(ctx context.Context) (lasted time.Dura
 	}
 }
 
-// retryable reports whether it may help to wait and try again.
+// retryable reports whether another attempt may succeed.
 func (s *reconnectingSession) retryable(err error) bool {
 	var e *exitError
 	switch {
 	case errors.Is(err, hub.ErrDenied), !errors.As(err, &e):
 		return false
-	case errors.Is(err, hub.ErrFull): // it lets nobody in now
+	case errors.Is(err, hub.ErrFull): // the hub is full
 		return true
 	}
 	return e.code == exitUnreachable && (s.connectedBefore || !permanent(err))
@@ -101,7 +102,8 @@ func (s *reconnectingSession) reportDisconnected(err error) {
 	s.report("bester: " + err.Error() + "\n" + text)
 }
 
-// reportConnected says that there is a session, for how long there was none, and what comes.
+// reportConnected says that there is a session, how long there was none, and what the
+// account may receive.
 func (s *reconnectingSession) reportConnected(c *client.Client) {
 	name, _ := s.userName()
 	again := ""
@@ -115,8 +117,8 @@ func (s *reconnectingSession) reportConnected(c *client.Client) {
 	s.report(fmt.Sprintf("Listening as %s at the hub %s%s. Ctrl-C ends it.%s", escapeName(string(name)), escapeName(c.Hub()), again, restrictionText(name, c.Receives())))
 }
 
-// restrictionText is what there is to say of an account that may not receive all, in a line of
-// its own.
+// restrictionText says what an account may receive, on a line of its own. It is empty
+// for an account that may receive everything.
 func restrictionText(name hub.UserName, patterns []string) string {
 	remedy := "; to change that, on the hub's machine: bester account allow --receive PATTERN " + escapeName(string(name))
 	switch {

@@ -16,7 +16,7 @@ import (
 	"github.com/besterhub/bester/hub/client"
 )
 
-// A messageOptions is the message that the arguments and flags describe.
+// messageOptions are the flags that describe a message.
 type messageOptions struct {
 	target
 	to   []string
@@ -30,7 +30,8 @@ func (o *messageOptions) flags(cmd *cobra.Command) {
 	cmd.RegisterFlagCompletionFunc("to", cobra.NoFileCompletions)
 }
 
-// message makes the message; its data is data, or all of in where data is "-" or missing.
+// message makes the message. Its data is the second argument, or standard input if that
+// is "-" or missing.
 func (o *messageOptions) message(cmd *cobra.Command, args []string) (*hub.Message, error) {
 	m, err := o.header(args[0])
 	if err != nil {
@@ -117,7 +118,8 @@ for one another.`,
 	return cmd
 }
 
-// explainTimeout says that the hub took the message but it came to nothing.
+// explainTimeout replaces the error of a timeout, after which the message may have been
+// handled or not.
 func explainTimeout(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return errors.New("no word from the hub in time: the message may have arrived or not")
@@ -139,33 +141,33 @@ func (o *messageOptions) sendLines(cmd *cobra.Command, args []string, quiet bool
 		return err
 	}
 	defer closeClient(c)
-	s := &pipeline{client: c, inFlight: make(chan struct{}, max(1, c.Credits()))}
+	p := &pipeline{client: c, inFlight: make(chan struct{}, max(1, c.Credits()))}
 	if isTerminal(cmd.ErrOrStderr()) && !quiet {
-		s.progress = cmd.ErrOrStderr()
+		p.progress = cmd.ErrOrStderr()
 	}
 	in := bufio.NewScanner(input(cmd))
 	in.Buffer(nil, maxLine)
 	for in.Scan() {
-		s.lines++
+		p.lines++
 		if m.Data, err = o.line(in.Bytes()); err != nil {
 			break
 		}
-		if err = s.send(m); err != nil {
+		if err = p.send(m); err != nil {
 			break
 		}
 	}
 	if err == nil && errors.Is(in.Err(), bufio.ErrTooLong) {
-		s.lines++
+		p.lines++
 		err = fmt.Errorf("longer than %d bytes", maxLine)
 	}
-	s.wait()
+	p.wait()
 	switch {
-	case c.Err() != nil && (err != nil || s.unanswered > 0):
-		return s.disconnectedError(args[0], c.Err())
+	case c.Err() != nil && (err != nil || p.unanswered > 0):
+		return p.disconnectedError(args[0], c.Err())
 	case err != nil:
-		return s.stoppedError(args[0], err)
+		return p.stoppedError(args[0], err)
 	}
-	return errors.Join(in.Err(), s.failureSummary())
+	return errors.Join(in.Err(), p.failureSummary())
 }
 
 // maxLine is the longest line that is sent, in bytes.
@@ -179,10 +181,10 @@ func (o *messageOptions) line(b []byte) (hub.Data, error) {
 	return o.data(b)
 }
 
-// A pipeline is what sendLines has under way.
+// A pipeline sends the messages of sendLines and counts their answers.
 type pipeline struct {
 	client    *client.Client
-	inFlight  chan struct{} // one token for each message under way
+	inFlight  chan struct{} // one token for each message in flight
 	progress  io.Writer     // nil: none
 	lastShown time.Time
 
@@ -196,107 +198,107 @@ type pipeline struct {
 	unanswered  int   // line of the first that was sent and not answered; 0: none
 }
 
-func (s *pipeline) send(m *hub.Message) error {
+func (p *pipeline) send(m *hub.Message) error {
 	select {
-	case s.inFlight <- struct{}{}:
-	default: // wait for an answer, to what has been sent
-		s.client.Flush()
+	case p.inFlight <- struct{}{}:
+	default: // wait for the answer to a message in flight
+		p.client.Flush()
 		select {
-		case s.inFlight <- struct{}{}:
-		case <-s.client.Done():
-			return s.client.Err()
+		case p.inFlight <- struct{}{}:
+		case <-p.client.Done():
+			return p.client.Err()
 		}
 	}
-	s.showProgress(time.Second)
-	n := s.lines
-	err := s.client.Go(m, nil, func(err error) { s.onAnswer(n, err) })
+	p.showProgress(time.Second)
+	n := p.lines
+	err := p.client.Go(m, nil, func(err error) { p.onAnswer(n, err) })
 	if err != nil {
-		<-s.inFlight
+		<-p.inFlight
 	}
 	return err
 }
 
-func (s *pipeline) onAnswer(line int, err error) {
-	s.mu.Lock()
+func (p *pipeline) onAnswer(line int, err error) {
+	p.mu.Lock()
 	switch {
-	case err != nil && s.client.Err() != nil: // nobody knows what became of it
-		if s.unanswered == 0 || line < s.unanswered {
-			s.unanswered = line
+	case err != nil && p.client.Err() != nil: // the message may have been handled or not
+		if p.unanswered == 0 || line < p.unanswered {
+			p.unanswered = line
 		}
 	case err != nil:
-		s.failed++
-		if s.firstFailed == 0 || line < s.firstFailed {
-			s.firstFailed, s.firstErr = line, err
+		p.failed++
+		if p.firstFailed == 0 || line < p.firstFailed {
+			p.firstFailed, p.firstErr = line, err
 		}
 		fallthrough
 	default:
-		s.answered++
+		p.answered++
 	}
-	s.mu.Unlock()
-	<-s.inFlight
+	p.mu.Unlock()
+	<-p.inFlight
 }
 
-// wait waits until all that was sent has been answered.
-func (s *pipeline) wait() {
-	s.client.Flush()
-	for range cap(s.inFlight) {
-		s.inFlight <- struct{}{}
+// wait waits for the answers to all messages in flight.
+func (p *pipeline) wait() {
+	p.client.Flush()
+	for range cap(p.inFlight) {
+		p.inFlight <- struct{}{}
 	}
-	s.showProgress(0)
-	if s.progress != nil {
-		fmt.Fprintln(s.progress)
+	p.showProgress(0)
+	if p.progress != nil {
+		fmt.Fprintln(p.progress)
 	}
 }
 
-func (s *pipeline) showProgress(every time.Duration) {
-	if s.progress == nil || time.Since(s.lastShown) < every {
+func (p *pipeline) showProgress(every time.Duration) {
+	if p.progress == nil || time.Since(p.lastShown) < every {
 		return
 	}
-	s.lastShown = time.Now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	fmt.Fprintf(s.progress, "\r%d sent, %d failed ", s.answered, s.failed)
+	p.lastShown = time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprintf(p.progress, "\r%d sent, %d failed ", p.answered, p.failed)
 }
 
-// failureSummary says what has failed of what was sent.
-func (s *pipeline) failureSummary() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.failed > 0 {
-		return fmt.Errorf("%d of %d messages failed; the first, line %d: %w", s.failed, s.answered, s.firstFailed, s.firstErr)
+// failureSummary returns an error if messages have failed.
+func (p *pipeline) failureSummary() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failed > 0 {
+		return fmt.Errorf("%d of %d messages failed; the first, line %d: %w", p.failed, p.answered, p.firstFailed, p.firstErr)
 	}
 	return nil
 }
 
-// stoppedError says that a line could not be sent, what became of those before it, and how
-// to go on.
-func (s *pipeline) stoppedError(typ string, why error) error {
+// stoppedError returns an error that says that a line could not be sent, what became of
+// those before it, and how to go on.
+func (p *pipeline) stoppedError(typ string, why error) error {
 	err := fmt.Errorf("line %d: %w\nStopped there. %s. To go on, mend it and send what is left:\n%s",
-		s.lines, why, s.summary(), resumeCommand(s.lines, typ))
-	return errors.Join(err, s.failureSummary())
+		p.lines, why, p.summary(), resumeCommand(p.lines, typ))
+	return errors.Join(err, p.failureSummary())
 }
 
-// disconnectedError says the same where the connection has ended.
-func (s *pipeline) disconnectedError(typ string, why error) error {
-	s.mu.Lock()
-	from := s.unanswered
-	s.mu.Unlock()
+// disconnectedError is stoppedError for a connection that has ended.
+func (p *pipeline) disconnectedError(typ string, why error) error {
+	p.mu.Lock()
+	from := p.unanswered
+	p.mu.Unlock()
 	if from == 0 {
-		from = s.lines
+		from = p.lines
 	}
 	err := fmt.Errorf("the connection to the hub ended: %w\n%s; of line %d and what was sent after it there is no word. To go on from there:\n%s",
-		why, s.summary(), from, resumeCommand(from, typ))
-	return &exitError{exitUnreachable, errors.Join(err, s.failureSummary())}
+		why, p.summary(), from, resumeCommand(from, typ))
+	return &exitError{exitUnreachable, errors.Join(err, p.failureSummary())}
 }
 
 // summary counts the messages that were sent and answered.
-func (s *pipeline) summary() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.answered == 1 {
-		return fmt.Sprintf("1 message was sent, %d failed", s.failed)
+func (p *pipeline) summary() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.answered == 1 {
+		return fmt.Sprintf("1 message was sent, %d failed", p.failed)
 	}
-	return fmt.Sprintf("%d messages were sent, %d failed", s.answered, s.failed)
+	return fmt.Sprintf("%d messages were sent, %d failed", p.answered, p.failed)
 }
 
 func resumeCommand(line int, typ string) string {

@@ -68,7 +68,7 @@ func completeFolder(_ *cobra.Command, args []string, _ string) ([]string, cobra.
 	return nil, cobra.ShellCompDirectiveFilterDirs
 }
 
-// A selectOptions is what the flags say of the records to show.
+// selectOptions are the flags that select records.
 type selectOptions struct{ spool.Selection }
 
 func (s *selectOptions) flags(cmd *cobra.Command) {
@@ -81,7 +81,7 @@ func (s *selectOptions) flags(cmd *cobra.Command) {
 // completeReader offers the readers of the spool that was named before.
 func completeReader(cmd *cobra.Command, args []string, word string) (names []string, _ cobra.ShellCompDirective) {
 	if len(args) > 0 {
-		// Of a selection without records only the newest file is read.
+		// A selection without records reads only the newest file.
 		rep, err := spool.Browse(cmd.Context(), args[0], spool.Selection{From: 1 << 63}, nil)
 		for _, r := range rep.Readers {
 			if err == nil && strings.HasPrefix(r.Name, word) && r.Name == escapeName(r.Name) {
@@ -92,9 +92,9 @@ func completeReader(cmd *cobra.Command, args []string, word string) (names []str
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// browse goes through a spool. Its errors say how to mend what is wrong.
+// browse reads a spool. Its errors say what to do.
 func browse(ctx context.Context, dir string, sel spool.Selection, f func(spool.Record) error) (spool.Report, error) {
-	var callbackErr error // f's: it needs no mending here
+	var callbackErr error // the error of f, which is returned as it is
 	rep, err := spool.Browse(ctx, dir, sel, func(rec spool.Record) error {
 		if f != nil {
 			callbackErr = f(rec)
@@ -133,7 +133,7 @@ func browse(ctx context.Context, dir string, sel spool.Selection, f func(spool.R
 	return rep, &exitError{exitUsage, fmt.Errorf("%s: %s", dir, what)}
 }
 
-// owner names who may read a folder, as well as it can be told.
+// owner names the user who owns a folder, as far as that is known.
 func owner(dir string) string {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -173,7 +173,7 @@ func readerNames(rep spool.Report) string {
 	return strings.Join(names, " ")
 }
 
-// ignoreBrokenPipe makes nothing of it that nobody reads the output any more.
+// ignoreBrokenPipe returns nil for the error of a broken pipe, else err.
 func ignoreBrokenPipe(err error) error {
 	if errors.Is(err, syscall.EPIPE) {
 		return nil
@@ -206,8 +206,8 @@ func sequences(from, to uint64) string {
 	return fmt.Sprintf("%d to %d", from, to)
 }
 
-// A progress shows on a terminal how far long work is; there is none on other outputs,
-// nor of work that takes less than a second.
+// A progress shows the progress of long work on a terminal. It shows nothing on other
+// outputs, nor in the first second.
 type progress struct {
 	out   io.Writer // nil: none
 	next  time.Time
@@ -231,7 +231,7 @@ func (p *progress) show(done, total uint64) {
 	fmt.Fprintf(p.out, "\r%-*s", p.width, text)
 }
 
-// clear wipes it out.
+// clear removes the progress from the terminal.
 func (p *progress) clear() {
 	if p.width > 0 {
 		fmt.Fprintf(p.out, "\r%*s\r", p.width, "")

@@ -53,7 +53,7 @@ may be read by its owner alone.`,
 	return cmd
 }
 
-// An exportOptions is what the flags of export say.
+// exportOptions are the flags of export.
 type exportOptions struct {
 	selectOptions
 	format, output string
@@ -72,7 +72,7 @@ func (e *exportOptions) run(cmd *cobra.Command, args []string) error {
 	p := newProgress(cmd.ErrOrStderr())
 	if e.output == "" {
 		if isTerminal(cmd.OutOrStdout()) {
-			p.out = nil // it would stand between the records
+			p.out = nil // it would appear between the records
 		}
 		rep, err := e.write(cmd, args[0], cmd.OutOrStdout(), p)
 		if err == nil {
@@ -143,7 +143,7 @@ func exportSummary(rep spool.Report) string {
 	return fmt.Sprintf("%d records, sequences %s", rep.Records, sequences(rep.First, rep.Last))
 }
 
-// damageError is an error if damage has cost records.
+// damageError returns an error if records were lost to damage.
 func damageError(dir string, rep spool.Report) error {
 	if n := rep.Damage(); n > 0 {
 		return fmt.Errorf("%s: damaged in %s; what can be read was written\nSee: bester spool verify %[1]s", dir, places(n))

@@ -45,7 +45,7 @@ With --json every record is an object on a line of its own, with all its data:
 	return cmd
 }
 
-// A peekOptions is what the flags of peek say.
+// peekOptions are the flags of peek.
 type peekOptions struct {
 	selectOptions
 	count      int
@@ -120,9 +120,9 @@ func (p *peekOptions) appendData(dst, data []byte) []byte {
 	if json.Valid(data) {
 		return appendEscapedJSON(dst, data)
 	}
-	if !p.full { // no more than may be shown, and a little to be cut
+	if !p.full { // only what can be shown, and a little to cut off
 		data = data[:min(len(data), 4*peekWidth)]
-		if !utf8.Valid(data) { // perhaps only because it ends within a character
+		if !utf8.Valid(data) { // perhaps only because it ends inside a character
 			for i := range min(utf8.UTFMax, len(data)) {
 				if utf8.Valid(data[:len(data)-i]) {
 					data = data[:len(data)-i]

@@ -61,7 +61,7 @@ func TestSpoolPeekLine(t *testing.T) {
 	}
 }
 
-// Progress shows only when work is long, never goes beyond its line, and is wiped out.
+// Progress shows only for long work, stays on its line, and is removed.
 func TestProgress(t *testing.T) {
 	var b bytes.Buffer
 	if p := newProgress(&b); p.out != nil {
@@ -105,7 +105,8 @@ func TestSpoolOutputFails(t *testing.T) {
 	}
 }
 
-// What is interrupted, or fails, leaves no file; what someone else made stays.
+// An export that is interrupted or fails leaves no file. A file that someone else made
+// stays.
 func TestSpoolExportAtomic(t *testing.T) {
 	dir, folder := fillSpool(t, "one", "two"), t.TempDir()
 	name := filepath.Join(folder, "out")
@@ -158,7 +159,7 @@ func TestSpoolExportAtomic(t *testing.T) {
 	has("out=\x03\x00\x00\x00one\x03\x00\x00\x00two")
 }
 
-// What verify says of the card.
+// verify reports the wear of the card.
 func TestSpoolWear(t *testing.T) {
 	const hour, since = 3_600_000, 1_793_527_200_000 // 2026-11-01T10:00:00Z
 	week := spool.Wear{Since: since, Until: since + 7*24*hour, Payload: 7_100_000, Written: 12_400_000, Day: 1_200_001}

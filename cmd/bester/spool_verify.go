@@ -102,8 +102,8 @@ func spoolState(rep spool.Report) string {
 	return "not closed"
 }
 
-// losses are what is wrong, as --json writes it. Of an open spool, the sequences set
-// aside for what is in memory are not lost.
+// losses returns the losses as --json writes them. In an open spool, the sequences that
+// are reserved for records in memory are not lost.
 func losses(rep spool.Report) []lossObject {
 	list := []lossObject{} // not nil: none is []
 	for _, l := range rep.Losses {
@@ -221,7 +221,8 @@ func showSpool(out io.Writer, dir string, rep spool.Report, budget size, colour 
 	return showBudget(out, rep.Card, budget)
 }
 
-// damagedFiles names the files that were found damaged by who read the spool before.
+// damagedFiles returns the names of the files that an earlier reader of the spool found
+// damaged.
 func damagedFiles(dir string) []string {
 	list := []string{}            // not nil: none is []
 	entries, _ := os.ReadDir(dir) // it has just been read
@@ -313,7 +314,7 @@ func places(n int) string {
 	return fmt.Sprintf("%d places", n)
 }
 
-// showVerdict ends a report with what follows from it.
+// showVerdict ends a report with its conclusion.
 func showVerdict(out io.Writer, rep spool.Report, colour bool) error {
 	const red, green, reset = "\x1b[31m", "\x1b[32m", "\x1b[0m"
 	paint := func(code, text string) string {

@@ -43,10 +43,10 @@ func (s *size) String() string {
 
 func (*size) Type() string { return "size" }
 
-// roundText is sizeText, but without a decimal that says nothing.
+// roundText is sizeText without a decimal of 0.
 func roundText(n uint64) string { return strings.Replace(sizeText(n), ".0 ", " ", 1) }
 
-// wearText says what the card had to bear.
+// wearText says how much was written to the card, and the write amplification.
 func wearText(rep spool.Report, budget size) string {
 	w := rep.Card
 	switch {
@@ -74,12 +74,12 @@ func wearText(rep spool.Report, budget size) string {
 	return text
 }
 
-// percent rounds up: what shows as 100 % at most is within the budget.
+// percent rounds up, so that only what is within the budget shows as 100 % or less.
 func percent(n uint64, of size) string {
 	return fmt.Sprintf("%.0f %%", math.Ceil(float64(n)*100/float64(of)))
 }
 
-// showBudget says it plainly where the card had to bear more than it is to.
+// showBudget says so if more than the budget was written to the card in 24 hours.
 func showBudget(out io.Writer, w spool.Wear, budget size) error {
 	if budget == 0 || w.Day <= uint64(budget) {
 		return nil

@@ -76,7 +76,7 @@ func (t *target) status(ctx context.Context) ([]byte, error) {
 }
 
 // showStatus writes a report for people, without the session of self, who asked for it.
-// What it does not know it leaves out.
+// It leaves out the parts that it does not know.
 func showStatus(out io.Writer, report []byte, self string) error {
 	var r struct {
 		Hub, Version string
@@ -221,7 +221,7 @@ func userList(names []string) string {
 	return strings.Join(out, " ")
 }
 
-// A counter is a counter of the report, and how it is written of one and of several.
+// A counter is a counter of the report, with its name in the singular and the plural.
 type counter struct{ key, singular, plural string }
 
 var (
@@ -296,7 +296,7 @@ const statusKeys = `  hub        its name
   devices    list: name, kind, reads, failures, skipped, bad (readings left out), sent,
              refused, lost (taken, then failed), failing (true: the last read failed)`
 
-// counterList writes the first counter, and of the others those that are not zero.
+// counterList writes the first counter, and those of the others that are not zero.
 func counterList(of map[string]uint64, all []counter) string {
 	var out []string
 	for i, c := range all {

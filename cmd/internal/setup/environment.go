@@ -22,10 +22,10 @@ import (
 	"github.com/besterhub/bester/hub/config"
 )
 
-// CheckEnvironment looks at the machine around a config that is right in itself: whether the files,
-// programs, folders and addresses that it names are there and fit. For what it returns
-// as refused besterd, started by this user in this folder, would not start; with the
-// rest it would, and do less than the config says.
+// CheckEnvironment checks a valid config against this machine: whether the files, programs,
+// folders and addresses that it names exist and can be used. With a refused problem
+// besterd, run by this user in this folder, would not start. With a warning it would
+// start, but do less than the config says.
 func CheckEnvironment(c *config.Config) (refused, warnings []config.Problem) {
 	e := environment{c: c, now: time.Now()}
 	for i, l := range c.Listen {
@@ -68,7 +68,7 @@ func sortByPosition(all []config.Problem) {
 	})
 }
 
-// An environment is what is found around a config.
+// An environment collects the problems that a config has on this machine.
 type environment struct {
 	c   *config.Config
 	now time.Time
@@ -76,59 +76,59 @@ type environment struct {
 	refused, warnings []config.Problem
 }
 
-func (w *environment) refuse(text string, path ...string) {
-	w.refused = append(w.refused, w.c.Problem(text, path...))
+func (e *environment) refuse(text string, path ...string) {
+	e.refused = append(e.refused, e.c.Problem(text, path...))
 }
 
-func (w *environment) warn(text string, path ...string) {
-	w.warnings = append(w.warnings, w.c.Problem(text, path...))
+func (e *environment) warn(text string, path ...string) {
+	e.warnings = append(e.warnings, e.c.Problem(text, path...))
 }
 
-// expiryNotice is how long before its end a certificate is worth a word.
+// expiryNotice is how long before its expiry a certificate gets a warning.
 const expiryNotice = 14 * 24 * time.Hour
 
-// certificate looks at what a TLS listener shows its clients.
-func (w *environment) certificate(l config.Listen, at string) {
+// certificate checks the certificate and the key of a TLS listener.
+func (e *environment) certificate(l config.Listen, at string) {
 	certificate, certErr := os.ReadFile(l.Certificate)
 	if certErr != nil {
-		w.refuse(certErr.Error(), "listen", at, "certificate")
+		e.refuse(certErr.Error(), "listen", at, "certificate")
 	}
 	key, keyErr := os.ReadFile(l.Key)
 	if keyErr != nil {
-		w.refuse(keyErr.Error(), "listen", at, "key")
+		e.refuse(keyErr.Error(), "listen", at, "key")
 	} else if info, err := os.Stat(l.Key); err == nil && info.Mode().Perm()&0o007 != 0 {
-		w.warn(fmt.Sprintf("%s: everybody may use it (mode %04o): chmod o= %[1]s", l.Key, info.Mode().Perm()), "listen", at, "key")
+		e.warn(fmt.Sprintf("%s: everybody may use it (mode %04o): chmod o= %[1]s", l.Key, info.Mode().Perm()), "listen", at, "key")
 	}
 	if certErr != nil || keyErr != nil {
 		return
 	}
 	pair, err := tls.X509KeyPair(certificate, key)
 	if err != nil {
-		w.refuse(fmt.Sprintf("%s and %s: %v", l.Certificate, l.Key, err), "listen", at, "certificate")
+		e.refuse(fmt.Sprintf("%s and %s: %v", l.Certificate, l.Key, err), "listen", at, "certificate")
 		return
 	}
 	leaf, err := x509.ParseCertificate(pair.Certificate[0])
 	if err != nil {
-		w.warn(fmt.Sprintf("%s: %v", l.Certificate, err), "listen", at, "certificate")
+		e.warn(fmt.Sprintf("%s: %v", l.Certificate, err), "listen", at, "certificate")
 		return
 	}
 	const layout = "2006-01-02 15:04 UTC"
 	switch {
-	case w.now.After(leaf.NotAfter):
-		w.warn(fmt.Sprintf("%s has run out, on %s: renew it", l.Certificate, leaf.NotAfter.UTC().Format(layout)), "listen", at, "certificate")
-	case w.now.Before(leaf.NotBefore):
-		w.warn(fmt.Sprintf("%s is good only from %s on: is this machine's clock right?", l.Certificate, leaf.NotBefore.UTC().Format(layout)), "listen", at, "certificate")
-	case leaf.NotAfter.Sub(leaf.NotBefore) > 2*expiryNotice && leaf.NotAfter.Sub(w.now) < expiryNotice:
-		w.warn(fmt.Sprintf("%s runs out soon, on %s: renew it", l.Certificate, leaf.NotAfter.UTC().Format(layout)), "listen", at, "certificate")
+	case e.now.After(leaf.NotAfter):
+		e.warn(fmt.Sprintf("%s has run out, on %s: renew it", l.Certificate, leaf.NotAfter.UTC().Format(layout)), "listen", at, "certificate")
+	case e.now.Before(leaf.NotBefore):
+		e.warn(fmt.Sprintf("%s is good only from %s on: is this machine's clock right?", l.Certificate, leaf.NotBefore.UTC().Format(layout)), "listen", at, "certificate")
+	case leaf.NotAfter.Sub(leaf.NotBefore) > 2*expiryNotice && leaf.NotAfter.Sub(e.now) < expiryNotice:
+		e.warn(fmt.Sprintf("%s runs out soon, on %s: renew it", l.Certificate, leaf.NotAfter.UTC().Format(layout)), "listen", at, "certificate")
 	}
 }
 
 // writable asks access(2) whether files can be made in a folder: W_OK and X_OK.
 const writable = 2 | 1
 
-// socket looks at where a UNIX socket is to be, and tells say what is wrong. makes says
-// that the hub makes its folder, and wants one that is there to be its own or root's.
-func (w *environment) socket(report func(text string, path ...string), socket string, creates bool, path ...string) {
+// socket checks the path of a UNIX socket and passes problems to report. With creates,
+// the hub creates a missing folder, and an existing one must be its own or root's.
+func (e *environment) socket(report func(text string, path ...string), socket string, creates bool, path ...string) {
 	if info, err := os.Lstat(socket); err == nil && info.Mode().Type() != fs.ModeSocket {
 		report(fmt.Sprintf("%s exists and is no socket: remove it or choose another path", socket), path...)
 		return
@@ -161,40 +161,40 @@ func foreignOwner(folder fs.FileInfo) bool {
 	return ok && s.Uid != 0 && int(s.Uid) != os.Geteuid()
 }
 
-// group looks whether a socket can be given this one.
-func (w *environment) group(name string, path ...string) {
+// group checks whether a socket can be given this group.
+func (e *environment) group(name string, path ...string) {
 	if name == "" {
 		return
 	}
 	g, err := user.LookupGroup(name)
 	if err != nil {
-		w.refuse(fmt.Sprintf("there is no group %q on this machine: groupadd %[1]s", name), path...)
+		e.refuse(fmt.Sprintf("there is no group %q on this machine: groupadd %[1]s", name), path...)
 		return
 	}
 	groups, err := os.Getgroups()
 	matches := func(id int) bool { return strconv.Itoa(id) == g.Gid }
 	if err == nil && os.Geteuid() != 0 && !matches(os.Getegid()) && !slices.ContainsFunc(groups, matches) {
-		w.refuse(fmt.Sprintf("you are not in the group %s, and cannot give it a socket; is the hub's user?", name), path...)
+		e.refuse(fmt.Sprintf("you are not in the group %s, and cannot give it a socket; is the hub's user?", name), path...)
 	}
 }
 
-// program looks for one that the hub is to start.
-func (w *environment) program(name string, path ...string) {
+// program checks for a program that the hub is to start.
+func (e *environment) program(name string, path ...string) {
 	_, err := exec.LookPath(name)
 	var wrong *exec.Error
 	switch {
 	case err == nil:
 	case errors.Is(err, exec.ErrNotFound):
-		w.warn(fmt.Sprintf("%q is not in PATH, as it is here: install it, or write its whole path", name), path...)
+		e.warn(fmt.Sprintf("%q is not in PATH, as it is here: install it, or write its whole path", name), path...)
 	case errors.As(err, &wrong):
-		w.warn(fmt.Sprintf("%q: %v", name, wrong.Err), path...)
+		e.warn(fmt.Sprintf("%q: %v", name, wrong.Err), path...)
 	default:
-		w.warn(err.Error(), path...)
+		e.warn(err.Error(), path...)
 	}
 }
 
-// address looks whether a TCP listener's is one of this machine's.
-func (w *environment) address(s string, path ...string) {
+// address checks whether the address of a TCP listener is one of this machine's.
+func (e *environment) address(s string, path ...string) {
 	host, _, err := net.SplitHostPort(s)
 	if err != nil || host == "" {
 		return
@@ -212,5 +212,5 @@ func (w *environment) address(s string, path ...string) {
 			return
 		}
 	}
-	w.refuse(fmt.Sprintf("no interface of this machine has the address %s now", ip), path...)
+	e.refuse(fmt.Sprintf("no interface of this machine has the address %s now", ip), path...)
 }

@@ -19,7 +19,7 @@ func Parse(name string, data []byte) (*config.Config, error) {
 	return config.Parse(name, data, checkKinds)
 }
 
-// checkKinds makes each filter and device once, to see what they say of their options.
+// checkKinds makes each filter and device once, to check its options.
 func checkKinds(c *config.Config) (problems []config.Problem) {
 	for _, f := range c.Filters {
 		if _, err := handlers.New(f.Kind, f.Options); err != nil {
@@ -34,7 +34,7 @@ func checkKinds(c *config.Config) (problems []config.Problem) {
 	return append(problems, checkHandlerSockets(c)...)
 }
 
-// checkHandlerSockets looks whether the handlers that the hub starts can connect to it.
+// checkHandlerSockets checks that the handlers that the hub starts can connect to it.
 func checkHandlerSockets(c *config.Config) (problems []config.Problem) {
 	trusted := false
 	for _, l := range c.Listen {
@@ -48,8 +48,8 @@ func checkHandlerSockets(c *config.Config) (problems []config.Problem) {
 	return problems
 }
 
-// UnusedFilters are the filters that no route leads through: no mistake, since a filter may be
-// prepared before its route, but worth a word.
+// UnusedFilters returns the filters that are in no route. They are no error, because a
+// filter may be prepared before its route, but they are worth a warning.
 func UnusedFilters(c *config.Config) (problems []config.Problem) {
 	for _, f := range c.Filters {
 		if !c.Routed(f.Name) {
