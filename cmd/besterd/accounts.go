@@ -11,8 +11,8 @@ import (
 	"github.com/besterhub/bester/hub/account"
 )
 
-// accounts is the accounts file as it is now: it is read again when it has changed,
-// so that what "bester account" does counts at once.
+// accounts is the current accounts file. It is read again when it has changed, so that
+// a change by "bester account" applies at once.
 type accounts struct {
 	log     *slog.Logger
 	changed func() // called without the lock, after the accounts have changed
@@ -28,7 +28,7 @@ type accountsFile struct {
 	store    *account.Store // nil: as long as there was none
 }
 
-// openAccounts reads an accounts file. One that is not there yet holds no accounts.
+// openAccounts reads an accounts file. A missing file holds no accounts.
 func openAccounts(path string) (accountsFile, error) {
 	info, err := os.Stat(path)
 	if os.IsNotExist(err) {
@@ -49,8 +49,8 @@ func (a *accounts) replace(f accountsFile) {
 	a.accountsFile = f
 }
 
-// refresh reads the file again if it has changed. One that cannot be read leaves the
-// accounts as they were, with a line in the log for each change of the file.
+// refresh reads the file again if it has changed. If it cannot be read, the accounts
+// stay as they were, and the log says so once for each change of the file.
 func (a *accounts) refresh() {
 	a.mu.Lock()
 	info, err := os.Stat(a.path)

@@ -15,7 +15,7 @@ import (
 )
 
 // reload reads the config again and applies it, or logs why not. When ctx ends, the hub
-// is to end, and handlers that are replaced are not waited for.
+// is to shut down, and reload does not wait for handlers that it replaces.
 func (d *daemon) reload(ctx context.Context, path string, log *slog.Logger) {
 	c, err := load(path)
 	if err == nil {
@@ -25,14 +25,14 @@ func (d *daemon) reload(ctx context.Context, path string, log *slog.Logger) {
 		log.Error("config refused; the old one stays in force", "config", configName(path), "err", err)
 		return
 	}
-	// Who is logged in, and which handler a process may be, may have changed with it.
+	// The new config may log users out, and change which process may be a handler.
 	d.accounts.refresh()
 	d.sessions.Recheck()
 	log.Info("config applied", "config", configName(path), "listeners", d.listenerNames())
 }
 
-// apply puts a config into force: all of it, or, with an error, nothing. What has not
-// changed goes on untouched, and connections stay.
+// apply puts a config into force: all of it or, if it returns an error, nothing. What
+// has not changed keeps running, and connections stay open.
 func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	d.applyMu.Lock()
 	defer d.applyMu.Unlock()
@@ -49,7 +49,7 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 		}
 	}
 
-	// What can fail comes first, beside what is there already.
+	// What can fail comes first, while the old config is still in force.
 	listeners, err := d.openListeners(c)
 	if err != nil {
 		return err
@@ -115,8 +115,8 @@ func limits(c *config.Config) session.Limits {
 	}
 }
 
-// setServers puts the servers that have names into force. What waits for the old
-// ones is still sent.
+// setServers puts the servers that have names into force. Messages that wait for the
+// old ones are still sent.
 func (d *daemon) setServers(c *config.Config) {
 	if d.servers != nil && reflect.DeepEqual(c.Servers, d.config.Servers) {
 		return

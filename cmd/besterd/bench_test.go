@@ -110,7 +110,7 @@ func benchmarkNative(b *testing.B, addr string) {
 	measure(b, from, readings(b), to)
 }
 
-// readings returns one write: frames of perWrite readings, each of 64 bytes and none
+// readings returns one write: frames of messagesPerWrite readings, each of 64 bytes and none
 // like the one before it.
 func readings(b *testing.B) (frames []byte) {
 	var p senml.Pack
@@ -134,8 +134,8 @@ func readings(b *testing.B) (frames []byte) {
 	return frames
 }
 
-// writesInFlight is how many writes the sender is ahead of the receiver at most: what waits in
-// between stays within the queue of a session as it is by default.
+// writesInFlight is how many writes the sender is ahead of the receiver at most, so that
+// what waits in between fits into the default queue of a session.
 const writesInFlight = 24
 
 // measure sends b.N messages, rounded up to whole writes, and takes them from to.
@@ -311,7 +311,7 @@ func startHandler(tb testing.TB, socket string) {
 	}
 }
 
-// runHandler is that process.
+// runHandler serves as the classic handler of startHandler.
 func runHandler(socket string) error {
 	l, err := net.Listen("unix", socket)
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/besterhub/bester/hub/upstream"
 )
 
-// A daemon is a running hub: the rooms of the project, wired as the config says.
+// A daemon is a running hub: the packages of the project, wired as the config says.
 type daemon struct {
 	log       *slog.Logger
 	startedAt time.Time
@@ -31,9 +31,9 @@ type daemon struct {
 	groups   *link.Groups
 	informer *informer.Server
 
-	applyMu sync.Mutex // held while a config is applied, and by the daemon's end
+	applyMu sync.Mutex // held while a config is applied, and by shutdown
 
-	mu               sync.Mutex // guards what follows, all of it what the config in force has made
+	mu               sync.Mutex // guards what follows, all of it made from the config in force
 	config           *config.Config
 	servers          *upstream.Direct
 	listeners        map[listenAddress]*session.Listener
@@ -42,7 +42,7 @@ type daemon struct {
 	devices          map[string]*device
 	informerListener net.Listener
 	certificates     atomic.Pointer[map[listenAddress]*tls.Certificate]
-	stopWatching     context.CancelFunc // ends what runs beside: the look at the accounts file
+	stopWatching     context.CancelFunc // ends watchAccounts
 	background       sync.WaitGroup
 	shuttingDown     bool
 }
@@ -76,7 +76,7 @@ func start(c *config.Config, log *slog.Logger) (*daemon, error) {
 	return d, nil
 }
 
-// goBackground runs f beside, until shutdown has waited for it.
+// goBackground runs f in a goroutine that shutdown waits for.
 func (d *daemon) goBackground(f func()) {
 	d.background.Add(1)
 	go func() {
@@ -85,8 +85,8 @@ func (d *daemon) goBackground(f func()) {
 	}()
 }
 
-// watchAccounts has what "bester account" changes count also for those who are
-// logged in already.
+// watchAccounts reads the accounts file again when it has changed, so that a change also
+// applies to users who are logged in already.
 func (d *daemon) watchAccounts(ctx context.Context) {
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
@@ -100,15 +100,15 @@ func (d *daemon) watchAccounts(ctx context.Context) {
 	}
 }
 
-// shutdown ends the hub: nothing new is taken, what was taken is answered or handed
-// on, as long as hub.drain allows.
+// shutdown stops the hub. It takes no new messages, and drains those that are in flight
+// for at most hub.drain.
 //
-//  1. The devices end, and the sessions read no more.
-//  2. What is under way comes to its end, through handlers and servers that still work.
-//  3. Sessions write out what waits for them, and all else ends beside.
+//  1. The devices stop, and the sessions stop reading.
+//  2. Messages in flight are finished by handlers and servers, which still work.
+//  3. Sessions write what is queued for them, while everything else shuts down.
 func (d *daemon) shutdown(log *slog.Logger) error {
 	d.applyMu.Lock()
-	defer d.applyMu.Unlock() // and nothing is applied any more
+	defer d.applyMu.Unlock() // no config is applied from now on
 	d.mu.Lock()
 	d.shuttingDown = true
 	ctx, cancel := context.WithTimeout(context.Background(), max(d.config.Hub.Drain, time.Second))
@@ -154,7 +154,7 @@ func (d *daemon) shutdown(log *slog.Logger) error {
 	return err
 }
 
-// logTotals logs what has been done.
+// logTotals logs how many messages were taken, delivered and failed.
 func (d *daemon) logTotals(log *slog.Logger) {
 	s := d.router.Stats()
 	log.Info("ended", "taken", s.Taken, "delivered", s.Delivered, "failed", s.Failed, "after", time.Since(d.startedAt).Round(time.Second).String())

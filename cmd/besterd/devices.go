@@ -19,8 +19,8 @@ type filter struct {
 	hub.Handler
 }
 
-// makeFilters makes the filters of a config. One that has not changed stays, and so
-// does what it remembers.
+// makeFilters makes the filters of a config. A filter that has not changed is kept,
+// with its state.
 func (d *daemon) makeFilters(c *config.Config) (map[string]*filter, error) {
 	all := make(map[string]*filter)
 	for _, f := range c.Filters {
@@ -44,7 +44,7 @@ type device struct {
 	stop   func() // stops the poller and waits for it; nil before it runs
 }
 
-// makeDevices makes the devices of a config. One that has not changed runs on.
+// makeDevices makes the devices of a config. A device that has not changed keeps running.
 func (d *daemon) makeDevices(c *config.Config) (map[string]*device, error) {
 	all := make(map[string]*device)
 	for _, v := range c.Devices {
@@ -67,8 +67,8 @@ func (d *daemon) makeDevices(c *config.Config) (map[string]*device, error) {
 	return all, nil
 }
 
-// stopDevices ends the devices that are not among all. One may have to finish reading, so
-// d.mu is not held: only who applies a config changes d.devices.
+// stopDevices stops the devices that are not in all. A device may have to finish a read,
+// so d.mu is not held: only apply changes d.devices.
 func (d *daemon) stopDevices(all map[string]*device) {
 	var wg sync.WaitGroup
 	for name, device := range d.devices {
@@ -79,7 +79,7 @@ func (d *daemon) stopDevices(all map[string]*device) {
 	wg.Wait()
 }
 
-// setDevices starts the devices that are new among all.
+// setDevices starts the devices in all that are new.
 func (d *daemon) setDevices(all map[string]*device) {
 	for name, v := range all {
 		if v.stop != nil {

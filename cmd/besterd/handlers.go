@@ -14,31 +14,32 @@ import (
 	"github.com/besterhub/bester/hub/session"
 )
 
-// A handler is one that the config names.
+// A handler is a handler that the config names, in its slot.
 type handler struct {
 	handlerSpec
 	slot   *slot
-	retire func(ctx context.Context, heir hub.Handler) error // nil: its seat is vacant
+	retire func(ctx context.Context, successor hub.Handler) error // nil: its slot is empty
 	stats  func() link.Stats
 }
 
-// A slot stays while the handler of its name is replaced: what comes meanwhile waits.
+// A slot stays while the handler of its name is replaced. Messages that come meanwhile
+// wait in it.
 type slot struct {
 	*link.Seat
-	serving map[hub.Pattern]func() // what ends serving them
+	serving map[hub.Pattern]func() // stops serving the pattern
 }
 
-// handlerSpec is all of the config that a handler is made of.
+// handlerSpec is the part of the config that a handler is made from.
 type handlerSpec struct {
 	config config.Handler
 	frame  config.Bytes
 	socket string // where its processes find the hub
 }
 
-// setHandlers starts the handlers that the config names and are not there yet, and
-// ends those it no longer names, or names otherwise. Messages on their way to an ended
-// one still get their answers, until ctx ends; what comes for one that is replaced waits
-// for the new one. After an error some are started and some not.
+// setHandlers starts the handlers that are new in the config, and retires those that are
+// no longer in it or have changed. Messages in flight at a retired handler are still
+// answered, until ctx ends. Messages for a handler that is replaced wait for its
+// successor. After an error, some handlers are started and some are not.
 func (d *daemon) setHandlers(ctx context.Context, c *config.Config) error {
 	wanted := make(map[string]handlerSpec)
 	for _, h := range c.Handlers {
@@ -70,7 +71,7 @@ func (d *daemon) setHandlers(ctx context.Context, c *config.Config) error {
 			}
 		})
 	}
-	wg.Wait() // a name is free when the handler has gone
+	wg.Wait() // a name is free when its handler has retired
 	defer func() {
 		d.mu.Lock()
 		d.handlers = handlers
@@ -100,7 +101,7 @@ func (d *daemon) setHandlers(ctx context.Context, c *config.Config) error {
 	return nil
 }
 
-// unserveExcept ends serving all but these types.
+// unserveExcept stops serving all but these types.
 func (s *slot) unserveExcept(types []hub.Pattern) {
 	for p, stop := range s.serving {
 		if !slices.Contains(types, p) {
@@ -110,7 +111,7 @@ func (s *slot) unserveExcept(types []hub.Pattern) {
 	}
 }
 
-// serve serves those of these types that it does not serve yet.
+// serve starts serving those of these types that it does not serve yet.
 func (s *slot) serve(r *hub.Router, types []hub.Pattern) error {
 	for _, p := range types {
 		if s.serving[p] != nil {
@@ -130,7 +131,7 @@ func (s *slot) close(err error) {
 	s.Close(err)
 }
 
-// closeEmptySlots fails what waits for handlers that could not be put back.
+// closeEmptySlots fails the messages that wait for handlers that could not be restored.
 func (d *daemon) closeEmptySlots(err error) {
 	for name, h := range d.handlers {
 		if h.retire == nil {
@@ -143,7 +144,7 @@ func linkOptions(m handlerSpec, d *daemon) link.Options {
 	return link.Options{Timeout: m.config.Timeout, Waiting: m.config.Queue, Frame: int(m.frame), Log: d.log}
 }
 
-// startHandler makes the handler that m describes and gives it its seat.
+// startHandler makes the handler that m describes and puts it into its slot.
 func (d *daemon) startHandler(have *handler, m handlerSpec) error {
 	h := m.config
 	options := linkOptions(m, d)
@@ -154,7 +155,7 @@ func (d *daemon) startHandler(have *handler, m handlerSpec) error {
 		}
 		types := h.Types
 		if len(types) > 0 {
-			types = []hub.Pattern{} // its seat serves them
+			types = []hub.Pattern{} // its slot serves them
 		}
 		g, err := d.groups.Add(link.Config{Name: h.Name, Types: types, Options: options, Command: command})
 		if err != nil {
@@ -176,14 +177,14 @@ func (d *daemon) startHandler(have *handler, m handlerSpec) error {
 // attachHandler links a handler process that has connected. Groups log what comes of it.
 func (d *daemon) attachHandler(h session.Handshake) { d.groups.Attach(h.Conn, h.In, h.Hello) }
 
-// checkHandlerRight checks the right to be a handler of the config: whoever is gets the messages
-// of all its types, and of the routes through it.
+// checkHandlerRight checks that an account may be a handler of the config. Such a handler
+// gets the messages of all its types, and of the routes through it.
 func (d *daemon) checkHandlerRight(name string, a *account.Account) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	have := d.handlers[name]
 	if have == nil {
-		return nil // only what its hello says, and that has been checked
+		return nil // it serves only the types of its hello, which have been checked
 	}
 	types := slices.Clone(have.config.Types)
 	for _, r := range d.config.Routes {

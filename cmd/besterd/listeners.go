@@ -14,18 +14,18 @@ import (
 	"github.com/besterhub/bester/hub/session"
 )
 
-// A listenAddress is where a listener listens. What else the config says of it can change
+// A listenAddress identifies a listener. The other settings of the listener can change
 // while it stays open.
 type listenAddress struct{ network, address string }
 
 func listenAddressOf(c config.Listen) listenAddress { return listenAddress{c.Network, c.Address} }
 
-// openedListeners are the listeners of a config that were not open before, still unserved.
+// openedListeners are the listeners of a config that are new. They are not served yet.
 type openedListeners struct {
 	sessions map[listenAddress]*session.Listener
 	informer net.Listener // nil: none, or open already
-	// The certificates of all TLS listeners, read anew: they change on disk while
-	// their names stay.
+	// The certificates of all TLS listeners are read again, because a file may change
+	// while its name stays.
 	certificates map[listenAddress]*tls.Certificate
 }
 
@@ -91,10 +91,11 @@ func listenOptions(c config.Listen) session.ListenOptions {
 	return session.ListenOptions{Mode: c.Mode, Group: c.Group, Trust: c.Trust}
 }
 
-// makeSocketDir makes the folder of a socket. Others may go through it, but not write in
-// it, where the hub is root's or the socket's group or mode lets them in: the socket
-// itself says who may connect. Else it is for this user alone. One that is there must
-// belong to this user or to root: who owns the folder owns the socket's name.
+// makeSocketDir makes the folder of a socket. If the hub runs as root, or the socket's
+// group or mode admits other users, they may pass through the folder but not write to
+// it: the mode of the socket says who may connect. Otherwise the folder is for this user
+// alone. An existing folder must belong to this user or to root, because its owner
+// controls the name of the socket.
 func makeSocketDir(c config.Listen) error {
 	dir := filepath.Dir(c.Address)
 	info, err := os.Stat(dir)
@@ -158,8 +159,8 @@ func (d *daemon) listenerNames() []string {
 	return all
 }
 
-// trustedSocket is where the hub's own handler processes find it: its first UNIX socket
-// that trusts the hub's own user. "" if there is none.
+// trustedSocket returns the socket on which the hub's own handler processes connect: the
+// first UNIX socket that trusts the hub's own user, or "" if there is none.
 func trustedSocket(c *config.Config) string {
 	for _, l := range c.Listen {
 		if l.Network == config.Unix && l.Trust {

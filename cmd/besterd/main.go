@@ -41,7 +41,7 @@ Exit status: 0 ended by a signal, 1 could not start or had to cut something
 off at the end, 2 wrong usage.
 `
 
-// errUsage: the arguments make no sense, and that has been said.
+// errUsage means that the arguments are wrong, and that this has been printed.
 var errUsage = errors.New("usage")
 
 func main() {
@@ -90,7 +90,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	tuneGC()
 	log := newLog(stderr, c.Log)
-	// Signals count from before anybody can know that the hub runs.
+	// Signals are caught before anybody can know that the hub runs.
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	hangups := make(chan os.Signal, 1) // two that come at once are one
@@ -115,9 +115,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 }
 
-// tuneGC has the collector keep the hub small: a little more often than Go would,
-// and in earnest when it has a quarter of the machine, which it then gives back.
-// The environment's GOGC and GOMEMLIMIT go before.
+// tuneGC keeps the memory of the hub small. The collector runs a little more often than
+// by default, and returns memory to the system when the hub reaches a quarter of the
+// machine's. GOGC and GOMEMLIMIT in the environment take precedence.
 func tuneGC() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(75)

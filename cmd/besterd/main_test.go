@@ -9,7 +9,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-var update = flag.Bool("update", false, "write what the stories print into their files")
+var update = flag.Bool("update", false, "write what the scripts print into their files")
 
 func TestMain(m *testing.M) {
 	if socket := os.Getenv(handlerSocket); socket != "" {

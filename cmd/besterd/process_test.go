@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// timeout is how long a story waits for what must come. It is no measure of speed.
+// timeout is how long a script waits for what must come. It is no measure of speed.
 const timeout = 20 * time.Second
 
-// A process is a program that a story has started.
+// A process is a program that a script has started.
 type process struct {
 	name string
 	cmd  *exec.Cmd
@@ -25,8 +25,8 @@ type process struct {
 	mu      sync.Mutex
 	output  []byte        // what it has printed
 	awaited int           // how much of it has been awaited
-	changed chan struct{} // closed when text grows, then made anew
-	exited  chan struct{} // closed when it has, and all it printed is in text
+	changed chan struct{} // closed when output grows, then made anew
+	exited  chan struct{} // closed when it has exited, and all it printed is in output
 }
 
 func startProcess(name string, cmd *exec.Cmd) (*process, error) {
@@ -88,7 +88,8 @@ func (p *process) await(re *regexp.Regexp) ([]string, error) {
 	}
 }
 
-// wait waits for its end and returns its exit code; minus the signal that ended it.
+// wait waits until the process exits and returns its exit code, or minus the signal that
+// killed it.
 func (p *process) wait() (int, error) {
 	select {
 	case <-p.exited:
@@ -107,7 +108,7 @@ func (p *process) kill() {
 		return
 	default:
 	}
-	// As an operator would, so that a hub ends its handlers too; then for good.
+	// SIGTERM comes first, so that a hub also stops its handlers, and then SIGKILL.
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.exited:
@@ -137,7 +138,7 @@ func startCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 }
 
-// lookPath finds a program as the shell in the story would.
+// lookPath finds a program as the shell in the script would.
 func lookPath(ts *testscript.TestScript, name string) (string, error) {
 	if filepath.Base(name) != name {
 		return ts.MkAbs(name), nil
@@ -151,7 +152,7 @@ func lookPath(ts *testscript.TestScript, name string) (string, error) {
 	return "", fmt.Errorf("%s: not found", name)
 }
 
-// processNamed returns the process that a story calls by a name. If the story fails over
+// processNamed returns the process that a script calls by a name. If the script fails over
 // it, what it has printed is shown.
 func processNamed(ts *testscript.TestScript, name string) *process {
 	p := ts.Value("processes").(map[string]*process)[name]

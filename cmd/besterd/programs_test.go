@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// programs is where the programs are that the stories need beside besterd, which is
+// programs is where the programs are that the scripts need beside besterd, which is
 // the test binary itself. They are built with -race if the tests are.
 var programs struct {
 	sync.Mutex
@@ -33,7 +33,7 @@ func buildProgram(name, source string) (string, error) {
 		}
 		programs.folder = folder
 	}
-	// One folder for all: whoever has it in PATH finds every program. The stories'
+	// One folder for all: whoever has it in PATH finds every program. The scripts'
 	// users, root or not, may run them.
 	if err := os.Chmod(programs.folder, 0o755); err != nil {
 		return "", err
@@ -82,7 +82,7 @@ func skipIfEmulated(t *testing.T) string {
 }
 
 // readmeExample returns the example of the README that names itself in its first two lines:
-// what readers are told is what the stories run.
+// what readers are told is what the scripts run.
 func readmeExample(name string) (string, error) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {

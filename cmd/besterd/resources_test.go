@@ -16,9 +16,9 @@ import (
 	"github.com/besterhub/bester/hub/client"
 )
 
-// startIdle starts besterd as it is without a config, but for where it listens and keeps its
-// accounts, and returns it when its socket has let a user in: how long after exec, and
-// where the socket is.
+// startIdle starts besterd with the default config, except for its listeners and its
+// accounts, and waits until a user can log in on its socket. ready is how long that took
+// after exec.
 func startIdle(t *testing.T, besterd string) (p *process, socket string, ready time.Duration) {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "b") // short, for the socket
@@ -127,7 +127,7 @@ func openAfter(t *testing.T, besterd string, n, want int) (descriptors, goroutin
 			t.Fatalf("connection %d: %v\n%s", i, err, p)
 		}
 	}
-	// Until the hub has let go of the last, of which it says nothing.
+	// Wait until the hub has closed the last connection, which it does not announce.
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		now := countDescriptors(t, p.cmd.Process.Pid)
 		if now == descriptors && (want == 0 || now <= want) || time.Now().After(deadline) {
@@ -141,7 +141,7 @@ func openAfter(t *testing.T, besterd string, n, want int) (descriptors, goroutin
 		t.Fatal(err)
 	}
 	for stack := range strings.SplitSeq(p.String(), "\n\n") {
-		// The collector's own come and go.
+		// Goroutines of the collector come and go.
 		if strings.HasPrefix(stack, "goroutine ") && strings.Contains(stack, "besterhub/bester/") {
 			goroutines++
 		}

@@ -36,7 +36,7 @@ func TestScripts(t *testing.T) {
 	path := filepath.Dir(buildTool(t)) + ":" + os.Getenv("PATH")
 	python, err := exec.Command("python3", "-c", "import sys; print(sys.executable)").Output()
 	if err != nil {
-		t.Fatalf("the stories need python3: %v", err)
+		t.Fatalf("the scripts need python3: %v", err)
 	}
 	// Short, for the paths of sockets, and open to a user who is not root.
 	root, err := os.MkdirTemp("", "b")
@@ -100,7 +100,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// files are those of the project that the stories use, and what they call them.
+// files are those of the project that the scripts use, and what they call them.
 var files = map[string]string{
 	"native.py":    "testdata/native.py",
 	"example.toml": "../../hub/config/example.toml",

@@ -104,7 +104,7 @@ func startIn(t *testing.T, dir string, c serverConf) *daemon {
 	return launch(t, dir, name)
 }
 
-// launch is start with the config file that is in the folder already.
+// launch is start with a config file that is in the folder already.
 func launch(t *testing.T, dir string, file ...string) *daemon {
 	t.Helper()
 	if len(file) == 0 {
@@ -194,7 +194,7 @@ func (d *daemon) login(user string) *conn {
 	return c
 }
 
-// withT is the daemon with another test's (a subtest's) failures and cleanups.
+// withT returns the daemon for a subtest, which gets its failures and cleanups.
 func (d *daemon) withT(t *testing.T) *daemon {
 	sub := *d
 	sub.t = t

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// What must never happen again, whatever is sent: a crash, a hang, an unbounded
-// buffer, a leaked file descriptor or goroutine. start has every test end with a look
-// at the descriptors, the threads, the log and the exit status.
+// Whatever is sent, the hub must not crash, hang, buffer without bound, or leak a file
+// descriptor or a goroutine. start makes every test end with a check of the descriptors,
+// the threads, the log and the exit status.
 
-// A canary is a client whom nothing that others do may hold up.
+// A canary is a client that must be served whatever other clients do.
 type canary struct{ *conn }
 
 func newCanary(d *daemon) canary { return canary{d.login("erin")} }
@@ -28,11 +28,11 @@ func TestHostileFrames(t *testing.T) {
 	hub := start(t, serverConf{handlers: []string{"canary", "big", "odd"}, peers: "open"})
 	hub.answer("canary", toUsers("erin"))
 	hub.answer("big", toUsers())
-	bird := newCanary(hub)
+	probe := newCanary(hub)
 	after := func(t *testing.T, f func(t *testing.T, hub *daemon)) {
 		t.Helper()
 		f(t, hub.withT(t))
-		canary{&conn{Conn: bird.Conn, t: t, r: bird.r}}.wantResponse()
+		canary{&conn{Conn: probe.Conn, t: t, r: probe.r}}.wantResponse()
 	}
 	brackets := strings.Repeat("[", 1_000_000)
 
@@ -224,7 +224,7 @@ func TestHostileFrames(t *testing.T) {
 	})
 }
 
-// randomBytes is some bytes; often they are frames.
+// randomBytes returns random bytes, half of the time as a frame.
 func randomBytes(random io.Reader, n *rand.Rand) []byte {
 	b := make([]byte, n.IntN(2000))
 	random.Read(b)

@@ -105,7 +105,7 @@ func TestPipelining(t *testing.T) {
 			c.wantAlive()
 		})
 	}
-	// Who sends thousands before it reads anything still gets every answer.
+	// A client that sends thousands of messages before it reads still gets every answer.
 	t.Run("answers_are_read_late", func(t *testing.T) {
 		c := hub.withT(t).login("alice")
 		const n = 10_000
@@ -126,8 +126,8 @@ func TestPipelining(t *testing.T) {
 	})
 }
 
-// More connections than there may be: those over the limit are closed, and nobody who
-// is in is held up.
+// Connections over the limit are closed, and those that are logged in are not slowed
+// down.
 func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
 	const limit = 1024

@@ -27,7 +27,7 @@ import (
 // The programs under test, built with -race if the tests are.
 var besterd, bester string
 
-// users have accounts in every hub here; their passwords are word(name).
+// users have accounts in every hub here; their passwords are passwordOf(name).
 var users = []string{"alice", "Alice", "bob", "carol", "dave", "erin", "Frédéric"}
 
 func passwordOf(user string) string { return "the word of " + user }
@@ -119,8 +119,8 @@ func scaled(n int) int {
 	return n
 }
 
-// skipInEmulator skips a test that starts many daemons, each of which is slow to start in
-// an emulator, where only -short is asked for and the machine makes no difference.
+// skipInEmulator skips a test that starts many daemons if it runs in an emulator, where
+// each is slow to start, with -short. The machine makes no difference to such a test.
 func skipInEmulator(t *testing.T) {
 	if emulator != "" && testing.Short() {
 		t.Skip("starts many daemons")

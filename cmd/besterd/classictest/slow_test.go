@@ -17,8 +17,8 @@ func TestSlowPeersBlockNobody(t *testing.T) {
 		hub := start(t, serverConf{handlers: []string{"all", "canary"}})
 		hub.answer("all", toUsers("bob", "carol", "dave"))
 		hub.answer("canary", toUsers("erin"))
-		deaf := []*conn{hub.login("bob"), hub.login("dave")}
-		reader, sender, bird := hub.login("carol"), hub.login("alice"), newCanary(hub)
+		stalled := []*conn{hub.login("bob"), hub.login("dave")}
+		reader, sender, probe := hub.login("carol"), hub.login("alice"), newCanary(hub)
 		data := quote(strings.Repeat("x", 10_000))
 		before := hub.status("VmRSS")
 		for i := range scaled(2000) {
@@ -27,13 +27,13 @@ func TestSlowPeersBlockNobody(t *testing.T) {
 			reader.want(received(data, "all"))
 			sender.want(good(id))
 			if i%100 == 0 {
-				bird.wantResponse()
+				probe.wantResponse()
 			}
 		}
 		wantGrowth(t, hub, before, 24) // though 40 MB were meant for those
-		// The deaf are still there; what they did not read in time is gone, and whole
-		// frames are what is left.
-		for _, c := range deaf {
+		// The stalled receivers are still connected. Deliveries that they did not read in
+		// time were dropped, and only whole frames are left.
+		for _, c := range stalled {
 			c.send(message("dummy", "the end", "null"))
 			n := 0
 			for {
@@ -92,23 +92,23 @@ func TestSlowPeersBlockNobody(t *testing.T) {
 	t.Run("by_a_sender_that_stops_inside_a_frame", func(t *testing.T) {
 		hub := start(t, serverConf{handlers: []string{"canary"}})
 		hub.answer("canary", toUsers("erin"))
-		bird := newCanary(hub)
+		probe := newCanary(hub)
 		for range 50 {
 			f := frame(message("canary", "1", "1"))
 			hub.login("alice").write(f[:len(f)/2])
 			hub.dial().write(f[:3])
-			bird.wantResponse()
+			probe.wantResponse()
 		}
 	})
 
 	t.Run("by_a_handler_that_does_not_read", func(t *testing.T) {
-		hub := start(t, serverConf{handlers: []string{"deaf", "echo"}})
+		hub := start(t, serverConf{handlers: []string{"stalled", "echo"}})
 		end := make(chan bool)
-		hub.serve("deaf", func(h *handler, c *conn) { <-end })
+		hub.serve("stalled", func(h *handler, c *conn) { <-end })
 		t.Cleanup(func() { close(end) })
 		hub.answer("echo", toUsers("bob"))
 		alice, bob := hub.login("alice"), hub.login("bob")
-		alice.send(message("deaf", "1", quote(strings.Repeat("x", 1_000_000))))
+		alice.send(message("stalled", "1", quote(strings.Repeat("x", 1_000_000))))
 		for i := range 20 {
 			bob.send(message("echo", fmt.Sprint(i), "1"))
 			bob.want(received("1", "echo"), good(fmt.Sprint(i)))
@@ -279,7 +279,7 @@ func TestShutdown(t *testing.T) {
 		c.wantClosed()
 		half.wantClosed()
 	})
-	t.Run("with_messages_under_way", func(t *testing.T) {
+	t.Run("with_messages_in_flight", func(t *testing.T) {
 		hub := start(t, serverConf{handlers: []string{"slow"}})
 		taken, goOn := make(chan bool), make(chan bool)
 		hub.serve("slow", func(h *handler, c *conn) {

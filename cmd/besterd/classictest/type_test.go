@@ -167,7 +167,7 @@ func TestReport(t *testing.T) {
 			data := fmt.Sprint(i)
 			c.send(message("yours", data, data))
 			c.want(good(data))
-			reader.want(received(data, "yours")) // was under way before the status
+			reader.want(received(data, "yours")) // was in flight before the status
 		}
 		c.wantAlive()
 		reader.wantAlive()
