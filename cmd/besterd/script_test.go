@@ -19,7 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestStories runs the scripts in testdata/script: a hub as a process, and what people
+// TestScripts runs the scripts in testdata/script: a hub as a process, and what people
 // do with it. Beside the commands of testscript they have
 //
 //	start NAME PROGRAM ARG...   start a program; it and what it prints is NAME from here on
@@ -29,14 +29,14 @@ import (
 //	signal NAME SIGNAL          HUP, INT, TERM or KILL
 //	ends NAME CODE              wait for its end, with this exit code
 //	certificate HOST [expired]  makes cert.pem and key.pem
-//	recipe NAME                 write the README's example of that name into a file
+//	example NAME                write the README's example of that name into a file
 //	build PROGRAM FILE.go       build a Go program
-func TestStories(t *testing.T) {
-	besterd := needProcesses(t)
-	path := filepath.Dir(bester(t)) + ":" + os.Getenv("PATH")
+func TestScripts(t *testing.T) {
+	besterd := skipIfEmulated(t)
+	path := filepath.Dir(buildTool(t)) + ":" + os.Getenv("PATH")
 	python, err := exec.Command("python3", "-c", "import sys; print(sys.executable)").Output()
 	if err != nil {
-		t.Fatalf("the stories need python3: %v", err)
+		t.Fatalf("the scripts need python3: %v", err)
 	}
 	// Short, for the paths of sockets, and open to a user who is not root.
 	root, err := os.MkdirTemp("", "b")
@@ -95,25 +95,25 @@ func TestStories(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"start": startCommand, "await": awaitCommand, "printed": printedCommand,
 			"signal": signalCommand, "ends": endsCommand,
-			"certificate": certificateCommand, "recipe": recipeCommand, "build": buildCommand,
+			"certificate": certificateCommand, "example": exampleCommand, "build": buildCommand,
 		},
 	})
 }
 
-// files are those of the project that the stories use, and what they call them.
+// files are those of the project that the scripts use, and what they call them.
 var files = map[string]string{
 	"native.py":    "testdata/native.py",
 	"example.toml": "../../hub/config/example.toml",
 }
 
-func recipeCommand(ts *testscript.TestScript, _ bool, args []string) {
-	text, err := recipe(args[0])
+func exampleCommand(ts *testscript.TestScript, _ bool, args []string) {
+	text, err := readmeExample(args[0])
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o755))
 }
 
 func buildCommand(ts *testscript.TestScript, _ bool, args []string) {
-	_, err := program(args[0], ts.MkAbs(args[1]))
+	_, err := buildProgram(args[0], ts.MkAbs(args[1]))
 	ts.Check(err)
 }
 

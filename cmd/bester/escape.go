@@ -10,20 +10,19 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// What strangers have sent must not steer the terminal that it is shown on: control
-// characters, marks that turn the direction of writing, and the like are written as
-// escapes.
+// Text from others must not control the terminal that shows it. Control characters,
+// bidirectional marks and the like are written as escapes.
 
-// clean quotes a name that is not all printable.
-func clean(s string) string {
+// escapeName quotes a name that is not all printable.
+func escapeName(s string) string {
 	if q := strconv.Quote(s); len(q) != len(s)+2 {
 		return q
 	}
 	return s
 }
 
-// plain escapes in a text of one or more lines what cannot be printed.
-func plain(s string) string {
+// escapeText escapes what cannot be printed in a text of one or more lines.
+func escapeText(s string) string {
 	var b strings.Builder
 	for i, r := range s {
 		switch {
@@ -39,9 +38,9 @@ func plain(s string) string {
 	return b.String()
 }
 
-// appendPlain writes JSON in one line: without the white space between its parts, and
-// with JSON's own escapes for what cannot be printed in its strings. Its meaning stays.
-func appendPlain(dst, json []byte) []byte {
+// appendEscapedJSON writes JSON on one line. It leaves out the white space between
+// tokens, and escapes what cannot be printed in strings. The value stays the same.
+func appendEscapedJSON(dst, json []byte) []byte {
 	inString := false
 	for i := 0; i < len(json); {
 		c := json[i]
@@ -78,7 +77,7 @@ func appendPlain(dst, json []byte) []byte {
 	return dst
 }
 
-// appendString writes a string as JSON that can be printed.
-func appendString(dst []byte, s string) []byte {
-	return appendPlain(dst, wire.AppendJSONString(nil, s))
+// appendJSONString writes a string as JSON that can be printed.
+func appendJSONString(dst []byte, s string) []byte {
+	return appendEscapedJSON(dst, wire.AppendJSONString(nil, s))
 }

@@ -16,10 +16,10 @@ import (
 	"github.com/besterhub/bester/hub/client"
 )
 
-// idle starts besterd as it is without a config, but for where it listens and keeps its
-// accounts, and returns it when its socket has let a user in: how long after exec, and
-// where the socket is.
-func idle(t *testing.T, besterd string) (p *process, socket string, ready time.Duration) {
+// startIdle starts besterd with the default config, except for its listeners and its
+// accounts, and waits until a user can log in on its socket. ready is how long that took
+// after exec.
+func startIdle(t *testing.T, besterd string) (p *process, socket string, ready time.Duration) {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "b") // short, for the socket
 	if err != nil {
@@ -45,22 +45,22 @@ func idle(t *testing.T, besterd string) (p *process, socket string, ready time.D
 			c.Close(t.Context())
 			return p, socket, ready
 		}
-		if time.Since(began) > patience {
+		if time.Since(began) > timeout {
 			t.Fatalf("not ready: %v\n%s", err, p)
 		}
 		time.Sleep(200 * time.Microsecond) // there is no event before there is a socket
 	}
 }
 
-// needSteady skips where numbers say nothing: under the race detector and in an
+// skipUnlessMeasurable skips where numbers say nothing: under the race detector and in an
 // emulator. The hub is the real program, not the larger test binary.
-func needSteady(t *testing.T) (besterd string) {
+func skipUnlessMeasurable(t *testing.T) (besterd string) {
 	t.Helper()
 	if race {
 		t.Skip("the race detector takes its own time and memory")
 	}
-	needProcesses(t)
-	path, err := program("besterd", "github.com/besterhub/bester/cmd/besterd")
+	skipIfEmulated(t)
+	path, err := buildProgram("besterd", "github.com/besterhub/bester/cmd/besterd")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,11 +69,11 @@ func needSteady(t *testing.T) (besterd string) {
 
 // A hub without a network and with nothing to do lets a user in within 150 ms of its
 // start, in the middle one of ten starts.
-func TestReadySoon(t *testing.T) {
-	besterd := needSteady(t)
+func TestStartupTime(t *testing.T) {
+	besterd := skipUnlessMeasurable(t)
 	var all []time.Duration
 	for range 10 {
-		p, _, ready := idle(t, besterd)
+		p, _, ready := startIdle(t, besterd)
 		p.kill()
 		all = append(all, ready)
 	}
@@ -87,8 +87,8 @@ func TestReadySoon(t *testing.T) {
 
 // A hub with nothing to do takes at most 10 MB of memory, one second after its start.
 func TestIdleMemory(t *testing.T) {
-	besterd := needSteady(t)
-	p, _, _ := idle(t, besterd)
+	besterd := skipUnlessMeasurable(t)
+	p, _, _ := startIdle(t, besterd)
 	time.Sleep(time.Second) // the measure is of this moment
 	pid := p.cmd.Process.Pid
 	rss := kilobytes(t, pid, "status", "VmRSS")
@@ -100,10 +100,10 @@ func TestIdleMemory(t *testing.T) {
 
 // Connections that have gone leave nothing behind: after a thousand, a hub has as many
 // descriptors and goroutines as after ten.
-func TestConnectionsLeaveNothing(t *testing.T) {
-	besterd := needProcesses(t) // with the race detector as well
-	fewDescriptors, fewGoroutines := after(t, besterd, 10, 0)
-	descriptors, goroutines := after(t, besterd, 1000, fewDescriptors)
+func TestConnectionsDoNotLeak(t *testing.T) {
+	besterd := skipIfEmulated(t) // with the race detector as well
+	fewDescriptors, fewGoroutines := openAfter(t, besterd, 10, 0)
+	descriptors, goroutines := openAfter(t, besterd, 1000, fewDescriptors)
 	t.Logf("%d descriptors, %d goroutines", descriptors, goroutines)
 	if descriptors > fewDescriptors {
 		t.Errorf("%d descriptors after 1,000 connections, %d after 10", descriptors, fewDescriptors)
@@ -113,11 +113,11 @@ func TestConnectionsLeaveNothing(t *testing.T) {
 	}
 }
 
-// after counts what a hub has open after n connections, once it has no more than want,
+// openAfter counts what a hub has open after n connections, once it has no more than want,
 // if that is given and it ever comes to that.
-func after(t *testing.T, besterd string, n, want int) (descriptors, goroutines int) {
+func openAfter(t *testing.T, besterd string, n, want int) (descriptors, goroutines int) {
 	t.Helper()
-	p, socket, _ := idle(t, besterd)
+	p, socket, _ := startIdle(t, besterd)
 	for i := range n {
 		c, err := client.Dial(t.Context(), "unix", socket, client.Options{User: "visitor"})
 		if err == nil {
@@ -127,10 +127,10 @@ func after(t *testing.T, besterd string, n, want int) (descriptors, goroutines i
 			t.Fatalf("connection %d: %v\n%s", i, err, p)
 		}
 	}
-	// Until the hub has let go of the last, of which it says nothing.
-	for late := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		now := open(t, p.cmd.Process.Pid)
-		if now == descriptors && (want == 0 || now <= want) || time.Now().After(late) {
+	// Wait until the hub has closed the last connection, which it does not announce.
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		now := countDescriptors(t, p.cmd.Process.Pid)
+		if now == descriptors && (want == 0 || now <= want) || time.Now().After(deadline) {
 			break
 		}
 		descriptors = now
@@ -141,7 +141,7 @@ func after(t *testing.T, besterd string, n, want int) (descriptors, goroutines i
 		t.Fatal(err)
 	}
 	for stack := range strings.SplitSeq(p.String(), "\n\n") {
-		// The collector's own come and go.
+		// Goroutines of the collector come and go.
 		if strings.HasPrefix(stack, "goroutine ") && strings.Contains(stack, "besterhub/bester/") {
 			goroutines++
 		}
@@ -152,8 +152,8 @@ func after(t *testing.T, besterd string, n, want int) (descriptors, goroutines i
 	return descriptors, goroutines
 }
 
-// open counts the descriptors of a process.
-func open(t *testing.T, pid int) int {
+// countDescriptors counts the descriptors of a process.
+func countDescriptors(t *testing.T, pid int) int {
 	t.Helper()
 	all, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"unicode"
 )
 
-// What is written means what it meant, in one line that can be printed.
-func TestAppendPlain(t *testing.T) {
+// The output has the value of the input, and is one line that can be printed.
+func TestAppendEscapedJSON(t *testing.T) {
 	for _, test := range []struct{ in, want string }{
 		{"{ \"a\" :\n\t[1, 2.50 ] }", `{"a":[1,2.50]}`},
 		{`"two words  stay"`, `"two words  stay"`},
@@ -19,25 +19,25 @@ func TestAppendPlain(t *testing.T) {
 		{"\"ü𝄞\U000e0001\"", `"ü𝄞\udb40\udc01"`},
 		{`"\\" `, `"\\"`},
 	} {
-		got := string(appendPlain(nil, []byte(test.in)))
+		got := string(appendEscapedJSON(nil, []byte(test.in)))
 		if got != test.want {
 			t.Errorf("%q: got %s, want %s", test.in, got, test.want)
 		}
-		lawPlain(t, test.in)
+		checkEscapedJSON(t, test.in)
 	}
 }
 
-func FuzzAppendPlain(f *testing.F) {
+func FuzzAppendEscapedJSON(f *testing.F) {
 	f.Add("{ \"a\" :\n\t[1, 2.50, \"\u202e\\\\\" ] }")
-	f.Fuzz(func(t *testing.T, in string) { lawPlain(t, in) })
+	f.Fuzz(func(t *testing.T, in string) { checkEscapedJSON(t, in) })
 }
 
-func lawPlain(t *testing.T, in string) {
+func checkEscapedJSON(t *testing.T, in string) {
 	var before, after any
 	if json.Unmarshal([]byte(in), &before) != nil {
 		return
 	}
-	got := string(appendPlain(nil, []byte(in)))
+	got := string(appendEscapedJSON(nil, []byte(in)))
 	if err := json.Unmarshal([]byte(got), &after); err != nil || !reflect.DeepEqual(before, after) {
 		t.Errorf("%q became %s: %v", in, got, err)
 	}
@@ -46,17 +46,17 @@ func lawPlain(t *testing.T, in string) {
 	}
 }
 
-func TestPlain(t *testing.T) {
+func TestEscapeText(t *testing.T) {
 	for in, want := range map[string]string{
 		"two\nlines":        "two\nlines",
 		"\x1b[31mred\u202e": `\x1b[31mred\u202e`,
 		"\xff\ufffd'\"":     `\xff` + "\ufffd'\"",
 	} {
-		if got := plain(in); got != want {
+		if got := escapeText(in); got != want {
 			t.Errorf("%q: got %s, want %s", in, got, want)
 		}
 	}
-	if got, want := clean("a\x1b"), `"a\x1b"`; got != want {
+	if got, want := escapeName("a\x1b"), `"a\x1b"`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -43,11 +43,11 @@ func (s *size) String() string {
 
 func (*size) Type() string { return "size" }
 
-// roundText is sizeText, but without a decimal that says nothing.
+// roundText is sizeText without a decimal of 0.
 func roundText(n uint64) string { return strings.Replace(sizeText(n), ".0 ", " ", 1) }
 
-// cardText says what the card had to bear.
-func cardText(rep spool.Report, budget size) string {
+// wearText says how much was written to the card, and the write amplification.
+func wearText(rep spool.Report, budget size) string {
 	w := rep.Card
 	switch {
 	case w.Since == 0 && rep.Next > 1:
@@ -74,12 +74,12 @@ func cardText(rep spool.Report, budget size) string {
 	return text
 }
 
-// percent rounds up: what shows as 100 % at most is within the budget.
+// percent rounds up, so that only what is within the budget shows as 100 % or less.
 func percent(n uint64, of size) string {
 	return fmt.Sprintf("%.0f %%", math.Ceil(float64(n)*100/float64(of)))
 }
 
-// showBudget says it plainly where the card had to bear more than it is to.
+// showBudget says so if more than the budget was written to the card in 24 hours.
 func showBudget(out io.Writer, w spool.Wear, budget size) error {
 	if budget == 0 || w.Day <= uint64(budget) {
 		return nil
@@ -89,7 +89,7 @@ func showBudget(out io.Writer, w spool.Wear, budget size) error {
 	return err
 }
 
-type cardObject struct {
+type wearObject struct {
 	Since    string `json:"since"`
 	Until    string `json:"until"`
 	Written  uint64 `json:"written"`
@@ -99,9 +99,9 @@ type cardObject struct {
 	Budget   size   `json:"budget"`
 }
 
-func newCardObject(w spool.Wear, budget size) *cardObject {
+func newWearObject(w spool.Wear, budget size) *wearObject {
 	if w.Since == 0 {
 		return nil
 	}
-	return &cardObject{recordTime(w.Since), recordTime(w.Until), w.Written, w.Payload, w.Average(), w.Day, budget}
+	return &wearObject{recordTime(w.Since), recordTime(w.Until), w.Written, w.Payload, w.Average(), w.Day, budget}
 }

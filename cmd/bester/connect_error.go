@@ -21,51 +21,52 @@ import (
 	"github.com/besterhub/bester/hub/config"
 )
 
-// A place is where the hub is looked for.
-type place struct {
+// An endpoint is the address at which the hub is expected.
+type endpoint struct {
 	network, address string
 	secure           bool
-	named            bool // by --hub or BESTER_HUB
+	explicit         bool // by --hub or BESTER_HUB
 }
 
-// String writes it as --hub takes it.
-func (p place) String() string {
+// String returns the endpoint as --hub accepts it.
+func (p endpoint) String() string {
 	if p.secure {
 		return "tls://" + p.address
 	}
 	return p.address
 }
 
-// An awayError is that the hub cannot be reached, and why.
-type awayError struct {
+// An unreachableError says that the hub cannot be reached, and why.
+type unreachableError struct {
 	what, remedy string
 	tcp          bool
 	cause        error
 }
 
-func (e *awayError) Error() string {
+func (e *unreachableError) Error() string {
 	return "cannot reach the hub: " + e.what + "\n" + e.remedy
 }
 
-func (e *awayError) Unwrap() error { return e.cause }
+func (e *unreachableError) Unwrap() error { return e.cause }
 
-// unreachable says why there is no hub at p, and in a second line what mends it.
-func (p place) unreachable(err error, timeout time.Duration) error {
+// unreachable returns an error that says why the hub at p cannot be reached, and on a
+// second line what to do.
+func (p endpoint) unreachable(err error, timeout time.Duration) error {
 	what, remedy := p.explain(err, timeout)
-	return &exit{exitAway, &awayError{what, remedy, p.network == "tcp", err}}
+	return &exitError{exitUnreachable, &unreachableError{what, remedy, p.network == "tcp", err}}
 }
 
-// stays reports whether waiting mends nothing: the socket is closed to this user, or
-// who is there is no hub, speaks TLS or does not, or is not who is asked for.
-func stays(err error) bool {
-	var away *awayError
+// permanent reports whether a retry cannot help: the socket is closed to this user, the
+// peer is no hub, only one of the two speaks TLS, or the certificate is refused.
+func permanent(err error) bool {
+	var unreachable *unreachableError
 	var certificate *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
-	return errors.As(err, &away) && away.tcp && closed(err) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOTSOCK) || errors.Is(err, syscall.EPROTOTYPE) ||
+	return errors.As(err, &unreachable) && unreachable.tcp && connectionClosed(err) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOTSOCK) || errors.Is(err, syscall.EPROTOTYPE) ||
 		errors.As(err, &certificate) || errors.As(err, &record)
 }
 
-func (p place) explain(err error, timeout time.Duration) (what, remedy string) {
+func (p endpoint) explain(err error, timeout time.Duration) (what, remedy string) {
 	var name *net.DNSError
 	switch {
 	case errors.As(err, &name) && name.IsNotFound:
@@ -80,23 +81,23 @@ func (p place) explain(err error, timeout time.Duration) (what, remedy string) {
 		return fmt.Sprintf("nobody listens on %s", p.address), "Is besterd running there, with a [[listen]] on that address and port?"
 	case p.secure:
 		return p.explainTLS(err)
-	case closed(err):
+	case connectionClosed(err):
 		return fmt.Sprintf("%s closed the connection without a word", p.address),
 			fmt.Sprintf("Is that a TLS port? Then it is --hub tls://%s", p.address)
 	}
 	return err.Error(), "Is besterd running? Say where with --hub"
 }
 
-// closed reports whether the other side has ended the connection.
-func closed(err error) bool {
+// connectionClosed reports whether the peer has closed the connection.
+func connectionClosed(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-func (p place) explainSocket(err error) (what, remedy string) {
+func (p endpoint) explainSocket(err error) (what, remedy string) {
 	path := p.address
 	switch {
 	case errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTDIR):
-		if !p.named {
+		if !p.explicit {
 			return "there is no socket at " + strings.Join(config.Sockets(), ", nor at "),
 				"Is besterd running? Its log says where it listens; --hub, or BESTER_HUB, says so here"
 		}
@@ -108,17 +109,17 @@ func (p place) explainSocket(err error) (what, remedy string) {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Sprintf("nobody listens on the socket %s", path), "besterd was killed, or is another program's: start besterd, which takes the socket over"
 	case errors.Is(err, fs.ErrPermission):
-		return closedSocket(path)
+		return explainPermission(path)
 	case errors.Is(err, syscall.ENOTSOCK), errors.Is(err, syscall.EPROTOTYPE):
 		return fmt.Sprintf("%s is no socket of a hub", path), "Say where besterd listens with --hub"
-	case closed(err):
+	case connectionClosed(err):
 		return fmt.Sprintf("who listens on the socket %s closed the connection without a word", path), "Is it besterd? Its log says why"
 	}
 	return err.Error(), "Is besterd running? Say where with --hub"
 }
 
-// closedSocket says who may connect to a socket that is closed to this user.
-func closedSocket(path string) (what, remedy string) {
+// explainPermission says who may connect to a socket that is closed to this user.
+func explainPermission(path string) (what, remedy string) {
 	self := "you"
 	if u, err := user.Current(); err == nil {
 		self = u.Username
@@ -147,34 +148,34 @@ func closedSocket(path string) (what, remedy string) {
 	return what, fmt.Sprintf("Join the group and log in anew: sudo usermod -aG %s %s", group, self)
 }
 
-func (p place) explainTLS(err error) (what, remedy string) {
+func (p endpoint) explainTLS(err error) (what, remedy string) {
 	host, _, _ := net.SplitHostPort(p.address)
 	var record tls.RecordHeaderError
-	var wrong x509.HostnameError
+	var wrongName x509.HostnameError
 	var invalid x509.CertificateInvalidError
-	var stranger x509.UnknownAuthorityError
+	var unknownAuthority x509.UnknownAuthorityError
 	switch {
-	case errors.As(err, &record), closed(err):
+	case errors.As(err, &record), connectionClosed(err):
 		return fmt.Sprintf("%s speaks no TLS", p.address), fmt.Sprintf("Is that a port without TLS? Then it is --hub %s", p.address)
-	case errors.As(err, &wrong):
-		return fmt.Sprintf("its certificate is not for %q but for %s", host, names(wrong.Certificate)),
+	case errors.As(err, &wrongName):
+		return fmt.Sprintf("its certificate is not for %q but for %s", host, certificateNames(wrongName.Certificate)),
 			"Call the hub by a name that its certificate has, or make it one that has this name"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil:
 		c := invalid.Cert
 		return fmt.Sprintf("its certificate is good from %s to %s; here it is %s",
-				day(c.NotBefore), day(c.NotAfter), day(time.Now())),
+				formatTime(c.NotBefore), formatTime(c.NotAfter), formatTime(time.Now())),
 			"Renew the hub's certificate, and send it SIGHUP; or set this machine's clock"
-	case errors.As(err, &stranger):
+	case errors.As(err, &unknownAuthority):
 		remedy = "If it vouches for itself, or is of an authority of your own, give that certificate with --ca FILE"
 		return "nobody whom this machine trusts vouches for its certificate", remedy
 	}
 	return err.Error(), "Is it a TLS port of besterd? It speaks TLS 1.3"
 }
 
-func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+func formatTime(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
-// names are what a certificate is for.
-func names(c *x509.Certificate) string {
+// certificateNames returns the names that a certificate is for.
+func certificateNames(c *x509.Certificate) string {
 	all := c.DNSNames
 	for _, ip := range c.IPAddresses {
 		all = append(all, ip.String())
@@ -182,13 +183,13 @@ func names(c *x509.Certificate) string {
 	if len(all) == 0 {
 		return "no name at all (it has no subjectAltName)"
 	}
-	return clean(strings.Join(all, ", "))
+	return escapeName(strings.Join(all, ", "))
 }
 
-// denied says why the hub does not let the user in, as far as it can be known here.
-func (p place) denied(user hub.UserName, password string, err error) error {
-	if !strings.HasSuffix(err.Error(), hub.ErrDenied.Error()) { // the hub has said what
-		return &exit{exitDenied, fmt.Errorf("user %q: %w", user, err)}
+// denied returns an error that says why the hub refuses the login, as far as that is known.
+func (p endpoint) denied(user hub.UserName, password string, err error) error {
+	if !strings.HasSuffix(err.Error(), hub.ErrDenied.Error()) { // the hub has given the reason
+		return &exitError{exitDenied, fmt.Errorf("user %q: %w", user, err)}
 	}
 	remedy := "Is the account there (bester account list on the hub's machine), and the password right? Another user: --user NAME"
 	switch {
@@ -197,5 +198,5 @@ func (p place) denied(user hub.UserName, password string, err error) error {
 	case password == "":
 		remedy = "No password was given, and this way in needs one: --password-file FILE or BESTER_PASSWORD. Another user: --user NAME"
 	}
-	return &exit{exitDenied, fmt.Errorf("user %q: %w\n%s", user, err, remedy)}
+	return &exitError{exitDenied, fmt.Errorf("user %q: %w\n%s", user, err, remedy)}
 }
