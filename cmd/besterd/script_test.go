@@ -19,7 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestScripts runs the scripts in testdata/script: a hub as a process, and what people
+// TestStories runs the scripts in testdata/script: a hub as a process, and what people
 // do with it. Beside the commands of testscript they have
 //
 //	start NAME PROGRAM ARG...   start a program; it and what it prints is NAME from here on
@@ -31,7 +31,7 @@ import (
 //	certificate HOST [expired]  makes cert.pem and key.pem
 //	example NAME                write the README's example of that name into a file
 //	build PROGRAM FILE.go       build a Go program
-func TestScripts(t *testing.T) {
+func TestStories(t *testing.T) {
 	besterd := skipIfEmulated(t)
 	path := filepath.Dir(buildTool(t)) + ":" + os.Getenv("PATH")
 	python, err := exec.Command("python3", "-c", "import sys; print(sys.executable)").Output()
