@@ -18,7 +18,7 @@ func BenchmarkAppend(b *testing.B) {
 		for _, flight := range []int{1, 256} {
 			b.Run(fmt.Sprintf("sync=%v/inflight=%d", sync, flight), func(b *testing.B) {
 				d := newRecorder()
-				d.note, d.syncTime, d.wait = false, sync, nap
+				d.note, d.syncTime, d.wait = false, sync, sleepExact
 				s := open(b, "bench", Options{disk: d, MaxBytes: 64 << 20})
 				benchAppend(b, s, flight)
 			})

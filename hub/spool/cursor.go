@@ -12,8 +12,8 @@ type cursor struct {
 	gen  int
 	f    file
 	scan *scanner
-	mem  place
-	copy []byte
+	mem  memoryPosition
+	buf  []byte
 }
 
 // A Record is one record as it was appended.
@@ -36,18 +36,18 @@ type Gap struct{ From, To uint64 }
 
 // seek makes the record after seq the next one.
 func (c *cursor) seek(seq uint64) {
-	c.close()
+	c.release()
 	c.seq = seq
 }
 
-// close lets go of the segment.
-func (c *cursor) close() {
+// release lets go of the segment.
+func (c *cursor) release() {
 	c.s.mu.Lock()
-	c.letGo()
+	c.releaseLocked()
 	c.s.mu.Unlock()
 }
 
-func (c *cursor) letGo() {
+func (c *cursor) releaseLocked() {
 	if c.seg != nil {
 		c.seg.pins--
 	}
@@ -58,7 +58,7 @@ func (c *cursor) letGo() {
 }
 
 func (c *cursor) pin(seg *segment) {
-	c.letGo()
+	c.releaseLocked()
 	seg.pins++
 	c.seg, c.gen = seg, seg.gen
 }
@@ -75,7 +75,7 @@ func (c *cursor) next() (rec Record, ok bool, err error) {
 		if c.f == nil {
 			f, err := c.s.disk.Open(c.seg.name, false, false)
 			if err != nil {
-				if c.s.unreadable(c.seg, err) {
+				if c.s.handleUnreadable(c.seg, err) {
 					continue
 				}
 				return Record{}, false, err
@@ -85,7 +85,7 @@ func (c *cursor) next() (rec Record, ok bool, err error) {
 		c.scan.limit = limit
 		r, h, ok := c.scan.next()
 		if h.found {
-			c.s.stumbled(c.seg, h.off)
+			c.s.foundHole(c.seg, h.off)
 		}
 		if ok && r.kind == kindData && r.seq > c.seq {
 			c.seq = r.seq
@@ -94,8 +94,8 @@ func (c *cursor) next() (rec Record, ok bool, err error) {
 	}
 }
 
-// at is where in the segment the cursor is.
-func (c *cursor) at() int64 {
+// offset is where in the segment the cursor is.
+func (c *cursor) offset() int64 {
 	if c.scan == nil {
 		return dataStart
 	}
@@ -109,11 +109,11 @@ func (c *cursor) locate() (limit int64, rec Record, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.seq = max(c.seq, s.floor)
-	if c.seg != nil && (c.seg.gone || c.seg.gen != c.gen) {
-		c.letGo()
+	if c.seg != nil && (c.seg.retired || c.seg.gen != c.gen) {
+		c.releaseLocked()
 	}
 	if c.seg == nil {
-		s.waitBusy()
+		s.waitReplaced()
 		for _, seg := range s.segs {
 			if seg.last > c.seq {
 				c.pin(seg)
@@ -122,16 +122,16 @@ func (c *cursor) locate() (limit int64, rec Record, ok bool) {
 		}
 	}
 	for c.seg != nil {
-		if off := c.at(); off < c.seg.end {
+		if off := c.offset(); off < c.seg.end {
 			return c.seg.end, rec, false
 		}
 		c.seq = max(c.seq, c.seg.last) // also where the last ones are lost
-		next := s.following(c.seg)
+		next := s.segmentAfter(c.seg)
 		if next == nil {
 			break
 		}
-		if next.busy {
-			s.waitBusy()
+		if next.replacing {
+			s.waitReplaced()
 			continue
 		}
 		c.pin(next)
@@ -139,17 +139,17 @@ func (c *cursor) locate() (limit int64, rec Record, ok bool) {
 	if s.opt.Class == Telemetry {
 		if m, found := s.mem.after(c.seq, &c.mem); found {
 			c.seq = m.seq
-			c.copy = append(c.copy[:0], m.data...)
-			return 0, Record{Seq: m.seq, Time: m.time, Data: c.copy}, true
+			c.buf = append(c.buf[:0], m.data...)
+			return 0, Record{Seq: m.seq, Time: m.time, Data: c.buf}, true
 		}
 	}
 	return 0, rec, false
 }
 
-// waitBusy waits until no file is being replaced: a rename, no sync. Called under
+// waitReplaced waits until no file is being replaced: a rename, no sync. Called under
 // mu, which it lets go of meanwhile.
-func (s *Spool) waitBusy() {
-	for slices.ContainsFunc(s.segs, func(seg *segment) bool { return seg.busy }) {
-		s.free.Wait()
+func (s *Spool) waitReplaced() {
+	for slices.ContainsFunc(s.segs, func(seg *segment) bool { return seg.replacing }) {
+		s.replaced.Wait()
 	}
 }

@@ -43,9 +43,9 @@ type cardError struct {
 func (e *cardError) Error() string   { return fmt.Sprintf("spool: %s: %v: %v", e.op, e.class, e.cause) }
 func (e *cardError) Unwrap() []error { return []error{e.class, e.cause} }
 
-// passing tells whether a file could not be opened for a reason that says nothing of
+// transient tells whether a file could not be opened for a reason that says nothing of
 // what is in it: too many are open, or this user may not.
-func passing(err error) bool {
+func transient(err error) bool {
 	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EINTR, unix.EACCES, unix.EPERM} {
 		if errors.Is(err, e) {
 			return true

@@ -22,7 +22,7 @@ func parseID(b []byte) (id, next uint64, ok bool) {
 	if n, err := fmt.Sscanf(string(b), "bester spool %x %d %x\n", &id, &next, &sum); n != 3 || err != nil {
 		return 0, 0, false
 	}
-	if string(formatID(id, next)) != string(b) || next >= absurd {
+	if string(formatID(id, next)) != string(b) || next >= maxPlausible {
 		return 0, 0, false
 	}
 	return id, next, true
@@ -33,7 +33,7 @@ func parseID(b []byte) (id, next uint64, ok bool) {
 func readID(d disk) (id, next uint64, ok bool, err error) {
 	f, err := d.Open(idName, false, false)
 	if err != nil {
-		if passing(err) {
+		if transient(err) {
 			return 0, 0, false, fmt.Errorf("%s: %w", idName, err)
 		}
 		return 0, 0, false, nil

@@ -123,7 +123,7 @@ func totalOf(t *testing.T, dir string) uint64 {
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	return c.state.ledger.payload
+	return c.state.wear.payload
 }
 
 // payload compares the total after the kill with that before, and what was
@@ -150,7 +150,7 @@ func (k killed) verify(t *testing.T, dir string, round int) (left uint64) {
 	if at < k.kept {
 		t.Fatalf("round %d: position %d, was %d", round, at, k.kept)
 	}
-	st := balance(t, s)
+	st := checkAccounting(t, s)
 	if st.Damage.Found != 0 {
 		t.Fatalf("round %d: %+v", round, st.Damage)
 	}

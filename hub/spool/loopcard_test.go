@@ -165,7 +165,7 @@ func TestLoopTelemetry(t *testing.T) {
 			if bytes > 5e6 {
 				t.Errorf("%d bytes written, want at most 5 MB a day", bytes)
 			}
-			if st := balance(t, s); st.Delivered < uint64(c.n)*9/10 {
+			if st := checkAccounting(t, s); st.Delivered < uint64(c.n)*9/10 {
 				t.Errorf("the reader did not keep up: %+v", st)
 			}
 			cancel()

@@ -38,7 +38,7 @@ func TestLoopOpen(t *testing.T) {
 		s = open(t, dir, o)
 		took = time.Since(began)
 		runtime.ReadMemStats(&after)
-		if st := balance(t, s); st.Found != uint64(n-n/2) || st.Damage.Found != 0 {
+		if st := checkAccounting(t, s); st.Found != uint64(n-n/2) || st.Damage.Found != 0 {
 			t.Errorf("found %d of %d: %+v", st.Found, n-n/2, st.Damage)
 		}
 		closeSpool(t, s)

@@ -68,12 +68,12 @@ func (m *model) append(data []byte) (uint64, bool) {
 		m.refused.Full++
 		return 0, false
 	}
-	m.enter(r)
+	m.add(r)
 	return r.seq, true
 }
 
-func (m *model) enter(r modelRecord) {
-	m.makeRoom(1, r.size())
+func (m *model) add(r modelRecord) {
+	m.enforceBounds(1, r.size())
 	m.queue = append(m.queue, r)
 	m.bytes += r.size()
 	m.next++
@@ -81,29 +81,29 @@ func (m *model) enter(r modelRecord) {
 	m.payload += uint64(len(r.data))
 }
 
-// makeRoom makes room for n more records, where the policy is to drop for them.
-func (m *model) makeRoom(n, size uint64) {
-	if m.o.Full != DropOldest && m.o.Full != ThinOut {
+// enforceBounds makes room for n more records, where the policy is to drop for them.
+func (m *model) enforceBounds(n, size uint64) {
+	if m.o.Full != DropOldest && m.o.Full != Downsample {
 		return
 	}
 	for m.over(n, size) {
-		if m.o.Full == ThinOut && m.thin() {
+		if m.o.Full == Downsample && m.downsample() {
 			continue
 		}
 		if len(m.queue) == 0 {
 			return
 		}
-		m.leave(&m.oldest)
+		m.dropOldest(&m.oldest)
 	}
 }
 
-// leave lets the oldest record go, for all readers.
-func (m *model) leave(count *uint64) {
+// dropOldest lets the oldest record go, for all readers.
+func (m *model) dropOldest(count *uint64) {
 	r := m.queue[0]
 	m.floor = r.seq
 	m.pop(count)
 	for _, r := range m.readers {
-		r.raise(m.floor)
+		r.advanceTo(m.floor)
 	}
 	m.advance()
 }
@@ -124,7 +124,7 @@ func (m *model) expire(n uint64, lag time.Duration) error {
 		if !old(0) {
 			return fmt.Errorf("expired %d records; the oldest of %d is too young", n, len(m.queue))
 		}
-		m.leave(&m.expired)
+		m.dropOldest(&m.expired)
 	}
 	if old(uint64(lag.Milliseconds())) {
 		return fmt.Errorf("record %d of %d should have expired; now %d", m.queue[0].seq, m.queue[0].time, m.now)
@@ -132,8 +132,8 @@ func (m *model) expire(n uint64, lag time.Duration) error {
 	return nil
 }
 
-// raise moves the position to at least seq, and over what is confirmed behind it.
-func (r *modelReader) raise(seq uint64) {
+// advanceTo moves the position to at least seq, and over what is confirmed behind it.
+func (r *modelReader) advanceTo(seq uint64) {
 	if r.committed < seq {
 		r.committed = seq
 		for s := range r.out {
@@ -143,7 +143,7 @@ func (r *modelReader) raise(seq uint64) {
 		}
 	}
 	for {
-		lowest := uint64(forgotten)
+		lowest := uint64(forgottenPosition)
 		for s := range r.out {
 			lowest = min(lowest, s)
 		}
@@ -159,7 +159,7 @@ func (m *model) advance() {
 	if len(m.readers) == 0 {
 		return
 	}
-	low := uint64(forgotten)
+	low := uint64(forgottenPosition)
 	for _, r := range m.readers {
 		low = min(low, r.committed)
 	}
@@ -224,15 +224,15 @@ func (m *model) in(f *modelFile) []modelRecord {
 	return all[:len(all)-len(m.after(f.last))]
 }
 
-// thin thins out one file, if that makes room.
-func (m *model) thin() bool {
+// downsample thins out one file, if that makes room.
+func (m *model) downsample() bool {
 	for {
 		f := m.candidate()
 		if f == nil {
 			return false
 		}
 		records := m.in(f)
-		keep := m.keep(records, uint64(m.o.ThinEvery.Milliseconds())<<m.level[f.first])
+		keep := m.keep(records, uint64(m.o.DownsampleEvery.Milliseconds())<<m.level[f.first])
 		m.level[f.first]++
 		if len(keep) > len(records)/8*7 {
 			continue
@@ -305,7 +305,7 @@ func (m *model) reopen(o Options) error {
 	for first, level := range m.onCard {
 		m.level[first] = level
 	}
-	m.makeRoom(0, 0)
+	m.enforceBounds(0, 0)
 	old := uint64(0)
 	for _, r := range m.queue {
 		if m.o.MaxAge == 0 || r.time+uint64(m.o.MaxAge.Milliseconds()) > m.now {
@@ -319,11 +319,11 @@ func (m *model) reopen(o Options) error {
 // compare returns how a spool's figures differ from the model.
 func (m *model) compare(st Stats) error {
 	d := st.Dropped
-	if st.Accepted != st.Delivered+st.Queued+st.Expired+d.Oldest+d.Thinned+d.Damaged+d.Memory {
+	if st.Accepted != st.Delivered+st.Queued+st.Expired+d.Oldest+d.Downsampled+d.Damaged+d.Memory {
 		return fmt.Errorf("the sum is wrong: %+v", st)
 	}
 	if st.Accepted != m.accepted || st.Found != m.found || st.Queued != uint64(len(m.queue)) || st.QueuedBytes != m.bytes ||
-		st.Delivered != m.delivered || st.Expired != m.expired || d != (Dropped{Oldest: m.oldest, Thinned: m.thinned}) ||
+		st.Delivered != m.delivered || st.Expired != m.expired || d != (Dropped{Oldest: m.oldest, Downsampled: m.thinned}) ||
 		st.Refused != m.refused || len(st.Damage.Losses) != 0 || st.Failing != nil {
 		return fmt.Errorf("got %+v\nwant accepted %d, found %d, queued %d of %d bytes, delivered %d, expired %d, dropped %d, thinned %d, refused %+v",
 			st, m.accepted, m.found, len(m.queue), m.bytes, m.delivered, m.expired, m.oldest, m.thinned, m.refused)

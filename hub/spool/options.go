@@ -31,11 +31,11 @@ const (
 	DropOldest Policy = iota
 	// DropNewest refuses the new record with ErrFull.
 	DropNewest
-	// ThinOut keeps of the records of older segments the first and last, and
+	// Downsample keeps of the records of older segments the first and last, and
 	// those with the least and greatest value, of each series in each interval
 	// (Options.Series, Options.ThinEvery); intervals double each time a segment
 	// comes up again. Where that no longer makes room it drops the oldest.
-	ThinOut
+	Downsample
 	// Wait makes Append wait for room. AppendAsync, which never waits, returns ErrFull.
 	Wait
 )
@@ -65,8 +65,8 @@ type Options struct {
 	MaxAge time.Duration
 	// Full says what happens at MaxBytes or MaxRecords. If zero, DropOldest.
 	Full Policy
-	// ThinEvery is ThinOut's first interval. If zero, one minute.
-	ThinEvery time.Duration
+	// DownsampleEvery is ThinOut's first interval. If zero, one minute.
+	DownsampleEvery time.Duration
 	// Series tells for ThinOut which series a record belongs to and its value there;
 	// not ok is a record to keep. It must not keep data. If nil, all records are one
 	// series without values: the first and last of each interval are kept.
@@ -109,23 +109,23 @@ const (
 	maxSegment = 1 << 30
 )
 
-// fill puts defaults where there are zeros and refuses what cannot be.
-func (o *Options) fill() error {
-	or(&o.FlushEvery, 5*time.Minute)
-	or(&o.CommitEvery, 10*time.Second)
-	or(&o.MaxBytes, 64<<20)
-	or(&o.ThinEvery, time.Minute)
-	or(&o.SegmentSize, min(4<<20, max(minSegment, int64(o.MaxBytes/8)&^(pageSize-1))))
-	or(&o.MaxRecord, int(min(1<<20, o.SegmentSize/4, int64(min(o.MaxBytes, 1<<30)/4))))
-	or(&o.Memory, max(1<<20, 4*o.MaxRecord))
-	or(&o.InFlight, 4096)
-	or(&o.KeepDamaged, 4)
+// applyDefaults puts defaults where there are zeros and refuses what cannot be.
+func (o *Options) applyDefaults() error {
+	setDefault(&o.FlushEvery, 5*time.Minute)
+	setDefault(&o.CommitEvery, 10*time.Second)
+	setDefault(&o.MaxBytes, 64<<20)
+	setDefault(&o.DownsampleEvery, time.Minute)
+	setDefault(&o.SegmentSize, min(4<<20, max(minSegment, int64(o.MaxBytes/8)&^(pageSize-1))))
+	setDefault(&o.MaxRecord, int(min(1<<20, o.SegmentSize/4, int64(min(o.MaxBytes, 1<<30)/4))))
+	setDefault(&o.Memory, max(1<<20, 4*o.MaxRecord))
+	setDefault(&o.InFlight, 4096)
+	setDefault(&o.KeepDamaged, 4)
 	switch {
 	case o.Class != Durable && o.Class != Telemetry:
 		return fmt.Errorf("unknown class %d", o.Class)
 	case o.Full < DropOldest || o.Full > Wait:
 		return fmt.Errorf("unknown policy %d", o.Full)
-	case o.FlushEvery < 0 || o.CommitEvery < 0 || o.MaxAge < 0 || o.ThinEvery < 0:
+	case o.FlushEvery < 0 || o.CommitEvery < 0 || o.MaxAge < 0 || o.DownsampleEvery < 0:
 		return fmt.Errorf("a duration is negative")
 	case o.SegmentSize < minSegment || o.SegmentSize > maxSegment || o.SegmentSize%pageSize != 0:
 		return fmt.Errorf("segment size %d: must be a multiple of 4096 from %d to %d", o.SegmentSize, minSegment, maxSegment)
@@ -141,8 +141,8 @@ func (o *Options) fill() error {
 	return nil
 }
 
-// or sets v to def if it is zero.
-func or[T comparable](v *T, def T) {
+// setDefault sets v to def if it is zero.
+func setDefault[T comparable](v *T, def T) {
 	var zero T
 	if *v == zero {
 		*v = def

@@ -16,20 +16,20 @@ type Reader struct {
 	name string
 	wake chan struct{}
 
-	reading sync.Mutex // held by Next
-	cur     cursor
-	last    uint64 // the last record handed out or passed over
+	nextMu sync.Mutex // held by Next
+	cur    cursor
+	last   uint64 // the last record handed out or passed over
 
 	// Under Spool.mu:
-	waiting   bool
-	committed uint64 // the position
-	saved     uint64 // the position on the card
-	known     bool   // the card knows the reader
-	passed    tally  // of records up to the position
-	window    window
-	rewinds   int // Rewind was called so often
-	seen      int // so often as of the last Next
-	forgotten bool
+	waiting     bool
+	committed   uint64 // the position
+	saved       uint64 // the position on the card
+	known       bool   // the card knows the reader
+	passed      tally  // of records up to the position
+	window      window
+	rewinds     int // Rewind was called so often
+	seenRewinds int // so often as of the last Next
+	forgotten   bool
 }
 
 // Reader returns the reader of that name; all who ask for a name have the same
@@ -52,7 +52,7 @@ func (s *Spool) Reader(name string) (*Reader, error) {
 		return nil, fmt.Errorf("spool: reader %q: there are %d already; Forget one", name, maxReaders)
 	}
 	r := s.addReader(name, s.floor, s.passed)
-	s.commitSoon()
+	s.scheduleCommit()
 	return r, nil
 }
 
@@ -75,15 +75,15 @@ func (s *Spool) Forget(name string) {
 	}
 	r.forgotten, r.waiting = true, true
 	delete(s.readers, name)
-	s.leaving = append(s.leaving, name)
-	s.tell()
+	s.forgetting = append(s.forgetting, name)
+	s.wakeReaders()
 	s.list = slices.DeleteFunc(s.list, func(o *Reader) bool { return o == r })
-	s.advance()
-	s.commitSoon()
+	s.advanceFloor()
+	s.scheduleCommit()
 	s.mu.Unlock()
-	r.reading.Lock() // Next has been woken and returns
-	r.cur.close()    // or else its segment would be in use for ever
-	r.reading.Unlock()
+	r.nextMu.Lock() // Next has been woken and returns
+	r.cur.release() // or else its segment would be in use for ever
+	r.nextMu.Unlock()
 }
 
 // Next returns the next record, and waits until there is one. A durable record
@@ -92,8 +92,8 @@ func (s *Spool) Forget(name string) {
 // handed out and not confirmed. It returns ctx's error when ctx ends and
 // ErrClosed after Close.
 func (r *Reader) Next(ctx context.Context) (Record, error) {
-	r.reading.Lock()
-	defer r.reading.Unlock()
+	r.nextMu.Lock()
+	defer r.nextMu.Unlock()
 	for {
 		open, err := r.ready()
 		if err != nil {
@@ -102,13 +102,13 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 		if open {
 			rec, ok, _ := r.cur.next() // what cannot be read now may be read when the card is back
 			if ok {
-				if r.give(&rec) {
+				if r.deliver(&rec) {
 					return rec, nil
 				}
 				continue
 			}
 		}
-		if !r.sleep() {
+		if !r.prepareWait() {
 			continue
 		}
 		select {
@@ -125,28 +125,28 @@ func (r *Reader) ready() (bool, error) {
 	s := r.s
 	s.mu.Lock()
 	if s.closing || r.forgotten {
-		r.cur.letGo()
+		r.cur.releaseLocked()
 		s.mu.Unlock()
 		return false, fmt.Errorf("spool: reader %q: %w", r.name, ErrClosed)
 	}
-	if r.seen != r.rewinds {
-		r.seen = r.rewinds
-		r.cur.letGo()
+	if r.seenRewinds != r.rewinds {
+		r.seenRewinds = r.rewinds
+		r.cur.releaseLocked()
 		r.cur.seq, r.last = r.committed, r.committed
 	}
-	open := r.window.room(s.opt.InFlight)
+	open := r.window.canDeliver(s.opt.InFlight)
 	s.mu.Unlock()
 	return open, nil
 }
 
-// sleep says that the reader waits, unless there is already something for it.
-func (r *Reader) sleep() bool {
+// prepareWait says that the reader waits, unless there is already something for it.
+func (r *Reader) prepareWait() bool {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
-	if r.s.closing || r.seen != r.rewinds || r.forgotten {
+	if r.s.closing || r.seenRewinds != r.rewinds || r.forgotten {
 		return false
 	}
-	if r.window.room(r.s.opt.InFlight) && r.s.failing == nil && r.s.beyond(r.cur.seq) {
+	if r.window.canDeliver(r.s.opt.InFlight) && r.s.failing == nil && r.s.hasRecordAfter(r.cur.seq) {
 		return false
 	}
 	r.waiting = true
@@ -157,26 +157,26 @@ func (r *Reader) sleep() bool {
 	return true
 }
 
-// beyond tells whether there is something after seq that a reader may have.
-func (s *Spool) beyond(seq uint64) bool {
+// hasRecordAfter tells whether there is something after seq that a reader may have.
+func (s *Spool) hasRecordAfter(seq uint64) bool {
 	if n := len(s.segs); n > 0 && s.segs[n-1].last > max(seq, s.floor) {
 		return true
 	}
 	return s.opt.Class == Telemetry && s.mem.size.n > 0 && s.mem.newest > max(seq, s.floor)
 }
 
-// give enters a record into the window; not if it is not to be handed out after all.
-func (r *Reader) give(rec *Record) bool {
+// deliver enters a record into the window; not if it is not to be handed out after all.
+func (r *Reader) deliver(rec *Record) bool {
 	s := r.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.seen != r.rewinds || rec.Seq <= s.floor || rec.Seq <= r.committed {
+	if r.seenRewinds != r.rewinds || rec.Seq <= s.floor || rec.Seq <= r.committed {
 		return false
 	}
 	last := max(r.last, r.committed)
 	r.last = rec.Seq
-	confirmed := r.window.enter(rec.Seq, uint32(recordSize(len(rec.Data))))
-	r.settle() // what was lost since it was handed out waits for nobody
+	confirmed := r.window.deliver(rec.Seq, uint32(recordSize(len(rec.Data))))
+	r.commitConfirmed() // what was lost since it was handed out waits for nobody
 	if rec.Seq > last+1 {
 		rec.Gap = Gap{last + 1, rec.Seq - 1}
 	}
@@ -202,16 +202,16 @@ func (r *Reader) Confirm(seq uint64) error {
 	if !r.window.confirm(seq) {
 		return fmt.Errorf("spool: reader %q: confirm %d: %w", r.name, seq, ErrNotHandedOut)
 	}
-	r.settle()
+	r.commitConfirmed()
 	return nil
 }
 
-// settle moves the position over what is confirmed at the window's front.
-func (r *Reader) settle() {
+// commitConfirmed moves the position over what is confirmed at the window's front.
+func (r *Reader) commitConfirmed() {
 	s := r.s
 	was := r.committed
 	for {
-		e, ok := r.window.pop()
+		e, ok := r.window.popConfirmed()
 		if !ok {
 			break
 		}
@@ -226,8 +226,8 @@ func (r *Reader) settle() {
 		}
 	}
 	if r.committed > was {
-		s.advance()
-		s.commitSoon()
+		s.advanceFloor()
+		s.scheduleCommit()
 	}
 }
 
@@ -240,7 +240,7 @@ func (r *Reader) Rewind() {
 	r.rewinds++
 	r.window.rewind()
 	r.waiting = true
-	r.s.tell()
+	r.s.wakeReaders()
 }
 
 // Position is the sequence up to which all is confirmed; 0 if nothing is.
@@ -250,24 +250,24 @@ func (r *Reader) Position() uint64 {
 	return r.committed
 }
 
-// catchUp moves the position to the spool's floor: what is up to there is gone.
-func (r *Reader) catchUp() {
+// skipToFloor moves the position to the spool's floor: what is up to there is gone.
+func (r *Reader) skipToFloor() {
 	s := r.s
 	if r.committed >= s.floor {
 		return
 	}
 	r.window.dropTo(s.floor)
 	r.committed, r.passed = s.floor, s.passed
-	r.settle()
+	r.commitConfirmed()
 }
 
-// forget takes out of account what was lost, of sequences from..to: the reader may
+// discountLost takes out of account what was lost, of sequences from..to: the reader may
 // be past some of it.
-func (r *Reader) forget(from, to uint64, t tally) {
+func (r *Reader) discountLost(from, to uint64, t tally) {
 	if after := min(t.n, to-min(to, r.committed)); after == 0 {
 		r.passed.sub(t)
 	} else {
 		r.passed.sub(tally{t.n - after, t.bytes / t.n * (t.n - after)})
 	}
-	r.window.forget(from, to)
+	r.window.markLost(from, to)
 }

@@ -23,7 +23,7 @@ type recorder struct {
 	last     op                                   // of names
 	watch    func(op)                             // told of each operation before it is noted; under mu
 	fault    func(kind opKind, name string) error // asked before each change; nil is none
-	room     int64                                // bytes that all files may have; 0 is no bound
+	capacity int64                                // bytes that all files may have; 0 is no bound
 	syncTime time.Duration
 	wait     func(time.Duration) // how
 	locked   bool
@@ -183,9 +183,9 @@ type recorded struct {
 	n *inode
 }
 
-// nap is a wait that is exact below a millisecond, too; in a bubble of
+// sleepExact is a wait that is exact below a millisecond, too; in a bubble of
 // synctest, time.Sleep is.
-func nap(d time.Duration) {
+func sleepExact(d time.Duration) {
 	t := unix.NsecToTimespec(d.Nanoseconds())
 	unix.Nanosleep(&t, nil)
 }
@@ -213,7 +213,7 @@ func (f *recorded) WriteAt(b []byte, off int64) (int, error) {
 	if err := f.d.do(op{kind: opWrite, node: f.n, off: off, data: f.d.copy(b)}, f.n.name); err != nil {
 		return 0, err
 	}
-	if f.d.room > 0 && f.d.used()+off+int64(len(b))-int64(len(f.n.data)) > f.d.room {
+	if f.d.capacity > 0 && f.d.used()+off+int64(len(b))-int64(len(f.n.data)) > f.d.capacity {
 		return 0, unix.ENOSPC
 	}
 	f.n.data = grown(f.n.data, off+int64(len(b)))

@@ -80,8 +80,8 @@ func newScanner(f file, h *header, limit int64) *scanner {
 	return &scanner{win: view{f: f}, head: h, off: dataStart, limit: limit, prev: h.crc, seq: h.first - 1, work: 16 * max(limit, 1<<20)}
 }
 
-// here returns the record at off if it is whole and later than the one before.
-func (c *scanner) here(off int64) (r raw, ok bool) {
+// recordAt returns the record at off if it is whole and later than the one before.
+func (c *scanner) recordAt(off int64) (r rawRecord, ok bool) {
 	if c.limit-off < recordHead {
 		return r, false
 	}
@@ -98,29 +98,29 @@ func (c *scanner) here(off int64) (r raw, ok bool) {
 // was before it, if one was found. At the end of the
 // segment ok is false; h is then what was unreadable up to the limit: for a
 // segment that was not ended, that is where it ends.
-func (c *scanner) next() (r raw, h hole, ok bool) {
+func (c *scanner) next() (r rawRecord, h hole, ok bool) {
 	start := c.off
-	r, ok = c.here(start)
+	r, ok = c.recordAt(start)
 	if ok && r.prev == c.prev {
-		c.take(r)
+		c.accept(r)
 		return r, hole{}, true
 	}
 	c.work = max(c.work, viewMax)
 	for !ok && c.off < c.limit && c.work > 0 {
 		c.off = c.skipZeros(c.off + 4)
-		r, ok = c.here(c.off)
+		r, ok = c.recordAt(c.off)
 	}
 	h = hole{off: start, next: c.off, from: c.seq + 1, to: c.seq, more: ok, found: ok || start < c.limit}
 	if !ok {
 		c.off, h.next = c.limit, c.limit
-		return raw{}, h, false
+		return rawRecord{}, h, false
 	}
 	h.to = r.seq - 1
-	c.take(r)
+	c.accept(r)
 	return r, h, true
 }
 
-func (c *scanner) take(r raw) {
+func (c *scanner) accept(r rawRecord) {
 	c.off += int64(r.size)
 	c.prev, c.seq = r.crc, r.seq
 	if r.kind != kindData {
@@ -133,7 +133,7 @@ func (c *scanner) take(r raw) {
 func (c *scanner) skipZeros(off int64) int64 {
 	for c.limit-off >= recordHead {
 		b := c.win.at(off, recordHead, c.limit)
-		if k := b[7]; k >= kindData && k <= kindMark {
+		if k := b[7]; k >= kindData && k <= kindCheckpoint {
 			return off
 		}
 		off += 4
@@ -141,8 +141,8 @@ func (c *scanner) skipZeros(off int64) int64 {
 	return c.limit
 }
 
-// survey is what a whole segment was found to hold.
-type survey struct {
+// scanResult is what a whole segment was found to hold.
+type scanResult struct {
 	size  tally
 	last  uint64 // highest sequence
 	time  uint64 // latest
@@ -151,10 +151,10 @@ type survey struct {
 	state *state // nil if not asked for
 }
 
-// examine reads a whole segment. If ended is false its end is not known, and
+// scanSegment reads a whole segment. If ended is false its end is not known, and
 // what follows the last readable record is no hole.
-func examine(f file, h *header, limit int64, ended bool, st *state) survey {
-	v := survey{last: h.first - 1, end: dataStart, state: st}
+func scanSegment(f file, h *header, limit int64, ended bool, st *state) scanResult {
+	v := scanResult{last: h.first - 1, end: dataStart, state: st}
 	c := newScanner(f, h, limit)
 	for {
 		r, gap, ok := c.next()
@@ -170,7 +170,7 @@ func examine(f file, h *header, limit int64, ended bool, st *state) survey {
 		}
 		v.end, v.time = c.off, max(v.time, r.time)
 		if st != nil {
-			st.note(r)
+			st.apply(r)
 		}
 	}
 }

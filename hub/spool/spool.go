@@ -24,33 +24,33 @@ type Spool struct {
 	wake chan struct{} // tells the keeper that there is something to do
 	done chan struct{} // closed when the keeper has ended
 
-	examining sync.Mutex // held, before mu, by the one that reads a damaged segment whole
+	damageMu sync.Mutex // held, before mu, by the one that reads a damaged segment whole
 
-	mu       sync.Mutex
-	id       uint64
-	segs     []*segment // oldest first; the last is the one written to, if any is
-	mem      memory
-	next     uint64 // the next sequence
-	floor    uint64 // records up to here are done with
-	passed   tally  // of those in total, the ones up to floor
-	total    tally  // records accepted; see below
-	readers  map[string]*Reader
-	list     []*Reader     // the same, to go through
-	epoch    int           // changes when records vanish without passing the floor
-	leaving  []string      // names of readers forgotten since the last write
-	room     chan struct{} // closed, and made anew, when there may be room
-	wanted   bool          // someone waits for that
-	free     *sync.Cond
-	writing  bool
-	closing  bool
-	closed   bool
-	final    error
-	failing  error
-	retryAt  time.Time
-	commitAt time.Time // when positions must be written; zero if they need not be
-	syncs    []chan error
-	saved    mark // what of marks and headers is on the card
-	count    counters
+	mu          sync.Mutex
+	id          uint64
+	segs        []*segment // oldest first; the last is the one written to, if any is
+	mem         memory
+	next        uint64 // the next sequence
+	floor       uint64 // records up to here are done with
+	passed      tally  // of those in total, the ones up to floor
+	total       tally  // records accepted; see below
+	readers     map[string]*Reader
+	list        []*Reader     // the same, to go through
+	epoch       int           // changes when records vanish without passing the floor
+	forgetting  []string      // names of readers forgotten since the last write
+	spaceFreed  chan struct{} // closed, and made anew, when there may be room
+	spaceWanted bool          // someone waits for that
+	replaced    *sync.Cond
+	writing     bool
+	closing     bool
+	closed      bool
+	closeErr    error
+	failing     error
+	retryAt     time.Time
+	commitAt    time.Time // when positions must be written; zero if they need not be
+	syncs       []chan error
+	saved       checkpoint // what of marks and headers is on the card
+	count       counters
 }
 
 // How the tallies hang together, whenever mu is not held:
@@ -69,16 +69,16 @@ type Spool struct {
 
 // A segment is one file of the log.
 type segment struct {
-	name  string
-	head  *header
-	end   int64          // where what is in it and safe ends
-	size  tally          // the records in it
-	last  uint64         // highest sequence in it; first-1 if none
-	holes map[int64]bool // where holes were found in it; true is damage: it is set aside when it is done with
-	gone  bool           // no longer of the log
-	gen   int            // changes when the file is replaced
-	pins  int            // cursors that are in it
-	busy  bool           // its file is being replaced; Spool.free tells when that is over
+	name      string
+	head      *header
+	end       int64          // where what is in it and safe ends
+	size      tally          // the records in it
+	last      uint64         // highest sequence in it; first-1 if none
+	holes     map[int64]bool // where holes were found in it; true is damage: it is set aside when it is done with
+	retired   bool           // no longer of the log
+	gen       int            // changes when the file is replaced
+	pins      int            // cursors that are in it
+	replacing bool           // its file is being replaced; Spool.free tells when that is over
 }
 
 // Open opens the spool in the folder dir, and makes it if there is none (not
@@ -87,15 +87,15 @@ type segment struct {
 // segment, no more. It fails with ErrLocked if another process has the spool, if
 // the options cannot be, and if the folder cannot be made or read.
 func Open(dir string, o Options) (*Spool, error) {
-	if err := o.fill(); err != nil {
+	if err := o.applyDefaults(); err != nil {
 		return nil, fmt.Errorf("spool: options: %w", err)
 	}
 	s := &Spool{
 		opt: o, disk: o.disk,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
-		readers: map[string]*Reader{}, room: make(chan struct{}),
+		readers: map[string]*Reader{}, spaceFreed: make(chan struct{}),
 	}
-	s.free = sync.NewCond(&s.mu)
+	s.replaced = sync.NewCond(&s.mu)
 	s.waiters.New = newWaiter
 	if s.disk == nil {
 		s.disk = folder(dir)
@@ -104,18 +104,18 @@ func Open(dir string, o Options) (*Spool, error) {
 	if s.lock, err = s.disk.Lock(); err != nil {
 		return nil, fmt.Errorf("spool: %q: %w", dir, err)
 	}
-	k := newKeeper(s)
+	w := newWriter(s)
 	if s.device, err = s.disk.Device(); err == nil {
-		err = s.load(k)
+		err = s.load(w)
 	}
 	if err != nil {
 		s.lock.Close()
 		return nil, fmt.Errorf("spool: %q: %w", dir, err)
 	}
 	if o.Class == Telemetry {
-		k.turn() // sequences are given out before they are written: some must be reserved
+		w.runOnce() // sequences are given out before they are written: some must be reserved
 	}
-	go k.run()
+	go w.run()
 	return s, nil
 }
 
@@ -124,7 +124,7 @@ func (s *Spool) clock() uint64 {
 	return s.openedMS + uint64(max(0, time.Since(s.opened).Milliseconds()))
 }
 
-func (s *Spool) nudge() {
+func (s *Spool) wakeWriter() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -157,16 +157,16 @@ func newWaiter() any {
 func (s *Spool) Append(ctx context.Context, data []byte) (seq uint64, err error) {
 	w := s.waiters.Get().(*waiter)
 	for {
-		room, err := s.take(data, w.done, true)
+		spaceFreed, err := s.enqueue(data, w.done, true)
 		if err != nil {
 			s.waiters.Put(w)
 			return 0, err
 		}
-		if room == nil {
+		if spaceFreed == nil {
 			break
 		}
 		select {
-		case <-room:
+		case <-spaceFreed:
 		case <-ctx.Done():
 			s.waiters.Put(w)
 			return 0, ctx.Err()
@@ -192,17 +192,17 @@ func (s *Spool) AppendAsync(data []byte, done func(seq uint64, err error)) error
 	if done == nil {
 		done = func(uint64, error) {}
 	}
-	_, err := s.take(data, done, false)
+	_, err := s.enqueue(data, done, false)
 	return err
 }
 
-// take puts a record into memory; if there is no room and the caller can wait,
+// enqueue puts a record into memory; if there is no room and the caller can wait,
 // it returns what is closed when it may try again.
-func (s *Spool) take(data []byte, done func(uint64, error), wait bool) (<-chan struct{}, error) {
+func (s *Spool) enqueue(data []byte, done func(uint64, error), wait bool) (<-chan struct{}, error) {
 	s.mu.Lock()
-	if room, err := s.admit(uint64(recordSize(len(data))), len(data), wait); room != nil || err != nil {
+	if spaceFreed, err := s.admit(uint64(recordSize(len(data))), len(data), wait); spaceFreed != nil || err != nil {
 		s.mu.Unlock()
-		return room, err
+		return spaceFreed, err
 	}
 	seq := s.next
 	s.next++
@@ -210,7 +210,7 @@ func (s *Spool) take(data []byte, done func(uint64, error), wait bool) (<-chan s
 	if s.opt.Class == Durable {
 		s.mem.add(seq, s.clock(), data, done)
 		s.mu.Unlock()
-		s.nudge()
+		s.wakeWriter()
 		return nil, nil
 	}
 	s.mem.add(seq, s.clock(), data, nil)
@@ -218,11 +218,11 @@ func (s *Spool) take(data []byte, done func(uint64, error), wait bool) (<-chan s
 	s.total.add(t)
 	s.count.accepted++
 	s.count.accept(uint64(len(data)))
-	s.tell()
-	nudge := first || s.mem.size.bytes > uint64(s.opt.Memory/2) || s.over(tally{}) || s.reserveLow()
+	s.wakeReaders()
+	nudge := first || s.mem.size.bytes > uint64(s.opt.Memory/2) || s.overBounds(tally{}) || s.reserveLow()
 	s.mu.Unlock()
 	if nudge {
-		s.nudge()
+		s.wakeWriter()
 	}
 	done(seq, nil)
 	return nil, nil
@@ -232,8 +232,8 @@ func (s *Spool) take(data []byte, done func(uint64, error), wait bool) (<-chan s
 func (s *Spool) admit(size uint64, length int, wait bool) (<-chan struct{}, error) {
 	full := func() (<-chan struct{}, error) {
 		if wait {
-			s.wanted = true
-			return s.room, nil
+			s.spaceWanted = true
+			return s.spaceFreed, nil
 		}
 		s.count.refused.Full++
 		return nil, fmt.Errorf("spool: append: %w", ErrFull)
@@ -251,9 +251,9 @@ func (s *Spool) admit(size uint64, length int, wait bool) (<-chan struct{}, erro
 	case s.failing != nil && s.opt.Class == Durable && !s.opt.Hold:
 		s.count.refused.Failed++
 		return nil, s.failing
-	case s.opt.Full == Wait && s.over(pending):
+	case s.opt.Full == Wait && s.overBounds(pending):
 		return full()
-	case s.opt.Full == DropNewest && s.over(pending):
+	case s.opt.Full == DropNewest && s.overBounds(pending):
 		wait = false
 		return full()
 	}
@@ -266,8 +266,8 @@ func (s *Spool) admit(size uint64, length int, wait bool) (<-chan struct{}, erro
 	return nil, nil
 }
 
-// over tells whether the bounds are exceeded with more records added.
-func (s *Spool) over(more tally) bool {
+// overBounds tells whether the bounds are exceeded with more records added.
+func (s *Spool) overBounds(more tally) bool {
 	return s.total.bytes-s.passed.bytes+more.bytes > s.opt.MaxBytes ||
 		s.opt.MaxRecords > 0 && s.total.n-s.passed.n+more.n > s.opt.MaxRecords
 }
@@ -286,12 +286,12 @@ func (s *Spool) dropFromMemory() {
 	s.total.sub(t)
 	s.count.dropped.Memory++
 	for _, r0 := range s.list {
-		r0.forget(r.seq, r.seq, t)
+		r0.discountLost(r.seq, r.seq, t)
 	}
 }
 
-// tell wakes the readers that wait. Called under mu.
-func (s *Spool) tell() {
+// wakeReaders wakes the readers that wait. Called under mu.
+func (s *Spool) wakeReaders() {
 	for _, r := range s.list {
 		if r.waiting {
 			r.waiting = false
@@ -303,14 +303,14 @@ func (s *Spool) tell() {
 	}
 }
 
-// makeRoom lets those try again who wait for room. Called under mu.
-func (s *Spool) makeRoom() {
-	if !s.wanted {
+// signalSpace lets those try again who wait for room. Called under mu.
+func (s *Spool) signalSpace() {
+	if !s.spaceWanted {
 		return
 	}
-	s.wanted = false
-	close(s.room)
-	s.room = make(chan struct{})
+	s.spaceWanted = false
+	close(s.spaceFreed)
+	s.spaceFreed = make(chan struct{})
 }
 
 // Sync returns when all that was accepted and confirmed before is on the card,
@@ -324,7 +324,7 @@ func (s *Spool) Sync(ctx context.Context) error {
 	done := make(chan error, 1)
 	s.syncs = append(s.syncs, done)
 	s.mu.Unlock()
-	s.nudge()
+	s.wakeWriter()
 	select {
 	case err := <-done:
 		return err
@@ -341,13 +341,13 @@ func (s *Spool) Sync(ctx context.Context) error {
 func (s *Spool) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
-	s.makeRoom()
-	s.tell()
+	s.signalSpace()
+	s.wakeReaders()
 	s.mu.Unlock()
-	s.nudge()
+	s.wakeWriter()
 	select {
 	case <-s.done:
-		return s.final
+		return s.closeErr
 	case <-ctx.Done():
 		return errors.Join(fmt.Errorf("spool: close: %w", ctx.Err()))
 	}

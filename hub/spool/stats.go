@@ -37,10 +37,10 @@ type Stats struct {
 
 // Dropped counts accepted records that are no longer kept, by the reason.
 type Dropped struct {
-	Oldest  uint64 // for newer ones, when full
-	Thinned uint64 // by ThinOut
-	Damaged uint64 // found unreadable on the card
-	Memory  uint64 // because memory was full and the card failed
+	Oldest      uint64 // for newer ones, when full
+	Downsampled uint64 // by ThinOut
+	Damaged     uint64 // found unreadable on the card
+	Memory      uint64 // because memory was full and the card failed
 }
 
 // Refused counts records that were not accepted, by the reason.
@@ -61,8 +61,8 @@ type ReaderStats struct {
 // Damage is what was found wrong on the card since Open, by Open itself and by
 // readers when they came to it.
 type Damage struct {
-	Found    uint64 // places, without Torn and PowerCut, which are no damage
-	SetAside uint64 // files renamed to .damaged
+	Found       uint64 // places, without Torn and PowerCut, which are no damage
+	Quarantined uint64 // files renamed to .damaged
 	// Losses are the latest of them, at most 16.
 	Losses []Loss
 }
@@ -96,7 +96,7 @@ type counters struct {
 
 	payload, stored, written, syncs uint64
 	longest                         time.Duration
-	ledger                          ledger
+	wear                            wearCounters
 }
 
 // card counts one write.
@@ -104,19 +104,19 @@ func (c *counters) card(written, syncs uint64, took time.Duration, at uint64) {
 	c.written += written
 	c.syncs += syncs
 	c.longest = max(c.longest, took)
-	c.ledger.add(0, written, at)
+	c.wear.add(0, written, at)
 }
 
 // accept counts data that was accepted.
 func (c *counters) accept(payload uint64) {
 	c.payload += payload
-	c.ledger.payload += payload
+	c.wear.payload += payload
 }
 
 const lossesKept = 16
 
-// noteGap enters a loss, once. Called under mu, or before there is anyone else.
-func (s *Spool) noteGap(l Loss) {
+// noteLoss enters a loss, once. Called under mu, or before there is anyone else.
+func (s *Spool) noteLoss(l Loss) {
 	d := &s.count.damage
 	for _, have := range d.Losses {
 		if have.File == l.File && have.Gap == l.Gap && have.Cause == l.Cause {
@@ -140,7 +140,7 @@ func (s *Spool) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &s.count
-	c.ledger.turn(s.clock())
+	c.wear.advanceTo(s.clock())
 	st := Stats{
 		Accepted: c.accepted, Found: c.found, Delivered: c.delivered, Expired: c.expired,
 		Dropped: c.dropped, Refused: c.refused,
@@ -148,7 +148,7 @@ func (s *Spool) Stats() Stats {
 		InMemory: s.mem.size.n, Segments: len(s.segs), Damage: c.damage,
 		Failing: s.failing, Failures: c.failures, Clock: s.clock(),
 		Card: Card{Payload: c.payload, Stored: c.stored, Written: c.written, Syncs: c.syncs,
-			LongestSync: c.longest, Day: c.ledger.day(), Budget: s.opt.DayBudget, Total: c.ledger.wear()},
+			LongestSync: c.longest, Day: c.wear.day(), Budget: s.opt.DayBudget, Total: c.wear.summary()},
 	}
 	st.Damage.Losses = append([]Loss(nil), c.damage.Losses...)
 	for _, r := range s.list {

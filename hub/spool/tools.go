@@ -53,7 +53,7 @@ type SegmentReport struct {
 	First, Last    uint64 // sequences
 	Records, Bytes uint64 // that can be read
 	Began          uint64 // ms of the spool's clock
-	Thinned        int    // how often
+	Downsampled    int    // how often
 	Damaged        bool
 }
 
@@ -88,10 +88,10 @@ func Walk(dir string, f func(Record) error) error {
 // segments that have some of that, and the report is of those: for all readers'
 // queues and all losses, select everything. It returns ctx's error when ctx ends.
 func Browse(ctx context.Context, dir string, sel Selection, f func(Record) error) (Report, error) {
-	d := &watched{disk: folder(dir), ctx: ctx}
+	d := &readOnlyDisk{disk: folder(dir), ctx: ctx}
 	pid := lockedBy(dir)
 	rep, err := browse(d, sel, f)
-	if err == nil && len(rep.Segments) == 0 && d.strange() {
+	if err == nil && len(rep.Segments) == 0 && d.notASpool() {
 		err = ErrNoSpool
 	}
 	if err != nil {

@@ -154,7 +154,7 @@ func TestBrowseDamaged(t *testing.T) {
 // A spool that is being written to, dropped from and thinned out is not taken for
 // a damaged one.
 func TestBrowseOpen(t *testing.T) {
-	for name, full := range map[string]Policy{"drop": DropOldest, "thin": ThinOut} {
+	for name, full := range map[string]Policy{"drop": DropOldest, "thin": Downsample} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "spool")
 			s := open(t, dir, Options{SegmentSize: minSegment, MaxBytes: 8 * minSegment, Full: full})
@@ -170,7 +170,7 @@ func TestBrowseOpen(t *testing.T) {
 			}()
 			dropped := func() uint64 {
 				d := s.Stats().Dropped
-				return d.Oldest + d.Thinned
+				return d.Oldest + d.Downsampled
 			}
 			for n := 0; n < short(40) || dropped() < uint64(short(200)); n++ {
 				rep, err := Verify(dir)
@@ -234,10 +234,10 @@ func TestBrowseErrors(t *testing.T) {
 // loss, and a part of the spool shows the same as the whole.
 func TestBrowseDamage(t *testing.T) {
 	const n = 800
-	w := makeWhole(t, n)
+	w := makeClosedSpool(t, n)
 	rng := rand.New(rand.NewPCG(3, 3))
 	for round := range short(300) {
-		files, hits := w.hurt(rng)
+		files, hits := w.damage(rng)
 		d := newRecorder()
 		d.note = false
 		touched := false
@@ -249,7 +249,7 @@ func TestBrowseDamage(t *testing.T) {
 		}
 		look := func(sel Selection) (rep Report, seqs []uint64) {
 			last := max(sel.From, 1) - 1
-			rep, err := browse(&watched{disk: d, ctx: t.Context()}, sel, func(rec Record) error {
+			rep, err := browse(&readOnlyDisk{disk: d, ctx: t.Context()}, sel, func(rec Record) error {
 				if string(rec.Data) != w.records[rec.Seq].data || rec.Seq <= last {
 					t.Errorf("round %d: record %d after %d: not as written", round, rec.Seq, last)
 				}

@@ -55,23 +55,23 @@ const (
 	wearEvery = 256 << 10 // figures on the card are written again when so much was written since
 )
 
-// A ledger is what headers and marks keep of the wear.
-type ledger struct {
+// A wearCounters is what headers and marks keep of the wear.
+type wearCounters struct {
 	since, at        uint64 // ms of the spool's clock
 	payload, written uint64
 	hours            [24]uint64 // written in each hour: the n-th since 1970 is at n % 24
 }
 
 // add enters what was accepted and written.
-func (l *ledger) add(payload, written, at uint64) {
-	l.turn(at)
+func (l *wearCounters) add(payload, written, at uint64) {
+	l.advanceTo(at)
 	l.payload += payload
 	l.written += written
 	l.hours[l.at/hourMS%24] += written
 }
 
-// turn comes to a later time: the hours since then begin at nothing.
-func (l *ledger) turn(at uint64) {
+// advanceTo comes to a later time: the hours since then begin at nothing.
+func (l *wearCounters) advanceTo(at uint64) {
 	if at <= l.at {
 		return
 	}
@@ -82,14 +82,14 @@ func (l *ledger) turn(at uint64) {
 	l.at = at
 }
 
-func (l *ledger) day() (sum uint64) {
+func (l *wearCounters) day() (sum uint64) {
 	for _, h := range l.hours {
 		sum += h
 	}
 	return sum
 }
 
-func (l *ledger) wear() Wear {
+func (l *wearCounters) summary() Wear {
 	if l.since == 0 {
 		return Wear{}
 	}
@@ -99,8 +99,8 @@ func (l *ledger) wear() Wear {
 // wearDue tells whether the card's figures are so old that the next write takes
 // newer ones along. Called under mu.
 func (s *Spool) wearDue() bool {
-	l := &s.count.ledger
-	l.turn(s.clock())
+	l := &s.count.wear
+	l.advanceTo(s.clock())
 	return l.at >= s.saved.at+hourMS || l.written >= s.saved.written+wearEvery
 }
 
@@ -108,7 +108,7 @@ func (s *Spool) wearDue() bool {
 func (s *Spool) wearWith(b *batch, written uint64) (payload, all uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := &s.count.ledger
+	l := &s.count.wear
 	if payload = l.payload; s.opt.Class == Durable {
 		payload += b.payload
 	}
@@ -116,22 +116,22 @@ func (s *Spool) wearWith(b *batch, written uint64) (payload, all uint64) {
 }
 
 // warnBudget says, once a day, that more is written than is to be.
-func (k *keeper) warnBudget() {
-	s := k.s
+func (w *writer) warnBudget() {
+	s := w.s
 	if s.opt.DayBudget == 0 || s.opt.Log == nil {
 		return
 	}
 	s.mu.Lock()
 	now := s.clock()
-	s.count.ledger.turn(now)
-	w := s.count.ledger.wear()
+	s.count.wear.advanceTo(now)
+	wear := s.count.wear.summary()
 	s.mu.Unlock()
-	if w.Day <= s.opt.DayBudget || now < k.warnAt {
+	if wear.Day <= s.opt.DayBudget || now < w.budgetWarnAt {
 		return
 	}
-	k.warnAt = now + 24*hourMS
+	w.budgetWarnAt = now + 24*hourMS
 	s.opt.Log.Warn("spool: more was written to the card in 24 hours than the budget allows: append more records at a time, or use the class Telemetry, or a larger FlushEvery or CommitEvery",
-		"day", w.Day, "budget", s.opt.DayBudget, "amplification", hundredths(w.Amplification()))
+		"day", wear.Day, "budget", s.opt.DayBudget, "amplification", hundredths(wear.Amplification()))
 }
 
 // hundredths is a number as one reads it in a log.

@@ -14,16 +14,16 @@ import (
 	"time"
 )
 
-// A logbook keeps what a spool logs.
-type logbook struct {
+// A logRecorder keeps what a spool logs.
+type logRecorder struct {
 	slog.Handler // for what is not needed
 	mu           sync.Mutex
 	lines        []slog.Record
 }
 
-func (l *logbook) Enabled(context.Context, slog.Level) bool { return true }
+func (l *logRecorder) Enabled(context.Context, slog.Level) bool { return true }
 
-func (l *logbook) Handle(_ context.Context, r slog.Record) error {
+func (l *logRecorder) Handle(_ context.Context, r slog.Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lines = append(l.lines, r)
@@ -31,7 +31,7 @@ func (l *logbook) Handle(_ context.Context, r slog.Record) error {
 }
 
 // about returns the lines of a level that have some text.
-func (l *logbook) about(level slog.Level, text string) (lines []slog.Record) {
+func (l *logRecorder) about(level slog.Level, text string) (lines []slog.Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range l.lines {
@@ -56,12 +56,12 @@ func onDisk(t *testing.T, d disk) Wear {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c.state.ledger.wear()
+	return c.state.wear.summary()
 }
 
 // The hours of a day, with any pauses, also such as a wrong clock makes.
-func TestLedger(t *testing.T) {
-	var l ledger
+func TestWearCounters(t *testing.T) {
+	var l wearCounters
 	type entry struct{ at, n uint64 }
 	var all []entry
 	at := uint64(1_700_000_000_000)
@@ -100,9 +100,9 @@ func TestClockAfterWear(t *testing.T) {
 	d := newRecorder()
 	d.note = false
 	h := &header{spool: 7, first: 1, salt: 3, time: 1000}
-	h.ledger.since = 500
+	h.wear.since = 500
 	ahead := uint64(time.Now().Add(5 * time.Hour).UnixMilli())
-	h.ledger.add(10, 20, ahead)
+	h.wear.add(10, 20, ahead)
 	d.names[segmentName(1)] = &inode{segmentName(1), h.encode()}
 	s := open(t, "ahead", Options{disk: d})
 	if st := s.Stats(); st.Clock < ahead || st.Card.Day != 20 || st.Card.Total.Until < ahead {
@@ -128,7 +128,7 @@ func TestDayBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
 		d.note = false
-		log := &logbook{}
+		log := &logRecorder{}
 		const budget = 3 << 20 // a page each minute is 5.9 MB a day
 		o := Options{disk: d, DayBudget: budget, MaxBytes: 1 << 20, Log: slog.New(log)}
 		warned := func(after string, want int) {
@@ -239,7 +239,7 @@ func TestWearOnCard(t *testing.T) {
 // Totals over several runs on real files, of both classes, with what was thinned out,
 // dropped and never written; Verify tells the same.
 func TestWearReopen(t *testing.T) {
-	for _, o := range []Options{{}, {Class: Telemetry}, {MaxBytes: 400 << 10, Full: ThinOut}, {MaxBytes: 200 << 10}} {
+	for _, o := range []Options{{}, {Class: Telemetry}, {MaxBytes: 400 << 10, Full: Downsample}, {MaxBytes: 200 << 10}} {
 		t.Run(fmt.Sprint(o.Class, o.Full, o.MaxBytes), func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "s")
 			o.SegmentSize, o.MaxRecord = minSegment, 8<<10
@@ -269,7 +269,7 @@ func TestWearReopen(t *testing.T) {
 				if err != nil || rep.Card.Payload != payload || rep.Card.Written != written || st.Card.Total.Written != written || rep.Card.Since != st.Card.Total.Since || rep.Card.Day != written {
 					t.Fatalf("life %d: %+v, %v; want %d and %d; %+v", life, rep.Card, err, payload, written, st.Card)
 				}
-				if o.Full == ThinOut && life == 0 && st.Dropped.Thinned == 0 {
+				if o.Full == Downsample && life == 0 && st.Dropped.Downsampled == 0 {
 					t.Error("nothing was thinned out")
 				}
 			}
@@ -294,7 +294,7 @@ func TestWearDamaged(t *testing.T) {
 		}
 	}
 	closeSpool(t, s)
-	hurt := func(name string, from, to int) {
+	damaged := func(name string, from, to int) {
 		t.Helper()
 		f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR, 0)
 		if err != nil {
@@ -311,16 +311,16 @@ func TestWearDamaged(t *testing.T) {
 		t.Fatalf("%d segments, %v", len(c.segs), err)
 	}
 	newest := c.segs[len(c.segs)-1]
-	hurt(newest.name, int(newest.end)-recordSize(markSize+markWear), int(newest.end)) // the mark of Close
-	if got, want := onDisk(t, folder(dir)), newest.head.ledger; got.Payload < want.payload || got.Payload >= whole.Payload || got.Written < want.written {
+	damaged(newest.name, int(newest.end)-recordSize(checkpointSize+checkpointWearSize), int(newest.end)) // the mark of Close
+	if got, want := onDisk(t, folder(dir)), newest.head.wear; got.Payload < want.payload || got.Payload >= whole.Payload || got.Written < want.written {
 		t.Errorf("without the mark: %+v, want at least %+v and less than %+v", got, want, whole)
 	}
-	hurt(newest.name, 0, pageSize)
-	if got, want := onDisk(t, folder(dir)), newest.head.ledger; got.Payload < want.payload {
+	damaged(newest.name, 0, pageSize)
+	if got, want := onDisk(t, folder(dir)), newest.head.wear; got.Payload < want.payload {
 		t.Errorf("with one header: %+v, want %+v", got, want)
 	}
-	hurt(newest.name, 0, dataStart)
-	got, want := onDisk(t, folder(dir)), c.segs[len(c.segs)-2].head.ledger
+	damaged(newest.name, 0, dataStart)
+	got, want := onDisk(t, folder(dir)), c.segs[len(c.segs)-2].head.wear
 	if got.Payload < want.payload || got.Payload >= whole.Payload || got.Since != whole.Since {
 		t.Errorf("without the newest: %+v, want %+v", got, want)
 	}
@@ -347,15 +347,15 @@ func TestWearDamaged(t *testing.T) {
 }
 
 // All the readers that there may be, with the longest names, fit in a header.
-func TestHeaderRoom(t *testing.T) {
+func TestHeaderFitsReaders(t *testing.T) {
 	h := header{spool: 1, first: 2}
 	for i := range maxReaders {
-		h.readers = append(h.readers, position{fmt.Sprintf("%0*d", maxReaderName, i), absurd - 1})
+		h.readers = append(h.readers, position{fmt.Sprintf("%0*d", maxReaderName, i), maxPlausible - 1})
 	}
-	h.ledger.add(absurd-1, absurd-1, absurd-1)
-	h.ledger.since = absurd - 1
+	h.wear.add(maxPlausible-1, maxPlausible-1, maxPlausible-1)
+	h.wear.since = maxPlausible - 1
 	again, err := parseHeader(h.encode())
-	if err != nil || !slices.Equal(again.readers, h.readers) || again.ledger != h.ledger {
+	if err != nil || !slices.Equal(again.readers, h.readers) || again.wear != h.wear {
 		t.Errorf("%+v became %+v, %v", h, again, err)
 	}
 }

@@ -6,35 +6,35 @@ import (
 	"slices"
 )
 
-// A card is what is on a card, and what was asked of it and may be there or not.
-type card struct {
+// A crashDisk is what is on a card, and what was asked of it and may be there or not.
+type crashDisk struct {
 	names   map[string]*inode
 	changes []op // of names, not synced
-	files   map[*inode]*stored
+	files   map[*inode]*crashFile
 }
 
-type stored struct {
+type crashFile struct {
 	data    []byte
 	pending []op // writes and truncations, not synced
 	lost    []op // the same, when a sync failed: no later sync puts them there
 }
 
-func newCard(image map[string][]byte) (*card, *recorder) {
-	c := &card{names: map[string]*inode{}, files: map[*inode]*stored{}}
+func newCrashDisk(image map[string][]byte) (*crashDisk, *recorder) {
+	c := &crashDisk{names: map[string]*inode{}, files: map[*inode]*crashFile{}}
 	d := newRecorder()
 	for name, data := range image {
 		n := &inode{name: name, data: slices.Clone(data)}
 		c.names[name], d.names[name] = n, n
-		c.files[n] = &stored{data: slices.Clone(data)}
+		c.files[n] = &crashFile{data: slices.Clone(data)}
 	}
 	return c, d
 }
 
-// take lets the card see one operation.
-func (c *card) take(o op) {
+// observe lets the card see one operation.
+func (c *crashDisk) observe(o op) {
 	switch o.kind {
 	case opCreate:
-		c.files[o.node] = &stored{}
+		c.files[o.node] = &crashFile{}
 		c.changes = append(c.changes, o)
 	case opRename, opRemove:
 		c.changes = append(c.changes, o)
@@ -86,7 +86,7 @@ func change(names map[string]*inode, o op) {
 // are kept in order, as journals do; what was written to files and not synced may
 // be there, or not, or torn at sectors of 512 bytes, in any order; blocks that a
 // file got anew may be zeros or what they held before.
-func (c *card) cut(rng *rand.Rand) map[string][]byte {
+func (c *crashDisk) cut(rng *rand.Rand) map[string][]byte {
 	names := maps.Clone(c.names)
 	for _, o := range c.changes[:rng.IntN(len(c.changes)+1)] {
 		change(names, o)
@@ -98,7 +98,7 @@ func (c *card) cut(rng *rand.Rand) map[string][]byte {
 	return image
 }
 
-func (f *stored) after(rng *rand.Rand) []byte {
+func (f *crashFile) after(rng *rand.Rand) []byte {
 	const sector = 512
 	data := slices.Clone(f.data)
 	pending := slices.Concat(f.lost, f.pending)

@@ -5,26 +5,26 @@ import (
 	"time"
 )
 
-// room makes sure of a segment that the first record of the batch fits in.
-func (k *keeper) room() error {
-	b := &k.batch
-	first, at := k.s.firstOf(b)
-	if k.f != nil {
-		need := k.extra()
+// ensureSegment makes sure of a segment that the first record of the batch fits in.
+func (w *writer) ensureSegment() error {
+	b := &w.batch
+	first, at := w.s.firstPending(b)
+	if w.file != nil {
+		need := w.metadataSize()
 		if len(b.chunks) > 0 {
 			need += int64(recordSize(len(b.chunks[0].c.at(b.chunks[0].start).data)))
 		}
-		age := k.s.clock() - k.head.time
-		if k.off+need <= k.limit && first-k.head.first < 1<<31 && age < 1<<31 {
+		age := w.s.clock() - w.head.time
+		if w.off+need <= w.limit && first-w.head.first < 1<<31 && age < 1<<31 {
 			return nil
 		}
 	}
-	return k.rotate(first, at)
+	return w.rotate(first, at)
 }
 
-// firstOf is the sequence and time of the first record that is still to be
+// firstPending is the sequence and time of the first record that is still to be
 // written, whether with this batch or a later one.
-func (s *Spool) firstOf(b *batch) (seq, time uint64) {
+func (s *Spool) firstPending(b *batch) (seq, time uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, ok := s.mem.first()
@@ -37,14 +37,14 @@ func (s *Spool) firstOf(b *batch) (seq, time uint64) {
 	return s.next, s.clock()
 }
 
-// extra is what positions and the mark of the batch take.
-func (k *keeper) extra() int64 {
+// metadataSize is what positions and the mark of the batch take.
+func (w *writer) metadataSize() int64 {
 	n := 0
-	for _, p := range k.batch.positions {
+	for _, p := range w.batch.positions {
 		n += recordSize(8 + len(p.name))
 	}
-	if k.batch.marked > 0 {
-		n += recordSize(k.batch.marked)
+	if w.batch.checkpointBytes > 0 {
+		n += recordSize(w.batch.checkpointBytes)
 	}
 	return int64(n)
 }
@@ -52,21 +52,21 @@ func (k *keeper) extra() int64 {
 // rotate begins a segment: in a file that was used before, if there is one, whose
 // blocks need no journal any more, else in a new one. The file gets its name in
 // the log only when the header and the first batch in it are safe.
-func (k *keeper) rotate(first, at uint64) error {
-	k.closeFile()
-	if err := k.begin(); err != nil {
-		k.closeFile()
+func (w *writer) rotate(first, at uint64) error {
+	w.closeFile()
+	if err := w.openSegmentFile(); err != nil {
+		w.closeFile()
 		return err
 	}
-	k.head = k.newHeader(first, at)
-	k.fresh, k.off = true, dataStart
+	w.head = w.newHeader(first, at)
+	w.headerPending, w.off = true, dataStart
 	return nil
 }
 
 // newHeader describes the segment that comes after the newest one. Its time is
 // that of its first record, which may have been in memory for long.
-func (k *keeper) newHeader(first, at uint64) *header {
-	s := k.s
+func (w *writer) newHeader(first, at uint64) *header {
+	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := &header{
@@ -74,7 +74,7 @@ func (k *keeper) newHeader(first, at uint64) *header {
 		floor: s.floor, reserved: s.saved.reserved,
 	}
 	if s.opt.Class == Telemetry {
-		h.reserved = max(h.reserved, s.next+reserveStep)
+		h.reserved = max(h.reserved, s.next+sequenceBlock)
 	}
 	if n := len(s.segs); n > 0 {
 		p := s.segs[n-1]
@@ -91,28 +91,28 @@ func (k *keeper) newHeader(first, at uint64) *header {
 	for _, r := range s.list {
 		h.readers = append(h.readers, position{r.name, r.committed})
 	}
-	l := &s.count.ledger
-	l.turn(s.clock())
+	l := &s.count.wear
+	l.advanceTo(s.clock())
 	l.since = cmp.Or(l.since, l.at, 1)
-	h.ledger = *l
+	h.wear = *l
 	return h
 }
 
-// encode writes the batch into the buffer: positions first, for they are small
+// encodeBatch writes the batch into the buffer: positions first, for they are small
 // and what is confirmed should not wait for another write, then records while
 // they fit, then the mark, which may say that nothing comes after.
-func (k *keeper) encode() {
-	b, h := &k.batch, k.head
+func (w *writer) encodeBatch() {
+	b, h := &w.batch, w.head
 	b.taken, b.payload, b.last, b.more = tally{}, 0, 0, false
-	out := k.buf[:0]
-	if k.fresh {
+	out := w.buf[:0]
+	if w.headerPending {
 		out = append(out, h.encode()...)
-		k.prev = h.crc
-		k.off = 0
+		w.prevCRC = h.crc
+		w.off = 0
 	}
-	now, seq, prev := k.s.clock(), h.first-1, k.prev
-	if k.s.newestLast(h) > seq {
-		seq = k.s.newestLast(h)
+	now, seq, prev := w.s.clock(), h.first-1, w.prevCRC
+	if w.s.newestLast(h) > seq {
+		seq = w.s.newestLast(h)
 	}
 	var data [8 + maxReaderName]byte
 	for _, p := range b.positions {
@@ -120,9 +120,9 @@ func (k *keeper) encode() {
 		n := 8 + copy(data[8:], p.name)
 		out, prev = h.appendRecord(out, prev, kindPosition, seq+1, now, data[:n])
 	}
-	end := k.limit - k.off
-	if b.marked > 0 {
-		end -= int64(recordSize(b.marked))
+	end := w.limit - w.off
+	if b.checkpointBytes > 0 {
+		end -= int64(recordSize(b.checkpointBytes))
 	}
 fill:
 	for _, sp := range b.chunks {
@@ -139,15 +139,15 @@ fill:
 			off += r.size
 		}
 	}
-	if b.marked > 0 {
-		if b.marked > markSize {
-			b.mark.at = now
-			b.mark.payload, b.mark.written = k.s.wearWith(b, pages(k.off, k.off+int64(len(out)+recordSize(b.marked))))
+	if b.checkpointBytes > 0 {
+		if b.checkpointBytes > checkpointSize {
+			b.checkpoint.at = now
+			b.checkpoint.payload, b.checkpoint.written = w.s.wearWith(b, pages(w.off, w.off+int64(len(out)+recordSize(b.checkpointBytes))))
 		}
-		b.mark.put(data[:b.marked])
-		out, prev = h.appendRecord(out, prev, kindMark, seq+1, now, data[:b.marked])
+		b.checkpoint.put(data[:b.checkpointBytes])
+		out, prev = h.appendRecord(out, prev, kindCheckpoint, seq+1, now, data[:b.checkpointBytes])
 	}
-	k.buf, k.prev = out, prev
+	w.buf, w.prevCRC = out, prev
 }
 
 // newestLast is the highest sequence in the segment with that header.
@@ -160,73 +160,73 @@ func (s *Spool) newestLast(h *header) uint64 {
 	return 0
 }
 
-// lookAhead sees to the blocks of a batch of n bytes that ends at end, beyond all that
+// preallocate sees to the blocks of a batch of n bytes that ends at end, beyond all that
 // were written so far. It tells whether zeros are to be written ahead of it: the
 // journal's entries are then shared by all batches that go there. For a large batch
 // it takes blocks instead, which do without zeros.
-func (k *keeper) lookAhead(n, end int64) (zeros bool) {
-	if k.batch.final || n < allocWorth {
-		return !k.batch.final
+func (w *writer) preallocate(n, end int64) (zeros bool) {
+	if w.batch.final || n < minAllocBatch {
+		return !w.batch.final
 	}
-	if end > k.space {
-		to := min(max(end, k.space+allocAhead), k.limit)
-		if k.f.Allocate(k.space, to-k.space) != nil {
-			return n < extendWorth
+	if end > w.allocatedTo {
+		to := min(max(end, w.allocatedTo+allocAhead), w.limit)
+		if w.file.Allocate(w.allocatedTo, to-w.allocatedTo) != nil {
+			return n < minExtendBatch
 		}
-		k.space = to
+		w.allocatedTo = to
 	}
 	return false
 }
 
-// put writes the buffer and syncs.
-func (k *keeper) put() error {
-	s := k.s
-	n := int64(len(k.buf))
-	end := k.off + n
+// writeAndSync writes the buffer and syncs.
+func (w *writer) writeAndSync() error {
+	s := w.s
+	n := int64(len(w.buf))
+	end := w.off + n
 	began := time.Now()
 	to := end
-	if end > k.alloc {
+	if end > w.writtenTo {
 		to = (end + pageSize - 1) &^ (pageSize - 1)
-		if k.lookAhead(n, end) {
-			to = max(to, min((end+zeroAhead-1)&^(zeroAhead-1), k.limit))
+		if w.preallocate(n, end) {
+			to = max(to, min((end+zeroAhead-1)&^(zeroAhead-1), w.limit))
 		}
 	}
-	if _, err := k.f.WriteAt(k.buf, k.off); err != nil {
+	if _, err := w.file.WriteAt(w.buf, w.off); err != nil {
 		return err
 	}
-	if err := k.zero(end, to); err != nil {
+	if err := w.writeZeros(end, to); err != nil {
 		return err
 	}
-	k.alloc = max(k.alloc, to)
-	if err := k.f.Sync(); err != nil {
+	w.writtenTo = max(w.writtenTo, to)
+	if err := w.file.Sync(); err != nil {
 		return err
 	}
 	syncs := uint64(1)
-	if k.fresh {
-		name := segmentName(k.head.first)
-		if err := s.disk.Rename(k.name, name); err != nil {
+	if w.headerPending {
+		name := segmentName(w.head.first)
+		if err := s.disk.Rename(w.name, name); err != nil {
 			return err
 		}
-		k.name = name
+		w.name = name
 		if err := s.disk.Sync(); err != nil {
 			return err
 		}
 		syncs++
 	}
 	s.mu.Lock()
-	s.count.card(pages(k.off, to), syncs, time.Since(began), s.clock())
+	s.count.card(pages(w.off, to), syncs, time.Since(began), s.clock())
 	s.mu.Unlock()
-	k.off = end
+	w.off = end
 	return nil
 }
 
-// zero writes zeros.
-func (k *keeper) zero(from, to int64) error {
-	if k.zeros == nil && from < to {
-		k.zeros = make([]byte, 64<<10)
+// writeZeros writes zeros.
+func (w *writer) writeZeros(from, to int64) error {
+	if w.zeros == nil && from < to {
+		w.zeros = make([]byte, 64<<10)
 	}
 	for from < to {
-		n, err := k.f.WriteAt(k.zeros[:min(int64(len(k.zeros)), to-from)], from)
+		n, err := w.file.WriteAt(w.zeros[:min(int64(len(w.zeros)), to-from)], from)
 		if err != nil {
 			return err
 		}
@@ -241,27 +241,27 @@ func pages(from, to int64) uint64 {
 }
 
 // publish makes known what is on the card now, and tells those who wait.
-func (k *keeper) publish() {
-	s, b := k.s, &k.batch
+func (w *writer) publish() {
+	s, b := w.s, &w.batch
 	s.mu.Lock()
-	if k.fresh {
-		k.fresh = false
-		s.enter(&segment{name: k.name, head: k.head, end: dataStart, last: k.head.first - 1})
-		h := k.head
-		s.saved = mark{floor: h.floor, reserved: h.reserved, payload: h.ledger.payload, written: h.ledger.written, at: h.ledger.at}
-		for _, p := range k.head.readers {
-			s.savedPosition(p)
+	if w.headerPending {
+		w.headerPending = false
+		s.addSegment(&segment{name: w.name, head: w.head, end: dataStart, last: w.head.first - 1})
+		h := w.head
+		s.saved = checkpoint{floor: h.floor, reserved: h.reserved, payload: h.wear.payload, written: h.wear.written, at: h.wear.at}
+		for _, p := range w.head.readers {
+			s.notePersisted(p)
 		}
 	}
 	seg := s.segs[len(s.segs)-1]
-	seg.end = k.off
+	seg.end = w.off
 	seg.size.add(b.taken)
 	seg.last = max(seg.last, b.last)
 	s.mem.unseal()
-	k.callers = s.mem.size.n
-	k.calls = k.calls[:0]
+	w.lastPending = s.mem.size.n
+	w.callbacks = w.callbacks[:0]
 	for range b.taken.n {
-		k.calls = s.mem.pop(k.calls, nil)
+		w.callbacks = s.mem.pop(w.callbacks, nil)
 	}
 	if s.opt.Class == Durable {
 		s.total.add(b.taken)
@@ -270,45 +270,45 @@ func (k *keeper) publish() {
 	}
 	s.count.stored += b.payload
 	for _, p := range b.positions {
-		s.savedPosition(p)
+		s.notePersisted(p)
 	}
-	if b.marked > 0 {
-		if b.marked == markSize {
-			b.mark.payload, b.mark.written, b.mark.at = s.saved.payload, s.saved.written, s.saved.at
+	if b.checkpointBytes > 0 {
+		if b.checkpointBytes == checkpointSize {
+			b.checkpoint.payload, b.checkpoint.written, b.checkpoint.at = s.saved.payload, s.saved.written, s.saved.at
 		}
-		s.saved = b.mark
+		s.saved = b.checkpoint
 	} else if b.taken.n > 0 || len(b.positions) > 0 {
 		s.saved.closed = false
 	}
 	s.writing = false
 	s.mem.trim(s.floor)
-	s.makeRoom()
-	s.tell()
+	s.signalSpace()
+	s.wakeReaders()
 	s.mu.Unlock()
-	k.callBack()
+	w.runCallbacks()
 }
 
-// callBack tells those whose records were taken or refused.
-func (k *keeper) callBack() {
-	for i, c := range k.calls {
+// runCallbacks tells those whose records were taken or refused.
+func (w *writer) runCallbacks() {
+	for i, c := range w.callbacks {
 		if c.err != nil {
 			c.seq = 0
 		}
 		c.done(c.seq, c.err)
-		k.calls[i] = call{}
+		w.callbacks[i] = callback{}
 	}
-	k.calls = k.calls[:0]
+	w.callbacks = w.callbacks[:0]
 }
 
-// savedPosition notes that the card knows a position. Called under mu.
-func (s *Spool) savedPosition(p position) {
-	if p.seq == forgotten {
+// notePersisted notes that the card knows a position. Called under mu.
+func (s *Spool) notePersisted(p position) {
+	if p.seq == forgottenPosition {
 		if r := s.readers[p.name]; r != nil {
 			r.known = false // come again meanwhile, perhaps in the header before this
 		}
-		for i, name := range s.leaving {
+		for i, name := range s.forgetting {
 			if name == p.name {
-				s.leaving = append(s.leaving[:i], s.leaving[i+1:]...)
+				s.forgetting = append(s.forgetting[:i], s.forgetting[i+1:]...)
 				break
 			}
 		}
@@ -317,10 +317,10 @@ func (s *Spool) savedPosition(p position) {
 	}
 }
 
-// enter makes seg the newest segment. Called under mu.
-func (s *Spool) enter(seg *segment) {
+// addSegment makes seg the newest segment. Called under mu.
+func (s *Spool) addSegment(seg *segment) {
 	if n := len(s.segs); n > 0 && s.segs[n-1].head.first == seg.head.first {
-		s.segs[n-1].gone = true
+		s.segs[n-1].retired = true
 		s.segs = s.segs[:n-1]
 	}
 	s.segs = append(s.segs, seg)

@@ -38,7 +38,7 @@ func TestFolderGone(t *testing.T) {
 		if id, _, ok, _ := readID(folder(dir)); !ok || id != s.id {
 			t.Errorf("the folder made again has the id %x, want %x", id, s.id)
 		}
-		st := balance(t, s)
+		st := checkAccounting(t, s)
 		if st.Dropped.Damaged != 10 {
 			t.Errorf("got %+v", st)
 		}
@@ -84,7 +84,7 @@ func TestFolderMoved(t *testing.T) {
 		closeSpool(t, s)
 		s = open(t, dir, Options{SegmentSize: minSegment})
 		expect(t, reader(t, s, "up"), 1, n+1)
-		if st := balance(t, s); st.Damage.Found != 0 {
+		if st := checkAccounting(t, s); st.Damage.Found != 0 {
 			t.Errorf("damage: %+v", st.Damage)
 		}
 		closeSpool(t, s)
@@ -93,7 +93,7 @@ func TestFolderMoved(t *testing.T) {
 
 // A segment could not be put away because the folder was gone just then. It is
 // done with all the same: not missing, nor is what came after it.
-func TestLeftSegment(t *testing.T) {
+func TestUnremovedSegment(t *testing.T) {
 	d := newRecorder()
 	d.note = false
 	o := Options{disk: d, SegmentSize: minSegment, InFlight: 1 << 20}
@@ -111,7 +111,7 @@ func TestLeftSegment(t *testing.T) {
 	}
 	d.names[name] = &node
 	s = open(t, "left", o)
-	if st := balance(t, s); st.Damage.Found != 0 || st.Queued != 100 || d.names[name] != nil {
+	if st := checkAccounting(t, s); st.Damage.Found != 0 || st.Queued != 100 || d.names[name] != nil {
 		t.Errorf("got %+v, the file is there: %v", st, d.names[name] != nil)
 	}
 	expect(t, reader(t, s, "up"), 4901, 5000)
@@ -123,7 +123,7 @@ func TestLeftSegment(t *testing.T) {
 func TestDiskFullOfLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
-		d.note, d.room = false, 1<<20
+		d.note, d.capacity = false, 1<<20
 		o := Options{disk: d, SegmentSize: minSegment, MaxBytes: 1 << 40, InFlight: 1 << 20}
 		s := open(t, "full", o)
 		r := reader(t, s, "up")
@@ -140,7 +140,7 @@ func TestDiskFullOfLog(t *testing.T) {
 				n++
 			}
 			time.Sleep(time.Minute)
-			if st := balance(t, s); !errors.Is(st.Failing, ErrNoSpace) {
+			if st := checkAccounting(t, s); !errors.Is(st.Failing, ErrNoSpace) {
 				t.Fatalf("round %d: %+v", round, st)
 			}
 			st := s.Stats()
@@ -150,7 +150,7 @@ func TestDiskFullOfLog(t *testing.T) {
 			}
 			r.Rewind()
 			time.Sleep(5 * time.Second)
-			if st := balance(t, s); st.Failing != nil {
+			if st := checkAccounting(t, s); st.Failing != nil {
 				t.Fatalf("round %d: 5 s after there could be room: %+v", round, st)
 			}
 		}
@@ -158,7 +158,7 @@ func TestDiskFullOfLog(t *testing.T) {
 		closeSpool(t, s)
 		s = open(t, "full", o)
 		expect(t, reader(t, s, "up"), int(done)+1, n+1)
-		if st := balance(t, s); st.Damage.Found != 0 {
+		if st := checkAccounting(t, s); st.Damage.Found != 0 {
 			t.Errorf("damage: %+v", st.Damage)
 		}
 	})
