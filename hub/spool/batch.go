@@ -1,17 +1,17 @@
 package spool
 
-// A batch is what one write takes to the card.
+// A batch is what one write puts on the card.
 type batch struct {
 	chunks          []span
 	positions       []position
 	checkpoint      checkpoint
-	checkpointBytes int  // the bytes of the mark's data; 0 if none is to be written
-	final           bool // the mark ends the log
+	checkpointBytes int  // size of the checkpoint's data; 0 if none is written
+	final           bool // the checkpoint closes the log
 
 	taken   tally // records in buf
 	payload uint64
 	last    uint64 // their highest sequence
-	more    bool   // memory holds more than fitted
+	more    bool   // memory holds records that did not fit
 }
 
 type span struct {
@@ -20,7 +20,8 @@ type span struct {
 	end   int
 }
 
-// gatherBatch takes stock of what is to be written; memory keeps it until publish.
+// gatherBatch collects what is to be written. The records stay in memory until
+// publish.
 func (w *writer) gatherBatch(final bool) {
 	s, b := w.s, &w.batch
 	w.enforceBounds()
@@ -36,7 +37,7 @@ func (w *writer) gatherBatch(final bool) {
 			b.chunks = append(b.chunks, span{c, c.start, len(c.buf)})
 		}
 	}
-	for _, name := range s.forgetting { // before the reader that may have the name now
+	for _, name := range s.forgetting { // before a new reader of the same name
 		b.positions = append(b.positions, position{name, forgottenPosition})
 	}
 	for _, r := range s.list {
@@ -49,8 +50,7 @@ func (w *writer) gatherBatch(final bool) {
 	if s.floor > s.saved.floor && (len(s.list) == 0 || s.floor > w.lowestSaved()) && s.onCard(s.saved.floor, s.floor) {
 		cp.floor = s.floor
 	}
-	// The mark that ends the log is written alone, so that it proves that all
-	// before it was synced.
+	// The closing checkpoint is written alone: it proves that all before it was synced.
 	if cp.closed = final && len(s.segs) > 0 && len(b.chunks)+len(b.positions) == 0; cp.closed {
 		cp.reserved = s.next
 	} else if s.reserveLow() {
@@ -68,7 +68,7 @@ func (w *writer) gatherBatch(final bool) {
 	}
 }
 
-// lowestSaved is the lowest position that the card knows.
+// lowestSaved is the lowest position that is on the card.
 func (w *writer) lowestSaved() uint64 {
 	low := uint64(forgottenPosition)
 	for _, r := range w.s.list {
@@ -77,7 +77,7 @@ func (w *writer) lowestSaved() uint64 {
 	return low
 }
 
-// onCard tells whether the card holds records after from, up to to.
+// onCard tells whether the card holds records in from+1..to.
 func (s *Spool) onCard(from, to uint64) bool {
 	for _, seg := range s.segs {
 		if seg.last > from && seg.head.first <= to {

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// ensureSegment makes sure of a segment that the first record of the batch fits in.
+// ensureSegment sees to it that a segment is open and that the first record of the
+// batch fits in it.
 func (w *writer) ensureSegment() error {
 	b := &w.batch
 	first, at := w.s.firstPending(b)
@@ -22,8 +23,8 @@ func (w *writer) ensureSegment() error {
 	return w.rotate(first, at)
 }
 
-// firstPending is the sequence and time of the first record that is still to be
-// written, whether with this batch or a later one.
+// firstPending is the sequence and time of the first record that is not written yet,
+// whether it goes with this batch or a later one.
 func (s *Spool) firstPending(b *batch) (seq, time uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -37,7 +38,7 @@ func (s *Spool) firstPending(b *batch) (seq, time uint64) {
 	return s.next, s.clock()
 }
 
-// metadataSize is what positions and the mark of the batch take.
+// metadataSize is the size of the positions and the checkpoint of the batch.
 func (w *writer) metadataSize() int64 {
 	n := 0
 	for _, p := range w.batch.positions {
@@ -49,9 +50,9 @@ func (w *writer) metadataSize() int64 {
 	return int64(n)
 }
 
-// rotate begins a segment: in a file that was used before, if there is one, whose
-// blocks need no journal any more, else in a new one. The file gets its name in
-// the log only when the header and the first batch in it are safe.
+// rotate begins a segment. It prefers a preallocated file, whose blocks need no
+// journal entries, to a new one. The file gets its name in the log only when the
+// header and the first batch are synced.
 func (w *writer) rotate(first, at uint64) error {
 	w.closeFile()
 	if err := w.openSegmentFile(); err != nil {
@@ -63,8 +64,8 @@ func (w *writer) rotate(first, at uint64) error {
 	return nil
 }
 
-// newHeader describes the segment that comes after the newest one. Its time is
-// that of its first record, which may have been in memory for long.
+// newHeader describes the successor of the newest segment. Its time is that of its
+// first record, which may have been in memory for long.
 func (w *writer) newHeader(first, at uint64) *header {
 	s := w.s
 	s.mu.Lock()
@@ -78,7 +79,7 @@ func (w *writer) newHeader(first, at uint64) *header {
 	}
 	if n := len(s.segs); n > 0 {
 		p := s.segs[n-1]
-		if p.head.first == first { // nothing in it: the new one takes its place
+		if p.head.first == first { // it is empty: the new one replaces it
 			h.prev, h.prevEnd, h.prevLast, h.before = p.head.prev, p.head.prevEnd, p.head.prevLast, p.head.before
 		} else {
 			h.prev, h.prevEnd, h.prevLast, h.before = p.head.first, uint64(p.end), p.last, p.head.before
@@ -98,9 +99,9 @@ func (w *writer) newHeader(first, at uint64) *header {
 	return h
 }
 
-// encodeBatch writes the batch into the buffer: positions first, for they are small
-// and what is confirmed should not wait for another write, then records while
-// they fit, then the mark, which may say that nothing comes after.
+// encodeBatch encodes the batch into the buffer. Positions come first: they are
+// small, and a confirmation should not wait for another write. Records follow while
+// they fit. The checkpoint comes last, for it may say that the log ends here.
 func (w *writer) encodeBatch() {
 	b, h := &w.batch, w.head
 	b.taken, b.payload, b.last, b.more = tally{}, 0, 0, false
@@ -160,10 +161,10 @@ func (s *Spool) newestLast(h *header) uint64 {
 	return 0
 }
 
-// preallocate sees to the blocks of a batch of n bytes that ends at end, beyond all that
-// were written so far. It tells whether zeros are to be written ahead of it: the
-// journal's entries are then shared by all batches that go there. For a large batch
-// it takes blocks instead, which do without zeros.
+// preallocate sees to the blocks of a batch of n bytes that ends at end, beyond all
+// that was written so far. It tells whether zeros are to be written ahead of the
+// batch: later batches then share the cost of the journal entries. For a large batch
+// it allocates blocks instead, which need no zeros.
 func (w *writer) preallocate(n, end int64) (zeros bool) {
 	if w.batch.final || n < minAllocBatch {
 		return !w.batch.final
@@ -220,7 +221,7 @@ func (w *writer) writeAndSync() error {
 	return nil
 }
 
-// writeZeros writes zeros.
+// writeZeros fills from..to with zeros.
 func (w *writer) writeZeros(from, to int64) error {
 	if w.zeros == nil && from < to {
 		w.zeros = make([]byte, 64<<10)
@@ -235,12 +236,13 @@ func (w *writer) writeZeros(from, to int64) error {
 	return nil
 }
 
-// pages is what the card writes for bytes from..to, in whole pages.
+// pages is how many bytes the card writes for from..to, in whole pages.
 func pages(from, to int64) uint64 {
 	return uint64((to+pageSize-1)&^(pageSize-1) - from&^(pageSize-1))
 }
 
-// publish makes known what is on the card now, and tells those who wait.
+// publish makes the batch that is on the card visible, and calls back those who wait
+// for it.
 func (w *writer) publish() {
 	s, b := w.s, &w.batch
 	s.mu.Lock()
@@ -288,7 +290,7 @@ func (w *writer) publish() {
 	w.runCallbacks()
 }
 
-// runCallbacks tells those whose records were taken or refused.
+// runCallbacks tells the appenders that their records were accepted or refused.
 func (w *writer) runCallbacks() {
 	for i, c := range w.callbacks {
 		if c.err != nil {
@@ -300,11 +302,11 @@ func (w *writer) runCallbacks() {
 	w.callbacks = w.callbacks[:0]
 }
 
-// notePersisted notes that the card knows a position. Called under mu.
+// notePersisted notes that a position is on the card. Called under mu.
 func (s *Spool) notePersisted(p position) {
 	if p.seq == forgottenPosition {
 		if r := s.readers[p.name]; r != nil {
-			r.known = false // come again meanwhile, perhaps in the header before this
+			r.known = false // a new reader of that name; the header before this may already hold it
 		}
 		for i, name := range s.forgetting {
 			if name == p.name {

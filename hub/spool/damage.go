@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// foundHole is told of a hole that a cursor came to.
+// foundHole is called when a cursor meets a hole.
 func (s *Spool) foundHole(seg *segment, off int64) {
 	s.mu.Lock()
 	_, known := seg.holes[off]
@@ -15,9 +15,9 @@ func (s *Spool) foundHole(seg *segment, off int64) {
 	}
 }
 
-// recordDamage reads a segment in which something was found wrong from one end to the
-// other, and enters what is lost: it is queued no more, but dropped. One at a time
-// does so, for what the one has entered is nothing to the next.
+// recordDamage reads a whole segment in which damage was found, and records what is
+// lost: those records are no longer queued but dropped. Only one call at a time runs,
+// so that the next does not count the same loss again.
 func (s *Spool) recordDamage(seg *segment) {
 	s.damageMu.Lock()
 	defer s.damageMu.Unlock()
@@ -32,7 +32,7 @@ func (s *Spool) recordDamage(seg *segment) {
 		v = scanSegment(f, seg.head, limit, true, nil)
 		f.Close()
 	} else if transient(err) || s.checkMount() != nil {
-		return // it may come back
+		return // transient
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -42,7 +42,7 @@ func (s *Spool) recordDamage(seg *segment) {
 	lost := size
 	lost.sub(v.size)
 	rest := lost
-	// What is lost now stood in holes that are new: what was in the others was entered.
+	// New holes come first: the loss in known holes was recorded before.
 	known := func(h hole) int {
 		if _, ok := seg.holes[h.off]; ok {
 			return 1
@@ -64,7 +64,7 @@ func (s *Spool) recordDamage(seg *segment) {
 		s.recordLoss(seg, h, t)
 	}
 	if lost.n > 0 {
-		seg.gen++ // what a cursor has read ahead may be lost by now
+		seg.gen++ // a cursor may have read lost records ahead
 	}
 	seg.size.sub(lost)
 	s.floorAdvanced()
@@ -88,13 +88,13 @@ func (seg *segment) damaged() bool {
 	return false
 }
 
-// recordLoss enters one hole of a segment. Called under mu.
+// recordLoss counts the records lost in one hole of a segment. Called under mu.
 func (s *Spool) recordLoss(seg *segment, h hole, t tally) {
 	s.noteLoss(Loss{Gap: Gap{h.from, h.to}, Records: t.n, Cause: Damaged, File: seg.name})
 	if t.n == 0 || h.to <= s.floor {
 		return
 	}
-	if h.from <= s.floor { // some of it was done with
+	if h.from <= s.floor { // part of it was done with
 		n := min(t.n, h.to-s.floor)
 		t = tally{n, t.bytes / t.n * n}
 	}
@@ -106,8 +106,8 @@ func (s *Spool) recordLoss(seg *segment, h hole, t tally) {
 	}
 }
 
-// quarantine renames a damaged file so that it is out of the way, and keeps the
-// newest few of those.
+// quarantine renames a damaged file to .damaged, so that it is out of the way, and
+// keeps only the newest Options.KeepDamaged of those.
 func (s *Spool) quarantine(name string) {
 	names, err := s.disk.List()
 	if err != nil {
@@ -130,7 +130,7 @@ func (s *Spool) quarantine(name string) {
 	for len(damaged) > s.opt.KeepDamaged {
 		i := 0
 		if damaged[0] == to && len(damaged) > 1 {
-			i = 1 // the one that was just found
+			i = 1 // not the one that was just found
 		}
 		s.disk.Remove(damaged[i])
 		damaged = slices.Delete(damaged, i, i+1)

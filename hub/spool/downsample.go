@@ -7,13 +7,13 @@ import (
 )
 
 const (
-	maxDownsampleLevel = 24 // intervals have doubled so often by then that a segment is in one
+	maxDownsampleLevel = 24 // the intervals are so long by then that a segment is within one
 	downsampleRetry    = time.Minute
 )
 
-// downsample makes room by thinning out one segment that no reader has come to, of
-// those that were thinned least, the oldest. It tells whether there is more room
-// now.
+// downsample frees space by downsampling one segment: of those that no reader has
+// come to and that were downsampled least, the oldest. It tells whether space was
+// freed.
 func (w *writer) downsample() bool {
 	s := w.s
 	if time.Now().Before(w.downsampleAt) {
@@ -35,11 +35,11 @@ func (w *writer) downsample() bool {
 		}
 		keep, all := s.selectDownsampled(f, seg)
 		if uint64(len(keep)) > n/8*7 || !all {
-			h := *seg.head // not worth a write: next time with the next interval
+			h := *seg.head // not worth a write: the next interval may be
 			h.level++
 			f.Close()
 			s.mu.Lock()
-			if w.downsampleCandidate() == seg { // else a reader has come, and reads by the header that is
+			if w.downsampleCandidate() == seg { // else a reader has come, and uses the present header
 				seg.head = &h
 			}
 			s.mu.Unlock()
@@ -54,7 +54,7 @@ func (w *writer) downsample() bool {
 		if err != nil {
 			s.disk.Remove(downsampleName)
 			s.logWarning("thinning out failed", err)
-			w.downsampleAt = time.Now().Add(downsampleRetry) // else each record appended would cost a file written in vain
+			w.downsampleAt = time.Now().Add(downsampleRetry) // else each append would write a file in vain
 			return false
 		}
 		if thinned {
@@ -65,8 +65,8 @@ func (w *writer) downsample() bool {
 
 const downsampleName = "thin" + newSuffix
 
-// downsampleCandidate chooses the segment. The keeper's own cursor may be in it: it finds
-// its place again. Called under mu.
+// downsampleCandidate chooses the segment to downsample. The writer's own cursor may
+// be in it: it finds its place again. Called under mu.
 func (w *writer) downsampleCandidate() (best *segment) {
 	s := w.s
 	handed := s.floor
@@ -88,14 +88,14 @@ func (w *writer) downsampleCandidate() (best *segment) {
 	return best
 }
 
-// extremes are what is kept of one series in one interval.
+// extremes are the records that downsampling keeps of one series in one interval.
 type extremes struct {
 	first, last, min, max uint64
 	least, greatest       float64
 }
 
-// selectDownsampled returns the sequences of a segment to keep, in order; not all means that
-// the segment is damaged: then it stays as it is.
+// selectDownsampled returns the sequences of a segment to keep, in order. all is
+// false if the segment is damaged: it is then left as it is.
 func (s *Spool) selectDownsampled(f file, seg *segment) (keep []uint64, all bool) {
 	every := uint64(min(max(1, s.opt.DownsampleEvery.Milliseconds()), 1<<40-1)) << seg.head.level
 	series := map[string]*extremes{}
@@ -150,7 +150,7 @@ func (s *Spool) selectDownsampled(f file, seg *segment) (keep []uint64, all bool
 	return slices.Compact(keep), true
 }
 
-// rewriteSegment writes the records to keep into a file of their own.
+// rewriteSegment writes the records to keep into a new file.
 func (w *writer) rewriteSegment(f file, seg *segment, keep []uint64) (*header, error) {
 	h := *seg.head
 	h.level++
@@ -204,10 +204,10 @@ func (w *writer) rewriteSegment(f file, seg *segment, keep []uint64) (*header, e
 	return &h, err
 }
 
-// replaceSegment puts the new file in the place of the old; one who comes to it now waits.
-// If a reader has come to it meanwhile, it stays as it is: done is false, and there
-// may be another to thin out. The folder need not be synced: after a power cut either
-// file is right.
+// replaceSegment replaces the segment's file by the new one. Cursors that come to it
+// meanwhile wait. If a reader has come to it before, the segment stays as it is: done
+// is false, and another may be downsampled. The folder need not be synced: after a
+// power cut either file is right.
 func (w *writer) replaceSegment(seg *segment, h *header) (done bool, err error) {
 	s := w.s
 	s.mu.Lock()

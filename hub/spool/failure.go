@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// abandonSegment lets go of the segment that is written to: what is safe in it stays,
-// and nothing is added.
+// abandonSegment closes the open segment. What is synced in it stays valid, and
+// nothing is added.
 func (w *writer) abandonSegment() {
 	if w.file == nil {
 		return
 	}
 	if w.headerPending {
-		w.s.disk.Remove(w.name) // not in the log yet; a failure leaves what Open sees to
+		w.s.disk.Remove(w.name) // not in the log yet; Open removes it if this fails
 	}
 	w.closeFile()
 }
@@ -28,7 +28,7 @@ func (w *writer) closeFile() {
 	w.file, w.head, w.headerPending = nil, nil, false
 }
 
-// enterFailure notes that the card takes nothing, and refuses what may not wait.
+// enterFailure notes that the card fails, and refuses the records that may not wait.
 func (w *writer) enterFailure(err error, syncs []chan error) {
 	s := w.s
 	s.mu.Lock()
@@ -38,7 +38,7 @@ func (w *writer) enterFailure(err error, syncs []chan error) {
 	w.callbacks = w.callbacks[:0]
 	if s.opt.Class == Durable && (!s.opt.Hold || s.closing) {
 		if r, ok := s.mem.first(); ok {
-			s.next = r.seq // nobody has heard of these
+			s.next = r.seq // nobody was told of these sequences
 		}
 		for s.mem.size.n > 0 {
 			w.callbacks = s.mem.pop(w.callbacks, err)
@@ -59,15 +59,15 @@ func (w *writer) enterFailure(err error, syncs []chan error) {
 	}
 }
 
-// reopenFolder sees whether the folder is there, and locks it again if need be. One that
-// was removed is made again; one that was moved away is waited for.
+// reopenFolder checks that the folder is there, and locks it again if need be. It
+// creates a removed folder anew; it waits for one that was moved away.
 func (w *writer) reopenFolder() error {
 	s := w.s
 	s.mu.Lock()
 	segs := len(s.segs)
 	s.mu.Unlock()
 	if err := s.checkMount(); err != nil {
-		w.unlock() // for who wants to unmount it
+		w.unlock() // so that the file system can be unmounted
 		return err
 	}
 	if s.lock != nil && !s.lock.Held() {
@@ -105,7 +105,7 @@ func (w *writer) reopenFolder() error {
 	return nil
 }
 
-// checkLock sees whether the folder is the one that is locked.
+// checkLock returns an error unless the folder is the one that is locked.
 func (w *writer) checkLock() error {
 	if err := w.s.checkMount(); err != nil {
 		return err
@@ -123,9 +123,9 @@ func (w *writer) unlock() {
 	}
 }
 
-// checkMount sees whether the folder is the one it was. Where a file system was
-// unmounted, what shows in its place is another: nothing is to be written to
-// that, nor is what it does not hold lost.
+// checkMount returns an error unless the folder is on the file system it was on.
+// After an unmount another folder shows in its place: nothing may be written there,
+// and what that one lacks is not lost.
 func (s *Spool) checkMount() error {
 	device, err := s.disk.Device()
 	if err != nil {
@@ -141,15 +141,15 @@ func (s *Spool) checkMount() error {
 	return nil
 }
 
-// listFolder lists the folder, if it is the one it was.
+// listFolder lists the folder if checkMount passes.
 func (s *Spool) listFolder() ([]string, error) {
 	err := s.checkMount()
 	names, listErr := s.disk.List()
 	return names, cmp.Or(err, listErr, s.checkMount())
 }
 
-// leaveFailure notes that the card takes records, and finds out which segments did
-// not come back with it.
+// leaveFailure notes that the card takes records again, and finds the segments that
+// did not come back with it.
 func (w *writer) leaveFailure() {
 	s := w.s
 	s.mu.Lock()
@@ -181,9 +181,9 @@ func (w *writer) leaveFailure() {
 	s.mu.Unlock()
 }
 
-// handleUnreadable is asked when a segment cannot be opened. If the folder is there,
-// the segment is lost, and that is entered; else there is hope, and the keeper
-// is to look after it.
+// handleUnreadable handles a segment that cannot be opened. If the folder is there,
+// the segment is lost and is recorded as damage. Otherwise the segment may come back,
+// and the writer is woken to retry. It tells whether the segment is out of the way.
 func (s *Spool) handleUnreadable(seg *segment, err error) bool {
 	if names, listErr := s.listFolder(); listErr == nil && !transient(err) && (!slices.Contains(names, seg.name) || !errors.Is(err, fs.ErrNotExist)) {
 		s.mu.Lock()

@@ -6,8 +6,9 @@ import (
 	"io/fs"
 )
 
-// openSegmentFile opens the file for a new segment. While the disk is full, the segment is
-// no longer than what the file has already.
+// openSegmentFile opens the file for a new segment: a preallocated one if there is
+// any. While the disk is full, the segment is no longer than the blocks that the file
+// has.
 func (w *writer) openSegmentFile() (err error) {
 	if err := w.checkLock(); err != nil {
 		return err
@@ -18,12 +19,12 @@ func (w *writer) openSegmentFile() (err error) {
 		w.name = w.preallocated[len(w.preallocated)-1]
 		w.preallocated = w.preallocated[:len(w.preallocated)-1]
 		if w.file, err = d.Open(w.name, true, false); err != nil {
-			w.file = nil // no longer there, or no file; after a failure, reach looks again
+			w.file = nil // missing or no regular file; after a failure, reopenFolder lists them again
 		} else if err := w.measureFile(); err != nil {
 			return err
 		} else if w.diskFull && w.writtenTo < reserveSize {
 			w.closeFile()
-			d.Remove(w.name) // room for another
+			d.Remove(w.name) // frees space for another
 		} else if w.diskFull {
 			w.limit = min(w.limit, w.writtenTo)
 		}
@@ -48,7 +49,7 @@ func (w *writer) openSegmentFile() (err error) {
 	return w.measureFile()
 }
 
-// measureFile sees what the file has.
+// measureFile finds out how many blocks the file has.
 func (w *writer) measureFile() error {
 	size, err := w.file.Size()
 	w.writtenTo = size &^ (pageSize - 1)
@@ -56,11 +57,12 @@ func (w *writer) measureFile() error {
 	return err
 }
 
-// The reserve is a small file for when the disk is full: without it, what the
-// readers are done with could not be put away, because that cannot be written.
+// The reserve is a small file for when the disk is full. Without it, segments that
+// the readers are done with could not be retired, because the positions could not be
+// written first.
 const reserveName = "reserve" + preallocatedSuffix
 
-// createReserve makes it, if it can and there is none.
+// createReserve creates the reserve if there is none and the disk has space for it.
 func (w *writer) createReserve() {
 	if w.hasReserve {
 		return
@@ -78,7 +80,7 @@ func (w *writer) createReserve() {
 	}
 }
 
-// canRetire tells whether a segment goes once the positions are written.
+// canRetire tells whether a segment can be retired once the positions are written.
 func (w *writer) canRetire() bool {
 	s := w.s
 	s.mu.Lock()
@@ -86,12 +88,13 @@ func (w *writer) canRetire() bool {
 	return len(s.segs) > 0 && s.segs[0].last <= s.floor
 }
 
-// findPreallocated takes over the spares of a folder that holds so many segments.
+// findPreallocated takes over the preallocated files of a folder that holds segs
+// segments.
 func (w *writer) findPreallocated(names []string, segs int) {
 	w.preallocated, w.hasReserve = w.preallocated[:0], false
 	d := w.s.disk
 	if len(names) == 0 || d.Sync() != nil {
-		return // on the card, one may still have its name in the log
+		return // a rename may not be on the card yet: the file may still be a segment there
 	}
 	for _, name := range names {
 		if name == reserveName {
@@ -114,15 +117,17 @@ func (w *writer) findPreallocated(names []string, segs int) {
 	}
 }
 
-// keepsPreallocated tells whether one more spare is kept beside so many segments: the
-// folder keeps what it once took, up to the bound, for new blocks cost the card
-// about as much as what is written to them.
+// keepsPreallocated tells whether to keep one more preallocated file beside segs
+// segments. The folder keeps the blocks that it once took, up to the bound: new
+// blocks cost the card about as much as what is written to them.
 func (w *writer) keepsPreallocated(segs int) bool {
 	o := &w.s.opt
 	n := uint64(segs + len(w.preallocated))
 	return len(w.preallocated) < 2 || n < o.MaxBytes/uint64(o.SegmentSize)+2
 }
 
+// recycle disposes of the file of a retired segment: it is quarantined, becomes a
+// preallocated file, or is removed.
 func (w *writer) recycle(seg *segment, pinned, damaged bool) {
 	s := w.s
 	if damaged {
@@ -136,7 +141,7 @@ func (w *writer) recycle(seg *segment, pinned, damaged bool) {
 		if !w.remove(seg.name) {
 			w.pendingRemovals = append(w.pendingRemovals, seg.name)
 		}
-		w.createReserve() // of its blocks
+		w.createReserve() // from the freed blocks
 		return
 	}
 	if !pinned && w.keepsPreallocated(segs) {
@@ -152,7 +157,7 @@ func (w *writer) recycle(seg *segment, pinned, damaged bool) {
 		}
 	}
 	if !w.remove(seg.name) {
-		w.pendingRemovals = append(w.pendingRemovals, seg.name) // if it stays, the next Open sees that nothing in it is wanted
+		w.pendingRemovals = append(w.pendingRemovals, seg.name) // if it stays, the next Open removes it
 	}
 }
 

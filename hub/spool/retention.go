@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// advanceFloor moves the floor to where all readers are. Called under mu.
+// advanceFloor moves the floor, the low-water mark, to the lowest position of all
+// readers. Called under mu.
 func (s *Spool) advanceFloor() {
 	if len(s.list) == 0 {
 		return
@@ -38,7 +39,8 @@ func (s *Spool) floorAdvanced() {
 	}
 }
 
-// scheduleCommit sees to it that positions are written in time. Called under mu.
+// scheduleCommit sees to it that positions are written within CommitEvery. Called
+// under mu.
 func (s *Spool) scheduleCommit() {
 	if s.commitAt.IsZero() {
 		s.commitAt = time.Now().Add(s.opt.CommitEvery)
@@ -46,7 +48,7 @@ func (s *Spool) scheduleCommit() {
 	}
 }
 
-// segmentAfter is the segment after seg. Called under mu.
+// segmentAfter is the successor of seg; nil if there is none. Called under mu.
 func (s *Spool) segmentAfter(seg *segment) *segment {
 	if i := slices.Index(s.segs, seg); i >= 0 && i+1 < len(s.segs) {
 		return s.segs[i+1]
@@ -54,7 +56,7 @@ func (s *Spool) segmentAfter(seg *segment) *segment {
 	return nil
 }
 
-// expire lets go of what is too old or too much.
+// expire drops records older than MaxAge, and enforces the other bounds.
 func (w *writer) expire(now time.Time) {
 	s := w.s
 	w.enforceBounds()
@@ -71,7 +73,8 @@ func (w *writer) expire(now time.Time) {
 	w.expireAt = now.Add(min(max(s.opt.MaxAge/16, time.Millisecond), time.Minute))
 }
 
-// enforceBounds makes room for what is in memory, if the policy is to drop for it.
+// enforceBounds drops or downsamples old records until those in memory fit, if that
+// is the policy.
 func (w *writer) enforceBounds() {
 	s := w.s
 	if s.opt.Full != DropOldest && s.opt.Full != Downsample {
@@ -99,14 +102,14 @@ func (w *writer) enforceBounds() {
 	}
 }
 
-// A oldestRecord is the oldest record, as far as one needs to know to let it go.
+// An oldestRecord is what must be known of the oldest record to drop it.
 type oldestRecord struct {
 	Seq, Time uint64
 	size      uint64
 	epoch     int
 }
 
-// peekOldest looks at the oldest record.
+// peekOldest returns the oldest record without dropping it.
 func (w *writer) peekOldest() (oldestRecord, bool) {
 	s := w.s
 	s.mu.Lock()
@@ -123,7 +126,7 @@ func (w *writer) peekOldest() (oldestRecord, bool) {
 	return w.oldest, ok
 }
 
-// dropOldest lets the oldest record go, for all readers, and counts it.
+// dropOldest drops the oldest record, for all readers, and counts it.
 func (w *writer) dropOldest(r oldestRecord, reason *uint64) {
 	s := w.s
 	s.mu.Lock()
@@ -141,10 +144,10 @@ func (w *writer) dropOldest(r oldestRecord, reason *uint64) {
 	s.scheduleCommit()
 }
 
-// retireSegments takes segments that all readers are past out of the log. Their blocks
-// are used again: they need neither zeros nor journal entries any more. A
-// segment goes only when the card knows that everything in it may. It tells
-// whether positions must be written for that.
+// retireSegments takes segments that all readers are past out of the log and recycles
+// their files: their blocks need neither zeros nor journal entries. A segment is
+// retired only when the positions on the card allow it. It tells whether positions
+// must be written for that.
 func (w *writer) retireSegments() (again bool) {
 	s := w.s
 	w.pendingRemovals = slices.DeleteFunc(w.pendingRemovals, func(name string) bool { return w.checkLock() == nil && w.remove(name) })
@@ -156,7 +159,7 @@ func (w *writer) retireSegments() (again bool) {
 		}
 		s.mu.Unlock()
 		if w.checkLock() != nil {
-			return false // it stays until the folder is back
+			return false // the segment stays until the folder is back
 		}
 		s.mu.Lock()
 		seg := s.segs[0]
@@ -184,8 +187,8 @@ func (w *writer) retireSegments() (again bool) {
 	}
 }
 
-// savedFloor is where all readers are at least, as far as the card knows: that of
-// one that came or was forgotten it may not know yet. Called under mu.
+// savedFloor is the lowest position of all readers that is on the card. It is 0 while
+// a new or forgotten reader is not known to the card. Called under mu.
 func (w *writer) savedFloor() uint64 {
 	s := w.s
 	if len(s.list) == 0 || len(s.forgetting) > 0 || slices.ContainsFunc(s.list, func(r *Reader) bool { return !r.known }) {

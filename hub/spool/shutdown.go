@@ -2,7 +2,7 @@ package spool
 
 import "fmt"
 
-// shutdown writes what is left, marks the log as ended and lets go of everything.
+// shutdown writes what is left, marks the log as closed and releases everything.
 func (w *writer) shutdown() {
 	s := w.s
 	w.timer.Stop()
@@ -15,7 +15,7 @@ func (w *writer) shutdown() {
 		w.retireSegments()
 	}
 	if w.file != nil && w.writtenTo > w.off {
-		w.file.Truncate(w.off) // gives back the zeros; if not, nothing is lost
+		w.file.Truncate(w.off) // frees the zeros; a failure does no harm
 	}
 	w.closeFile()
 	s.mu.Lock()
@@ -45,7 +45,8 @@ func (w *writer) shutdown() {
 	close(s.done)
 }
 
-// writeRemaining writes all that is left, elsewhere if the card fails once.
+// writeRemaining writes all that is left. If the card fails once, it retries in a new
+// segment.
 func (w *writer) writeRemaining() error {
 	s := w.s
 	w.enforceBounds()

@@ -8,20 +8,21 @@ import (
 	"time"
 )
 
-// A writer is the one goroutine that writes: it takes what gathered in memory,
-// writes it behind the last record, syncs, tells those who wait, and begins
-// again with what gathered meanwhile. It also makes room and puts away segments
-// that are done with. Nobody holds Spool.mu while the card works.
+// A writer is the one goroutine that writes to the card. It takes the records that
+// gathered in memory, writes them behind the last record, syncs, calls the appenders
+// back, and begins again with what gathered meanwhile (group commit). It also
+// enforces the bounds and retires segments that are done with. Nobody holds Spool.mu
+// while the card works.
 type writer struct {
 	s *Spool
 
 	file          file // the segment written to; nil if there is none
 	name          string
 	head          *header
-	headerPending bool   // its header was not written yet
+	headerPending bool   // the header is not written yet
 	off           int64  // where the next record goes
-	writtenTo     int64  // up to here the file has blocks that were written
-	allocatedTo   int64  // up to here it has blocks
+	writtenTo     int64  // blocks before this were written
+	allocatedTo   int64  // blocks before this are allocated
 	limit         int64  // where the segment ends
 	prevCRC       uint32 // crc of the record before
 
@@ -30,34 +31,34 @@ type writer struct {
 	callbacks []callback
 	zeros     []byte
 
-	lastPending uint64 // how many had records on their way when the last batch was safe
+	lastPending uint64 // records that were in flight when the last batch was safe
 
-	linkCheckedAt time.Time // when there looked by name
-	budgetWarnAt  uint64    // warnBudget says nothing before that, in ms of the spool's clock
+	linkCheckedAt time.Time // when segmentLinked last checked the name
+	budgetWarnAt  uint64    // warnBudget is silent until then, in ms of the spool's clock
 
-	writeRecords    bool         // what is in memory is to be written, not only positions
-	cur             cursor       // at the oldest record, to drop it
+	writeRecords    bool         // write records too, not only positions
+	cur             cursor       // at the oldest record, which is dropped next
 	oldest          oldestRecord // not valid if Seq is not above the floor
 	expireAt        time.Time
-	downsampleAt    time.Time // not thinned out before that
+	downsampleAt    time.Time // no downsampling before that
 	preallocated    []string
 	preallocatedN   int
 	pendingRemovals []string // segments that could not be removed
 	timer           *time.Timer
 
 	hasReserve bool // the folder has the reserve
-	diskFull   bool // the last write found no space
+	diskFull   bool // the last write failed with ErrNoSpace
 }
 
 const (
-	zeroAhead  = 256 << 10 // what is zeroed at once ahead of small writes
-	allocAhead = 1 << 20   // the blocks that are taken at once for large ones
-	// A write into blocks that were never written costs three pages in the journal,
-	// one that must find blocks first five or more. Where the batch is as large as
-	// that, zeros cost more.
+	zeroAhead  = 256 << 10 // zeros written at once ahead of small writes
+	allocAhead = 1 << 20   // bytes allocated at once for large writes
+	// A write into allocated blocks that were never written costs three pages in the
+	// journal. A write that must allocate blocks first costs five or more. Zeros are
+	// dearer than that for a batch of this size.
 	minAllocBatch  = 3 * pageSize
 	minExtendBatch = 8 * pageSize
-	reserveSize    = 4 * pageSize // a header, its copy, and all positions there can be
+	reserveSize    = 4 * pageSize // a header, its copy, and the largest possible set of positions
 	retryEvery     = time.Second
 	sequenceBlock  = 1 << 16
 )
@@ -86,7 +87,7 @@ func (w *writer) run() {
 	}
 }
 
-// runOnce does what there is to do now and returns how long there is nothing more.
+// runOnce does all that is due now and returns how long nothing more is due.
 func (w *writer) runOnce() time.Duration {
 	s := w.s
 	for {
@@ -109,7 +110,7 @@ func (w *writer) runOnce() time.Duration {
 	}
 }
 
-// due tells whether something must go to the card now. Called under mu.
+// due tells whether something must be written now. Called under mu.
 func (w *writer) due(now time.Time) bool {
 	s := w.s
 	if s.failing != nil {
@@ -121,7 +122,7 @@ func (w *writer) due(now time.Time) bool {
 	return !s.commitAt.IsZero() && !now.Before(s.commitAt) || s.opt.Class == Telemetry && s.mem.size.n > 0 && w.untilFlush() <= 0
 }
 
-// mustWrite: what cannot wait.
+// mustWrite tells whether there are records that cannot wait.
 func (w *writer) mustWrite() bool {
 	s := w.s
 	if s.opt.Class == Durable {
@@ -139,7 +140,7 @@ func (w *writer) untilFlush() time.Duration {
 	return w.s.opt.FlushEvery - time.Duration(w.s.clock()-min(first.time, w.s.clock()))*time.Millisecond
 }
 
-// idleTime is how long nothing needs to be done. Called under mu.
+// idleTime is how long nothing is due. Called under mu.
 func (w *writer) idleTime(now time.Time) time.Duration {
 	s := w.s
 	if w.due(now) {
@@ -161,20 +162,20 @@ func (w *writer) idleTime(now time.Time) time.Duration {
 	return rest
 }
 
-// reserveLow tells that sequences given out will soon outrun what the card
-// knows of. Called under mu.
+// reserveLow tells whether the sequences in use come close to the end of the block
+// that is reserved on the card. Called under mu.
 func (s *Spool) reserveLow() bool {
 	return s.opt.Class == Telemetry && s.next+sequenceBlock/2 > s.saved.reserved
 }
 
-// flush brings to the card what is to go there now.
+// flush writes all that is due, in one batch or more.
 func (w *writer) flush() {
 	s := w.s
 	s.mu.Lock()
 	syncs := s.syncs
 	s.syncs = nil
 	probe := s.failing != nil
-	// Positions and reservations are no reason to write telemetry, too, which may
+	// Positions and reservations alone do not cause telemetry to be written: it may
 	// never need to be.
 	w.writeRecords = s.opt.Class == Durable || len(syncs) > 0 || probe || s.mem.size.bytes > uint64(s.opt.Memory/2) || w.untilFlush() <= 0
 	s.commitAt = time.Time{}
@@ -189,8 +190,8 @@ func (w *writer) flush() {
 	for more := true; more; {
 		var err error
 		if more, err = w.writeBatch(probe, false); err != nil {
-			// What the sync that failed was to keep is not trusted to be there: all of
-			// it is written again, in a segment of its own.
+			// After a failed sync the state of its writes is unknown. The whole batch is
+			// written again, in a new segment.
 			s.logWarning("write failed; writing it again elsewhere", err)
 			w.abandonSegment()
 			if more, err = w.writeBatch(true, false); err != nil {
@@ -207,7 +208,7 @@ func (w *writer) flush() {
 	w.leaveFailure()
 }
 
-// writeBatch takes one batch to the card, as much as fits in the segment.
+// writeBatch writes one batch to the card, as much as fits in the segment.
 func (w *writer) writeBatch(force, final bool) (more bool, err error) {
 	s := w.s
 	if s.opt.Class == Durable {
@@ -236,8 +237,8 @@ func (w *writer) writeBatch(force, final bool) (more bool, err error) {
 	return w.batch.more, nil
 }
 
-// segmentLinked tells whether what is written to is still a file of the folder; each
-// second it looks by the name, too.
+// segmentLinked tells whether the open segment is still a file of the folder. Once a
+// second it checks the name, too.
 func (w *writer) segmentLinked() bool {
 	if !w.file.Linked() {
 		return false
@@ -249,9 +250,9 @@ func (w *writer) segmentLinked() bool {
 	return true
 }
 
-// awaitGroupCommit lets those run who were just told of a batch, so that what they append
-// next goes with this one: else two halves of the callers would take turns, and
-// each wait for two syncs. It gives up soon, for they may not come back.
+// awaitGroupCommit yields to the callers of the last batch, so that what they append
+// next joins this one. Otherwise two halves of the callers take turns, and each waits
+// for two syncs. It gives up after a millisecond, for callers may not come back.
 func (w *writer) awaitGroupCommit() {
 	s := w.s
 	until := time.Now().Add(time.Millisecond)
@@ -271,7 +272,7 @@ func (w *writer) awaitGroupCommit() {
 	}
 }
 
-// random returns a number nobody could have guessed.
+// random returns an unpredictable number.
 func random() uint64 {
 	var b [8]byte
 	rand.Read(b[:]) // never fails
