@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// A readOnlyDisk disk counts what is read, and gives nothing more when ctx has ended.
+// A readOnlyDisk opens files for reading only, counts the bytes read, and fails when
+// ctx has ended.
 type readOnlyDisk struct {
 	disk
 	ctx         context.Context
@@ -47,7 +48,7 @@ func (f readOnlyFile) ReadAt(b []byte, off int64) (int, error) {
 	return f.file.ReadAt(b, off)
 }
 
-// notASpool tells whether nothing in the folder says that it is a spool.
+// notASpool tells whether nothing in the folder belongs to a spool.
 func (d *readOnlyDisk) notASpool() bool {
 	names, err := d.List()
 	return err == nil && !slices.ContainsFunc(names, func(name string) bool {
@@ -56,8 +57,8 @@ func (d *readOnlyDisk) notASpool() bool {
 	})
 }
 
-// catalog is what the folder holds. Where another process changes it meanwhile,
-// what was seen may not fit together: then it looks again.
+// catalog reads the content of the folder. It tries again when another process
+// changes the folder meanwhile, for the parts may then not fit together.
 func (d *readOnlyDisk) catalog() (c *catalog, err error) {
 	for range 5 {
 		before, err := d.logFiles()
@@ -81,8 +82,8 @@ func (d *readOnlyDisk) catalog() (c *catalog, err error) {
 	return c, nil
 }
 
-// logFiles lists what makes up the spool. That it may not be opened is an error: to
-// inspect, it would look like damage.
+// logFiles lists the files of the log and the id. A file that may not be opened is an
+// error: inspect would take it for damage.
 func (d *readOnlyDisk) logFiles() (parts []string, err error) {
 	names, err := d.List()
 	if err != nil {
@@ -107,16 +108,16 @@ func (d *readOnlyDisk) logFiles() (parts []string, err error) {
 	return parts, nil
 }
 
-// A browser goes through the segments.
+// A browser reads the segments for Browse.
 type browser struct {
 	d     *readOnlyDisk
 	fn    func(Record) error
 	rep   Report
-	after uint64        // records up to this sequence are not wanted
-	to    uint64        // the last one that is
-	last  uint64        // the last one that was passed
-	skip  uint64        // so many more are to be passed over
-	known map[Loss]bool // before the segments are read
+	after uint64        // records up to this sequence are not selected
+	to    uint64        // the last sequence selected
+	last  uint64        // the last sequence read
+	skip  uint64        // so many more records are skipped
+	known map[Loss]bool // losses known before the segments are read
 }
 
 // errSelectionEnd: the end of the selection.
@@ -165,7 +166,7 @@ func browse(d *readOnlyDisk, sel Selection, fn func(Record) error) (Report, erro
 	return b.rep, nil
 }
 
-// newReport enters what is known before the segments are read.
+// newReport reports what is known before the segments are read.
 func newReport(d *readOnlyDisk, c *catalog) Report {
 	floor, _ := c.floor()
 	rep := Report{Next: c.next, Floor: floor, Closed: c.state.closed, Card: c.state.wear.summary(), Losses: slices.Clone(c.losses), Foreign: map[string]string{}}
@@ -188,13 +189,13 @@ func newReport(d *readOnlyDisk, c *catalog) Report {
 	return rep
 }
 
-// outsideSelection tells that a loss is not among what was selected.
+// outsideSelection tells whether a loss is outside the selection.
 func (b *browser) outsideSelection(l Loss) bool {
 	return l.Gap.From <= l.Gap.To && l.Gap.To > 0 && (l.Gap.To <= b.after || l.Gap.From > b.to)
 }
 
-// tail returns the segments that have the last n records selected, and notes how
-// many of the first one are to be passed over.
+// tail returns the segments that hold the last n selected records, and notes how many
+// of the first segment are skipped.
 func (b *browser) tail(segs []*segment, n uint64) []*segment {
 	have := uint64(0)
 	for i := len(segs) - 1; i >= 0; i-- {
@@ -220,8 +221,9 @@ func (b *browser) tail(segs []*segment, n uint64) []*segment {
 	return segs
 }
 
-// readSegment reads one segment. One that another process lets go of meanwhile, or
-// thins out, is not damaged: it is read again, as far as it is still there.
+// readSegment reads one segment. A segment that another process retires or
+// downsamples meanwhile is not damaged: it is read again, as far as it is still
+// there.
 func (b *browser) readSegment(seg *segment, newest bool) error {
 	for {
 		f, err := b.d.Open(seg.name, false, false)
@@ -248,7 +250,7 @@ func (b *browser) readSegment(seg *segment, newest bool) error {
 			continue
 		}
 		b.skip = 0
-		if newest { // it was examined before
+		if newest { // its holes are known from inspect
 			v.holes = nil
 		}
 		for _, h := range v.holes {
@@ -267,7 +269,7 @@ func (b *browser) readSegment(seg *segment, newest bool) error {
 	}
 }
 
-// scan goes through the records of one file.
+// scan reads the records of one file.
 func (b *browser) scan(f file, head *header, end int64) (v scanResult, err error) {
 	v.last = head.first - 1
 	for sc := newScanner(f, head, end); ; {
@@ -297,7 +299,7 @@ func (b *browser) scan(f file, head *header, end int64) (v scanResult, err error
 	}
 }
 
-// emit hands one record on.
+// emit hands one record to the caller.
 func (b *browser) emit(r rawRecord) error {
 	rec := Record{Seq: r.seq, Time: r.time, Data: r.data}
 	if r.seq > b.last+1 {

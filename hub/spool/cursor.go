@@ -2,13 +2,12 @@ package spool
 
 import "slices"
 
-// A cursor goes through the records in order: those on the card, then those
-// that are only in memory, of a class that shows them. It belongs to one
-// goroutine.
+// A cursor reads the records in order: first those on the card, then, of class
+// Telemetry, those that are only in memory. It belongs to one goroutine.
 type cursor struct {
 	s    *Spool
-	seq  uint64   // the last record given
-	seg  *segment // pinned; nil if none was needed yet
+	seq  uint64   // the last record returned
+	seg  *segment // pinned; nil if none is needed
 	gen  int
 	f    file
 	scan *scanner
@@ -18,7 +17,7 @@ type cursor struct {
 
 // A Record is one record as it was appended.
 type Record struct {
-	// Seq is its sequence: the first is 1, later ones are higher, none is given twice.
+	// Seq is its sequence: the first is 1, later ones are higher, none is used twice.
 	Seq uint64
 	// Time is when it was appended, in milliseconds of the spool's clock, which
 	// is close to Unix time where the machine's clock was right when the spool was
@@ -26,12 +25,13 @@ type Record struct {
 	Time uint64
 	// Data is what was appended. It is borrowed: valid until the next call.
 	Data []byte
-	// Gap is what is missing just before this record and will not come any more:
-	// dropped, expired, thinned out or lost. Stats tells how many of which.
+	// Gap is what is missing just before this record and will never come: dropped,
+	// expired, downsampled or lost. Stats counts each.
 	Gap Gap
 }
 
-// A Gap is sequences that are missing, both ends included; the zero Gap is none.
+// A Gap is a range of sequences that are missing, both ends included; the zero Gap is
+// none.
 type Gap struct{ From, To uint64 }
 
 // seek makes the record after seq the next one.
@@ -40,13 +40,14 @@ func (c *cursor) seek(seq uint64) {
 	c.seq = seq
 }
 
-// release lets go of the segment.
+// release unpins the segment and closes the file.
 func (c *cursor) release() {
 	c.s.mu.Lock()
 	c.releaseLocked()
 	c.s.mu.Unlock()
 }
 
+// releaseLocked is release, called under mu.
 func (c *cursor) releaseLocked() {
 	if c.seg != nil {
 		c.seg.pins--
@@ -63,9 +64,8 @@ func (c *cursor) pin(seg *segment) {
 	c.seg, c.gen = seg, seg.gen
 }
 
-// next returns the first record after c.seq, borrowed until the next call; not
-// ok means that there is none yet. An error means that the card cannot be read
-// now.
+// next returns the first record after c.seq, borrowed until the next call. If ok is
+// false there is none yet. An error means that the card cannot be read now.
 func (c *cursor) next() (rec Record, ok bool, err error) {
 	for {
 		limit, rec, ok := c.locate()
@@ -94,7 +94,7 @@ func (c *cursor) next() (rec Record, ok bool, err error) {
 	}
 }
 
-// offset is where in the segment the cursor is.
+// offset is where the cursor is in the segment.
 func (c *cursor) offset() int64 {
 	if c.scan == nil {
 		return dataStart
@@ -102,8 +102,8 @@ func (c *cursor) offset() int64 {
 	return c.scan.off
 }
 
-// locate finds where the next record is: on the card, in c.seg, whose records
-// end at limit; or in memory, then it is returned and limit is 0.
+// locate finds the next record. If it is on the card, it is in c.seg, whose records
+// end at limit. If it is in memory, it is returned and limit is 0.
 func (c *cursor) locate() (limit int64, rec Record, ok bool) {
 	s := c.s
 	s.mu.Lock()
@@ -125,7 +125,7 @@ func (c *cursor) locate() (limit int64, rec Record, ok bool) {
 		if off := c.offset(); off < c.seg.end {
 			return c.seg.end, rec, false
 		}
-		c.seq = max(c.seq, c.seg.last) // also where the last ones are lost
+		c.seq = max(c.seq, c.seg.last) // even if the last ones are lost
 		next := s.segmentAfter(c.seg)
 		if next == nil {
 			break
@@ -146,8 +146,8 @@ func (c *cursor) locate() (limit int64, rec Record, ok bool) {
 	return 0, rec, false
 }
 
-// waitReplaced waits until no file is being replaced: a rename, no sync. Called under
-// mu, which it lets go of meanwhile.
+// waitReplaced waits until no file is being replaced, which takes a rename and no
+// sync. Called under mu, which it releases meanwhile.
 func (s *Spool) waitReplaced() {
 	for slices.ContainsFunc(s.segs, func(seg *segment) bool { return seg.replacing }) {
 		s.replaced.Wait()

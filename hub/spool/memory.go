@@ -1,12 +1,12 @@
 package spool
 
-// memory holds records on their way to the card, in order, in chunks that are
-// used again. Its methods are called under Spool.mu.
+// A memory buffers records on their way to the card, in order, in chunks that are
+// reused. Its methods are called under Spool.mu.
 type memory struct {
 	chunks []*chunk // oldest first
-	size   tally    // as they will take on the card
+	size   tally    // as on the card
 	free   []*chunk
-	newest uint64 // the sequence added last
+	newest uint64 // the highest sequence added
 }
 
 const (
@@ -17,15 +17,15 @@ const (
 
 // A chunk is records one after the other: 4 bytes length, 8 sequence, 8 time, data.
 type chunk struct {
-	id           uint64 // changes when the chunk is used again
+	id           uint64 // changes when the chunk is reused
 	buf          []byte
-	start        int  // what is before it has left
-	sealed       bool // the keeper is writing it: nothing may be added or leave
+	start        int  // records before it were popped
+	sealed       bool // the writer is writing it: nothing may be added or popped
 	callbacks    []callback
-	callbacksRun int // calls before it were made
+	callbacksRun int // callbacks before this index were popped
 }
 
-// A callback is whom to tell what became of a record.
+// A callback tells an appender what happened to its record.
 type callback struct {
 	seq  uint64
 	err  error
@@ -82,7 +82,7 @@ func (m *memory) first() (memoryRecord, bool) {
 	return m.chunks[0].at(m.chunks[0].start), true
 }
 
-// pop lets the oldest record leave; calls gets what is to be called for it.
+// pop removes the oldest record, and appends its callback, if any, to calls.
 func (m *memory) pop(calls []callback, err error) []callback {
 	c := m.chunks[0]
 	r := c.at(c.start)
@@ -101,7 +101,7 @@ func (m *memory) pop(calls []callback, err error) []callback {
 	return calls
 }
 
-// recycleChunk lets the first chunk, which is empty, be used again.
+// recycleChunk removes the first chunk, which is empty, and keeps it for reuse.
 func (m *memory) recycleChunk() {
 	c := m.chunks[0]
 	copy(m.chunks, m.chunks[1:])
@@ -114,7 +114,7 @@ func (m *memory) recycleChunk() {
 	}
 }
 
-// trim lets records up to floor leave: nobody needs them on the card.
+// trim removes records up to floor: they need not be written any more.
 func (m *memory) trim(floor uint64) {
 	for {
 		r, ok := m.first()
@@ -125,15 +125,15 @@ func (m *memory) trim(floor uint64) {
 	}
 }
 
-// seal keeps what is there as it is while it is written.
+// seal protects all chunks from changes while they are written.
 func (m *memory) seal() {
 	for _, c := range m.chunks {
 		c.sealed = true
 	}
 }
 
-// unseal ends that. Chunks that were sealed keep their callers in step, so they
-// may be added to again.
+// unseal ends that. Records and callbacks of a chunk stay in step, so that it may be
+// added to again.
 func (m *memory) unseal() {
 	for _, c := range m.chunks {
 		c.sealed = false

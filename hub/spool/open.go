@@ -10,33 +10,33 @@ import (
 	"time"
 )
 
-// A candidate is a file that calls itself a segment.
+// A candidate is a file with the name of a segment.
 type candidate struct {
 	name     string
 	first    uint64
 	head     *header
 	size     int64
-	damaged  bool // of the two headers one is damaged
-	vanished bool // somebody removed it meanwhile
+	damaged  bool // one of the two headers is damaged
+	vanished bool // removed meanwhile by another process
 	why      string
-	err      error // it could not be looked at
+	err      error // it could not be opened now; says nothing of the content
 }
 
-// A catalog is what a folder was found to hold.
+// A catalog is the content of a folder.
 type catalog struct {
 	id, next     uint64
 	knownID      bool
 	segs         []*segment  // in order, with ends and sizes; the newest is last
-	foreign      []candidate // files that are no segments of this log
-	damaged      []*segment  // segments of which something is known to be damaged
+	foreign      []candidate // files that are not segments of this log
+	damaged      []*segment  // segments that are known to be damaged
 	losses       []Loss
 	state        *state
 	newest       scanResult
 	preallocated []string
-	leftovers    []string // files that a power cut or a failing card left behind
+	leftovers    []string // files left behind by a power cut or a failing card
 }
 
-// inspect finds out what the folder holds, and writes nothing.
+// inspect reads the content of the folder, and writes nothing.
 func inspect(d disk) (*catalog, error) {
 	names, err := d.List()
 	if err != nil {
@@ -103,8 +103,8 @@ func readCandidate(d disk, name string) candidate {
 	return c
 }
 
-// dropForeign sorts out segments of other spools. Where the file with the id is lost,
-// most segments are right.
+// dropForeign removes the segments of other spools. If the id file is lost, the id
+// that most segments have is right.
 func (c *catalog) dropForeign(found []candidate) []candidate {
 	if !c.knownID {
 		votes := map[uint64]int{}
@@ -124,8 +124,8 @@ func (c *catalog) dropForeign(found []candidate) []candidate {
 	})
 }
 
-// linkSegments puts the segments together, from the newest back: each names the one
-// before it, and tells where that ends and what is in it.
+// linkSegments links the segments, from the newest back: each names its predecessor,
+// and tells where that one ends and what is in it.
 func (c *catalog) linkSegments(d disk, found []candidate) (err error) {
 	slices.SortFunc(found, func(a, b candidate) int { return cmp.Compare(a.first, b.first) })
 	var next *header
@@ -134,7 +134,7 @@ func (c *catalog) linkSegments(d disk, found []candidate) (err error) {
 		f := found[i]
 		seg := &segment{name: f.name, head: f.head, end: min(f.size, maxSegment+dataStart)}
 		if next != nil && next.prev < f.first {
-			if f.head.prev == next.prev { // given up when the card failed; nobody was told that it is safe
+			if f.head.prev == next.prev { // abandoned when the card failed; no record in it was acknowledged
 				c.leftovers = append(c.leftovers, f.name)
 				continue
 			}
@@ -161,10 +161,10 @@ func (c *catalog) linkSegments(d disk, found []candidate) (err error) {
 			if f.size < seg.end {
 				c.damaged = append(c.damaged, seg)
 			}
-		case next.prevLast <= floor: // what was between is done with, and so is this
+		case next.prevLast <= floor: // the missing segments are done with, and so is this
 			c.leftovers = append(c.leftovers, f.name)
 			continue
-		default: // the segment between is missing: only reading tells where this one ends
+		default: // the successor is missing: only reading tells where this one ends
 			v, err := scanFile(d, seg, false, nil)
 			if err != nil {
 				return err
@@ -174,7 +174,7 @@ func (c *catalog) linkSegments(d disk, found []candidate) (err error) {
 			lost := next.before
 			lost.sub(f.head.before)
 			lost.sub(v.size)
-			lost.n = min(lost.n, next.prevLast-min(v.last, next.prevLast)) // without what holes before have
+			lost.n = min(lost.n, next.prevLast-min(v.last, next.prevLast)) // without the losses in holes
 			c.losses = append(c.losses, Loss{Gap{v.last + 1, next.prevLast}, lost.n, Missing, segmentName(next.prev)})
 		}
 		if f.damaged {
@@ -189,10 +189,10 @@ func (c *catalog) linkSegments(d disk, found []candidate) (err error) {
 	return nil
 }
 
-// noteHoles enters the damage of a segment that was read whole.
+// noteHoles records the holes of a segment that was read whole.
 func (c *catalog) noteHoles(seg *segment, v scanResult, cause Cause) {
 	if cause == Torn && (c.state.closed || seg.head.first < c.next) {
-		cause = Damaged // it was whole when it was closed
+		cause = Damaged // it was intact when it was closed
 	}
 	for _, h := range v.holes {
 		seg.addHole(h.off, cause == Damaged)
@@ -200,7 +200,7 @@ func (c *catalog) noteHoles(seg *segment, v scanResult, cause Cause) {
 	}
 }
 
-// noteMissing enters what is missing before the first segment and after the last.
+// noteMissing records the gaps before the first segment and after the last.
 func (c *catalog) noteMissing(first *header) {
 	floor, high := c.floor()
 	if first != nil && first.prev != 0 && floor < first.prevLast {
@@ -210,7 +210,7 @@ func (c *catalog) noteMissing(first *header) {
 	if n := len(c.segs); n > 0 {
 		newest := c.segs[n-1]
 		if last = newest.last; newest.head.first < c.next && !c.state.closed {
-			newest.addHole(newest.end, true) // it was closed; now its end is not there
+			newest.addHole(newest.end, true) // it was closed, and now its end is missing
 			c.losses = append(c.losses, Loss{Cause: Damaged, File: newest.name})
 		}
 	}
@@ -229,7 +229,8 @@ func (c *catalog) noteMissing(first *header) {
 	c.next = max(c.next, c.state.reserved, last+1, floor+1, high+1)
 }
 
-// floor is the sequence up to which all records may go, and the highest position.
+// floor is the low-water mark, up to which all records are done with, and the highest
+// position.
 func (c *catalog) floor() (floor, high uint64) {
 	low := uint64(forgottenPosition)
 	for _, seq := range c.state.readers {
@@ -254,7 +255,7 @@ func scanFile(d disk, seg *segment, ended bool, st *state) (scanResult, error) {
 	return scanSegment(f, seg.head, seg.end, ended, st), nil
 }
 
-// load takes over what is in the folder.
+// load takes over the content of the folder.
 func (s *Spool) load(w *writer) error {
 	c, err := inspect(s.disk)
 	if err != nil {
@@ -314,8 +315,8 @@ func (s *Spool) load(w *writer) error {
 	return nil
 }
 
-// tallyUpTo counts the records up to seq: whole segments by what the headers say, and
-// the one that seq is in by reading it.
+// tallyUpTo counts the records up to seq. It counts whole segments by their headers,
+// and reads the one that holds seq.
 func (s *Spool) tallyUpTo(seq uint64) (t tally, err error) {
 	for _, seg := range s.segs {
 		if seg.last <= seq {
@@ -338,8 +339,8 @@ func (s *Spool) tallyUpTo(seq uint64) (t tally, err error) {
 	return t, nil
 }
 
-// tallyUpTo counts the records of the segment up to seq: those that can be read, and those
-// that stood in holes before it, for they are in the segment's size, too.
+// tallyUpTo counts the records of the segment up to seq: those that can be read, and
+// those lost in holes before it, for the segment's size includes them.
 func (seg *segment) tallyUpTo(f file, seq uint64) tally {
 	var part, all tally
 	missing := uint64(0)
@@ -352,7 +353,7 @@ func (seg *segment) tallyUpTo(f file, seq uint64) tally {
 			missing += min(h.to, seq) + 1 - h.from
 		}
 		if !ok || r.seq > seq && missing == 0 {
-			break // what is behind seq tells only how much is lost
+			break // records after seq only tell how much is lost
 		}
 		if r.kind != kindData {
 			continue

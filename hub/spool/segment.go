@@ -21,8 +21,8 @@ const (
 	maxReaders         = 64
 	maxReaderName      = 40
 	readersAt          = 348 // in the header
-	checkpointSize     = 17  // of a mark's data
-	checkpointWearSize = 16  // more of one that has the figures
+	checkpointSize     = 17  // of a checkpoint's data
+	checkpointWearSize = 16  // added size of a checkpoint with the figures of the wear
 
 	segmentSuffix      = ".spool"
 	damagedSuffix      = ".damaged"
@@ -34,37 +34,37 @@ const (
 const (
 	kindData       = 1 // what someone appended
 	kindPosition   = 2 // a reader's position
-	kindCheckpoint = 3 // the spool's own state
+	kindCheckpoint = 3 // a checkpoint: the spool's own state
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var le = binary.LittleEndian
 
-// maxPlausible is where sequences, times and sizes end: nothing counts that far, so it
-// is not by us.
+// maxPlausible bounds sequences, times and sizes: no spool counts that far, so a
+// higher number is damage.
 const maxPlausible = 1 << 62
 
-// A tally is a number of records and the bytes they take on the card.
+// A tally is a number of records and their size on the card.
 type tally struct{ n, bytes uint64 }
 
 func (t *tally) add(u tally) { t.n += u.n; t.bytes += u.bytes }
 func (t *tally) sub(u tally) { t.n -= min(t.n, u.n); t.bytes -= min(t.bytes, u.bytes) }
 
-// header is what stands at the beginning of each segment, twice.
+// A header begins each segment, twice.
 type header struct {
-	level    uint16 // how often it was thinned out
+	level    uint16 // how often it was downsampled
 	salt     uint32
 	spool    uint64
-	first    uint64 // no record in it has a lower sequence
+	first    uint64 // no record in the segment has a lower sequence
 	time     uint64 // ms; record times count from here
-	prev     uint64 // first of the segment before, 0 if there was none
-	prevEnd  uint64 // where that ends, in bytes
-	prevLast uint64 // last sequence in it
+	prev     uint64 // first of the predecessor, 0 if there is none
+	prevEnd  uint64 // where the predecessor ends, in bytes
+	prevLast uint64 // last sequence in the predecessor
 	before   tally  // all records in the log before this segment
 	floor    uint64
 	reserved uint64
-	own      tally // what is in it, of a segment that was thinned out
+	own      tally // the records in a downsampled segment
 	ownEnd   uint64
 	wear     wearCounters // as of when the segment began
 	readers  []position
@@ -162,8 +162,8 @@ func parseHeader(b []byte) (*header, error) {
 	return h, nil
 }
 
-// readHeader reads a segment's header, from the copy if need be; hurt tells
-// that one of the two was not as written.
+// readHeader reads a segment's header, from the copy if need be. damaged tells that
+// one of the two is damaged.
 func readHeader(f file) (h *header, damaged bool, err error) {
 	b := make([]byte, dataStart)
 	readPages(f, b, 0)
@@ -178,7 +178,7 @@ func readHeader(f file) (h *header, damaged bool, err error) {
 	return nil, true, err
 }
 
-// A rawRecord is one record as it stands in a segment.
+// A rawRecord is a record as it is stored in a segment.
 type rawRecord struct {
 	kind byte
 	crc  uint32
@@ -189,7 +189,7 @@ type rawRecord struct {
 	size int // in the segment
 }
 
-// recordSize is what n bytes of data take in a segment.
+// recordSize is the size of a record with n bytes of data in a segment.
 func recordSize(n int) int { return recordHead + (n+3)&^3 }
 
 // appendRecord adds a record to b, linked to prev, and returns its crc too.
@@ -209,8 +209,8 @@ func (h *header) appendRecord(b []byte, prev uint32, kind byte, seq, time uint64
 	return b, crc
 }
 
-// sizeOf tells how long the record would be whose head b begins with; 0 if it
-// can be none.
+// sizeOf returns the size of the record whose head b begins with; 0 if it cannot be
+// one.
 func sizeOf(b []byte) int {
 	v := le.Uint32(b[4:])
 	if kind := v >> 24; kind < kindData || kind > kindCheckpoint {
@@ -219,7 +219,7 @@ func sizeOf(b []byte) int {
 	return recordSize(int(v & maxLength))
 }
 
-// parseRecord reads the record that b is, with nothing after it.
+// parseRecord parses b, which is one record and nothing else.
 func (h *header) parseRecord(b []byte) (r rawRecord, ok bool) {
 	v := le.Uint32(b[4:])
 	r = rawRecord{
@@ -235,15 +235,15 @@ func (h *header) parseRecord(b []byte) (r rawRecord, ok bool) {
 	return r, crc32.Update(h.salt, castagnoli, b[4:]) == r.crc
 }
 
-// A checkpoint is what the spool writes of its state.
+// A checkpoint is what the spool writes of its state into the log.
 type checkpoint struct {
 	floor, reserved  uint64
-	payload, written uint64 // as in the ledger
-	at               uint64 // when they were
+	payload, written uint64 // as in wearCounters
+	at               uint64 // the time of those figures
 	closed           bool
 }
 
-// put writes the mark's data; the figures only if b has room for them.
+// put encodes the checkpoint; the figures of the wear only if b has space for them.
 func (m *checkpoint) put(b []byte) {
 	le.PutUint64(b, m.floor)
 	le.PutUint64(b[8:], m.reserved)
@@ -268,11 +268,11 @@ func parseCheckpoint(b []byte) (m checkpoint, ok bool) {
 	return m, max(m.floor, m.reserved, m.payload, m.written) < maxPlausible
 }
 
-// A state is what marks and positions in the log say: the newest wins.
+// A state is the sum of the checkpoints and positions in the log: the newest wins.
 type state struct {
-	floor    uint64 // records up to here are done with
+	floor    uint64 // records up to it are done with
 	reserved uint64 // sequences below may have been given out
-	closed   bool   // nothing was on its way when the last program ended
+	closed   bool   // the last program closed the spool
 	wear     wearCounters
 	readers  map[string]uint64
 }
@@ -285,7 +285,7 @@ func newState(h *header) *state {
 	return s
 }
 
-// apply takes a record's word for the state.
+// apply updates the state from a record.
 func (s *state) apply(r rawRecord) {
 	s.closed = false
 	switch {
@@ -312,5 +312,5 @@ func (s *state) apply(r rawRecord) {
 	}
 }
 
-// forgottenPosition is the position of a reader that is no more.
+// forgottenPosition is the position of a reader that was forgotten.
 const forgottenPosition = 1<<64 - 1

@@ -12,7 +12,7 @@ import (
 type Spool struct {
 	opt  Options
 	disk disk
-	lock lock // only the keeper replaces it
+	lock lock // only the writer replaces it
 
 	device uint64 // the file system that the folder was on when it was opened
 
@@ -21,25 +21,25 @@ type Spool struct {
 
 	waiters sync.Pool
 
-	wake chan struct{} // tells the keeper that there is something to do
-	done chan struct{} // closed when the keeper has ended
+	wake chan struct{} // wakes the writer
+	done chan struct{} // closed when the writer has ended
 
-	damageMu sync.Mutex // held, before mu, by the one that reads a damaged segment whole
+	damageMu sync.Mutex // held, before mu, by recordDamage
 
 	mu          sync.Mutex
 	id          uint64
 	segs        []*segment // oldest first; the last is the one written to, if any is
 	mem         memory
 	next        uint64 // the next sequence
-	floor       uint64 // records up to here are done with
-	passed      tally  // of those in total, the ones up to floor
-	total       tally  // records accepted; see below
+	floor       uint64 // the low-water mark: records up to it are done with
+	passed      tally  // the part of total up to floor
+	total       tally  // of the records accepted; see below
 	readers     map[string]*Reader
-	list        []*Reader     // the same, to go through
-	epoch       int           // changes when records vanish without passing the floor
-	forgetting  []string      // names of readers forgotten since the last write
-	spaceFreed  chan struct{} // closed, and made anew, when there may be room
-	spaceWanted bool          // someone waits for that
+	list        []*Reader     // the same readers, as a list
+	epoch       int           // changes when records above the floor vanish
+	forgetting  []string      // names of forgotten readers that the card still knows
+	spaceFreed  chan struct{} // closed, and made anew, when space may be free
+	spaceWanted bool          // someone waits for spaceFreed
 	replaced    *sync.Cond
 	writing     bool
 	closing     bool
@@ -49,43 +49,44 @@ type Spool struct {
 	retryAt     time.Time
 	commitAt    time.Time // when positions must be written; zero if they need not be
 	syncs       []chan error
-	saved       checkpoint // what of marks and headers is on the card
+	saved       checkpoint // the state that is on the card
 	count       counters
 }
 
-// How the tallies hang together, whenever mu is not held:
+// The invariants of the tallies, whenever mu is not held:
 //
-//   - total is what the segments held that Open found, and what was accepted since: of
-//     Durable records that is what is in a segment; Telemetry counts from memory on.
-//     What is done with stays in it, also when its segment is put away.
+//   - total counts the records in the segments that Open found, and those accepted
+//     since. A Durable record counts when it is in a segment, a Telemetry record when
+//     it is in memory. A record that is done with stays in total, also when its segment
+//     is retired.
 //   - passed is the part of total up to floor, and Reader.passed the part up to the
-//     reader's position; no position is below floor. So total less passed is queued,
+//     reader's position. No position is below floor. So total less passed is queued,
 //     and total less Reader.passed is queued for that reader.
 //   - segment.size is the part of total that is in the segment.
-//   - What is thinned out, found damaged or dropped from memory leaves total, the size
-//     of its segment, and the passed of each reader that was beyond it; of damage up to
-//     floor, only the segment's size tells. What is dropped for room or expires stays
-//     in total: floor and passed go beyond it.
+//   - A record that is downsampled, found damaged or dropped from memory is taken out of
+//     total, of the size of its segment, and of the passed of each reader beyond it.
+//     Damage up to floor changes the segment's size only. A record that expires or is
+//     dropped to free space stays in total: floor and passed move beyond it.
 
 // A segment is one file of the log.
 type segment struct {
 	name      string
 	head      *header
-	end       int64          // where what is in it and safe ends
+	end       int64          // where the synced records end
 	size      tally          // the records in it
 	last      uint64         // highest sequence in it; first-1 if none
-	holes     map[int64]bool // where holes were found in it; true is damage: it is set aside when it is done with
-	retired   bool           // no longer of the log
+	holes     map[int64]bool // offsets of the holes found; true is damage, for which the file is quarantined in the end
+	retired   bool           // no longer part of the log
 	gen       int            // changes when the file is replaced
 	pins      int            // cursors that are in it
-	replacing bool           // its file is being replaced; Spool.free tells when that is over
+	replacing bool           // its file is being replaced; Spool.replaced is signalled at the end
 }
 
-// Open opens the spool in the folder dir, and makes it if there is none (not
-// its parents). What it finds damaged it sets aside, counts and reports: damage
-// is no reason to fail. It reads the headers of all segments and the newest
-// segment, no more. It fails with ErrLocked if another process has the spool, if
-// the options cannot be, and if the folder cannot be made or read.
+// Open opens the spool in the folder dir, and creates the folder if there is none
+// (not its parents). It quarantines, counts and reports damaged files; damage is no
+// reason to fail. It reads the headers of all segments and the newest segment, no
+// more. It fails with ErrLocked if another process has the spool open, and also if
+// the options are invalid or the folder cannot be created or read.
 func Open(dir string, o Options) (*Spool, error) {
 	if err := o.applyDefaults(); err != nil {
 		return nil, fmt.Errorf("spool: options: %w", err)
@@ -113,7 +114,7 @@ func Open(dir string, o Options) (*Spool, error) {
 		return nil, fmt.Errorf("spool: %q: %w", dir, err)
 	}
 	if o.Class == Telemetry {
-		w.runOnce() // sequences are given out before they are written: some must be reserved
+		w.runOnce() // reserves sequences, which are given out before they are written
 	}
 	go w.run()
 	return s, nil
@@ -131,7 +132,7 @@ func (s *Spool) wakeWriter() {
 	}
 }
 
-// A waiter is who waits in Append.
+// A waiter is a caller that waits in Append.
 type waiter struct {
 	result chan result
 	done   func(uint64, error)
@@ -148,12 +149,12 @@ func newWaiter() any {
 	return w
 }
 
-// Append appends a copy of data and returns its sequence when it is as safe as
-// the spool's class promises. It waits while memory is full, and for room under
-// the policy Wait. Errors: ErrFull, ErrTooLarge, ErrClosed; where the card
-// fails, ErrNoSpace, ErrReadOnly, ErrGone or ErrIO; all mean that nothing was
-// taken. When ctx ends first, its error is returned; the record may then have
-// been taken or not.
+// Append appends a copy of data and returns its sequence when it is as safe as the
+// spool's class promises. It waits while memory is full and, under the policy Wait,
+// for space. Errors: ErrFull, ErrTooLarge, ErrClosed; where the card fails,
+// ErrNoSpace, ErrReadOnly, ErrGone or ErrIO. After each of these nothing was taken.
+// When ctx ends first, its error is returned; the record may then have been taken or
+// not.
 func (s *Spool) Append(ctx context.Context, data []byte) (seq uint64, err error) {
 	w := s.waiters.Get().(*waiter)
 	for {
@@ -177,17 +178,17 @@ func (s *Spool) Append(ctx context.Context, data []byte) (seq uint64, err error)
 		s.waiters.Put(w)
 		return r.seq, r.err
 	case <-ctx.Done():
-		return 0, ctx.Err() // w is still to be called
+		return 0, ctx.Err() // the writer still calls w.done
 	}
 }
 
-// AppendAsync appends a copy of data and never waits. If it returns nil, done
-// is called once, with the sequence when the record is as safe as the class
-// promises, or with an error as of Append when it was not taken after all;
-// perhaps before AppendAsync returns, else from the goroutine that writes: done
-// must not block. After an error nothing was taken and done is not called.
-// Besides Append's errors it returns ErrFull where Append would wait. data is
-// borrowed until AppendAsync returns.
+// AppendAsync appends a copy of data and never waits. If it returns nil, done is
+// called once: with the sequence when the record is as safe as the class promises, or
+// with one of Append's errors when the record was not taken after all. The call may
+// come before AppendAsync returns, otherwise it comes from the writer's goroutine, so
+// done must not block. After an error nothing was taken and done is not called.
+// AppendAsync returns ErrFull where Append would wait. data is borrowed until
+// AppendAsync returns.
 func (s *Spool) AppendAsync(data []byte, done func(seq uint64, err error)) error {
 	if done == nil {
 		done = func(uint64, error) {}
@@ -196,8 +197,8 @@ func (s *Spool) AppendAsync(data []byte, done func(seq uint64, err error)) error
 	return err
 }
 
-// enqueue puts a record into memory; if there is no room and the caller can wait,
-// it returns what is closed when it may try again.
+// enqueue puts a record into memory. If there is no space and the caller can wait, it
+// returns a channel that is closed when the caller may try again.
 func (s *Spool) enqueue(data []byte, done func(uint64, error), wait bool) (<-chan struct{}, error) {
 	s.mu.Lock()
 	if spaceFreed, err := s.admit(uint64(recordSize(len(data))), len(data), wait); spaceFreed != nil || err != nil {
@@ -228,7 +229,8 @@ func (s *Spool) enqueue(data []byte, done func(uint64, error), wait bool) (<-cha
 	return nil, nil
 }
 
-// admit says whether a record may come in. Called under mu.
+// admit decides on the admission of a record: it returns nothing, a channel to wait
+// for, or an error. Called under mu.
 func (s *Spool) admit(size uint64, length int, wait bool) (<-chan struct{}, error) {
 	full := func() (<-chan struct{}, error) {
 		if wait {
@@ -272,8 +274,8 @@ func (s *Spool) overBounds(more tally) bool {
 		s.opt.MaxRecords > 0 && s.total.n-s.passed.n+more.n > s.opt.MaxRecords
 }
 
-// dropFromMemory lets go of the oldest telemetry in memory, for the card takes
-// none. What is on the card stays, so the readers' places do, too.
+// dropFromMemory drops the oldest telemetry in memory while the card fails. Records
+// on the card stay, and so do the readers' positions.
 func (s *Spool) dropFromMemory() {
 	s.mem.trim(s.floor)
 	r, ok := s.mem.first()
@@ -303,7 +305,7 @@ func (s *Spool) wakeReaders() {
 	}
 }
 
-// signalSpace lets those try again who wait for room. Called under mu.
+// signalSpace wakes the appenders that wait for space. Called under mu.
 func (s *Spool) signalSpace() {
 	if !s.spaceWanted {
 		return
@@ -313,8 +315,8 @@ func (s *Spool) signalSpace() {
 	s.spaceFreed = make(chan struct{})
 }
 
-// Sync returns when all that was accepted and confirmed before is on the card,
-// or with the card's error.
+// Sync returns when all that was accepted and confirmed before is on the card, or
+// with the card's error.
 func (s *Spool) Sync(ctx context.Context) error {
 	s.mu.Lock()
 	if s.closing {
@@ -333,11 +335,10 @@ func (s *Spool) Sync(ctx context.Context) error {
 	}
 }
 
-// Close writes what is in memory and the readers' positions to the card, marks
-// the log as ended, and lets go of the folder. It is what to call at SIGTERM.
-// It returns the card's error if not all could be written. When ctx ends first,
-// because a sync hangs, its error is returned and closing goes on. Blocked
-// calls return ErrClosed.
+// Close writes what is in memory and the readers' positions to the card, marks the
+// log as closed, and unlocks the folder. Call it at SIGTERM. It returns the card's
+// error if not all could be written. When ctx ends first, because a sync hangs, its
+// error is returned and closing goes on. Blocked calls return ErrClosed.
 func (s *Spool) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true

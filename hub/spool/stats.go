@@ -4,10 +4,10 @@ import "time"
 
 // Stats is what a spool knows of itself, all at one moment. At every moment
 //
-//	Accepted = Delivered + Queued + Expired + Dropped.Oldest + Dropped.Thinned + Dropped.Damaged + Dropped.Memory
+//	Accepted = Delivered + Queued + Expired + Dropped.Oldest + Dropped.Downsampled + Dropped.Damaged + Dropped.Memory
 type Stats struct {
-	// Accepted counts records since Open, with those found by Open that were not
-	// delivered: Found.
+	// Accepted counts the records accepted since Open, and those undelivered that Open
+	// found. Found counts only the latter.
 	Accepted, Found uint64
 	// Delivered were confirmed by all readers.
 	Delivered uint64
@@ -16,19 +16,19 @@ type Stats struct {
 	Dropped Dropped
 	// Refused were not accepted; their callers were told.
 	Refused Refused
-	// Queued are kept: not confirmed by all readers, nor dropped. QueuedBytes is
+	// Queued are kept: neither confirmed by all readers nor dropped. QueuedBytes is
 	// what they take on the card, without data that is yet to be written.
 	Queued, QueuedBytes uint64
-	// InMemory waits to be written: Durable records not yet accepted, or Telemetry
-	// ones that are Queued.
+	// InMemory counts records that wait to be written: Durable records not yet accepted,
+	// or Telemetry records that are Queued.
 	InMemory uint64
 	// Segments is the number of files of the log.
 	Segments int
 	Readers  []ReaderStats
 	Damage   Damage
 	Card     Card
-	// Failing is the error for which the card takes nothing, nil if it does;
-	// Failures counts how often that began.
+	// Failing is the error with which the card fails, nil if it does not; Failures counts
+	// how often it began to fail.
 	Failing  error
 	Failures uint64
 	// Clock is the spool's clock in milliseconds.
@@ -37,15 +37,15 @@ type Stats struct {
 
 // Dropped counts accepted records that are no longer kept, by the reason.
 type Dropped struct {
-	Oldest      uint64 // for newer ones, when full
-	Downsampled uint64 // by ThinOut
+	Oldest      uint64 // dropped for newer ones, when full
+	Downsampled uint64 // by the policy Downsample
 	Damaged     uint64 // found unreadable on the card
 	Memory      uint64 // because memory was full and the card failed
 }
 
 // Refused counts records that were not accepted, by the reason.
 type Refused struct {
-	Full     uint64 // no room: DropNewest, or it would have had to wait
+	Full     uint64 // the spool was full: DropNewest, or AppendAsync would have had to wait
 	Failed   uint64 // the card fails
 	TooLarge uint64
 }
@@ -55,13 +55,13 @@ type ReaderStats struct {
 	Name     string
 	Position uint64 // confirmed up to here
 	Queued   uint64 // records after that
-	InFlight int    // handed out and not yet within the position
+	InFlight int    // handed out and beyond the position
 }
 
-// Damage is what was found wrong on the card since Open, by Open itself and by
-// readers when they came to it.
+// Damage is the damage found on the card since Open, by Open itself and by readers
+// that met it.
 type Damage struct {
-	Found       uint64 // places, without Torn and PowerCut, which are no damage
+	Found       uint64 // places, not counting Torn and PowerCut, which are not damage
 	Quarantined uint64 // files renamed to .damaged
 	// Losses are the latest of them, at most 16.
 	Losses []Loss
@@ -79,7 +79,7 @@ const (
 	PowerCut Cause = "power cut" // telemetry that was only in memory; Records is not known
 )
 
-// A Loss is something that was found wrong.
+// A Loss is one instance of damage or of missing records.
 type Loss struct {
 	Gap     Gap    // the sequences that may be missing, zero or empty (To < From) if none
 	Records uint64 // how many records of those; at most, where the log does not tell
@@ -115,7 +115,7 @@ func (c *counters) accept(payload uint64) {
 
 const lossesKept = 16
 
-// noteLoss enters a loss, once. Called under mu, or before there is anyone else.
+// noteLoss records a loss, once. Called under mu, or before any other goroutine runs.
 func (s *Spool) noteLoss(l Loss) {
 	d := &s.count.damage
 	for _, have := range d.Losses {
