@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// large is a record of which only a few are read ahead.
+// large is a record so large that only a few are read ahead.
 func large(i int) []byte { return fmt.Appendf(nil, "<%06d>%2000d", i, i) }
 
 func appendLarge(t *testing.T, s *Spool, n int) {
@@ -21,7 +21,7 @@ func appendLarge(t *testing.T, s *Spool, n int) {
 	}
 }
 
-// damageRecords damages records of the first segment.
+// damageRecords damages records from..to of the first segment.
 func damageRecords(d *recorder, from, to int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -31,8 +31,8 @@ func damageRecords(d *recorder, from, to int) {
 	}
 }
 
-// confirmNext reads and confirms up to n records, as many as come, and returns how many
-// did. Of synctest only.
+// confirmNext reads and confirms up to n records, and returns how many there were.
+// For use in synctest only.
 func confirmNext(t *testing.T, r *Reader, n int) (got int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -49,7 +49,7 @@ func confirmNext(t *testing.T, r *Reader, n int) (got int) {
 	return got
 }
 
-// Of two readers one has confirmed part of what is lost.
+// Of two readers, one has confirmed part of the records that are lost.
 func TestLostPartlyConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()

@@ -120,7 +120,7 @@ type browser struct {
 	known map[Loss]bool // losses known before the segments are read
 }
 
-// errSelectionEnd: the end of the selection.
+// errSelectionEnd ends the reading at the end of the selection.
 var errSelectionEnd = errors.New("end")
 
 func browse(d *readOnlyDisk, sel Selection, fn func(Record) error) (Report, error) {

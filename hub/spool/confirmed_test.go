@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// What is damaged among records that were confirmed is missed by nobody.
+// Damage to records that were confirmed is not a loss for any reader.
 func TestDamageOfWhatWasConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
@@ -36,7 +36,7 @@ func TestDamageOfWhatWasConfirmed(t *testing.T) {
 	})
 }
 
-// Readers that come to the same damage at once enter it once.
+// Readers that meet the same damage at once count it once.
 func TestManyReadersOneDamage(t *testing.T) {
 	for range 20 {
 		d := newRecorder()

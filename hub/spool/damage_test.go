@@ -15,14 +15,15 @@ import (
 
 var damageRounds = flag.Int("spool.damage", 1000, "rounds of the damage test")
 
-// A closedSpool is a spool that was closed: its files, and where its records are.
+// A closedSpool holds the files of a spool that was closed, and where its records
+// are.
 type closedSpool struct {
-	files   map[string][]byte
-	records map[uint64]recordSpan // sequence → where
-	ends    map[string]int        // where the records of a file end
-	next    uint64
-	total   Wear
-	thin    bool // some were thinned out: gaps are wider than what is lost
+	files       map[string][]byte
+	records     map[uint64]recordSpan // sequence → where
+	ends        map[string]int        // where the records of a file end
+	next        uint64
+	total       Wear
+	downsampled bool // some records were downsampled: gaps are wider than the loss
 }
 
 type recordSpan struct {
@@ -84,7 +85,7 @@ type damagedRange struct {
 	from, to int
 }
 
-// damage damages some of the files, and says where.
+// damage damages some of the files, and returns the ranges.
 func (w closedSpool) damage(rng *rand.Rand) (files map[string][]byte, hits []damagedRange) {
 	files = maps.Clone(w.files)
 	var names []string
@@ -119,8 +120,8 @@ func (w closedSpool) damage(rng *rand.Rand) (files map[string][]byte, hits []dam
 	return files, hits
 }
 
-// Damage anywhere: it opens, all that was not hit is delivered, what was hit is
-// found and counted, and goes aside.
+// After damage anywhere the spool opens, all undamaged records are delivered, and
+// damaged files are found, counted and quarantined.
 func TestDamage(t *testing.T) {
 	whole := makeClosedSpool(t, 800)
 	thin := makeClosedSpoolWith(t, 2000, Options{MaxBytes: 500 << 10, Full: Downsample, Series: func(data []byte) (string, float64, bool) {
@@ -141,7 +142,7 @@ func TestDamage(t *testing.T) {
 }
 
 func (w closedSpool) checkDamaged(files map[string][]byte, hits []damagedRange) error {
-	// Of a file whose two headers are hit, all is lost.
+	// A file with both headers damaged is lost as a whole.
 	headers := map[string]int{}
 	touched := false
 	for _, h := range hits {
@@ -221,8 +222,8 @@ func (w closedSpool) checkDamaged(files map[string][]byte, hits []damagedRange) 
 	}
 	reported, records, missing, known := uint64(0), uint64(0), map[uint64]bool{}, true
 	for _, l := range st.Damage.Losses {
-		if l.Cause == Missing && w.thin {
-			known = false // how many of its records were thinned out went with the file
+		if l.Cause == Missing && w.downsampled {
+			known = false // the number of downsampled records was lost with the file
 		}
 		if l.Gap.From > 0 {
 			reported += l.Gap.To + 1 - l.Gap.From
@@ -237,7 +238,7 @@ func (w closedSpool) checkDamaged(files map[string][]byte, hits []damagedRange) 
 			return fmt.Errorf("record %d: delivered: %v, reported as missing: %v; %+v", seq, got[seq], missing[seq], st.Damage)
 		}
 	}
-	if lost > records || lost < records && known || lost != reported && !w.thin {
+	if lost > records || lost < records && known || lost != reported && !w.downsampled {
 		return fmt.Errorf("%d lost, reported %d of %d: %+v", lost, records, reported, st.Damage)
 	}
 	if seq, err := s.Append(context.Background(), []byte("after")); err != nil || seq < w.next {
@@ -246,8 +247,9 @@ func (w closedSpool) checkDamaged(files map[string][]byte, hits []damagedRange) 
 	return nil
 }
 
-// checkTotal sees that the totals are those of Close, or where the newest file was
-// hit, what one of its marks or the newest header that is there says.
+// checkTotal checks that the totals are those of Close. If the newest file was
+// damaged, they must be those of one of its checkpoints or of the newest header that
+// is left.
 func (w closedSpool) checkTotal(got Wear, files map[string][]byte, headers map[string]int, hits []damagedRange) error {
 	names := slices.Sorted(maps.Keys(w.ends))
 	newest := names[len(names)-1]
@@ -278,7 +280,7 @@ func headerOf(b []byte) *header {
 	return h
 }
 
-// Files that are missing, foreign, doubled or misnamed.
+// Files may be missing, foreign, duplicated or misnamed.
 func TestWrongFiles(t *testing.T) {
 	w := makeClosedSpool(t, 800)
 	other := makeClosedSpool(t, 50)

@@ -47,9 +47,9 @@ func (w *writer) downsample() bool {
 		}
 		h, err := w.rewriteSegment(f, seg, keep)
 		f.Close()
-		thinned := false
+		downsampled := false
 		if err == nil {
-			thinned, err = w.replaceSegment(seg, h)
+			downsampled, err = w.replaceSegment(seg, h)
 		}
 		if err != nil {
 			s.disk.Remove(downsampleName)
@@ -57,7 +57,7 @@ func (w *writer) downsample() bool {
 			w.downsampleAt = time.Now().Add(downsampleRetry) // else each append would write a file in vain
 			return false
 		}
-		if thinned {
+		if downsampled {
 			return true
 		}
 	}

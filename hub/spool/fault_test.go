@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// failing makes a recorder's changes fail while the switch is on.
+// failing makes the changes of a recorder fail while the switch is on.
 func failing(err error, only ...opKind) (*recorder, *atomic.Bool) {
 	d := newRecorder()
 	d.note = false
@@ -81,8 +81,8 @@ func TestCardFails(t *testing.T) {
 	}
 }
 
-// One sync fails: the batch is written again elsewhere, and the callers hear
-// nothing of it.
+// After one failed sync the batch is written again in another segment, and the
+// callers do not notice.
 func TestOneSyncFails(t *testing.T) {
 	d := newRecorder()
 	d.note = false
@@ -111,8 +111,8 @@ func TestOneSyncFails(t *testing.T) {
 	closeSpool(t, s)
 }
 
-// A sync fails when only positions are written: the segment begun for them
-// leaves room for what is still in memory.
+// A sync fails when only positions are written. The new segment still has space for
+// the records in memory.
 func TestPositionsFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
@@ -147,8 +147,8 @@ func TestPositionsFail(t *testing.T) {
 	})
 }
 
-// Telemetry outlives a card that fails, in memory, within its bound; durable
-// records may be held the same way.
+// Telemetry survives a failing card in memory, within its bound; durable records may
+// wait in the same way.
 func TestMemoryWhileCardFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, on := failing(unix.EIO)
@@ -191,7 +191,7 @@ func TestMemoryWhileCardFails(t *testing.T) {
 	})
 }
 
-// A sync that hangs holds up nobody but those who wait for it.
+// A sync that hangs delays only those who wait for it.
 func TestSlowSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
@@ -229,7 +229,7 @@ func TestSlowSync(t *testing.T) {
 	})
 }
 
-// RLIMIT_FSIZE stands for a full disk where there is none to fill.
+// RLIMIT_FSIZE stands in for a full disk.
 func TestFileSizeLimit(t *testing.T) {
 	if dir := os.Getenv("SPOOL_TEST_LIMIT"); dir != "" {
 		limitedChild(t, dir)

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// The folder is removed beneath the spool: what was in it is lost and counted,
-// and the spool goes on in a new one.
+// The folder of an open spool is removed. Its records are lost and counted, and the
+// spool goes on in a new folder.
 func TestFolderGone(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spool")
 	synctest.Test(t, func(t *testing.T) {
@@ -20,7 +20,7 @@ func TestFolderGone(t *testing.T) {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
 		}
-		// The first is either told that the folder is gone or is in the new one.
+		// The first append either fails with ErrGone or goes to the new folder.
 		for {
 			seq, err := s.Append(t.Context(), payload(11))
 			if err == nil {
@@ -48,8 +48,8 @@ func TestFolderGone(t *testing.T) {
 	})
 }
 
-// The folder is moved away: it is not made anew, and when it is back, so is all
-// that was in it.
+// The folder is moved away. It is not created anew, and when it is back, so are all
+// its records.
 func TestFolderMoved(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spool")
 	synctest.Test(t, func(t *testing.T) {
@@ -61,7 +61,7 @@ func TestFolderMoved(t *testing.T) {
 		}
 		told := 0
 		n := 10
-		for ; told < 2; time.Sleep(500 * time.Millisecond) { // the second time it was looked for
+		for ; told < 2; time.Sleep(500 * time.Millisecond) { // the second error comes after a retry
 			if _, err := s.Append(t.Context(), payload(n+1)); err == nil {
 				n++ // into the folder, wherever it is
 			} else if !errors.Is(err, ErrGone) {
@@ -91,8 +91,8 @@ func TestFolderMoved(t *testing.T) {
 	})
 }
 
-// A segment could not be put away because the folder was gone just then. It is
-// done with all the same: not missing, nor is what came after it.
+// A segment could not be removed when it was retired because the folder was gone just
+// then. Open does not take it, or its successors, for missing.
 func TestUnremovedSegment(t *testing.T) {
 	d := newRecorder()
 	d.note = false
@@ -118,8 +118,8 @@ func TestUnremovedSegment(t *testing.T) {
 	closeSpool(t, s)
 }
 
-// The log itself has filled the disk: what the readers are done with makes room,
-// though that must be written first.
+// The log itself has filled the disk. Confirmed records free space, although their
+// positions must be written first.
 func TestDiskFullOfLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()

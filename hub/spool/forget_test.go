@@ -6,8 +6,8 @@ import (
 	"testing/synctest"
 )
 
-// A power cut right after a reader was forgotten: segments that were kept for it
-// alone may be put away only once the card knows.
+// A power cut comes right after a reader was forgotten. Segments that were kept for
+// it alone may be retired only once the card knows that it was forgotten.
 func TestForgetPowerCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, d := newCrashDisk(nil)
@@ -44,8 +44,8 @@ func TestForgetPowerCut(t *testing.T) {
 	})
 }
 
-// A reader that comes again while the keeper writes that it was forgotten: the
-// card learns of it, too.
+// A reader is created again while the writer writes that it was forgotten. The card
+// learns of the new one, too.
 func TestForgottenReaderReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// FuzzSegment gives the parser anything as a segment. The law: what it takes for
-// a record is one: written again with the same link, it is the same bytes; and
-// records and holes account for every byte. A folder with that file can be walked.
+// FuzzSegment gives the parser arbitrary bytes as a segment. A parsed record, encoded
+// again with the same link, is the same bytes; and records and holes account for
+// every byte. A folder with that file can be walked.
 func FuzzSegment(f *testing.F) {
 	h := header{salt: 7, spool: 9, first: 5, time: 1000, readers: []position{{"up", 4}}}
 	b := h.encode()
@@ -57,7 +57,7 @@ func FuzzSegment(f *testing.F) {
 			}
 		}
 		d.names[segmentName(5)] = node
-		// All that Open and readers do to get by damage, without their goroutines.
+		// What Open and readers do about damage, without their goroutines.
 		last := uint64(0)
 		if _, err := browse(&readOnlyDisk{disk: d, ctx: t.Context()}, Selection{}, func(rec Record) error {
 			if rec.Seq <= last {
@@ -71,7 +71,7 @@ func FuzzSegment(f *testing.F) {
 	})
 }
 
-// FuzzHeader: what is taken for a header is written back the same.
+// FuzzHeader checks that a parsed header is encoded to the same bytes.
 func FuzzHeader(f *testing.F) {
 	h := header{salt: 1, spool: 2, first: 3, readers: []position{{"up", 4}}}
 	h.wear.since = 5

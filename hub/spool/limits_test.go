@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sequences and times in a segment are 32 bits, counted from its header: what is
-// further away begins another.
+// Sequences and times in a segment are 32 bits, counted from its header. A record
+// beyond that range begins another segment.
 func TestSequenceAndTimeRange(t *testing.T) {
 	const day = 24 * time.Hour
 	for _, c := range []struct {
@@ -74,8 +74,8 @@ func TestSequenceAndTimeRange(t *testing.T) {
 	}
 }
 
-// Telemetry that was long in memory keeps its time when it comes to the card, in
-// a segment begun just then.
+// Telemetry that was in memory for long keeps its time when it is written to a new
+// segment.
 func TestTimeInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
@@ -101,7 +101,7 @@ func TestTimeInMemory(t *testing.T) {
 	})
 }
 
-// Numbers that nobody counted to are not by us.
+// Numbers beyond maxPlausible are damage.
 func TestImplausibleNumbers(t *testing.T) {
 	for name, change := range map[string]func(d *recorder, h *header, b []byte) []byte{
 		"floor":    func(_ *recorder, h *header, b []byte) []byte { h.floor = math.MaxUint64; return nil },
@@ -155,8 +155,8 @@ func TestImplausibleNumbers(t *testing.T) {
 	}
 }
 
-// What is named like a file of ours and is none does no harm, and a link leads
-// nowhere.
+// Irregular files with names like the spool's own do no harm, and links are not
+// followed.
 func TestIrregularFiles(t *testing.T) {
 	dir := t.TempDir()
 	outside := filepath.Join(t.TempDir(), "outside")
@@ -201,8 +201,8 @@ func TestIrregularFiles(t *testing.T) {
 	}
 }
 
-// A reader comes to a segment while it is being thinned out: it stays as it is, and
-// the next is thinned out instead.
+// A reader comes to a segment while it is being downsampled. The segment stays as it
+// is, and the next one is downsampled instead.
 func TestDownsampleReaderFirst(t *testing.T) {
 	d := newRecorder()
 	d.note = false
@@ -233,21 +233,21 @@ func TestDownsampleReaderFirst(t *testing.T) {
 	if came == nil || came.head.level != 0 || came.size.n < 50 || came.retired {
 		t.Errorf("the segment with a reader: %+v", came)
 	}
-	thinned := 0
+	downsampled := 0
 	for _, seg := range s.segs {
 		if seg.head.level > 0 {
-			thinned++
+			downsampled++
 		}
 	}
 	came.pins--
 	s.mu.Unlock()
-	if st := checkAccounting(t, s); thinned != 1 || st.Dropped.Oldest != 0 || len(log.about(slog.LevelWarn, "")) != 0 {
-		t.Errorf("%d segments were thinned out; %+v; %v", thinned, st, log.lines)
+	if st := checkAccounting(t, s); downsampled != 1 || st.Dropped.Oldest != 0 || len(log.about(slog.LevelWarn, "")) != 0 {
+		t.Errorf("%d segments were thinned out; %+v; %v", downsampled, st, log.lines)
 	}
 	closeSpool(t, s)
 }
 
-// What could not be set aside is not counted as if it were.
+// A file that could not be quarantined is not counted as quarantined.
 func TestQuarantineFails(t *testing.T) {
 	d := newRecorder()
 	d.note = false
@@ -269,8 +269,8 @@ func TestQuarantineFails(t *testing.T) {
 	}
 }
 
-// Where thinning out fails, as on a full card, it is not tried with each record
-// that must be dropped then.
+// If downsampling fails, as on a full card, it is not tried again with each record
+// that must be dropped.
 func TestDownsampleFails(t *testing.T) {
 	d := newRecorder()
 	d.note = false
@@ -287,7 +287,7 @@ func TestDownsampleFails(t *testing.T) {
 		if err := s.AppendAsync(make([]byte, 100), nil); err != nil {
 			t.Fatal(err)
 		}
-		if i%100 == 99 { // or else what is in memory leaves no room for what is on the card
+		if i%100 == 99 { // or else the records in memory leave no space for those on the card
 			if err := s.Sync(t.Context()); err != nil {
 				t.Fatal(err)
 			}

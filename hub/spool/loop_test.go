@@ -25,7 +25,8 @@ var (
 	outages    = flag.Int("spool.outages", 3, "how often each kind of outage is tried on a file system")
 )
 
-// loopFS is an ext4 file system of its own; the test is left out where none was asked for.
+// loopFS is an ext4 file system of its own. The test is skipped if none was asked
+// for.
 func loopFS(t testing.TB, size int64) *loopfs.FS {
 	t.Helper()
 	if *loopFolder == "" {
@@ -43,8 +44,8 @@ func loopFS(t testing.TB, size int64) *loopfs.FS {
 	return fs
 }
 
-// A loadRun is a spool under load: many append, one reads, and each record that was
-// accepted must come once.
+// A loadRun is a spool under load: many append, one reads, and each accepted record
+// must come once.
 type loadRun struct {
 	t    *testing.T
 	s    *Spool
@@ -160,7 +161,7 @@ func numbered(n uint64) []byte {
 	return b
 }
 
-// until waits for something to become true, and returns how long that took.
+// until waits for a condition, and returns how long that took.
 func (g *loadRun) until(what string, limit time.Duration, f func() bool) time.Duration {
 	g.t.Helper()
 	for began := time.Now(); ; {
@@ -184,7 +185,7 @@ func (g *loadRun) back() time.Duration {
 	return g.until("records are taken again", 5*time.Second, func() bool { return g.taken.Load() > before && !g.failing() })
 }
 
-// An outage takes the disk away from under a spool, and gives it back.
+// An outage takes the disk away from a spool, and gives it back.
 type outage struct {
 	name       string
 	class      error
@@ -216,8 +217,8 @@ func rename(from, to string) func(*loopfs.FS, *loadRun) error {
 	}
 }
 
-// readOnly is refused as long as the spool has a file open for writing; between
-// two segments it has none.
+// readOnly remounts read-only. That is refused while the spool has a file open for
+// writing, which it has not between two segments.
 func readOnly(fs *loopfs.FS, g *loadRun) error {
 	for began := time.Now(); ; {
 		err := fs.Remount(true)
@@ -228,8 +229,8 @@ func readOnly(fs *loopfs.FS, g *loadRun) error {
 }
 
 // Under load the disk fills, becomes read-only and goes away, again and again.
-// Callers are told or wait, memory stays within its bound, the spool comes back by
-// itself, and nothing that was accepted is lost.
+// Appends fail or wait, memory stays within its bound, the spool recovers by itself,
+// and no accepted record is lost.
 func TestLoopOutages(t *testing.T) {
 	for _, o := range []Options{{}, {Hold: true}, {Class: Telemetry, FlushEvery: 50 * time.Millisecond}} {
 		for _, kind := range outageKinds {

@@ -10,8 +10,8 @@ import (
 	"github.com/besterhub/bester/hub/spool/internal/loopfs"
 )
 
-// A spool of a million records, half of them confirmed, is opened from a cold
-// disk in a second, and without more memory than a small one.
+// A spool of a million records, half of them confirmed, opens from a cold disk in a
+// second, and takes no more memory than a small one.
 func TestLoopOpen(t *testing.T) {
 	fs := loopFS(t, 512<<20)
 	cold := func(n int) (took time.Duration, allocated uint64) {

@@ -16,8 +16,8 @@ import (
 
 var modelOps = flag.Int("spool.ops", 100000, "operations of the model test")
 
-// Random operations, in which time passes and programs end and others begin,
-// with a model beside: each record, gap, time and figure is as the model says.
+// Random operations run on a spool and on a model beside it, while time passes and
+// programs end and begin. Each record, gap, time and figure is as the model says.
 func TestModel(t *testing.T) {
 	n := short(*modelOps)
 	all := []Options{
@@ -42,7 +42,7 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// modelSeries: the first byte tells the series, the second the value.
+// modelSeries takes the series from the first byte and the value from the second.
 func modelSeries(data []byte) (string, float64, bool) {
 	switch {
 	case len(data) < 2:
@@ -65,8 +65,8 @@ type run struct {
 	waiting []byte // what someone waits to append; nil if nobody does
 	stop    context.CancelFunc
 	told    chan result
-	seen    [4]uint64  // dropped, expired, thinned, refused in all lives
-	saved   checkpoint // what the card knew
+	seen    [4]uint64  // dropped, expired, downsampled, refused in all lives
+	saved   checkpoint // the state on the card, as seen last
 	lives   int
 	alone   int // how long there is no reader, about
 }
@@ -160,8 +160,8 @@ func (x *run) step() string {
 	return "nothing"
 }
 
-// syncLayout tells the model how records are spread over files, and sees that the
-// spool knows who is in which.
+// syncLayout tells the model how records are spread over files, and checks the pins
+// of the segments.
 func (x *run) syncLayout() {
 	m, s := x.m, x.s
 	m.now = s.clock()
@@ -186,7 +186,7 @@ func (x *run) syncLayout() {
 		if seg.head.level != m.level[seg.head.first] && i+1 < len(s.segs) {
 			x.t.Errorf("segment %d was thinned out %d times, want %d", seg.head.first, seg.head.level, m.level[seg.head.first])
 		}
-		if seg.pins < users || seg.pins > users+1 { // the keeper, too, may be in it
+		if seg.pins < users || seg.pins > users+1 { // the writer, too, may be in it
 			x.t.Errorf("segment %d has %d pins of %d readers", seg.head.first, seg.pins, users)
 		}
 	}
@@ -251,7 +251,7 @@ func (x *run) confirm(name string, r *modelReader) {
 	}
 }
 
-// sleep lets time pass, and so records expire.
+// sleep lets time pass, so that records expire.
 func (x *run) sleep() {
 	x.cancelWait()
 	before := x.s.Stats().Expired
@@ -264,7 +264,7 @@ func (x *run) sleep() {
 	}
 }
 
-// wait makes someone wait for room, if there is none.
+// wait starts an append that waits for space, if there is none.
 func (x *run) wait() {
 	data := make([]byte, 100+x.rng.IntN(900))
 	if x.waiting != nil || !x.m.over(1, uint64(recordSize(len(data)))) {
@@ -278,7 +278,7 @@ func (x *run) wait() {
 	}()
 }
 
-// checkAdmitted sees that who waited has room exactly if there is some.
+// checkAdmitted checks that a waiting append is admitted exactly if there is space.
 func (x *run) checkAdmitted() {
 	if x.waiting == nil {
 		return
@@ -311,7 +311,7 @@ func (x *run) cancelWait() {
 	x.waiting = nil
 }
 
-// nextOptions returns other options for the next life, mostly as they were.
+// nextOptions returns the options for the next life, mostly the same.
 func (x *run) nextOptions() Options {
 	o := x.o
 	switch x.rng.IntN(6) {
@@ -372,7 +372,7 @@ func (x *run) reopen(o Options) {
 	}
 }
 
-// drain lets a reader have all there is.
+// drain lets a reader read all there is.
 func (x *run) drain() {
 	x.cancelWait()
 	r := x.m.readers["a"]

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// What a workload notes in the recorder.
+// The events that a workload notes in the recorder.
 type (
 	acked     struct{ seq, number uint64 }
 	confirmed struct {
@@ -26,10 +26,10 @@ type (
 	downsampled struct{ seqs []uint64 }
 	other       struct{ is string }                     // the second reader: about to "begin" or "end"; on the card: "there", "gone"
 	closedWith  struct{ next, payload, written uint64 } // Close has returned
-	openedWith  struct{ payload, written uint64 }       // Open has: so much was accepted and written before
+	openedWith  struct{ payload, written uint64 }       // Open has returned; the totals before
 )
 
-// A oracle knows what must hold after a power cut.
+// An oracle knows what must hold after a power cut.
 type oracle struct {
 	kind        lifeKind
 	sent        map[uint64]bool   // numbers of records that were ever appended
@@ -38,12 +38,12 @@ type oracle struct {
 	dropped     uint64            // sequences up to here may be gone
 	downsampled map[uint64]bool   // and these
 	other       string            // whether there is a second reader
-	closed      closedWith        // where the program has closed the spool, else zero
-	opened      openedWith        // what no cut takes from the totals
+	closed      closedWith        // zero unless the program has closed the spool
+	opened      openedWith        // totals that no power cut may take away
 	readers     map[string]readerSeen
 }
 
-// readerSeen is what a witness saw of a reader.
+// A readerSeen is what an oracle saw of a reader.
 type readerSeen struct {
 	confirmed uint64          // the position is at most here
 	persisted uint64          // and at least here
@@ -58,7 +58,7 @@ func newOracle(kind lifeKind) *oracle {
 }
 
 func (w *oracle) clone() *oracle {
-	c := *w // sent is shared: what was sent was sent
+	c := *w // sent is shared: it only grows
 	c.acked, c.downsampled, c.readers = maps.Clone(w.acked), maps.Clone(w.downsampled), maps.Clone(w.readers)
 	for name, r := range c.readers {
 		r.done = maps.Clone(r.done)
@@ -103,7 +103,7 @@ func (w *oracle) observe(o op) {
 	}
 }
 
-// check opens what a power cut left and reads it all.
+// check opens and reads what a power cut left, and checks it.
 func (w *oracle) check(image map[string][]byte) error {
 	d := newRecorder()
 	d.note = false
@@ -163,7 +163,7 @@ func (w *oracle) read(s *Spool, name string) (last uint64, err error) {
 		return 0, err
 	}
 	saw, at, durable := w.readers[name], r.Position(), w.kind.class == Durable
-	// A position among telemetry that was never written need not be either.
+	// The position of telemetry that was never written need not be written either.
 	if at > max(saw.confirmed, w.dropped) && name == "up" || at < saw.persisted && durable {
 		return 0, fmt.Errorf("%s: position %d, want from %d to %d", name, at, saw.persisted, max(saw.confirmed, w.dropped))
 	}
@@ -205,7 +205,7 @@ func (w *oracle) read(s *Spool, name string) (last uint64, err error) {
 	return last, nil
 }
 
-// A lifeKind is how the spool of a workload is bounded.
+// A lifeKind is how the spool of a workload is configured.
 type lifeKind struct {
 	class Class
 	full  Policy
@@ -221,7 +221,8 @@ func (k lifeKind) options(d disk) Options {
 	return o
 }
 
-// size is how long a record is: where much is to be dropped and thinned out, long.
+// size is the length of a record. Records are long if many are to be dropped and
+// downsampled.
 func (k lifeKind) size(number uint64) int {
 	h := number * 2654435761 >> 7
 	if k.full == Downsample {
@@ -236,14 +237,14 @@ func (k lifeKind) data(number uint64) []byte {
 	return b
 }
 
-// cutSeries: one series, and now and then a record of none.
+// cutSeries puts most records into one series, and a few into none.
 func cutSeries(data []byte) (string, float64, bool) {
 	n := binary.LittleEndian.Uint32(data)
 	return "", float64(n * 2654435761 % 1000), n%32 != 0
 }
 
-// downsampledBy tells what goes by putting a thinned-out segment in the place of the
-// one before, and whether that is what the model says.
+// downsampledBy returns the records that are gone when a downsampled segment replaces
+// the original, and checks them against the model.
 func (k lifeKind) downsampledBy(before, after []byte) (gone []uint64, err error) {
 	had, h, err := recordsOf(before)
 	if err != nil {

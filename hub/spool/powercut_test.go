@@ -30,18 +30,18 @@ type life struct {
 	down     *Reader
 	out      []uint64 // handed out by up
 	inMemory []acked
-	err      error // of watch
+	err      error // of observe
 }
 
-// canceledContext is a context that waits for nothing.
+// canceledContext is a context with which no call waits.
 func canceledContext() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }
 
-// observe is told of what is about to happen to the disk, and notes what that
-// does to records.
+// observe is called before each operation on the disk, and notes its effect on
+// records.
 func (l *life) observe(o op) {
 	if l.s != nil {
 		l.s.mu.Lock()
@@ -58,8 +58,8 @@ func (l *life) observe(o op) {
 	}
 }
 
-// validPart is a segment without what may stand behind its end: written in vain, it is
-// elsewhere now. Called under mu.
+// validPart is a segment up to its valid end. What follows was abandoned and written
+// again in another segment. Called under mu.
 func (d *recorder) validPart(name string) []byte {
 	data := d.names[name].data
 	h, err := parseHeader(data)
@@ -116,7 +116,7 @@ func (l *life) run() error {
 		l.d.fault = l.fault
 		l.d.mu.Unlock()
 	}
-	// A reader that keeps up lets segments be used again.
+	// A reader that keeps up lets segments be recycled.
 	keepsUp, steps := l.rng.IntN(2) == 0, 6+l.rng.IntN(30)
 	if keepsUp {
 		steps *= 3
@@ -213,8 +213,8 @@ func (l *life) append(n int) error {
 	return nil
 }
 
-// stepSecondReader is what happens to the second reader: it comes, reads all there is, or
-// is forgotten.
+// stepSecondReader creates the second reader, lets it read all there is, or forgets
+// it.
 func (l *life) stepSecondReader() error {
 	var err error
 	switch {
@@ -241,7 +241,8 @@ func (l *life) stepSecondReader() error {
 	return err
 }
 
-// persist calls what brings all to the card, and notes what is there then.
+// persist calls sync, which writes everything to the card, and notes what is there
+// then.
 func (l *life) persist(sync func() error) error {
 	was := []persisted{{"up", l.up.Position()}}
 	is := "gone"
@@ -265,11 +266,11 @@ func (l *life) persist(sync func() error) error {
 	return nil
 }
 
-// A tally of what cuts did.
+// A cutTally counts what the cuts covered.
 type cutTally struct{ states, reused, downsampled int }
 
-// cuts runs lives, each on what a cut left of the one before, and checks states
-// after cuts at every operation, until n were.
+// cuts runs lives, each on what a cut left of the one before. It checks states after
+// cuts at every operation, until n were checked.
 func cuts(n int, seed uint64, set func(*recorder)) (sum cutTally, err error) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	for sum.states < n {
@@ -335,14 +336,14 @@ func TestPowerCut(t *testing.T) {
 	})
 }
 
-// The recorder must catch a spool that leaves out any one of its syncs.
+// The recorder must catch a spool that omits any one of its syncs.
 func TestPowerCutIsNoticed(t *testing.T) {
 	file := func(is func(name string) bool) func(*recorder) {
-		return func(d *recorder) { d.deaf = is }
+		return func(d *recorder) { d.ignoreSync = is }
 	}
 	named := func(name string) func(*recorder) { return file(func(n string) bool { return n == name }) }
 	folder := func(is func(last op) bool) func(*recorder) {
-		return func(d *recorder) { d.deafDir = is }
+		return func(d *recorder) { d.ignoreDirSync = is }
 	}
 	for name, set := range map[string]func(*recorder){
 		"records":        file(func(name string) bool { return strings.HasSuffix(name, segmentSuffix) }),

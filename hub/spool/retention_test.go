@@ -66,8 +66,8 @@ func TestExpire(t *testing.T) {
 	})
 }
 
-// Ages do not jump with the machine's clock: a record written while it was far in
-// the future does not make earlier ones expire, nor is it younger than later ones.
+// Ages do not jump with the machine's clock. A record written while that was far in
+// the future does not make earlier ones expire, and is not younger than later ones.
 func TestClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
@@ -121,8 +121,8 @@ func TestWaitForSpace(t *testing.T) {
 	expect(t, r, 2, 11)
 }
 
-// Thinning out keeps the first, last, least and greatest of each interval of
-// each series.
+// Downsampling keeps the first, last, least and greatest of each interval of each
+// series.
 func TestDownsample(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
@@ -213,7 +213,7 @@ func TestDownsample(t *testing.T) {
 	})
 }
 
-// Telemetry whose reader keeps up costs the card next to nothing.
+// Telemetry whose reader keeps up is hardly ever written to the card.
 func TestTelemetryCard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
@@ -248,7 +248,7 @@ func TestTelemetryCard(t *testing.T) {
 	})
 }
 
-// What a power cut may cost of telemetry: what was in memory for less than FlushEvery.
+// A power cut may cost only telemetry that was in memory for less than FlushEvery.
 func TestTelemetryPowerCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, d := newCrashDisk(nil)
@@ -282,7 +282,7 @@ func TestTelemetryPowerCut(t *testing.T) {
 	})
 }
 
-// In steady state neither who appends nor who reads allocates.
+// In steady state neither appending nor reading allocates.
 func TestAllocs(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")

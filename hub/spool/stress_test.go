@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// Many append, read, rewind and forget at once while records are dropped,
-// expire, are thinned out and are put away: each reader gets what was written, in
-// order and each once, and the figures add up at every moment.
+// Many append, read, rewind and forget at once while records are dropped, expire and
+// are downsampled and segments are retired. Each reader gets what was written, in
+// order and each record once, and the figures add up at every moment.
 func TestStress(t *testing.T) {
 	for i, o := range []Options{
 		{MaxBytes: 300 << 10, Full: Downsample, DownsampleEvery: time.Millisecond, MaxAge: 2 * time.Second},
@@ -80,7 +80,7 @@ func stress(t *testing.T, o Options, n int) {
 	closeSpool(t, s)
 }
 
-// stressData is a record that shows whether it is whole.
+// stressData is a record with a checksum.
 func stressData(rng *rand.Rand) []byte {
 	b := make([]byte, 8+rng.IntN(1<<rng.IntN(11)))
 	binary.LittleEndian.PutUint32(b[4:], rng.Uint32())

@@ -26,7 +26,7 @@ type Report struct {
 	Bytes       uint64 // their size
 	First, Last uint64 // their lowest and highest sequence, 0 if there are none
 	Next        uint64 // the sequence that the next record would get
-	Floor       uint64 // records up to here are done with
+	Floor       uint64 // the low-water mark: records up to it are done with
 	Closed      bool   // the last program closed the spool
 	InUse       int    // the process that has the spool open; 0 if none has or it is not known
 	Readers     []ReaderStats

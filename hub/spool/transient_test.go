@@ -7,14 +7,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unopenable is a disk that lets nobody open files for a while, or only one of them not.
+// An unopenable is a disk on which, for a while, no file, or one of them, can be
+// opened.
 type unopenable struct {
 	*recorder
 	err  error
 	only string
 }
 
-// lostLock is of a folder that is no longer the one in its place.
+// A lostLock is the lock of a folder that was replaced.
 type lostLock struct{ lock }
 
 func (lostLock) Held() bool { return false }
@@ -29,7 +30,8 @@ func (d *unopenable) Open(name string, write, create bool) (file, error) {
 	return d.recorder.Open(name, write, create)
 }
 
-// What cannot be opened now is no damage: nothing is renamed, nothing is lost.
+// A file that cannot be opened now is not damaged: nothing is renamed, nothing is
+// lost.
 func TestOpenTransientError(t *testing.T) {
 	for _, err := range []error{unix.EMFILE, unix.EACCES} {
 		d := &unopenable{recorder: newRecorder()}
@@ -59,8 +61,8 @@ func TestOpenTransientError(t *testing.T) {
 	}
 }
 
-// An id that cannot be opened now is not taken for a lost one, nor its folder for that
-// of another spool.
+// An id that cannot be opened now is not taken for a lost one, and its folder not for
+// that of another spool.
 func TestIDTransientError(t *testing.T) {
 	d := &unopenable{recorder: newRecorder(), only: idName}
 	d.note = false
@@ -109,7 +111,7 @@ func TestIDTransientError(t *testing.T) {
 	closeSpool(t, s)
 }
 
-// Nor is it while the spool is open: the reader waits and gets it all.
+// The same holds while the spool is open: the reader waits and gets all records.
 func TestReadTransientError(t *testing.T) {
 	d := &unopenable{recorder: newRecorder()}
 	d.note = false

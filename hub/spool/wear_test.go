@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// A logRecorder keeps what a spool logs.
+// A logRecorder records what a spool logs.
 type logRecorder struct {
 	slog.Handler // for what is not needed
 	mu           sync.Mutex
@@ -30,7 +30,7 @@ func (l *logRecorder) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// about returns the lines of a level that have some text.
+// about returns the lines of a level that contain a text.
 func (l *logRecorder) about(level slog.Level, text string) (lines []slog.Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -49,7 +49,7 @@ func attrs(r slog.Record) map[string]any {
 	return m
 }
 
-// onDisk is what the log says of the wear, whether it was closed or not.
+// onDisk is the wear that the log tells, whether it was closed or not.
 func onDisk(t *testing.T, d disk) Wear {
 	t.Helper()
 	c, err := inspect(d)
@@ -59,7 +59,7 @@ func onDisk(t *testing.T, d disk) Wear {
 	return c.state.wear.summary()
 }
 
-// The hours of a day, with any pauses, also such as a wrong clock makes.
+// The hours of a day, with pauses of any length, also those that a wrong clock makes.
 func TestWearCounters(t *testing.T) {
 	var l wearCounters
 	type entry struct{ at, n uint64 }
@@ -95,7 +95,8 @@ func TestWearCounters(t *testing.T) {
 	}
 }
 
-// The spool's clock is not before the figures on the card, or hours would be mixed up.
+// The spool's clock does not begin before the time of the figures on the card, or
+// hours would be mixed up.
 func TestClockAfterWear(t *testing.T) {
 	d := newRecorder()
 	d.note = false
@@ -111,7 +112,7 @@ func TestClockAfterWear(t *testing.T) {
 	closeSpool(t, s)
 }
 
-// minutes appends a record a minute, each on the card by itself.
+// minutes appends a record a minute, each written on its own.
 func minutes(t *testing.T, s *Spool, n int) {
 	t.Helper()
 	for range n {
@@ -122,8 +123,8 @@ func minutes(t *testing.T, s *Spool, n int) {
 	}
 }
 
-// A day beyond the budget is warned of once a day, and what was written is said at
-// Close. The day of a run is not forgotten by the next.
+// A day beyond the budget is logged once a day, and the totals are logged at Close.
+// The next run knows of the day of the previous one.
 func TestDayBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
@@ -158,7 +159,7 @@ func TestDayBudget(t *testing.T) {
 			t.Errorf("opened again: %+v, was %+v", again, closed)
 		}
 		minutes(t, s, 1)
-		warned("opened again", 2) // a new run does not know of the warning
+		warned("opened again", 2) // a new run does not know that it was logged
 		minutes(t, s, 23*60)
 		warned("39 hours", 2)
 		minutes(t, s, 2*60)
@@ -181,8 +182,8 @@ func TestDayBudget(t *testing.T) {
 	})
 }
 
-// What the card has at any moment, as a kill leaves it, is as of an hour or 256 KiB
-// ago at most, and the next run goes on from that.
+// At any moment, as after a kill, the figures on the card are at most an hour or 256
+// KiB old, and the next run goes on from them.
 func TestWearOnCard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, c := range []struct {
@@ -202,13 +203,13 @@ func TestWearOnCard(t *testing.T) {
 				if got.Written < was.Written || got.Until < was.Until || got.Written > is.Written || got.Since != is.Since || got.Payload > is.Payload {
 					t.Fatalf("%v: %+v, was %+v, is %+v", c, got, was, is)
 				}
-				const most = wearEvery + zeroAhead + 8*pageSize // the write in which the bound is passed, too
+				const most = wearEvery + zeroAhead + 8*pageSize // including the write that passes the bound
 				if is.Until-got.Until > hourMS || is.Written-got.Written > most {
 					t.Fatalf("%v: on the card %+v, is %+v", c, got, is)
 				}
 				if got.Until == is.Until {
 					if got.Payload == is.Payload {
-						exact++ // by a mark that came with the record
+						exact++ // by a checkpoint in the same batch
 					} else if got.Payload != is.Payload-uint64(c.size) { // by the header before it
 						t.Fatalf("%v: what is said to be as of now, %+v, is older than %+v", c, got, is)
 					}
@@ -236,8 +237,8 @@ func TestWearOnCard(t *testing.T) {
 	})
 }
 
-// Totals over several runs on real files, of both classes, with what was thinned out,
-// dropped and never written; Verify tells the same.
+// The totals over several runs on real files, of both classes, include downsampled,
+// dropped and never written records. Verify reports the same.
 func TestWearReopen(t *testing.T) {
 	for _, o := range []Options{{}, {Class: Telemetry}, {MaxBytes: 400 << 10, Full: Downsample}, {MaxBytes: 200 << 10}} {
 		t.Run(fmt.Sprint(o.Class, o.Full, o.MaxBytes), func(t *testing.T) {
@@ -283,7 +284,8 @@ func TestWearReopen(t *testing.T) {
 	closeSpool(t, s)
 }
 
-// Where damage hides the newest figures, it goes on from the newest that there are.
+// If damage hides the newest figures, counting goes on from the newest that are
+// readable.
 func TestWearDamaged(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	o := Options{SegmentSize: minSegment}
@@ -311,7 +313,7 @@ func TestWearDamaged(t *testing.T) {
 		t.Fatalf("%d segments, %v", len(c.segs), err)
 	}
 	newest := c.segs[len(c.segs)-1]
-	damaged(newest.name, int(newest.end)-recordSize(checkpointSize+checkpointWearSize), int(newest.end)) // the mark of Close
+	damaged(newest.name, int(newest.end)-recordSize(checkpointSize+checkpointWearSize), int(newest.end)) // the checkpoint of Close
 	if got, want := onDisk(t, folder(dir)), newest.head.wear; got.Payload < want.payload || got.Payload >= whole.Payload || got.Written < want.written {
 		t.Errorf("without the mark: %+v, want at least %+v and less than %+v", got, want, whole)
 	}
@@ -346,7 +348,7 @@ func TestWearDamaged(t *testing.T) {
 	}
 }
 
-// All the readers that there may be, with the longest names, fit in a header.
+// The greatest number of readers, with the longest names, fits in a header.
 func TestHeaderFitsReaders(t *testing.T) {
 	h := header{spool: 1, first: 2}
 	for i := range maxReaders {
