@@ -137,8 +137,8 @@ func browse(d *readOnlyDisk, sel Selection, fn func(Record) error) (Report, erro
 		}
 		b.after = max(b.after, b.rep.Readers[at].Position)
 	}
-	segs, whole := c.segs, sel.From == 0 && sel.To == 0 && sel.Last == 0 && sel.Reader == ""
-	if !whole {
+	segs, everything := c.segs, sel.From == 0 && sel.To == 0 && sel.Last == 0 && sel.Reader == ""
+	if !everything {
 		segs = slices.DeleteFunc(slices.Clone(segs), func(s *segment) bool { return s.last <= b.after || s.head.first > b.to })
 		b.rep.Losses = slices.DeleteFunc(b.rep.Losses, b.outsideSelection)
 	}

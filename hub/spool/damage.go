@@ -22,9 +22,9 @@ func (s *Spool) recordDamage(seg *segment) {
 	s.damageMu.Lock()
 	defer s.damageMu.Unlock()
 	s.mu.Lock()
-	limit, size, gone := seg.end, seg.size, seg.retired
+	limit, size, retired := seg.end, seg.size, seg.retired
 	s.mu.Unlock()
-	if gone {
+	if retired {
 		return
 	}
 	v := scanResult{last: seg.head.first - 1, holes: []hole{{found: true, from: seg.head.first}}}

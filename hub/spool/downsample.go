@@ -69,16 +69,16 @@ const downsampleName = "thin" + newSuffix
 // be in it: it finds its place again. Called under mu.
 func (w *writer) downsampleCandidate() (best *segment) {
 	s := w.s
-	handed := s.floor
+	delivered := s.floor
 	for _, r := range s.list {
-		handed = max(handed, r.committed, r.window.last())
+		delivered = max(delivered, r.committed, r.window.last())
 	}
 	for i, seg := range s.segs {
 		pins := seg.pins
 		if seg == w.cur.seg {
 			pins--
 		}
-		if i+1 == len(s.segs) || pins > 0 || seg.head.first <= handed || len(seg.holes) > 0 || seg.size.n == 0 || seg.head.level >= maxDownsampleLevel {
+		if i+1 == len(s.segs) || pins > 0 || seg.head.first <= delivered || len(seg.holes) > 0 || seg.size.n == 0 || seg.head.level >= maxDownsampleLevel {
 			continue
 		}
 		if best == nil || seg.head.level < best.head.level {

@@ -208,9 +208,9 @@ func (s *Spool) handleUnreadable(seg *segment, err error) bool {
 		s.count.failures++
 		s.wakeWriter()
 	}
-	gone := seg.retired
+	retired := seg.retired
 	s.mu.Unlock()
-	return gone
+	return retired
 }
 
 // logWarning logs what went wrong.

@@ -106,7 +106,7 @@ func (g *loadRun) send(ctx context.Context) {
 	}
 }
 
-// match enters a record on one side if the other has not got it.
+// match removes a record from the others if it is there, and else adds it to mine.
 func (g *loadRun) match(seq, n uint64, mine, others map[uint64]uint64) {
 	if m, ok := others[seq]; ok {
 		if m != n {

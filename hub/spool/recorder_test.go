@@ -183,8 +183,8 @@ type recorded struct {
 	n *inode
 }
 
-// sleepExact sleeps for less than a millisecond, too, without delay. In a synctest
-// bubble, time.Sleep is exact.
+// sleepExact waits exactly, even below a millisecond. In a synctest bubble,
+// time.Sleep is exact.
 func sleepExact(d time.Duration) {
 	t := unix.NsecToTimespec(d.Nanoseconds())
 	unix.Nanosleep(&t, nil)

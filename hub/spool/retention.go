@@ -146,9 +146,9 @@ func (w *writer) dropOldest(r oldestRecord, reason *uint64) {
 
 // retireSegments takes segments that all readers are past out of the log and recycles
 // their files: their blocks need neither zeros nor journal entries. A segment is
-// retired only when the positions on the card allow it. It tells whether positions
-// must be written for that.
-func (w *writer) retireSegments() (again bool) {
+// retired only when the positions on the card allow it. commitFirst tells that
+// positions must be written for that.
+func (w *writer) retireSegments() (commitFirst bool) {
 	s := w.s
 	w.pendingRemovals = slices.DeleteFunc(w.pendingRemovals, func(name string) bool { return w.checkLock() == nil && w.remove(name) })
 	for {
@@ -164,12 +164,12 @@ func (w *writer) retireSegments() (again bool) {
 		s.mu.Lock()
 		seg := s.segs[0]
 		if low := max(s.saved.floor, w.savedFloor()); low < seg.last && seg.last >= seg.head.first {
-			again = s.failing == nil && !s.closing
-			if again {
+			commitFirst = s.failing == nil && !s.closing
+			if commitFirst {
 				s.commitAt = time.Now()
 			}
 			s.mu.Unlock()
-			return again
+			return commitFirst
 		}
 		if seg.pins > 0 && s.segs[1].last > s.floor && seg != w.cur.seg {
 			s.mu.Unlock() // its reader will soon go on to the next
