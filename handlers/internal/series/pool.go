@@ -2,20 +2,20 @@ package series
 
 import "github.com/besterhub/bester/devices/senml"
 
-// Readers are those at rest of a filter. As many are made as messages are handled
-// at once. It belongs to whoever holds the lock around it.
-type Readers struct{ rest []*senml.Reader }
+// A ReaderPool keeps the idle Readers of a filter. It grows to as many as messages are
+// handled at once. The caller holds a lock around it.
+type ReaderPool struct{ free []*senml.Reader }
 
-// Take returns a Reader.
-func (r *Readers) Take() *senml.Reader {
-	n := len(r.rest)
+// Get returns a Reader.
+func (r *ReaderPool) Get() *senml.Reader {
+	n := len(r.free)
 	if n == 0 {
 		return new(senml.Reader)
 	}
-	last := r.rest[n-1]
-	r.rest = r.rest[:n-1]
+	last := r.free[n-1]
+	r.free = r.free[:n-1]
 	return last
 }
 
-// Give puts a Reader to rest. Nothing of it is used any more.
-func (r *Readers) Give(reader *senml.Reader) { r.rest = append(r.rest, reader) }
+// Put returns a Reader to the pool. The caller no longer uses it or its memory.
+func (r *ReaderPool) Put(reader *senml.Reader) { r.free = append(r.free, reader) }
