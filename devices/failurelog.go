@@ -2,24 +2,24 @@ package devices
 
 import "log/slog"
 
-// trouble logs one line when something begins to fail and one when it is over,
-// however often it fails in between.
-type trouble struct {
-	log          *slog.Logger
-	begins, ends string
-	failures     int // in a row
+// A failureLog logs changes of state: one line when something begins to fail, and one
+// when it works again, however often it fails in between.
+type failureLog struct {
+	log                *slog.Logger
+	failing, recovered string
+	consecutive        int // failures in a row
 }
 
-// is notes how it went this time.
-func (t *trouble) is(err error) {
+// record takes the result of one attempt.
+func (t *failureLog) record(err error) {
 	switch {
 	case err != nil:
-		t.failures++
-		if t.failures == 1 {
-			t.log.Warn(t.begins, "err", err)
+		t.consecutive++
+		if t.consecutive == 1 {
+			t.log.Warn(t.failing, "err", err)
 		}
-	case t.failures > 0:
-		t.log.Info(t.ends, "failures", t.failures)
-		t.failures = 0
+	case t.consecutive > 0:
+		t.log.Info(t.recovered, "failures", t.consecutive)
+		t.consecutive = 0
 	}
 }

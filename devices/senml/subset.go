@@ -9,125 +9,125 @@ import (
 	"github.com/tinylib/msgp/msgp"
 )
 
-// maxBases is how many base fields one pack may have in force: twice as many as
-// there are, for those to come.
+// maxBases is how many base fields of one pack may be in effect. It is twice the number
+// that RFC 8428 defines, to allow for future ones.
 const maxBases = 12
 
-// keeping is what a Reader knows of the smaller pack that Keep makes.
+// A subset is the smaller pack that Keep makes.
 //
-// The bytes of a kept record are copied as they are. Base fields in a record that
-// is left out are owed to the records after it, so the next one kept gets them
-// put in front of its own.
-type keeping struct {
-	body    int // where the first field of the present record begins
-	fields  int // how many fields it has
-	own     [maxBases]span
-	nown    int // base fields of the present record
-	owed    [maxBases]span
-	nowed   int // base fields in force that the smaller pack does not have yet
-	kept    int
-	keeps   bool // the present record is kept
-	writing bool // a record has been left out: out has those kept so far
-	whole   int  // until then: where the last record kept ends
-	out     []byte
+// The bytes of a kept record are copied unchanged. The base fields of a record that is
+// dropped still apply to the records after it. They are pending until the next kept
+// record, which gets them in front of its own fields.
+type subset struct {
+	bodyStart int // offset of the first field of the present record
+	fields    int // number of its fields
+	own       [maxBases]baseField
+	nown      int // base fields of the present record
+	pending   [maxBases]baseField
+	npending  int // base fields in effect that the smaller pack does not have yet
+	kept      int
+	selected  bool // the present record is kept
+	copying   bool // a record has been dropped: out has those kept so far
+	prefix    int  // until then, the kept records are the first prefix bytes of the pack
+	out       []byte
 }
 
-// A span is one base field of the pack: its name, and where its key and value are.
-type span struct {
+// A baseField is one base field of the pack: its label, and the range of its key and value.
+type baseField struct {
 	key      []byte
 	from, to int
 }
 
-func (k *keeping) reset() {
-	k.nown, k.nowed, k.kept, k.whole = 0, 0, 0, 0
-	k.keeps, k.writing = false, false
+func (k *subset) reset() {
+	k.nown, k.npending, k.kept, k.prefix = 0, 0, 0, 0
+	k.selected, k.copying = false, false
 	k.out = reuse(k.out)
 }
 
-// addBase notes a base field of the present record.
+// addBase records a base field of the present record.
 func (r *Reader) addBase(key []byte, from, to int) error {
 	if r.nown == maxBases {
 		return fmt.Errorf("more than %d base fields", maxBases)
 	}
-	r.own[r.nown] = span{key, from, to}
+	r.own[r.nown] = baseField{key, from, to}
 	r.nown++
 	return nil
 }
 
-// Keep puts the record that Next has read into the pack that Kept returns.
+// Keep adds the record that Next has read to the pack that Kept returns.
 func (r *Reader) Keep() {
-	if r.err != nil || r.seen == 0 || r.keeps {
+	if r.err != nil || r.records == 0 || r.selected {
 		return
 	}
-	r.keeps = true
+	r.selected = true
 	r.kept++
-	if !r.writing && r.kept == r.seen {
-		r.whole = r.pos
+	if !r.copying && r.kept == r.records {
+		r.prefix = r.pos
 		return
 	}
-	r.begin()
+	r.startCopying()
 	r.copyRecord()
-	r.nowed = 0
+	r.npending = 0
 }
 
-// settle ends the present record: if it is left out, its base fields are owed.
-func (r *Reader) settle() {
-	if r.seen > 0 && !r.keeps {
+// endRecord ends the present record. If it is dropped, its base fields become pending.
+func (r *Reader) endRecord() {
+	if r.records > 0 && !r.selected {
 		for _, s := range r.own[:r.nown] {
-			r.owe(s)
+			r.addPending(s)
 		}
 	}
-	r.keeps, r.nown = false, 0
+	r.selected, r.nown = false, 0
 }
 
-func (r *Reader) owe(s span) {
-	for i := range r.owed[:r.nowed] {
-		if bytes.Equal(r.owed[i].key, s.key) {
-			r.owed[i] = s
+func (r *Reader) addPending(s baseField) {
+	for i := range r.pending[:r.npending] {
+		if bytes.Equal(r.pending[i].key, s.key) {
+			r.pending[i] = s
 			return
 		}
 	}
-	if r.nowed == maxBases {
-		r.tooMany()
+	if r.npending == maxBases {
+		r.failTooManyBases()
 		return
 	}
-	r.owed[r.nowed] = s
-	r.nowed++
+	r.pending[r.npending] = s
+	r.npending++
 }
 
-func (r *Reader) tooMany() {
-	r.err = fmt.Errorf("senml: record %d: more than %d base fields", r.seen, maxBases)
+func (r *Reader) failTooManyBases() {
+	r.err = fmt.Errorf("senml: record %d: more than %d base fields", r.records, maxBases)
 }
 
-// begin starts writing: the records so far, which were all kept, as they are.
-func (r *Reader) begin() {
-	if r.writing {
+// startCopying copies the records so far, which were all kept, to out.
+func (r *Reader) startCopying() {
+	if r.copying {
 		return
 	}
-	r.writing = true
+	r.copying = true
 	if r.json {
-		if r.whole == 0 {
+		if r.prefix == 0 {
 			r.out = append(r.out, '[')
 		}
-	} else if r.whole == 0 {
-		_, o, _ := msgp.ReadArrayHeaderBytes(r.b) // has been read before
-		r.whole = len(r.b) - len(o)
+	} else if r.prefix == 0 {
+		_, o, _ := msgp.ReadArrayHeaderBytes(r.b) // Next has read it without an error
+		r.prefix = len(r.b) - len(o)
 	}
-	r.out = append(r.out, r.b[:r.whole]...)
+	r.out = append(r.out, r.b[:r.prefix]...)
 }
 
 func (r *Reader) copyRecord() {
-	// Base fields of its own replace those owed.
+	// The record's own base fields replace pending ones.
 	n := 0
-	for _, s := range r.owed[:r.nowed] {
+	for _, s := range r.pending[:r.npending] {
 		if !r.owns(s.key) {
-			r.owed[n] = s
+			r.pending[n] = s
 			n++
 		}
 	}
-	owed := r.owed[:n]
+	pending := r.pending[:n]
 	if n+r.nown > maxBases {
-		r.tooMany()
+		r.failTooManyBases()
 		return
 	}
 	if r.json {
@@ -135,7 +135,7 @@ func (r *Reader) copyRecord() {
 			r.out = append(r.out, ',')
 		}
 		r.out = append(r.out, '{')
-		for i, s := range owed {
+		for i, s := range pending {
 			if i > 0 {
 				r.out = append(r.out, ',')
 			}
@@ -146,11 +146,11 @@ func (r *Reader) copyRecord() {
 		}
 	} else {
 		r.out = msgp.AppendMapHeader(r.out, uint32(r.fields+n))
-		for _, s := range owed {
+		for _, s := range pending {
 			r.out = append(r.out, r.b[s.from:s.to]...)
 		}
 	}
-	r.out = append(r.out, r.b[r.body:r.pos]...)
+	r.out = append(r.out, r.b[r.bodyStart:r.pos]...)
 }
 
 func (r *Reader) owns(key []byte) bool {
@@ -162,10 +162,10 @@ func (r *Reader) owns(key []byte) bool {
 	return false
 }
 
-// Kept returns the pack of the records that were kept, in the encoding of the
-// pack they came from, and their number. It is for after the last Next, when Err
-// is nil. If all were kept it is the pack itself; if none, it is empty and no
-// pack. It is the Reader's until the next Reset.
+// Kept returns the pack of the kept records, in the encoding of the original pack, and
+// their number. It is called after the last Next, when Err is nil. If all records were
+// kept, the result is the original pack. If none were, it is empty, which is not a valid
+// pack. Its bytes are valid until the next Reset.
 func (r *Reader) Kept() (hub.Data, int) {
 	d := hub.Data{Encoding: hub.MessagePack}
 	if r.json {
@@ -174,11 +174,11 @@ func (r *Reader) Kept() (hub.Data, int) {
 	switch {
 	case r.err != nil || r.kept == 0:
 		return d, 0
-	case r.kept == r.seen:
+	case r.kept == r.records:
 		d.Bytes = r.b
 		return d, r.kept
 	}
-	r.begin()
+	r.startCopying()
 	if r.json {
 		r.out = append(r.out, ']')
 		d.Bytes = r.out
@@ -190,8 +190,8 @@ func (r *Reader) Kept() (hub.Data, int) {
 	return d, r.kept
 }
 
-// setCount writes the number of records kept into the array's header, which is a
-// copy of the old one and so has room for it.
+// setCount writes the number of kept records into the array's header. The header is a
+// copy of the original one, so the smaller number fits.
 func (r *Reader) setCount() {
 	switch h := r.out[0]; {
 	case h&0xf0 == 0x90:
