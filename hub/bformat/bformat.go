@@ -92,11 +92,11 @@ func End(dst []byte, start int) []byte {
 }
 
 // sizeOf returns how many bytes the whole frame takes that b begins with.
-func sizeOf(b []byte) int { return HeaderSize + int(binary.LittleEndian.Uint32(b)) }
+func frameSize(b []byte) int { return HeaderSize + int(binary.LittleEndian.Uint32(b)) }
 
 // size returns the length of the payload that parts make up. It is an error when
 // that is over MaxPayload.
-func size(parts [][]byte) (int, error) {
+func payloadSize(parts [][]byte) (int, error) {
 	var n uint64
 	for _, p := range parts {
 		n += uint64(len(p))

@@ -40,7 +40,7 @@ func (b *Budget) Refused() uint64 { return b.refused.Load() }
 func (b *Budget) Starved() uint64 { return b.starved.Load() }
 
 // take takes n bytes for somebody who holds some already, or reports that too little is left.
-func (b *Budget) take(n, holds int) bool {
+func (b *Budget) tryAcquire(n, holds int) bool {
 	if b == nil {
 		return true
 	}
@@ -57,11 +57,11 @@ func (b *Budget) take(n, holds int) bool {
 }
 
 // force takes n bytes for what must not be lost, whatever is left.
-func (b *Budget) force(n int) {
+func (b *Budget) acquire(n int) {
 	if b != nil {
 		b.used.Add(int64(n))
 	}
 }
 
 // give gives n bytes back.
-func (b *Budget) give(n int) { b.force(-n) }
+func (b *Budget) release(n int) { b.acquire(-n) }

@@ -4,17 +4,17 @@ package bformat
 
 // compact drops the oldest droppable frames of b, which is the buffer with a frame of n
 // bytes added, but never that one, until a quarter of the limit is free, or as much as
-// the firm ones leave. One pass frees that much, so its cost is shared by as many bytes
+// the required ones leave. One pass frees that much, so its cost is shared by as many bytes
 // that follow.
-func (q *Queue) compact(b []byte, n int) (_ []byte, frames, bytes int) {
-	firm := q.k.firm
+func (q *Queue) dropOldest(b []byte, n int) (_ []byte, frames, bytes int) {
+	required := q.chunk.required
 	last := len(b) - n
-	excess := len(b) - max(q.limit-q.limit/4, q.firm+n)
+	excess := len(b) - max(q.limit-q.limit/4, q.requiredBytes+n)
 	r, w, i := 0, 0, 0
 	for bytes < excess && r < last {
-		size := sizeOf(b[r:])
-		if i < len(firm) && firm[i] == r {
-			firm[i] = w
+		size := frameSize(b[r:])
+		if i < len(required) && required[i] == r {
+			required[i] = w
 			i++
 			w += copy(b[w:], b[r:r+size])
 		} else {
@@ -24,18 +24,18 @@ func (q *Queue) compact(b []byte, n int) (_ []byte, frames, bytes int) {
 		r += size
 	}
 	w += copy(b[w:], b[r:])
-	for ; i < len(firm); i++ {
-		firm[i] -= bytes
+	for ; i < len(required); i++ {
+		required[i] -= bytes
 	}
-	q.k.frames -= frames
+	q.chunk.frames -= frames
 	q.dropped += uint64(frames)
 	return b[:w], frames, bytes
 }
 
 // drop leaves the frame of n bytes that is being put out.
-func (q *Queue) drop(n int) (frames, bytes int, err error) {
+func (q *Queue) dropNew(n int) (frames, bytes int, err error) {
 	q.dropped++
-	q.tidy()
+	q.releaseIfEmpty()
 	return 1, n, nil
 }
 
@@ -44,28 +44,28 @@ func (q *Queue) fail(err error) (frames, bytes int, _ error) {
 	if q.err == nil {
 		q.err = err
 	}
-	if q.k != nil {
-		frames, bytes = q.k.frames, len(q.k.buf)
-		q.k.clear()
+	if q.chunk != nil {
+		frames, bytes = q.chunk.frames, len(q.chunk.buf)
+		q.chunk.clear()
 	}
-	q.crowd(0)
-	q.thinned.Broadcast()
+	q.setRequiredBytes(0)
+	q.relieved.Broadcast()
 	q.dropped += uint64(frames)
-	q.tidy()
-	q.rouse()
+	q.releaseIfEmpty()
+	q.wakeRun()
 	return frames, bytes, q.err
 }
 
 // tidy gives the buffer back if nothing waits in it.
-func (q *Queue) tidy() {
-	if q.k != nil && q.k.frames == 0 {
-		q.giveBack(q.k)
-		q.k = nil
+func (q *Queue) releaseIfEmpty() {
+	if q.chunk != nil && q.chunk.frames == 0 {
+		q.releaseChunk(q.chunk)
+		q.chunk = nil
 	}
 }
 
 // tell passes drops on, without the lock.
-func (q *Queue) tell(frames, bytes int) {
+func (q *Queue) reportDrops(frames, bytes int) {
 	if frames > 0 && q.o.Dropped != nil {
 		q.o.Dropped(frames, bytes)
 	}

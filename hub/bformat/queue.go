@@ -17,13 +17,13 @@ import (
 //  5. writes it in one Write without the lock, while the next buffer fills.
 
 // Full says what happens to a droppable frame that finds a Queue full.
-type Full int
+type OverflowPolicy int
 
 const (
 	// DropOldest drops the oldest droppable frames, until a quarter of the limit is
 	// free. Where frames that may not be dropped fill more than half of the limit,
 	// the new frame is dropped instead.
-	DropOldest Full = iota
+	DropOldest OverflowPolicy = iota
 	// DropNewest drops the new frame.
 	DropNewest
 	// Close ends the queue with ErrFull; its owner closes the connection.
@@ -37,7 +37,7 @@ type QueueOptions struct {
 	Limit int
 
 	// Full is what happens to droppable frames over Limit. If zero, DropOldest.
-	Full Full
+	Full OverflowPolicy
 
 	// Timeout is how long the peer may take for 64 KiB; if it takes longer, the queue
 	// ends. It works where the writer has SetWriteDeadline, as every net.Conn has.
@@ -58,7 +58,7 @@ type QueueOptions struct {
 }
 
 // maxGuess bounds in bytes what is taken from the pools in advance.
-const maxGuess = 64 << 10
+const maxHint = 64 << 10
 
 // A Queue is the bounded way out of a connection. Any number of goroutines put frames
 // into it; one goroutine, in Run, writes all that waits in one system call.
@@ -71,26 +71,26 @@ const maxGuess = 64 << 10
 //
 // An empty queue holds no buffer. A queue ends by Shutdown, Fail or an error of the writer.
 type Queue struct {
-	w        io.Writer
-	deadline interface{ SetWriteDeadline(time.Time) error } // nil: w has none
-	o        QueueOptions
-	wake     chan struct{} // holds one token for Run
-	pending  atomic.Bool   // frames have come that Run has not seen
-	crowded  atomic.Bool   // firm is more than a quarter of the limit
-	thinned  sync.Cond     // it is no longer; or the queue has ended
+	w             io.Writer
+	deadline      interface{ SetWriteDeadline(time.Time) error } // nil: w has none
+	o             QueueOptions
+	wake          chan struct{} // holds one token for Run
+	pending       atomic.Bool   // frames have come that Run has not seen
+	backpressured atomic.Bool   // required is more than a quarter of the limit
+	relieved      sync.Cond     // it is no longer; or the queue has ended
 
-	mu      sync.Mutex
-	k       *chunk // what waits; nil if nothing does
-	limit   int    // o.Limit, or less while the Budget has too little left
-	busy    bool   // something is being written
-	writing int    // bytes of the Budget that are held by that
-	firm    int    // bytes in k that may not be dropped
-	last    int    // bytes of the longest of the latest writes: a guess at the next
-	room    int    // bytes of the longest of the latest frames: a guess at the next
-	taken   uint64
-	dropped uint64
-	shut    bool
-	err     error // why it ended
+	mu            sync.Mutex
+	chunk         *chunk // what waits; nil if nothing does
+	limit         int    // o.Limit, or less while the Budget has too little left
+	busy          bool   // something is being written
+	writeCharge   int    // bytes of the Budget that are held by that
+	requiredBytes int    // bytes in k that may not be dropped
+	batchHint     int    // bytes of the longest of the latest writes: a guess at the next
+	frameHint     int    // bytes of the longest of the latest frames: a guess at the next
+	enqueued      uint64
+	dropped       uint64
+	shut          bool
+	err           error // why it ended
 }
 
 // NewQueue returns a Queue onto w. Nothing is written before Run is called. A write
@@ -104,7 +104,7 @@ func NewQueue(w io.Writer, o QueueOptions) *Queue {
 		o.Timeout = 30 * time.Second
 	}
 	q := &Queue{w: w, o: o, wake: make(chan struct{}, 1), limit: o.Limit}
-	q.thinned.L = &q.mu
+	q.relieved.L = &q.mu
 	if o.Timeout > 0 {
 		q.deadline, _ = w.(interface{ SetWriteDeadline(time.Time) error })
 	}
@@ -116,16 +116,16 @@ func NewQueue(w io.Writer, o QueueOptions) *Queue {
 // encode: not block, not panic, not touch the queue or what is already in the buffer.
 func (q *Queue) Begin() []byte {
 	q.mu.Lock()
-	q.reserve(q.room)
-	return Begin(q.k.buf)
+	q.reserve(q.frameHint)
+	return Begin(q.chunk.buf)
 }
 
 // reserve sees to it that there is a buffer, with room for n more bytes if the Budget has as much.
 func (q *Queue) reserve(n int) {
-	if q.k == nil {
-		q.k = q.first(max(n, q.last))
+	if q.chunk == nil {
+		q.chunk = q.firstChunk(max(n, q.batchHint))
 	}
-	if n += len(q.k.buf); n > cap(q.k.buf) {
+	if n += len(q.chunk.buf); n > cap(q.chunk.buf) {
 		q.grow(n)
 	}
 }
@@ -138,15 +138,15 @@ func (q *Queue) reserve(n int) {
 // It returns the error that the queue ended with, ErrShutdown after Shutdown, or a
 // *LimitError for a payload over MaxPayload, which is not queued.
 func (q *Queue) End(b []byte, droppable bool) error {
-	frames, bytes, err := q.keep(b, droppable)
+	frames, bytes, err := q.enqueue(b, droppable)
 	q.mu.Unlock()
-	q.tell(frames, bytes)
+	q.reportDrops(frames, bytes)
 	return err
 }
 
 // keep decides whether the frame that was added in b stays. It returns what is dropped.
-func (q *Queue) keep(b []byte, droppable bool) (frames, bytes int, err error) {
-	start := len(q.k.buf)
+func (q *Queue) enqueue(b []byte, droppable bool) (frames, bytes int, err error) {
+	start := len(q.chunk.buf)
 	n := len(b) - start // the frame with its header
 	switch {
 	case q.err != nil:
@@ -157,57 +157,57 @@ func (q *Queue) keep(b []byte, droppable bool) (frames, bytes int, err error) {
 		err = &LimitError{Length: uint32(n - HeaderSize), Limit: MaxPayload}
 	}
 	if err != nil {
-		q.tidy()
+		q.releaseIfEmpty()
 		return 0, 0, err
 	}
 
-	q.room = min(max(n, q.room-q.room>>6), maxGuess)
+	q.frameHint = min(max(n, q.frameHint-q.frameHint>>6), maxHint)
 	switch {
 	case droppable && n > q.o.Limit:
-		return q.drop(n)
-	case !droppable && start-q.k.longest > 2*q.o.Limit:
+		return q.dropNew(n)
+	case !droppable && start-q.chunk.longest > 2*q.o.Limit:
 		return q.fail(ErrFull)
 	}
-	if len(b) > cap(q.k.buf) || len(b) > q.limit && q.limit < q.o.Limit {
-		b = q.widen(b, droppable)
-		q.k.buf = q.k.buf[:start] // where the frame lies already; it may yet be dropped
+	if len(b) > cap(q.chunk.buf) || len(b) > q.limit && q.limit < q.o.Limit {
+		b = q.growFor(b, droppable)
+		q.chunk.buf = q.chunk.buf[:start] // where the frame lies already; it may yet be dropped
 	}
 	if droppable && len(b) > q.limit {
 		if q.limit < q.o.Limit {
 			q.o.Budget.starved.Add(1)
 		}
 		switch {
-		case q.o.Full == DropNewest, q.o.Full == DropOldest && (q.firm > q.limit/2 || q.firm+n > q.limit):
-			return q.drop(n)
+		case q.o.Full == DropNewest, q.o.Full == DropOldest && (q.requiredBytes > q.limit/2 || q.requiredBytes+n > q.limit):
+			return q.dropNew(n)
 		case q.o.Full == Close:
 			return q.fail(ErrFull)
 		}
 	}
 
 	b = End(b, start)
-	q.k.longest = max(q.k.longest, n)
-	q.note(1)
+	q.chunk.longest = max(q.chunk.longest, n)
+	q.countQueued(1)
 	if !droppable {
-		q.k.firm = append(q.k.firm, start)
-		q.crowd(q.firm + n)
+		q.chunk.required = append(q.chunk.required, start)
+		q.setRequiredBytes(q.requiredBytes + n)
 	}
 	if droppable && len(b) > q.limit {
-		b, frames, bytes = q.compact(b, n)
+		b, frames, bytes = q.dropOldest(b, n)
 	}
-	if cap(b) != cap(q.k.buf) { // encoding outgrew the buffer: b lies in memory that is not for the pools
-		b = append(q.k.buf[:0], b...)
+	if cap(b) != cap(q.chunk.buf) { // encoding outgrew the buffer: b lies in memory that is not for the pools
+		b = append(q.chunk.buf[:0], b...)
 	}
-	q.k.buf = b
+	q.chunk.buf = b
 	if len(b) > q.limit/2 {
-		q.rouse() // the end of the batch may be too late
+		q.wakeRun() // the end of the batch may be too late
 	}
 	return frames, bytes, nil
 }
 
 // note notes how many frames have been added to what waits.
-func (q *Queue) note(frames int) {
-	q.k.frames += frames
-	q.taken += uint64(frames)
+func (q *Queue) countQueued(frames int) {
+	q.chunk.frames += frames
+	q.enqueued += uint64(frames)
 	if !q.pending.Load() { // cheaper than to store it each time
 		q.pending.Store(true)
 	}
@@ -215,20 +215,20 @@ func (q *Queue) note(frames int) {
 
 // Cancel abandons the frame begun with Begin and unlocks the queue.
 func (q *Queue) Cancel() {
-	q.tidy()
+	q.releaseIfEmpty()
 	q.mu.Unlock()
 }
 
 // Put queues one frame, whose payload is the parts one after the other; they are copied.
 // It returns what End returns.
 func (q *Queue) Put(droppable bool, parts ...[]byte) error {
-	n, err := size(parts)
+	n, err := payloadSize(parts)
 	if err != nil {
 		return err
 	}
 	q.mu.Lock()
-	q.reserve(max(HeaderSize+n, q.room))
-	b := Begin(q.k.buf)
+	q.reserve(max(HeaderSize+n, q.frameHint))
+	b := Begin(q.chunk.buf)
 	for _, p := range parts {
 		b = append(b, p...)
 	}
@@ -238,12 +238,12 @@ func (q *Queue) Put(droppable bool, parts ...[]byte) error {
 // Flush has Run write what waits. It does not wait for that.
 func (q *Queue) Flush() {
 	if q.pending.Load() {
-		q.rouse()
+		q.wakeRun()
 	}
 }
 
 // rouse makes Run look once more.
-func (q *Queue) rouse() {
+func (q *Queue) wakeRun() {
 	select {
 	case q.wake <- struct{}{}:
 	default: // Run has not looked since the last call; it will see what is new too
@@ -255,7 +255,7 @@ func (q *Queue) rouse() {
 // that the queue ended with. Only one goroutine may be in Run.
 func (q *Queue) Run() error {
 	for {
-		k, done, err := q.take()
+		k, done, err := q.dequeue()
 		if done {
 			return err
 		}
@@ -264,7 +264,7 @@ func (q *Queue) Run() error {
 			continue
 		}
 		err = q.write(k.buf)
-		q.giveBack(k)
+		q.releaseChunk(k)
 		if err != nil {
 			q.Fail(err)
 		}
@@ -272,19 +272,19 @@ func (q *Queue) Run() error {
 }
 
 // piece is how much a peer must take within the timeout.
-const piece = 64 << 10
+const progressStep = 64 << 10
 
 // write writes b, with a fresh deadline for each piece.
 func (q *Queue) write(b []byte) error {
 	for len(b) > 0 {
 		n := len(b)
 		if q.deadline != nil {
-			n = min(n, piece)
+			n = min(n, progressStep)
 			if err := q.deadline.SetWriteDeadline(time.Now().Add(q.o.Timeout)); err != nil {
 				return err
 			}
 		}
-		if err := write(q.w, b[:n]); err != nil {
+		if err := writeFull(q.w, b[:n]); err != nil {
 			return err
 		}
 		b = b[n:]
@@ -293,21 +293,21 @@ func (q *Queue) write(b []byte) error {
 }
 
 // take takes away what waits; nil if nothing does. done means that Run is to return err.
-func (q *Queue) take() (k *chunk, done bool, err error) {
+func (q *Queue) dequeue() (k *chunk, done bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.err != nil {
 		return nil, true, q.err
 	}
-	q.busy, q.writing = false, 0
-	if q.k == nil {
+	q.busy, q.writeCharge = false, 0
+	if q.chunk == nil {
 		return nil, q.shut, nil
 	}
-	k, q.k = q.k, nil
-	q.busy, q.writing = true, k.held
+	k, q.chunk = q.chunk, nil
+	q.busy, q.writeCharge = true, k.charged
 	q.pending.Store(false)
-	q.crowd(0)
-	q.last = min(max(len(k.buf), q.last-q.last>>4), maxGuess)
+	q.setRequiredBytes(0)
+	q.batchHint = min(max(len(k.buf), q.batchHint-q.batchHint>>4), maxHint)
 	return k, false, nil
 }
 
@@ -315,9 +315,9 @@ func (q *Queue) take() (k *chunk, done bool, err error) {
 func (q *Queue) Shutdown() {
 	q.mu.Lock()
 	q.shut = true
-	q.thinned.Broadcast()
+	q.relieved.Broadcast()
 	q.mu.Unlock()
-	q.rouse()
+	q.wakeRun()
 }
 
 // Fail ends the queue with err, if it has not ended before: what waits is forgotten and
@@ -330,7 +330,7 @@ func (q *Queue) Fail(err error) {
 	q.mu.Lock()
 	frames, bytes, _ := q.fail(err)
 	q.mu.Unlock()
-	q.tell(frames, bytes)
+	q.reportDrops(frames, bytes)
 }
 
 // Waiting returns how many frames wait and their bytes, headers included. What is being
@@ -338,17 +338,17 @@ func (q *Queue) Fail(err error) {
 func (q *Queue) Waiting() (frames, bytes int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.k == nil {
+	if q.chunk == nil {
 		return 0, 0
 	}
-	return q.k.frames, len(q.k.buf)
+	return q.chunk.frames, len(q.chunk.buf)
 }
 
 // Taken returns how many frames were queued so far; some of them may have been dropped since.
-func (q *Queue) Taken() uint64 {
+func (q *Queue) Enqueued() uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.taken
+	return q.enqueued
 }
 
 // Dropped returns how many frames were dropped or forgotten so far. Frames in a Write that

@@ -16,7 +16,7 @@ const (
 )
 
 // large lends the buffers that busy Readers share.
-var large = sync.Pool{New: func() any { return new([largeSize]byte) }}
+var largePool = sync.Pool{New: func() any { return new([largeSize]byte) }}
 
 // A Reader takes frames from a stream. It reads ahead as far as the stream has bytes,
 // so one system call brings many frames, and nothing else may read from the stream.
@@ -30,20 +30,20 @@ var large = sync.Pool{New: func() any { return new([largeSize]byte) }}
 //
 // A Reader is for one goroutine, but for Part.
 type Reader struct {
-	src     io.Reader
-	buf     []byte           // small, lent or a long frame's own
-	r, w    int              // buf[r:w] has been read but not returned
-	limit   int              // of a payload
-	err     error            // final, but only once buf holds no whole frame
-	lent    *[largeSize]byte // what buf is, if it came from the pool
-	drained bool             // the last read brought less than it could have
-	partial bool             // part is not 0
-	sock    *socket          // how src is read if it is a bare socket
-	budget  *Budget          // for long frames; nil: no limit
-	idle    func()           // see SetIdle
-	total   uint64           // bytes read
-	part    atomic.Uint64    // see Part
-	small   [smallSize]byte
+	src      io.Reader
+	buf      []byte           // small, lent or a long frame's own
+	r, w     int              // buf[r:w] has been read but not returned
+	limit    int              // of a payload
+	err      error            // final, but only once buf holds no whole frame
+	pooled   *[largeSize]byte // what buf is, if it came from the pool
+	drained  bool             // the last read brought less than it could have
+	inFrame  bool             // part is not 0
+	sock     *socket          // how src is read if it is a bare socket
+	budget   *Budget          // for long frames; nil: no limit
+	idle     func()           // see SetIdle
+	total    uint64           // bytes read
+	progress atomic.Uint64    // see Part
+	small    [smallSize]byte
 }
 
 // NewReader returns a Reader of the frames on r. Payloads over limit bytes are refused;
@@ -78,7 +78,7 @@ func (r *Reader) SetIdle(f func()) { r.idle = f }
 // number that tells which frame has begun and how many times 64 KiB of it have come. Who
 // sees the same one for a long time sees a peer that has stopped inside a frame. It may
 // be called from any goroutine.
-func (r *Reader) Part() uint64 { return r.part.Load() }
+func (r *Reader) Progress() uint64 { return r.progress.Load() }
 
 // Next returns the payload of the next frame. It is borrowed: it stays valid until the
 // next call of Next or Release. Where the stream has no whole frame yet, Next waits.
@@ -99,11 +99,11 @@ func (r *Reader) Next() ([]byte, error) {
 			return b[HeaderSize:end:end], nil
 		}
 	}
-	return r.next()
+	return r.nextSlow()
 }
 
 // next is Next where reading or refusing is needed.
-func (r *Reader) next() ([]byte, error) {
+func (r *Reader) nextSlow() ([]byte, error) {
 	for {
 		need, have := HeaderSize, r.w-r.r
 		if have >= HeaderSize {
@@ -113,7 +113,7 @@ func (r *Reader) next() ([]byte, error) {
 			}
 			need += int(n)
 			if have >= need {
-				r.begun(0)
+				r.noteProgress(0)
 				return r.Next()
 			}
 		}
@@ -124,17 +124,17 @@ func (r *Reader) next() ([]byte, error) {
 			return nil, r.fail(r.err)
 		}
 		if r.idle != nil {
-			r.begun(0) // what it waits for is not the peer
+			r.noteProgress(0) // what it waits for is not the peer
 			r.idle()
 		}
 		if r.sock != nil && need <= largeSize {
 			r.sock.read()
 			continue
 		}
-		if !r.fit(need) {
+		if !r.makeSpace(need) {
 			return nil, r.fail(noMemory(need - HeaderSize))
 		}
-		r.begun(have)
+		r.noteProgress(have)
 		r.read()
 	}
 }
@@ -142,23 +142,23 @@ func (r *Reader) next() ([]byte, error) {
 func noMemory(n int) error { return fmt.Errorf("%w: %d bytes", ErrMemory, n) }
 
 // begun notes that Next may wait while so many bytes of a frame have come, or that it does not.
-func (r *Reader) begun(have int) {
+func (r *Reader) noteProgress(have int) {
 	switch {
 	case have > 0: // no two states have the same number: a frame is longer than its parts
-		r.partial = true
-		r.part.Store(r.total - uint64(have) + uint64(have)&^(piece-1) + 1)
-	case r.partial:
-		r.partial = false
-		r.part.Store(0)
+		r.inFrame = true
+		r.progress.Store(r.total - uint64(have) + uint64(have)&^(progressStep-1) + 1)
+	case r.inFrame:
+		r.inFrame = false
+		r.progress.Store(0)
 	}
 }
 
 // fit makes room for at least one more byte in the buffer that suits the traffic. need is the
 // size of the frame being read, as far as known; less than that is in the buffer. It reports
 // false if the Budget has too little left.
-func (r *Reader) fit(need int) bool {
+func (r *Reader) makeSpace(need int) bool {
 	rest := r.buf[r.r:r.w] // less than one frame
-	own := r.lent == nil && len(r.buf) != smallSize
+	own := r.pooled == nil && len(r.buf) != smallSize
 	switch {
 	case len(r.buf) != smallSize && len(rest) < smallSize && (r.drained || own):
 		r.swap(r.small[:], nil)
@@ -172,7 +172,7 @@ func (r *Reader) fit(need int) bool {
 	default:
 		// Never longer than the frame: so nothing follows it in this buffer.
 		n := int(min(2*uint64(len(r.buf)), uint64(need)))
-		if held := r.held(); !r.budget.take(n-held, held) {
+		if held := r.charged(); !r.budget.tryAcquire(n-held, held) {
 			return false
 		}
 		r.swap(make([]byte, n), nil)
@@ -181,7 +181,7 @@ func (r *Reader) fit(need int) bool {
 }
 
 // held returns how many bytes of the budget the buffer takes: only those of long frames do.
-func (r *Reader) held() int {
+func (r *Reader) charged() int {
 	if len(r.buf) <= largeSize {
 		return 0
 	}
@@ -190,20 +190,20 @@ func (r *Reader) held() int {
 
 // borrow moves on to a large buffer.
 func (r *Reader) borrow() {
-	b := large.Get().(*[largeSize]byte)
+	b := largePool.Get().(*[largeSize]byte)
 	r.swap(b[:], b)
 }
 
 // swap moves the unread bytes to buf and gives the buffer they were in back.
-func (r *Reader) swap(buf []byte, lent *[largeSize]byte) {
+func (r *Reader) swap(buf []byte, pooled *[largeSize]byte) {
 	r.w = copy(buf, r.buf[r.r:r.w])
 	r.r = 0
-	if r.lent != nil {
-		large.Put(r.lent)
-	} else if held := r.held(); held > len(buf) { // the long frame's buffer is gone
-		r.budget.give(held)
+	if r.pooled != nil {
+		largePool.Put(r.pooled)
+	} else if held := r.charged(); held > len(buf) { // the long frame's buffer is gone
+		r.budget.release(held)
 	}
-	r.buf, r.lent = buf, lent
+	r.buf, r.pooled = buf, pooled
 }
 
 // read reads once, unless the stream brings nothing. There is room for it.
@@ -229,7 +229,7 @@ func (r *Reader) read() {
 func (r *Reader) fail(err error) error {
 	r.err = err
 	r.r, r.w = 0, 0
-	r.begun(0)
+	r.noteProgress(0)
 	r.swap(r.small[:], nil)
 	return err
 }

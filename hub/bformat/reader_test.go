@@ -145,7 +145,7 @@ func TestReaderMemoryFollowsBytes(t *testing.T) {
 	var got uint64
 	for _, sent := range []int{0, 56, 600, largeSize, 3 * largeSize} {
 		stream := append(binary.LittleEndian.AppendUint32(nil, DefaultLimit), make([]byte, sent)...)
-		large.Get() // so that the pool's buffer counts as well, most of the time
+		largePool.Get() // so that the pool's buffer counts as well, most of the time
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		r := NewReader(bytes.NewReader(stream), 0)
@@ -188,7 +188,7 @@ func TestReaderIdleIsSmall(t *testing.T) {
 				break
 			}
 		}
-		if held != c.want || r.lent != nil {
+		if held != c.want || r.pooled != nil {
 			t.Errorf("%s: waits with a buffer of %d bytes, want %d", name, held, c.want)
 		}
 	}
@@ -204,7 +204,7 @@ func TestReaderRelease(t *testing.T) {
 	}
 	r.Release()
 	r.Release()
-	if _, err := r.Next(); err != ErrReleased || r.lent != nil {
+	if _, err := r.Next(); err != ErrReleased || r.pooled != nil {
 		t.Errorf("got %v, want ErrReleased", err)
 	}
 	r = NewReader(strings.NewReader(""), 0)
@@ -317,7 +317,7 @@ func FuzzReader(f *testing.F) {
 		idle := false
 		r.SetIdle(func() {
 			idle = true
-			if r.Part() != 0 {
+			if r.Progress() != 0 {
 				t.Fatal("the peer is waited for while the reader is idle")
 			}
 		})

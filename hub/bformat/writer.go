@@ -28,7 +28,7 @@ func (w *Writer) WriteFrame(parts ...[]byte) error {
 	if w.err != nil {
 		return w.err
 	}
-	n, err := size(parts)
+	n, err := payloadSize(parts)
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (w *Writer) WriteFrame(parts ...[]byte) error {
 		}
 	}
 	if n > cap(w.buf)-HeaderSize {
-		w.err = write(w.w, Append(make([]byte, 0, HeaderSize+n), parts...))
+		w.err = writeFull(w.w, Append(make([]byte, 0, HeaderSize+n), parts...))
 		return w.err
 	}
 	w.buf = Append(w.buf, parts...)
@@ -48,14 +48,14 @@ func (w *Writer) WriteFrame(parts ...[]byte) error {
 // Flush writes what was gathered in one write. It returns the first error of the stream, ever after.
 func (w *Writer) Flush() error {
 	if w.err == nil && len(w.buf) > 0 {
-		w.err = write(w.w, w.buf)
+		w.err = writeFull(w.w, w.buf)
 		w.buf = w.buf[:0]
 	}
 	return w.err
 }
 
 // write is Write that takes a short count for an error even where the writer does not say so.
-func write(w io.Writer, b []byte) error {
+func writeFull(w io.Writer, b []byte) error {
 	n, err := w.Write(b)
 	if err == nil && n < len(b) {
 		err = io.ErrShortWrite

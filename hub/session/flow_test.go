@@ -70,7 +70,7 @@ func number(t *testing.T, frame string) int {
 }
 
 func TestReceiverThatDoesNotRead(t *testing.T) {
-	for name, full := range map[string]bformat.Full{"drop oldest": bformat.DropOldest, "drop newest": bformat.DropNewest, "close": bformat.Close} {
+	for name, full := range map[string]bformat.OverflowPolicy{"drop oldest": bformat.DropOldest, "drop newest": bformat.DropNewest, "close": bformat.Close} {
 		t.Run(name, func(t *testing.T) {
 			const limit, n, batch = 64 << 10, 1200, 20
 			h := run(t, Options{Limits: Limits{Queue: limit, Full: full}})

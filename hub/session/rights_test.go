@@ -215,7 +215,7 @@ func TestRemovedAccountThatDoesNotReadIsOut(t *testing.T) {
 		}
 	}()
 	s := h.known()[0]
-	until(t, "the hub waits for ann to read", s.out.Crowded)
+	until(t, "the hub waits for ann to read", s.out.Backpressured)
 	if err := h.accounts.Remove("ann"); err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ type Limits struct {
 	Connections int           // open at once, logged in or not, but for trusted peers; if zero, 1024
 	Frame       int           // bytes of a frame after the login (4 KiB before); if zero, 1 MiB
 	Queue       int           // bytes that may wait to be written to one session; if zero, 256 KiB
-	Full        bformat.Full  // what happens when they would be more; if zero, drop the oldest
+	Full        bformat.OverflowPolicy  // what happens when they would be more; if zero, drop the oldest
 	Write       time.Duration // a peer that takes nothing for so long, or stops in a frame, is closed; if zero, 30 s
 	Credits     int           // messages of one native session under way at once; if zero, 256
 	Failures    int           // failed logins from one address in a minute until it is held off; if zero, 10

@@ -91,7 +91,7 @@ func (s *session) run(self receiver, loop func() error) {
 		s.out.Fail(err) // the connection is broken: nothing more can be written
 		s.cut()
 	}
-	s.log.Debug("session ends", "sent", s.out.Taken(), "received", s.received, "dropped", s.out.Dropped(), "why", why(err))
+	s.log.Debug("session ends", "sent", s.out.Enqueued(), "received", s.received, "dropped", s.out.Dropped(), "why", why(err))
 }
 
 // live is run while the session is known. Should loop panic, nobody is kept waiting.
@@ -200,7 +200,7 @@ var oneCore = runtime.GOMAXPROCS(0) == 1
 
 // next returns the next frame. From a peer that does not take its answers it takes none.
 func (s *session) next() ([]byte, error) {
-	if s.out.Crowded() {
+	if s.out.Backpressured() {
 		s.pause()
 	}
 	return s.in.Next()

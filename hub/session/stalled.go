@@ -54,7 +54,7 @@ func (s *Server) stalled(now time.Duration) (all []*session) {
 			continue
 		}
 		p := &c.progress
-		part := c.in.Part()
+		part := c.in.Progress()
 		switch {
 		case part == 0 || part != p.part:
 			*p = progress{part, now}

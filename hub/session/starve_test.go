@@ -93,7 +93,7 @@ func TestLongFramesShareMemory(t *testing.T) {
 	until(t, "all frames are read as far as they go, or refused", func() bool {
 		whole = 0
 		for _, s := range h.known() {
-			if s.in.Part() > 1<<20 {
+			if s.in.Progress() > 1<<20 {
 				whole++
 			}
 		}
@@ -233,9 +233,9 @@ func TestSlowInAFrame(t *testing.T) {
 	look := func(at time.Duration) bool { return len(h.stalled(at)) > 0 }
 	now := time.Hour // no look comes before that
 	for sent := 0; sent+64<<10 < len(frame); sent += 64 << 10 {
-		was := s.in.Part()
+		was := s.in.Progress()
 		p.Write(frame[sent : sent+64<<10])
-		until(t, "the hub sees the frame get on", func() bool { p := s.in.Part(); return p != was && p != 0 })
+		until(t, "the hub sees the frame get on", func() bool { p := s.in.Progress(); return p != was && p != 0 })
 		for _, later := range []time.Duration{0, 59 * time.Minute} {
 			if now += later; look(now) {
 				t.Fatal("stopped, though it gets on")
