@@ -128,7 +128,7 @@ func (d *daemon) setListeners(c *config.Config, o *opened) {
 			delete(d.listeners, at)
 			continue
 		}
-		if err := l.Change(options(c.Listen[i])); err != nil {
+		if err := l.SetAccess(options(c.Listen[i])); err != nil {
 			d.log.Error("socket keeps its old group or mode", "listener", l.String(), "err", err)
 		}
 	}

@@ -23,7 +23,7 @@ func TestCheckName(t *testing.T) {
 	}
 }
 
-func TestMay(t *testing.T) {
+func TestPermissions(t *testing.T) {
 	a := newAccount("a", Permissions{
 		Send:    []hub.Pattern{"reading/a/#", "alarm/+"},
 		Receive: []hub.Pattern{"command/a"},
@@ -83,7 +83,7 @@ func TestMay(t *testing.T) {
 	}
 }
 
-func TestMayAllocatesNothing(t *testing.T) {
+func TestPermissionChecksAllocateNothing(t *testing.T) {
 	a := newAccount("a", Permissions{
 		Send:    []hub.Pattern{"x/+/y", "reading/a/#"},
 		Receive: []hub.Pattern{"x/+/y", "reading/a/#"},

@@ -67,7 +67,7 @@ func lock(path string) (f *os.File, target string, err error) {
 		}
 		if err = flock(f); err == nil {
 			var current bool
-			if current, err = same(f, target); current {
+			if current, err = sameFile(f, target); current {
 				return f, target, nil
 			}
 		}
@@ -88,7 +88,7 @@ func flock(f *os.File) error {
 }
 
 // same reports whether f is what is now at path.
-func same(f *os.File, path string) (bool, error) {
+func sameFile(f *os.File, path string) (bool, error) {
 	have, err := f.Stat()
 	if err != nil {
 		return false, err
@@ -104,8 +104,8 @@ func same(f *os.File, path string) (bool, error) {
 // which f is the locked file. After an error the old file is there, whole, unless
 // the error comes from the last step, syncing the folder: then the new one is, but
 // a power cut may bring the old one back.
-func replace(f *os.File, target string, data []byte) error {
-	err := writeBeside(f, target+".new", data)
+func replaceAtomically(f *os.File, target string, data []byte) error {
+	err := writeTemp(f, target+".new", data)
 	if err == nil {
 		err = os.Rename(target+".new", target)
 	}
@@ -120,7 +120,7 @@ func replace(f *os.File, target string, data []byte) error {
 }
 
 // writeBeside makes the file at path with the owner and mode of old.
-func writeBeside(old *os.File, path string, data []byte) error {
+func writeTemp(old *os.File, path string, data []byte) error {
 	st, err := old.Stat()
 	if err != nil {
 		return err

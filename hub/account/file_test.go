@@ -200,7 +200,7 @@ func limitFileSize(bytes string) error {
 	return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: n, Max: n})
 }
 
-func TestWhatACrashLeftIsReplaced(t *testing.T) {
+func TestStaleTempFileIsReplaced(t *testing.T) {
 	s := newStore(t)
 	stale := s.Path() + ".new"
 	must(t, os.WriteFile(stale, []byte("account evil\n"), 0o666))

@@ -18,42 +18,42 @@ import (
 
 // keys are secrets of one Store, random and never stored.
 type keys struct {
-	login   [32]byte // of the fast hash of a login that is remembered
-	unknown [32]byte // of the choice of a cost for a name that nobody has
+	cache [32]byte // of the fast hash of a login that is remembered
+	dummy [32]byte // of the choice of a cost for a name that nobody has
 }
 
 // A login is remembered by a hash that is fast, but useless without the key in
 // this process. Name and bcrypt hash go into it: it fits one account with one
 // password. There is at most one for an account.
-type login struct {
-	mac   [sha256.Size]byte
-	until time.Time // with the monotonic clock's reading, so that a clock that is set does not matter
+type cachedLogin struct {
+	mac     [sha256.Size]byte
+	expires time.Time // with the monotonic clock's reading, so that a clock that is set does not matter
 }
 
 // Stats counts logins since the Store was opened.
 type Stats struct {
-	Good       uint64 // let in
-	Remembered uint64 // of those, without a full hash
-	Denied     uint64 // wrong name or password
-	Busy       uint64 // refused because too many waited
-	GaveUp     uint64 // ended by their context while they waited
-	Hashes     uint64 // passwords hashed by bcrypt, for logins and for new passwords
+	Good      uint64 // let in
+	CacheHits uint64 // of those, without a full hash
+	Denied    uint64 // wrong name or password
+	Busy      uint64 // refused because too many waited
+	Canceled  uint64 // ended by their context while they waited
+	Hashes    uint64 // passwords hashed by bcrypt, for logins and for new passwords
 }
 
 type counters struct {
-	good, remembered, denied, busy, gaveUp, hashes atomic.Uint64
+	good, cacheHits, denied, busy, canceled, hashes atomic.Uint64
 }
 
 // Stats returns the counts. Each is exact; together they may be some logins apart.
 func (s *Store) Stats() Stats {
 	c := &s.stats
 	return Stats{
-		Good:       c.good.Load(),
-		Remembered: c.remembered.Load(),
-		Denied:     c.denied.Load(),
-		Busy:       c.busy.Load(),
-		GaveUp:     c.gaveUp.Load(),
-		Hashes:     c.hashes.Load(),
+		Good:      c.good.Load(),
+		CacheHits: c.cacheHits.Load(),
+		Denied:    c.denied.Load(),
+		Busy:      c.busy.Load(),
+		Canceled:  c.canceled.Load(),
+		Hashes:    c.hashes.Load(),
 	}
 }
 
@@ -92,26 +92,26 @@ func (s *Store) verify(ctx context.Context, name hub.UserName, password string) 
 	if checkPassword(password) != nil {
 		return nil, ErrDenied // no account has such a password
 	}
-	if r := s.remembered(name, password); r != nil {
+	if r := s.lookupCached(name, password); r != nil {
 		return r, nil
 	}
-	done, err := s.turn(ctx)
+	done, err := s.acquireHashSlot(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	if r := s.remembered(name, password); r != nil {
+	if r := s.lookupCached(name, password); r != nil {
 		return r, nil
 	}
 
 	t := s.table.Load()
 	r := t.records[name]
-	hash := s.decoy(t, name)
+	hash := s.dummyHash(t, name)
 	if r != nil {
 		hash = r.hash
 	}
 	s.stats.hashes.Add(1)
-	good := bcrypt.CompareHashAndPassword(hash, fit(password)) == nil
+	good := bcrypt.CompareHashAndPassword(hash, prehash(password)) == nil
 	if r == nil || !good {
 		return nil, ErrDenied
 	}
@@ -120,8 +120,8 @@ func (s *Store) verify(ctx context.Context, name hub.UserName, password string) 
 	if now == nil {
 		return nil, ErrDenied
 	}
-	if s.opts.Remember > 0 {
-		now.login.Store(&login{s.mac(now, password), time.Now().Add(s.opts.Remember)})
+	if s.opts.CacheTTL > 0 {
+		now.cached.Store(&cachedLogin{s.mac(now, password), time.Now().Add(s.opts.CacheTTL)})
 	}
 	return now, nil
 }
@@ -137,29 +137,29 @@ func (s *Store) current(r *record) *record {
 }
 
 // remembered returns the record of a login that a full check let in lately, or nil.
-func (s *Store) remembered(name hub.UserName, password string) *record {
+func (s *Store) lookupCached(name hub.UserName, password string) *record {
 	r := s.table.Load().records[name]
 	if r == nil {
 		return nil
 	}
-	l := r.login.Load()
+	l := r.cached.Load()
 	if l == nil {
 		return nil
 	}
-	if !time.Now().Before(l.until) {
-		r.login.CompareAndSwap(l, nil)
+	if !time.Now().Before(l.expires) {
+		r.cached.CompareAndSwap(l, nil)
 		return nil
 	}
 	if mac := s.mac(r, password); !hmac.Equal(mac[:], l.mac[:]) {
 		return nil
 	}
-	s.stats.remembered.Add(1)
+	s.stats.cacheHits.Add(1)
 	return r
 }
 
 // mac is the fast hash of a login. The lengths keep its parts apart.
 func (s *Store) mac(r *record, password string) (sum [sha256.Size]byte) {
-	h := hmac.New(sha256.New, s.keys.login[:])
+	h := hmac.New(sha256.New, s.keys.cache[:])
 	for _, part := range []string{string(r.account.name), string(r.hash), password} {
 		h.Write(binary.LittleEndian.AppendUint32(nil, uint32(len(part))))
 		h.Write([]byte(part))
@@ -169,7 +169,7 @@ func (s *Store) mac(r *record, password string) (sum [sha256.Size]byte) {
 }
 
 // turn waits until a hash may run. done must be called after it.
-func (s *Store) turn(ctx context.Context) (done func(), err error) {
+func (s *Store) acquireHashSlot(ctx context.Context) (done func(), err error) {
 	leave := func() { s.waiting.Add(-1) }
 	if s.waiting.Add(1) > int64(s.opts.Waiting+s.opts.Parallel) {
 		leave()
@@ -179,22 +179,22 @@ func (s *Store) turn(ctx context.Context) (done func(), err error) {
 	err = ctx.Err()
 	if err == nil {
 		select {
-		case s.hashing <- struct{}{}:
-			return func() { <-s.hashing; leave() }, nil
+		case s.hashSlots <- struct{}{}:
+			return func() { <-s.hashSlots; leave() }, nil
 		case <-ctx.Done():
 			err = ctx.Err()
 		}
 	}
 	leave()
-	s.stats.gaveUp.Add(1)
+	s.stats.canceled.Add(1)
 	return nil, fmt.Errorf("account: login: waiting to be checked: %w", err)
 }
 
 // decoy is a hash to try the password of a name that nobody has against. No
 // password is known to give it. Its cost is that of an account that the name picks,
 // always the same one: where costs differ, such a name looks like any other.
-func (s *Store) decoy(t *table, name hub.UserName) []byte {
-	h := hmac.New(sha256.New, s.keys.unknown[:])
+func (s *Store) dummyHash(t *table, name hub.UserName) []byte {
+	h := hmac.New(sha256.New, s.keys.dummy[:])
 	h.Write([]byte(name))
 	sum := h.Sum(nil)
 	cost := s.opts.Cost
@@ -214,13 +214,13 @@ func (s *Store) hash(ctx context.Context, password string) (string, error) {
 	if err := checkPassword(password); err != nil {
 		return "", err
 	}
-	done, err := s.turn(ctx)
+	done, err := s.acquireHashSlot(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer done()
 	s.stats.hashes.Add(1)
-	hash, err := bcrypt.GenerateFromPassword(fit(password), s.opts.Cost)
+	hash, err := bcrypt.GenerateFromPassword(prehash(password), s.opts.Cost)
 	if err != nil {
 		return "", fmt.Errorf("account: hash: %w", err)
 	}
@@ -238,7 +238,7 @@ func checkPassword(s string) error {
 }
 
 // fit makes a password fit into the 72 bytes that bcrypt looks at.
-func fit(password string) []byte {
+func prehash(password string) []byte {
 	if len(password) <= 72 {
 		return []byte(password)
 	}

@@ -50,7 +50,7 @@ type ruleKind uint8
 const (
 	general ruleKind = iota // neither of the others
 	exact
-	below // "text/#": text itself, and all below it
+	prefix // "text/#": text itself, and all below it
 )
 
 func newRules(patterns []hub.Pattern) []rule {
@@ -62,7 +62,7 @@ func newRules(patterns []hub.Pattern) []rule {
 		case p.Exact():
 			rules[i].kind, rules[i].text = exact, string(p)
 		case ends && hub.Pattern(before).Exact():
-			rules[i].kind, rules[i].text = below, before
+			rules[i].kind, rules[i].text = prefix, before
 		}
 	}
 	return rules
@@ -81,7 +81,7 @@ func (r *rule) match(t string) bool {
 	switch r.kind {
 	case exact:
 		return t == r.text
-	case below:
+	case prefix:
 		n := len(r.text)
 		return len(t) >= n && t[:n] == r.text && (len(t) == n || t[n] == '/')
 	}

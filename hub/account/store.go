@@ -24,7 +24,7 @@ type Options struct {
 	Cost int
 	// Remember is how long after a full check of its password an account logs in
 	// again without one, given the same password. Negative: never. If zero, 1 hour.
-	Remember time.Duration
+	CacheTTL time.Duration
 	// Parallel is how many passwords are hashed at once; others wait. If zero,
 	// half of GOMAXPROCS, but at least 1, so that a flood of logins leaves the hub
 	// time for its messages.
@@ -42,11 +42,11 @@ type Store struct {
 	opts Options
 	keys keys
 
-	table   atomic.Pointer[table]
-	mu      sync.Mutex    // held while the file is read or changed
-	hashing chan struct{} // one token a running bcrypt
-	waiting atomic.Int64  // logins that wait for a token, or have one
-	stats   counters
+	table     atomic.Pointer[table]
+	mu        sync.Mutex    // held while the file is read or changed
+	hashSlots chan struct{} // one token a running bcrypt
+	waiting   atomic.Int64  // logins that wait for a token, or have one
+	stats     counters
 }
 
 // A table is all accounts at one moment. Only the logins that its records remember change.
@@ -59,7 +59,7 @@ type record struct {
 	account *Account
 	hash    []byte
 	cost    int
-	login   atomic.Pointer[login] // the last one whose password was hashed, or nil
+	cached  atomic.Pointer[cachedLogin] // the last one whose password was hashed, or nil
 }
 
 // Open reads the accounts file at path.
@@ -70,8 +70,8 @@ func Open(path string, opts Options) (*Store, error) {
 	case opts.Cost < bcrypt.MinCost || opts.Cost > maxCost:
 		return nil, fmt.Errorf("account: cost %d: want %d to %d", opts.Cost, bcrypt.MinCost, maxCost)
 	}
-	if opts.Remember == 0 {
-		opts.Remember = time.Hour
+	if opts.CacheTTL == 0 {
+		opts.CacheTTL = time.Hour
 	}
 	if opts.Parallel <= 0 {
 		opts.Parallel = max(1, runtime.GOMAXPROCS(0)/2)
@@ -79,9 +79,9 @@ func Open(path string, opts Options) (*Store, error) {
 	if opts.Waiting <= 0 {
 		opts.Waiting = 256
 	}
-	s := &Store{path: path, opts: opts, hashing: make(chan struct{}, opts.Parallel)}
-	rand.Read(s.keys.login[:])
-	rand.Read(s.keys.unknown[:])
+	s := &Store{path: path, opts: opts, hashSlots: make(chan struct{}, opts.Parallel)}
+	rand.Read(s.keys.cache[:])
+	rand.Read(s.keys.dummy[:])
 	if err := s.Reload(); err != nil {
 		return nil, err
 	}
@@ -114,13 +114,13 @@ func (s *Store) Reload() error {
 	if err != nil {
 		return err
 	}
-	s.use(doc)
+	s.setTable(doc)
 	return nil
 }
 
 // use makes doc the Store's accounts. A login stays remembered where the account's
 // hash is still the same.
-func (s *Store) use(doc *document) {
+func (s *Store) setTable(doc *document) {
 	old := s.table.Load()
 	t := &table{records: make(map[hub.UserName]*record, len(doc.entries))}
 	for _, e := range doc.entries {
@@ -128,7 +128,7 @@ func (s *Store) use(doc *document) {
 		r.cost, _ = bcrypt.Cost(r.hash) // parse has checked it
 		if old != nil {
 			if was := old.records[e.name]; was != nil && bytes.Equal(was.hash, r.hash) {
-				r.login.Store(was.login.Load())
+				r.cached.Store(was.cached.Load())
 			}
 		}
 		t.records[e.name] = r
@@ -270,9 +270,9 @@ func (s *Store) change(edit func(*document) error) error {
 	if _, err := parse(data); err != nil { // a limit is passed: what we would not read we do not write
 		return fmt.Errorf("account: nothing was changed: %s would become too large: %w", s.path, err)
 	}
-	if err := replace(f, target, data); err != nil {
+	if err := replaceAtomically(f, target, data); err != nil {
 		return err
 	}
-	s.use(doc)
+	s.setTable(doc)
 	return nil
 }

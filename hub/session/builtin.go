@@ -50,11 +50,11 @@ func (s *session) changePassword(b wire.ClassicBuiltin) error {
 		return fmt.Errorf("%w: only one's own password can be changed", hub.ErrDenied)
 	}
 	s.batch.Flush() // what was read before need not wait for the hashing
-	err := s.attempt(func(ctx context.Context) error {
+	err := s.throttleLogin(func(ctx context.Context) error {
 		return s.server.o.Accounts.ChangePassword(ctx, s.name, b.Password, b.NewPassword)
 	})
 	if err != nil {
-		s.warn(&s.server.often.password, "password not changed", slog.String("user", string(s.name)), slog.Any("err", err))
+		s.warn(&s.server.logLimiters.password, "password not changed", slog.String("user", string(s.name)), slog.Any("err", err))
 		return fmt.Errorf("%w: password not changed: %v", hub.ErrDenied, err)
 	}
 	s.log.Info("password changed")

@@ -16,17 +16,17 @@ import (
 // message after the other, each with one status after its deliveries.
 type classic struct {
 	session
-	decoder wire.Decoder
-	message wire.ClassicMessage // the one being read
-	id      []byte              // the sender's id of the one under way, as it wrote it
-	lane    uint64              // of its messages: as with the original, each connection has its own order
+	decoder  wire.Decoder
+	message  wire.ClassicMessage // the one being read
+	id       []byte              // the sender's id of the one under way, as it wrote it
+	orderKey uint64              // of its messages: as with the original, each connection has its own order
 }
 
 // begin lets in whose first frame is JSON, and returns the session; or it says why
 // not and returns nil.
 func (c *classic) begin(first []byte) func() {
 	c.credits = 1
-	c.lane = c.server.lanes.Add(1)
+	c.orderKey = c.server.orderKeys.Add(1)
 	f, err := wire.ParseClassicFirst(first, &c.decoder)
 	c.role = f.Scope
 	if f.Scope == wire.RoleServer {
@@ -34,16 +34,16 @@ func (c *classic) begin(first []byte) func() {
 	}
 	if err != nil {
 		c.refuse(err, "first frame")
-		c.part(nil, err)
+		c.reject(nil, err)
 		return nil
 	}
 	if f.User == "" || f.Password == "" {
 		c.server.stats.denied.Add(1)
-		c.part(wire.ClassicAuthID, fmt.Errorf("%w: a user name and a password are needed", hub.ErrDenied))
+		c.reject(wire.ClassicAuthID, fmt.Errorf("%w: a user name and a password are needed", hub.ErrDenied))
 		return nil
 	}
 	if err := c.login(f.User, f.Password); err != nil {
-		c.part(wire.ClassicAuthID, err)
+		c.reject(wire.ClassicAuthID, err)
 		return nil
 	}
 	c.status(wire.ClassicAuthID, nil, &c.batch)
@@ -51,10 +51,10 @@ func (c *classic) begin(first []byte) func() {
 }
 
 // part tells a peer that is not let in as much as it may know, and closes.
-func (c *classic) part(id []byte, err error) {
+func (c *classic) reject(id []byte, err error) {
 	c.startWriter()
 	c.status(id, err, nil)
-	c.finish()
+	c.flushAndLinger()
 }
 
 // readLoop takes frames until the input ends. The next message is looked at when
@@ -62,21 +62,21 @@ func (c *classic) part(id []byte, err error) {
 func (c *classic) readLoop() error {
 	c.in.SetIdle(func() {
 		c.message = wire.ClassicMessage{} // what it points to may be large
-		c.pause()
+		c.endBurst()
 	})
 	for {
-		frame, err := c.next()
-		if why := c.ending.Load(); why != nil {
+		frame, err := c.nextFrame()
+		if why := c.endReason.Load(); why != nil {
 			if *why == errStalled {
-				return c.last(fmt.Errorf("%w: %v", wire.ErrMalformed, errStalled))
+				return c.reportEnd(fmt.Errorf("%w: %v", wire.ErrMalformed, errStalled))
 			}
 			return *why
 		}
 		if err != nil {
 			return c.inputError(err)
 		}
-		c.takeOff()
-		if err := c.take(frame); err != nil {
+		c.acquireCredit()
+		if err := c.handle(frame); err != nil {
 			return err
 		}
 	}
@@ -86,7 +86,7 @@ func (c *classic) readLoop() error {
 const replyTag = 1
 
 // take acts on one frame of a client. Its error ends the session.
-func (c *classic) take(frame []byte) error {
+func (c *classic) handle(frame []byte) error {
 	m := &c.message
 	err := wire.ParseClassicMessage(frame, &c.decoder, m)
 	c.id = append(c.id[:0], m.ID...)
@@ -100,8 +100,8 @@ func (c *classic) take(frame []byte) error {
 	c.received++
 	switch m.Type {
 	case "dummy":
-		c.put(wire.AppendClassicDummy(c.start(&c.batch), m.ID), false, &c.batch)
-		c.land(&c.batch)
+		c.endFrame(wire.AppendClassicDummy(c.beginFrame(&c.batch), m.ID), false, &c.batch)
+		c.releaseCredit(&c.batch)
 		return nil
 	case "builtin":
 		return c.builtin(m.Data)
@@ -112,7 +112,7 @@ func (c *classic) take(frame []byte) error {
 	}
 	err = c.server.o.Router.Put(&hub.Message{
 		Type: m.Type, From: hub.Address{User: c.name}, Time: time.Now(), Data: m.Data,
-		Lane: c.lane, Receipt: c, Tag: replyTag, Reach: c, Batch: &c.batch,
+		Lane: c.orderKey, Receipt: c, Tag: replyTag, Reach: c, Batch: &c.batch,
 	})
 	if err != nil {
 		c.answer(err)
@@ -123,17 +123,17 @@ func (c *classic) take(frame []byte) error {
 // Done queues the status of the message under way.
 func (c *classic) Done(m *hub.Message, err error) {
 	c.status(c.id, err, m.Batch)
-	c.land(m.Batch)
+	c.releaseCredit(m.Batch)
 }
 
 // answer is Done for a message that the hub has not taken.
 func (c *classic) answer(err error) {
 	c.status(c.id, err, &c.batch)
-	c.land(&c.batch)
+	c.releaseCredit(&c.batch)
 }
 
 func (c *classic) status(id []byte, err error, b *hub.Batch) {
-	c.put(wire.AppendClassicStatus(c.start(b), id, err), false, b)
+	c.endFrame(wire.AppendClassicStatus(c.beginFrame(b), id, err), false, b)
 }
 
 // Put queues m for the session's user: its nil reaches as far as the queue in
@@ -143,18 +143,18 @@ func (c *classic) Put(m *hub.Message) error {
 	if m.Tag == 0 && !c.account.Load().MayReceive(m.Type) {
 		return hub.ErrDenied
 	}
-	b, err := wire.AppendClassicReceived(c.start(m.Batch), m)
+	b, err := wire.AppendClassicReceived(c.beginFrame(m.Batch), m)
 	if err != nil {
 		c.out.Cancel()
 		return err
 	}
-	return c.put(b, m.Tag == 0, m.Batch)
+	return c.endFrame(b, m.Tag == 0, m.Batch)
 }
 
 func (c *classic) builtin(data hub.Data) error {
 	reply, closes, err := c.session.builtin(data)
 	if closes {
-		c.land(&c.batch)
+		c.releaseCredit(&c.batch)
 		return errClose
 	}
 	if reply != nil {
@@ -169,44 +169,44 @@ func (c *classic) builtin(data hub.Data) error {
 func (c *classic) beginServer(m wire.ClassicMessage, wrong error) func() {
 	if !c.knownPeer() {
 		c.server.stats.denied.Add(1)
-		c.warn(&c.server.often.peer, "server refused: it is not among the peers", slog.String("remedy", c.remedy()))
+		c.warn(&c.server.logLimiters.peer, "server refused: it is not among the peers", slog.String("remedy", c.remedy()))
 		return nil
 	}
 	if wrong != nil {
 		if !errors.Is(wrong, hub.ErrNoHandler) {
 			c.refuse(wrong, "first frame")
 		}
-		c.part(m.ID, wrong)
+		c.reject(m.ID, wrong)
 		return nil
 	}
 	c.id = append(c.id, m.ID...)
-	return func() { c.run(nil, func() error { return c.hand(&m) }) }
+	return func() { c.run(nil, func() error { return c.putServerMessage(&m) }) }
 }
 
 // hand puts a server's message into the hub.
-func (c *classic) hand(m *wire.ClassicMessage) error {
-	c.takeOff()
+func (c *classic) putServerMessage(m *wire.ClassicMessage) error {
+	c.acquireCredit()
 	c.received++
-	message := hub.Message{Type: m.Type, To: m.To, Hops: m.Hops + 1, Time: time.Now(), Data: m.Data, Lane: c.lane, Batch: &c.batch, Receipt: once{c}}
+	message := hub.Message{Type: m.Type, To: m.To, Hops: m.Hops + 1, Time: time.Now(), Data: m.Data, Lane: c.orderKey, Batch: &c.batch, Receipt: serverReceipt{c}}
 	put := c.server.o.Router.Put
 	if len(m.To) > 0 {
 		put = c.server.o.Router.Deliver
 	}
 	if err := put(&message); err != nil {
-		once{c}.Done(&message, err)
+		serverReceipt{c}.Done(&message, err)
 	}
 	return nil
 }
 
 // A once is the receipt of a server's one message: its status goes out only where
 // the server gave an id to put into it.
-type once struct{ c *classic }
+type serverReceipt struct{ c *classic }
 
-func (o once) Done(m *hub.Message, err error) {
+func (o serverReceipt) Done(m *hub.Message, err error) {
 	if len(o.c.id) > 0 {
 		o.c.status(o.c.id, err, m.Batch)
 	}
-	o.c.land(m.Batch)
+	o.c.releaseCredit(m.Batch)
 }
 
 // remedy is what the operator does to let a server in.
@@ -220,33 +220,33 @@ func (c *classic) remedy() string {
 func (c *classic) inputError(err error) error {
 	switch {
 	case isTooLong(err):
-		c.takeOff() // what came before is answered first
+		c.acquireCredit() // what came before is answered first
 		c.server.stats.tooLong.Add(1)
 		c.id = c.id[:0]
-		return c.tell(err)
+		return c.reportMalformed(err)
 	case errors.Is(err, bformat.ErrMemory):
 		c.noMemory(err)
-		return c.last(fmt.Errorf("%w: %v", hub.ErrFull, err))
+		return c.reportEnd(fmt.Errorf("%w: %v", hub.ErrFull, err))
 	}
 	return err
 }
 
 // last lets the client know why its session ends, where that is no message's fault.
-func (c *classic) last(err error) error {
-	c.takeOff()
+func (c *classic) reportEnd(err error) error {
+	c.acquireCredit()
 	c.id = c.id[:0]
 	c.answer(err)
-	return &toldError{err}
+	return &reportedError{err}
 }
 
 func (c *classic) malformed(err error) error {
 	c.server.stats.malformed.Add(1)
-	return c.tell(err)
+	return c.reportMalformed(err)
 }
 
 // tell lets the client know why its session ends.
-func (c *classic) tell(err error) error {
-	c.warn(&c.server.often.malformed, "session closed: it sent what is no message", slog.String("user", string(c.name)), slog.Any("err", err))
+func (c *classic) reportMalformed(err error) error {
+	c.warn(&c.server.logLimiters.malformed, "session closed: it sent what is no message", slog.String("user", string(c.name)), slog.Any("err", err))
 	c.answer(err)
-	return &toldError{err}
+	return &reportedError{err}
 }

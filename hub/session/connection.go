@@ -21,23 +21,23 @@ import (
 
 // A connection is what a listener has accepted and nobody has logged in on yet.
 type connection struct {
-	server  *Server
-	conn    net.Conn
-	trusted bool // a UNIX peer whose uid needs no password
-	handed  bool // to Options.Handler; under Server.mu
-	in      *bformat.Reader
-	out     *bformat.Queue
-	written chan struct{} // closed when writeLoop has ended; nil: it has not begun
-	log     *slog.Logger
-	limits  *Limits
-	progress
+	server     *Server
+	conn       net.Conn
+	trusted    bool // a UNIX peer whose uid needs no password
+	handedOff  bool // to Options.Handler; under Server.mu
+	in         *bformat.Reader
+	out        *bformat.Queue
+	writerDone chan struct{} // closed when writeLoop has ended; nil: it has not begun
+	log        *slog.Logger
+	limits     *Limits
+	frameProgress
 }
 
 // linger is how long a peer that has been told why its connection ends may go on
 // sending, and so read it.
 const linger = 500 * time.Millisecond
 
-func (s *Server) connection(l *Listener, conn net.Conn) *connection {
+func (s *Server) newConnection(l *Listener, conn net.Conn) *connection {
 	limits := s.limits.Load()
 	keepAlive(conn)
 	conn.SetDeadline(time.Now().Add(limits.Login)) // a TLS handshake writes, too
@@ -48,9 +48,9 @@ func (s *Server) connection(l *Listener, conn net.Conn) *connection {
 		conn:    conn,
 		trusted: l.trusted(conn),
 		in:      in,
-		out: bformat.NewQueue(outlet(conn), bformat.QueueOptions{
+		out: bformat.NewQueue(queueWriter(conn), bformat.QueueOptions{
 			Limit: limits.Queue, Full: limits.Full, Timeout: limits.Write,
-			Budget: s.memory, Dropped: s.count,
+			Budget: s.memory, Dropped: s.countDropped,
 		}),
 		log:    s.o.Log.With("peer", conn.RemoteAddr().String()),
 		limits: limits,
@@ -63,20 +63,20 @@ func (c *connection) serve() {
 	var session func()
 	defer func() {
 		if session == nil {
-			c.leave()
+			c.teardown()
 		}
 	}()
-	c.guard(func() { session = c.first() })
+	c.recoverPanics(func() { session = c.handshake() })
 	if session != nil {
 		go func() {
-			defer c.leave()
-			c.guard(session)
+			defer c.teardown()
+			c.recoverPanics(session)
 		}()
 	}
 }
 
 // first reads the first frame and returns the session that it begins, or nil.
-func (c *connection) first() func() {
+func (c *connection) handshake() func() {
 	if c.knownPeer() { // its first frame may be a message
 		c.in.SetLimit(c.limits.Frame)
 	}
@@ -96,13 +96,13 @@ func (c *connection) first() func() {
 }
 
 // guard keeps a bug from ending more than this connection.
-func (c *connection) guard(f func()) {
+func (c *connection) recoverPanics(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.server.stats.panics.Add(1)
 			c.log.Error("connection closed by a bug in the hub; please report it", "panic", p, "stack", string(debug.Stack()))
-			if c.written != nil {
-				c.finish() // what came before is answered
+			if c.writerDone != nil {
+				c.flushAndLinger() // what came before is answered
 			}
 		}
 	}()
@@ -110,33 +110,33 @@ func (c *connection) guard(f func()) {
 }
 
 // leave ends the connection, whatever has become of it.
-func (c *connection) leave() {
+func (c *connection) teardown() {
 	c.close()
-	c.server.left(c)
+	c.server.connectionClosed(c)
 }
 
 // startWriter starts the goroutine that writes; from here on frames may be queued.
 func (c *connection) startWriter() {
-	c.written = make(chan struct{})
+	c.writerDone = make(chan struct{})
 	go c.writeLoop()
 }
 
 func (c *connection) writeLoop() {
-	defer close(c.written)
+	defer close(c.writerDone)
 	if err := c.out.Run(); err != nil {
 		if errors.Is(err, bformat.ErrFull) || errors.Is(err, os.ErrDeadlineExceeded) {
 			c.server.stats.slow.Add(1)
-			c.warn(&c.server.often.slow, "session closed: it does not read what it is sent", slog.Int("queue", c.limits.Queue), slog.Duration("write", c.limits.Write))
+			c.warn(&c.server.logLimiters.slow, "session closed: it does not read what it is sent", slog.Int("queue", c.limits.Queue), slog.Duration("write", c.limits.Write))
 		}
-		c.cut() // wakes the reader
+		c.abort() // wakes the reader
 	}
 }
 
 // finish writes out what waits, and gives a peer that is still sending the time to
 // read it: closing on unread input would have the kernel take it back.
-func (c *connection) finish() {
+func (c *connection) flushAndLinger() {
 	c.out.Shutdown()
-	<-c.written
+	<-c.writerDone
 	if half, ok := c.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 		c.conn.SetReadDeadline(time.Now().Add(linger))
 		io.Copy(io.Discard, c.conn)
@@ -146,15 +146,15 @@ func (c *connection) finish() {
 // close ends the connection, if it has not ended.
 func (c *connection) close() {
 	c.conn.Close()
-	if c.written != nil {
+	if c.writerDone != nil {
 		c.out.Fail(io.ErrClosedPipe)
-		<-c.written
+		<-c.writerDone
 	}
 	c.in.Release()
 }
 
 // cut ends the connection at once. Closing a TLS connection would wait for the peer.
-func (c *connection) cut() {
+func (c *connection) abort() {
 	if t, ok := c.conn.(*tls.Conn); ok {
 		t.NetConn().Close()
 		return
@@ -201,13 +201,13 @@ func (c *connection) refuse(err error, what string) {
 	default:
 		c.server.stats.malformed.Add(1)
 	}
-	c.warn(&c.server.often.closed, "connection closed", slog.String("at", what), slog.Any("err", foreign(err)))
+	c.warn(&c.server.logLimiters.closed, "connection closed", slog.String("at", what), slog.Any("err", sniffProtocol(err)))
 }
 
 // noMemory counts and logs that there was too little memory left for a frame.
 func (c *connection) noMemory(err error) {
 	c.server.stats.noMemory.Add(1)
-	c.warn(&c.server.often.memory, "connection closed: too little memory is left for its long frame", slog.Any("err", err),
+	c.warn(&c.server.logLimiters.memory, "connection closed: too little memory is left for its long frame", slog.Any("err", err),
 		slog.Int("memory", c.server.memory.Limit()), slog.String("remedy", remedyMemory))
 }
 
@@ -220,7 +220,7 @@ func isTooLong(err error) bool {
 }
 
 // foreign says so where the first bytes are those of another protocol.
-func foreign(err error) error {
+func sniffProtocol(err error) error {
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) {
 		return fmt.Errorf("a client without TLS at a TLS port: connect with tls:// (%w)", err)
@@ -258,18 +258,18 @@ func keepAlive(conn net.Conn) {
 }
 
 // outlet is what a connection's queue writes to.
-func outlet(conn net.Conn) io.Writer {
+func queueWriter(conn net.Conn) io.Writer {
 	if t, ok := conn.(*tls.Conn); ok {
-		return tlsOutlet{t}
+		return tlsWriter{t}
 	}
 	return conn
 }
 
 // A tlsOutlet leaves no deadline behind: reading from TLS may write, too, when the
 // peer asks for new keys, and would find that the last write's deadline has passed.
-type tlsOutlet struct{ *tls.Conn }
+type tlsWriter struct{ *tls.Conn }
 
-func (o tlsOutlet) Write(b []byte) (int, error) {
+func (o tlsWriter) Write(b []byte) (int, error) {
 	n, err := o.Conn.Write(b)
 	if err == nil {
 		err = o.SetWriteDeadline(time.Time{})

@@ -114,7 +114,7 @@ func TestHalfCloseIsAnsweredThenClosed(t *testing.T) {
 	c.want("end")
 }
 
-func TestPeerThatIsKilled(t *testing.T) {
+func TestKilledPeer(t *testing.T) {
 	h := run(t, Options{})
 	h.account(t, "ann", nil)
 	slow := make(held, 2)
@@ -157,7 +157,7 @@ func TestDataCrossesTheDialects(t *testing.T) {
 	n.next()
 }
 
-func TestDataThatTheReceiverCannotRead(t *testing.T) {
+func TestUnconvertibleData(t *testing.T) {
 	h := run(t, Options{})
 	h.account(t, "old", nil)
 	c, n, m := h.classic(t, "old"), h.native(t, "new"), h.native(t, "newer")

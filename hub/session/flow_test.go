@@ -39,7 +39,7 @@ func TestSessionIsNotReadPastItsCredits(t *testing.T) {
 	n.want("status 3: good")
 }
 
-func TestClassicSessionHasOneUnderWay(t *testing.T) {
+func TestClassicSessionHasOneInFlight(t *testing.T) {
 	h := run(t, Options{})
 	h.account(t, "ann", nil)
 	slow := make(held, 10)
@@ -69,7 +69,7 @@ func number(t *testing.T, frame string) int {
 	return n
 }
 
-func TestReceiverThatDoesNotRead(t *testing.T) {
+func TestSlowReaderPolicies(t *testing.T) {
 	for name, full := range map[string]bformat.OverflowPolicy{"drop oldest": bformat.DropOldest, "drop newest": bformat.DropNewest, "close": bformat.Close} {
 		t.Run(name, func(t *testing.T) {
 			const limit, n, batch = 64 << 10, 1200, 20
@@ -89,7 +89,7 @@ func TestReceiverThatDoesNotRead(t *testing.T) {
 					}
 				}
 			}
-			for _, s := range h.known() {
+			for _, s := range h.sessionList() {
 				if _, waiting := s.out.Waiting(); waiting > limit {
 					t.Errorf("%d bytes wait for %q", waiting, s.name)
 				}
@@ -132,7 +132,7 @@ func TestReceiverThatDoesNotRead(t *testing.T) {
 
 // A session that takes nothing at all is closed after Limits.Write, and counted, also where
 // what does not fit into its queue is dropped.
-func TestWhoTakesNothingIsClosed(t *testing.T) {
+func TestSlowReaderIsClosed(t *testing.T) {
 	h := run(t, Options{Limits: Limits{Write: 100 * time.Millisecond}})
 	h.route(t, "r", "slow")
 	h.native(t, "slow")
@@ -249,7 +249,7 @@ func TestBurstStaysInOrder(t *testing.T) {
 
 // Also where another goroutine has the last word, and the one that brought the deliveries
 // has not come to the end of its burst.
-func TestStatusFromElsewhereComesAfterTheDeliveries(t *testing.T) {
+func TestStatusFromOtherGoroutineComesAfterDeliveries(t *testing.T) {
 	h := run(t, Options{})
 	first := hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error {
 		a.SendClients(m.Data, hub.Address{User: "ann"})
@@ -364,7 +364,7 @@ func TestLongRepliesAreRead(t *testing.T) {
 }
 
 // The last word of a session comes last.
-func TestLastWordComesLast(t *testing.T) {
+func TestFinalStatusComesLast(t *testing.T) {
 	h := run(t, Options{})
 	n := h.native(t, "ann")
 	n.frames(sent(0, "t", "1", "ann"), sent(0, "t", "2", "ann"), sent(0, "t", "3", "ann"), []byte{1})

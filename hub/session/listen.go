@@ -107,7 +107,7 @@ func listenUnix(path string, o ListenOptions) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := own(path, o); err != nil {
+	if err := setAccess(path, o); err != nil {
 		l.Close()
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func listenUnix(path string, o ListenOptions) (net.Listener, error) {
 }
 
 // own gives a UNIX socket its group and mode.
-func own(path string, o ListenOptions) error {
+func setAccess(path string, o ListenOptions) error {
 	if o.Group != "" {
 		if err := chgrp(path, o.Group); err != nil {
 			return err
@@ -132,12 +132,12 @@ func own(path string, o ListenOptions) error {
 
 // Change gives a UNIX socket another group and mode, and says whom it trusts from now
 // on. Connections that are open stay as they are. On other listeners it does nothing.
-func (l *Listener) Change(o ListenOptions) error {
+func (l *Listener) SetAccess(o ListenOptions) error {
 	if l.network != "unix" {
 		return nil
 	}
 	l.trust.Store(o.Trust)
-	return own(l.path, o)
+	return setAccess(l.path, o)
 }
 
 func chgrp(path, name string) error {

@@ -92,7 +92,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 	h.log.want(t, "connection closed", "tls")
 }
 
-func TestLateLoginIsClosed(t *testing.T) {
+func TestLoginTimeout(t *testing.T) {
 	h := run(t, Options{Limits: Limits{Login: 30 * time.Millisecond}})
 	for name, some := range map[string][]byte{
 		"nothing":      nil,
@@ -186,7 +186,7 @@ func TestTooManyConnections(t *testing.T) {
 	}
 }
 
-func TestTrust(t *testing.T) {
+func TestPeerCredentials(t *testing.T) {
 	h := run(t, Options{})
 	// A socket that trusts lets this process in under any name, with all rights.
 	h.native(t, "anybody").lives()
@@ -207,7 +207,7 @@ func TestTrust(t *testing.T) {
 	p.want("status 0: not allowed", "end")
 }
 
-func TestHelloThatIsRefused(t *testing.T) {
+func TestHelloRefused(t *testing.T) {
 	h := run(t, Options{})
 	h.account(t, "ann", nil)
 	for _, c := range []struct {
@@ -231,7 +231,7 @@ func TestHelloThatIsRefused(t *testing.T) {
 	h.log.want(t, "hello refused", "version 2", "listener=127.0.0.1")
 }
 
-func TestFirstFrameThatIsNone(t *testing.T) {
+func TestMalformedFirstFrame(t *testing.T) {
 	h := run(t, Options{})
 	for i, first := range []string{
 		"\x00", "\x00\x00\x00\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x00\x00\x00\x02\x80",

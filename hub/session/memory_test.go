@@ -30,7 +30,7 @@ const idleHub = "BESTER_TEST_IDLE_HUB"
 // on its input, how many bytes it has in memory.
 func serveIdle() {
 	// A login that is not remembered is the dearest.
-	store, err := account.Open(os.Getenv(idleHub), account.Options{Remember: -1})
+	store, err := account.Open(os.Getenv(idleHub), account.Options{CacheTTL: -1})
 	if err != nil {
 		panic(err)
 	}

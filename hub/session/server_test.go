@@ -163,7 +163,7 @@ func (s again) Put(m *hub.Message) error {
 	return nil
 }
 
-func TestHandlerIsHandedOn(t *testing.T) {
+func TestHandlerHandOff(t *testing.T) {
 	got := make(chan Handshake)
 	h := run(t, Options{Handler: func(s Handshake) { got <- s; waitForEnd(s) }})
 	p := h.peer(t, "unix", h.unix)
@@ -214,7 +214,7 @@ func TestPanicEndsOneSession(t *testing.T) {
 	bob.want("deliver 0: t bob 3", "status 5: good")
 }
 
-func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
+func TestShutdownAnswersInFlight(t *testing.T) {
 	h := run(t, Options{})
 	h.account(t, "ann", nil)
 	slow := make(held, 2)
@@ -255,7 +255,7 @@ func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
 	}
 }
 
-func TestShutdownWaitsForNobodyWhoIsNotIn(t *testing.T) {
+func TestShutdownDropsUnauthenticated(t *testing.T) {
 	h := run(t, Options{Limits: Limits{Login: time.Hour}})
 	silent := h.peer(t, "tcp", h.tcp)
 	half := h.peer(t, "tls", h.tls)

@@ -44,22 +44,22 @@ import (
 //     session; the queue is written out; close.
 type session struct {
 	*connection
-	batch   hub.Batch
-	name    hub.UserName
-	account atomic.Pointer[account.Account] // nil: a classic server
-	vouched bool                            // the operating system says who it is, not an account
-	role    string                          // wire.RoleClient, RoleServer or RoleHandler, for good
-	serves  []string                        // patterns of a handler
-	handler string                          // its name
+	batch    hub.Batch
+	name     hub.UserName
+	account  atomic.Pointer[account.Account] // nil: a classic server
+	peerCred bool                            // the operating system says who it is, not an account
+	role     string                          // wire.RoleClient, RoleServer or RoleHandler, for good
+	serves   []string                        // patterns of a handler
+	handler  string                          // its name
 
-	gatherer atomic.Pointer[hub.Batch] // who will flush the session; its goroutine alone may use stage
-	stage    *bformat.Stage
-	staged   bool     // the gatherer is to unstage it
-	underWay underWay // messages taken and not yet answered
-	credits  int
-	ending   atomic.Pointer[error] // why no more messages are read; nil: they are
-	received uint64                // messages, for who reads
-	now      time.Time             // see clock
+	owner     atomic.Pointer[hub.Batch] // who will flush the session; its goroutine alone may use stage
+	stage     *bformat.Stage
+	staged    bool     // the gatherer is to unstage it
+	inFlight  inFlight // messages taken and not yet answered
+	credits   int
+	endReason atomic.Pointer[error] // why no more messages are read; nil: they are
+	received  uint64                // messages, for who reads
+	now       time.Time             // see clock
 }
 
 var (
@@ -70,7 +70,7 @@ var (
 func (s *session) init(c *connection) {
 	s.connection, s.stage = c, bformat.NewStage(c.out)
 	s.batch.Own = true
-	s.underWay.reader, s.underWay.landed = &s.batch, make(chan struct{}, 1)
+	s.inFlight.reader, s.inFlight.doneSignal = &s.batch, make(chan struct{}, 1)
 }
 
 // run is the session's life from the login on: loop reads until the input ends. What
@@ -78,41 +78,41 @@ func (s *session) init(c *connection) {
 func (s *session) run(self receiver, loop func() error) {
 	s.in.SetLimit(s.limits.Frame)
 	s.conn.SetReadDeadline(time.Time{})
-	if err := s.server.enter(s); err != nil {
+	if err := s.server.register(s); err != nil {
 		s.startWriter()
-		s.finish()
+		s.flushAndLinger()
 		return
 	}
 	s.log.Debug("session begins")
-	err := s.live(self, loop)
-	if ended(err) || said(err) {
-		s.finish()
+	err := s.runRegistered(self, loop)
+	if inputEnded(err) || isReported(err) {
+		s.flushAndLinger()
 	} else {
 		s.out.Fail(err) // the connection is broken: nothing more can be written
-		s.cut()
+		s.abort()
 	}
-	s.log.Debug("session ends", "sent", s.out.Enqueued(), "received", s.received, "dropped", s.out.Dropped(), "why", why(err))
+	s.log.Debug("session ends", "sent", s.out.Enqueued(), "received", s.received, "dropped", s.out.Dropped(), "why", closeReason(err))
 }
 
 // live is run while the session is known. Should loop panic, nobody is kept waiting.
-func (s *session) live(self receiver, loop func() error) error {
-	defer s.server.exit(s)
+func (s *session) runRegistered(self receiver, loop func() error) error {
+	defer s.server.unregister(s)
 	if self != nil {
 		defer s.server.o.Router.Directory().Join(s.name, self)()
 	}
 	s.startWriter() // who reads that the login is good can be reached
-	drained := sync.OnceFunc(s.server.drained)
+	drained := sync.OnceFunc(s.server.sessionDrained)
 	defer drained()
 	defer s.batch.Flush()
 
 	s.recheck() // the account may have changed since the login
 	err := loop()
 	s.batch.Flush()
-	if ended(err) || said(err) {
+	if inputEnded(err) || isReported(err) {
 		s.drain()
 	}
 	drained()
-	if err == errEnding {
+	if err == errShuttingDown {
 		<-s.server.released // others may still have something for this user
 	}
 	return err
@@ -127,70 +127,70 @@ type receiver interface {
 // Flush starts writing what is staged and queued. The gatherer calls it.
 func (s *session) Flush() {
 	s.unstage()
-	s.gatherer.Store(nil)
+	s.owner.Store(nil)
 	s.out.Flush()
 }
 
 // Unstage puts what b has staged into the queue.
 func (s *session) Unstage(b *hub.Batch) {
-	if s.gathers(b) {
+	if s.ownedBy(b) {
 		s.unstage()
 	}
 }
 
 func (s *session) unstage() {
 	s.staged = false
-	s.queued(s.stage.Flush())
+	s.queueError(s.stage.Flush())
 }
 
 // touch has the batch flush the session, if no other will.
-func (s *session) touch(b *hub.Batch) {
+func (s *session) scheduleFlush(b *hub.Batch) {
 	if b == nil {
 		s.out.Flush()
 		return
 	}
-	if s.gatherer.Load() == nil && s.gatherer.CompareAndSwap(nil, b) {
+	if s.owner.Load() == nil && s.owner.CompareAndSwap(nil, b) {
 		b.Add(s)
 	}
 }
 
 // gathers reports whether b will flush the session: then its goroutine alone uses the stage.
-func (s *session) gathers(b *hub.Batch) bool { return b != nil && s.gatherer.Load() == b }
+func (s *session) ownedBy(b *hub.Batch) bool { return b != nil && s.owner.Load() == b }
 
 // stages reports whether what comes with b is staged, so that what a burst brings for the
 // session locks the queue once for many.
-func (s *session) stages(b *hub.Batch) bool {
-	if s.gathers(b) && !s.staged {
+func (s *session) shouldStage(b *hub.Batch) bool {
+	if s.ownedBy(b) && !s.staged {
 		s.staged = b.Stage(s)
 	}
-	return s.gathers(b) && s.staged
+	return s.ownedBy(b) && s.staged
 }
 
 // start begins a frame in the queue itself, behind all that the goroutine of b has put before.
-func (s *session) start(b *hub.Batch) []byte {
-	if s.gathers(b) && s.staged {
-		s.queued(s.stage.Flush())
+func (s *session) beginFrame(b *hub.Batch) []byte {
+	if s.ownedBy(b) && s.staged {
+		s.queueError(s.stage.Flush())
 	}
 	return s.out.Begin()
 }
 
 // put ends the frame begun with start. It returns nil also where the frame is
 // dropped, as Limits.Full says, which is counted.
-func (s *session) put(frame []byte, droppable bool, b *hub.Batch) error {
-	if err := s.queued(s.out.End(frame, droppable)); err != nil {
+func (s *session) endFrame(frame []byte, droppable bool, b *hub.Batch) error {
+	if err := s.queueError(s.out.End(frame, droppable)); err != nil {
 		return err
 	}
-	s.touch(b)
+	s.scheduleFlush(b)
 	return nil
 }
 
 // queued is what an error of the queue means to who has put something into it.
-func (s *session) queued(err error) error {
+func (s *session) queueError(err error) error {
 	if err == nil {
 		return nil
 	}
 	if errors.Is(err, bformat.ErrFull) {
-		s.cut() // a write under way would hold the session for Limits.Write
+		s.abort() // a write under way would hold the session for Limits.Write
 	}
 	return hub.ErrClosed
 }
@@ -199,16 +199,16 @@ func (s *session) queued(err error) error {
 var oneCore = runtime.GOMAXPROCS(0) == 1
 
 // next returns the next frame. From a peer that does not take its answers it takes none.
-func (s *session) next() ([]byte, error) {
+func (s *session) nextFrame() ([]byte, error) {
 	if s.out.Backpressured() {
-		s.pause()
+		s.endBurst()
 	}
 	return s.in.Next()
 }
 
 // pause sends off what the frames read so far have brought: the input has run dry, or the
 // peer has to take its answers first.
-func (s *session) pause() {
+func (s *session) endBurst() {
 	s.batch.Flush()
 	if oneCore {
 		runtime.Gosched() // so that what was flushed is written before more comes: nobody else would
@@ -218,7 +218,7 @@ func (s *session) pause() {
 }
 
 // clock is the time at which the batch being read came.
-func (s *session) clock() time.Time {
+func (s *session) batchTime() time.Time {
 	if s.now.IsZero() {
 		s.now = time.Now()
 	}
@@ -237,27 +237,27 @@ func (s *session) maySend(t hub.Type) error {
 		return nil
 	}
 	s.server.stats.forbidden.Add(1)
-	s.warn(&s.server.often.forbidden, "message refused: its account may not send the type",
+	s.warn(&s.server.logLimiters.forbidden, "message refused: its account may not send the type",
 		slog.String("user", string(s.name)), slog.String("type", string(t)), slog.String("remedy", "bester account allow --send"))
 	return fmt.Errorf("%w: %q may not send type %q", hub.ErrDenied, s.name, t)
 }
 
 // takeOff counts a message as under way. It waits while the session has as many as
 // its credits under way already.
-func (s *session) takeOff() {
-	if s.underWay.count() >= s.credits {
+func (s *session) acquireCredit() {
+	if s.inFlight.count() >= s.credits {
 		s.batch.Flush()
-		s.underWay.wait(s.credits)
+		s.inFlight.wait(s.credits)
 	}
-	s.underWay.takeOff()
+	s.inFlight.add()
 }
 
 // land counts a message as answered by the goroutine of b.
-func (s *session) land(b *hub.Batch) { s.underWay.land(b) }
+func (s *session) releaseCredit(b *hub.Batch) { s.inFlight.done(b) }
 
 // drain waits until all messages under way have been answered. Handlers answer or
 // time out, so it ends.
-func (s *session) drain() { s.underWay.wait(1) }
+func (s *session) drain() { s.inFlight.wait(1) }
 
 // login asks the accounts. On success the session is that user's; else the error is
 // what the peer may know: hub.ErrDenied, or hub.ErrFull where it may well be let in later.
@@ -265,27 +265,27 @@ func (s *session) login(user, password string) error {
 	var a *account.Account
 	err := account.ErrDenied
 	if accounts := s.server.o.Accounts; accounts != nil {
-		err = s.attempt(func(ctx context.Context) (err error) {
+		err = s.throttleLogin(func(ctx context.Context) (err error) {
 			a, err = accounts.Login(ctx, hub.UserName(user), password)
 			return err
 		})
 	}
 	if err != nil {
 		s.server.stats.denied.Add(1)
-		s.warn(&s.server.often.login, "login refused", slog.String("user", user), slog.Any("err", err))
+		s.warn(&s.server.logLimiters.login, "login refused", slog.String("user", user), slog.Any("err", err))
 		switch {
-		case err == errHeldOff:
+		case err == errThrottled:
 			return fmt.Errorf("%w: %v", hub.ErrFull, err)
 		case !errors.Is(err, account.ErrDenied):
 			return fmt.Errorf("%w: too many logins at once, try again", hub.ErrFull)
 		}
 		return hub.ErrDenied
 	}
-	s.as(a, user)
+	s.setAccount(a, user)
 	return nil
 }
 
-func (s *session) as(a *account.Account, user string) {
+func (s *session) setAccount(a *account.Account, user string) {
 	s.account.Store(a)
 	s.name = hub.UserName(user)
 	s.log = s.log.With("user", user)
@@ -293,27 +293,27 @@ func (s *session) as(a *account.Account, user string) {
 
 // ended reports whether the input ended, while the connection may still be written to:
 // what was taken is then answered. A peer that has ended inside a frame may read on.
-func ended(err error) bool {
+func inputEnded(err error) bool {
 	switch err {
-	case nil, io.EOF, io.ErrUnexpectedEOF, errClose, errEnding, errRemoved, errNoPeer, errStalled:
+	case nil, io.EOF, io.ErrUnexpectedEOF, errClose, errShuttingDown, errRemoved, errNoPeer, errStalled:
 		return true
 	}
 	return false
 }
 
 // said reports whether the peer is told why its session ends.
-func said(err error) bool {
-	_, told := err.(*toldError)
+func isReported(err error) bool {
+	_, told := err.(*reportedError)
 	return told
 }
 
 // A toldError ends a session whose peer has been told why.
-type toldError struct{ err error }
+type reportedError struct{ err error }
 
-func (e *toldError) Error() string { return e.err.Error() }
-func (e *toldError) Unwrap() error { return e.err }
+func (e *reportedError) Error() string { return e.err.Error() }
+func (e *reportedError) Unwrap() error { return e.err }
 
-func why(err error) string {
+func closeReason(err error) string {
 	if err == nil || err == io.EOF {
 		return "closed"
 	}

@@ -41,7 +41,7 @@ func almost() []byte {
 }
 
 // What a long frame took is given back when it has been acted on, though its session is quiet.
-func TestLongFramesAreNotKept(t *testing.T) {
+func TestLongFrameMemoryIsReleased(t *testing.T) {
 	const n = 40
 	h := run(t, Options{Limits: Limits{Frame: 2 << 20}})
 	h.account(t, "old", nil)
@@ -92,7 +92,7 @@ func TestLongFramesShareMemory(t *testing.T) {
 	var whole int
 	until(t, "all frames are read as far as they go, or refused", func() bool {
 		whole = 0
-		for _, s := range h.known() {
+		for _, s := range h.sessionList() {
 			if s.in.Progress() > 1<<20 {
 				whole++
 			}
@@ -122,9 +122,9 @@ func TestLongFramesShareMemory(t *testing.T) {
 			t.Errorf("got %.40s", got)
 		}
 	}
-	for _, s := range h.known() { // what they hold is given back
+	for _, s := range h.sessionList() { // what they hold is given back
 		if s.name == "greedy" {
-			s.cut()
+			s.abort()
 		}
 	}
 	for range whole {
@@ -164,7 +164,7 @@ func TestQueuesShareMemory(t *testing.T) {
 }
 
 // A queue that is full by itself is not put down to memory, though that was short of late.
-func TestFullQueueIsNoWantOfMemory(t *testing.T) {
+func TestFullQueueIsNotStarved(t *testing.T) {
 	h := run(t, Options{Limits: Limits{Memory: 1 << 20, Queue: 4 << 10}})
 	h.route(t, "r", "slow")
 	h.native(t, "slow")
@@ -192,7 +192,7 @@ func TestFullQueueIsNoWantOfMemory(t *testing.T) {
 }
 
 // Whoever stops inside a frame is closed, and told; whoever is quiet between frames stays.
-func TestStoppedInAFrame(t *testing.T) {
+func TestStalledFrameEndsSession(t *testing.T) {
 	h := run(t, Options{Limits: Limits{Write: 40 * time.Millisecond}})
 	h.account(t, "ann", nil)
 	const goodbye = "goodbye: a frame has begun and did not get on in time"
@@ -225,12 +225,12 @@ func TestStoppedInAFrame(t *testing.T) {
 }
 
 // A slow peer is no stopped one: it may take the time for each 64 KiB.
-func TestSlowInAFrame(t *testing.T) {
+func TestSlowFrameIsNotStalled(t *testing.T) {
 	h := run(t, Options{Limits: Limits{Write: time.Hour}})
 	p := h.native(t, "ann")
-	s := h.known()[0]
+	s := h.sessionList()[0]
 	frame := bformat.Append(nil, sent(1, "dummy", fmt.Sprintf("%q", strings.Repeat("x", 300_000))))
-	look := func(at time.Duration) bool { return len(h.stalled(at)) > 0 }
+	look := func(at time.Duration) bool { return len(h.findStalled(at)) > 0 }
 	now := time.Hour // no look comes before that
 	for sent := 0; sent+64<<10 < len(frame); sent += 64 << 10 {
 		was := s.in.Progress()
@@ -250,7 +250,7 @@ func TestSlowInAFrame(t *testing.T) {
 }
 
 // A handler process that stops inside a frame is cut off, too.
-func TestHandlerStopsInAFrame(t *testing.T) {
+func TestStalledHandlerIsCutOff(t *testing.T) {
 	ended := make(chan error, 1)
 	h := run(t, Options{Limits: Limits{Write: 20 * time.Millisecond}, Handler: func(hs Handshake) {
 		_, err := hs.In.Next()

@@ -91,7 +91,7 @@ func TestMayNotReach(t *testing.T) {
 func TestMayNotServe(t *testing.T) {
 	h := run(t, Options{
 		Handler: func(s Handshake) { s.Conn.Close() },
-		MayBe: func(name string, a *account.Account) error {
+		AuthorizeHandler: func(name string, a *account.Account) error {
 			if name == "taken" {
 				return hub.ErrDenied
 			}
@@ -135,7 +135,7 @@ func TestChangedAccountCountsFromTheNextMessage(t *testing.T) {
 	n.lives()
 }
 
-func TestRemovedAccountIsOutAtOnce(t *testing.T) {
+func TestRemovedAccountEndsSession(t *testing.T) {
 	h := run(t, Options{Handler: waitForEnd})
 	h.account(t, "ann", func(p *account.Permissions) { p.Serve, p.Peer = []hub.Pattern{"#"}, true })
 	n, c := h.enter(t, "ann"), h.classic(t, "ann")
@@ -176,7 +176,7 @@ func waitForEnd(s Handshake) {
 	}
 }
 
-func TestRightsThatEndAConnection(t *testing.T) {
+func TestLostPermissionEndsConnection(t *testing.T) {
 	h := run(t, Options{Handler: waitForEnd})
 	h.account(t, "ann", func(p *account.Permissions) { p.Serve, p.Peer = []hub.Pattern{"a/#", "b"}, true })
 	server := h.as(t, &wire.Hello{Role: wire.RoleServer, User: "ann", Password: "p"})
@@ -196,7 +196,7 @@ func TestRightsThatEndAConnection(t *testing.T) {
 }
 
 // Nor does it stay by not reading.
-func TestRemovedAccountThatDoesNotReadIsOut(t *testing.T) {
+func TestRemovedAccountThatDoesNotReadEndsSession(t *testing.T) {
 	h := run(t, Options{})
 	h.account(t, "ann", nil)
 	n := h.as(t, &wire.Hello{Role: wire.RoleClient, User: "ann", Password: "p"})
@@ -214,7 +214,7 @@ func TestRemovedAccountThatDoesNotReadIsOut(t *testing.T) {
 			}
 		}
 	}()
-	s := h.known()[0]
+	s := h.sessionList()[0]
 	until(t, "the hub waits for ann to read", s.out.Backpressured)
 	if err := h.accounts.Remove("ann"); err != nil {
 		t.Fatal(err)

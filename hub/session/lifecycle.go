@@ -19,38 +19,38 @@ import (
 //  4. exit that it has ended, left that its connection is closed.
 
 var (
-	errEnding  = errors.New("the hub is shutting down")
-	errRemoved = errors.New("the account was removed")
-	errNoPeer  = errors.New("the account may no longer connect as a server")
-	errNoServe = errors.New("the account may no longer serve these types")
+	errShuttingDown = errors.New("the hub is shutting down")
+	errRemoved      = errors.New("the account was removed")
+	errNoPeer       = errors.New("the account may no longer connect as a server")
+	errNoServe      = errors.New("the account may no longer serve these types")
 )
 
 // past is a deadline that has passed.
-var past = time.Unix(1, 0)
+var pastDeadline = time.Unix(1, 0)
 
 // admit takes a connection in, or says why not.
 func (s *Server) admit(c *connection) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.ending:
-		return errEnding
+	case s.shuttingDown:
+		return errShuttingDown
 	case len(s.open) >= c.limits.Connections && !c.trusted:
 		// The hub's own processes get in past a crowd of strangers.
 		return errTooMany
 	}
 	s.open[c] = nil
 	s.serving++
-	s.watch()
+	s.scheduleStallCheck()
 	return nil
 }
 
 // enter makes a session known; it fails while the server shuts down.
-func (s *Server) enter(n *session) error {
+func (s *Server) register(n *session) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ending {
-		return errEnding
+	if s.shuttingDown {
+		return errShuttingDown
 	}
 	s.open[n.connection] = n
 	s.sessions++
@@ -61,54 +61,54 @@ func (s *Server) enter(n *session) error {
 
 // handOn is enter for the connection of a handler process, which from now on belongs
 // to Options.Handler: Shutdown neither ends it nor waits for it.
-func (s *Server) handOn(n *session) error {
+func (s *Server) handOff(n *session) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ending {
-		return errEnding
+	if s.shuttingDown {
+		return errShuttingDown
 	}
 	s.open[n.connection] = n
-	n.handed = true
+	n.handedOff = true
 	s.serving--
 	return nil
 }
 
-func (s *Server) drained() {
+func (s *Server) sessionDrained() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.undrained--
-	s.settle()
+	s.notifyShutdown()
 }
 
-func (s *Server) exit(n *session) {
+func (s *Server) unregister(n *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open[n.connection] = nil
 	s.sessions--
 }
 
-func (s *Server) left(c *connection) {
+func (s *Server) connectionClosed(c *connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, c)
-	if !c.handed {
+	if !c.handedOff {
 		s.serving--
 	}
-	s.settle()
+	s.notifyShutdown()
 }
 
 // settle tells those who wait for it that the server is as far.
-func (s *Server) settle() {
-	if s.ending && s.undrained == 0 {
-		shut(s.allDrained)
+func (s *Server) notifyShutdown() {
+	if s.shuttingDown && s.undrained == 0 {
+		closeOnce(s.allDrained)
 	}
-	if s.ending && s.serving == 0 {
-		shut(s.allLeft)
+	if s.shuttingDown && s.serving == 0 {
+		closeOnce(s.allClosed)
 	}
 }
 
 // shut closes c, once; its callers hold a lock.
-func shut(c chan struct{}) {
+func closeOnce(c chan struct{}) {
 	select {
 	case <-c:
 	default:
@@ -117,7 +117,7 @@ func shut(c chan struct{}) {
 }
 
 // known lists the sessions, and the connections that were handed on.
-func (s *Server) known() []*session {
+func (s *Server) sessionList() []*session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []*session
@@ -133,13 +133,13 @@ func (s *Server) known() []*session {
 // open: changed permissions count from the next message on, and a session is ended
 // whose account has gone or may no longer connect as it did.
 func (s *Server) Recheck() {
-	for _, n := range s.known() {
+	for _, n := range s.sessionList() {
 		n.recheck()
 	}
 }
 
 func (s *session) recheck() {
-	if s.account.Load() == nil || s.vouched { // a classic server has no account
+	if s.account.Load() == nil || s.peerCred { // a classic server has no account
 		return
 	}
 	s.server.checking.Lock() // so that no older account replaces a newer one
@@ -147,11 +147,11 @@ func (s *session) recheck() {
 	a := s.server.o.Accounts.Lookup(s.name)
 	switch {
 	case a == nil:
-		s.end(errRemoved)
+		s.terminate(errRemoved)
 	case s.role == wire.RoleServer && !a.MayPeer():
-		s.end(errNoPeer)
+		s.terminate(errNoPeer)
 	case s.role == wire.RoleHandler && s.server.mayHandle(a, s.handler, s.serves) != nil:
-		s.end(errNoServe)
+		s.terminate(errNoServe)
 	default:
 		s.account.Store(a)
 	}
@@ -164,27 +164,27 @@ func (s *Server) mayHandle(a *account.Account, name string, types []string) erro
 			return fmt.Errorf("%w: account %q may not serve %q: bester account allow --serve '%s' %s", hub.ErrDenied, a.Name(), p, p, a.Name())
 		}
 	}
-	if s.o.MayBe == nil {
+	if s.o.AuthorizeHandler == nil {
 		return nil
 	}
-	return s.o.MayBe(name, a)
+	return s.o.AuthorizeHandler(name, a)
 }
 
 // parting is how long somebody who may not stay has to read what waits.
-const parting = 2 * time.Second
+const terminateGrace = 2 * time.Second
 
 // end has the session read no more, answer what is under way, and close.
-func (s *session) end(why error) {
-	s.ending.CompareAndSwap(nil, &why)
-	if why != errEnding && why != errStalled {
+func (s *session) terminate(why error) {
+	s.endReason.CompareAndSwap(nil, &why)
+	if why != errShuttingDown && why != errStalled {
 		s.log.Info("session ended", "why", why)
-		time.AfterFunc(parting, s.cut)
+		time.AfterFunc(terminateGrace, s.abort)
 	}
 	if s.role == wire.RoleHandler {
-		s.cut() // whoever links it loses the connection
+		s.abort() // whoever links it loses the connection
 		return
 	}
-	s.conn.SetReadDeadline(past)
+	s.conn.SetReadDeadline(pastDeadline)
 }
 
 // Drain closes the listeners and has every session read no more; whoever has not
@@ -193,20 +193,20 @@ func (s *session) end(why error) {
 // meanwhile, until Shutdown.
 func (s *Server) Drain(ctx context.Context) error {
 	s.mu.Lock()
-	s.ending = true
-	s.giveUp()
+	s.shuttingDown = true
+	s.cancel()
 	for l := range s.listeners {
 		l.Close()
 	}
 	for c, n := range s.open {
 		switch {
 		case n == nil:
-			c.conn.SetReadDeadline(past)
-		case !c.handed:
-			n.end(errEnding)
+			c.conn.SetReadDeadline(pastDeadline)
+		case !c.handedOff:
+			n.terminate(errShuttingDown)
 		}
 	}
-	s.settle()
+	s.notifyShutdown()
 	s.mu.Unlock()
 	select {
 	case <-s.allDrained:
@@ -224,18 +224,18 @@ func (s *Server) Drain(ctx context.Context) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain(ctx)
 	s.mu.Lock()
-	shut(s.released)
+	closeOnce(s.released)
 	s.mu.Unlock()
 	select {
-	case <-s.allLeft:
+	case <-s.allClosed:
 		return nil
 	case <-ctx.Done():
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.open {
-		if !c.handed {
-			c.cut()
+		if !c.handedOff {
+			c.abort()
 		}
 	}
 	return ctx.Err()
