@@ -1,13 +1,13 @@
 package bformat
 
-// Crowded reports whether frames that may not be dropped take more than a quarter of
-// the limit: the peer asks faster than it reads the answers.
+// Backpressured reports whether required frames take more than a quarter of the limit:
+// the peer sends requests faster than it reads the answers.
 func (q *Queue) Backpressured() bool { return q.backpressured.Load() }
 
-// Wait waits while the queue is crowded, and has Run write meanwhile. Whoever reads a
-// connection calls it before it reads the next request, the answer to which may not be
-// dropped: a peer that does not read is then not read either, and what waits for it
-// stays bounded. Wait also returns when the queue ends.
+// Wait blocks while the queue is backpressured, and has Run write meanwhile. The reader of
+// a connection calls it before it reads the next request, whose answer is a required
+// frame: a peer that does not read is then not read from either, so the queue stays
+// bounded. Wait also returns when the queue ends.
 func (q *Queue) Wait() {
 	if !q.backpressured.Load() {
 		return
@@ -20,7 +20,8 @@ func (q *Queue) Wait() {
 	}
 }
 
-// crowd notes how many bytes wait that may not be dropped.
+// setRequiredBytes records how many bytes of required frames wait, and wakes Wait when the
+// backpressure ends.
 func (q *Queue) setRequiredBytes(required int) {
 	q.requiredBytes = required
 	over := required > q.limit/4

@@ -20,7 +20,7 @@ func TestBudgetLeavesHeadroom(t *testing.T) {
 		{501, 0, false, 0}, // more than is left for others
 		{500, 0, true, 500},
 		{1, 500, false, 500},
-		{250, 0, true, 750}, // who holds nothing still gets something
+		{250, 0, true, 750}, // a holder of nothing still gets something
 		{126, 0, false, 750},
 		{100, 0, true, 850},
 		{25, 100, true, 875},
@@ -85,7 +85,7 @@ func TestReaderBudget(t *testing.T) {
 	}
 }
 
-// Part tells a frame that gets on from one that has stopped.
+// Progress tells a frame that advances from one that has stalled.
 func TestReaderProgress(t *testing.T) {
 	var seen []uint64
 	var r *Reader
@@ -108,7 +108,7 @@ func TestReaderProgress(t *testing.T) {
 			break
 		}
 		if r.Progress() != 0 {
-			t.Errorf("part %d while nobody waits", r.Progress())
+			t.Errorf("progress %d while nobody waits", r.Progress())
 		}
 	}
 	// Three times 64 KiB of the first frame, each of the others' beginning, and the end.
@@ -117,8 +117,8 @@ func TestReaderProgress(t *testing.T) {
 	}
 }
 
-// With nothing left in the budget a queue is full of its share, as its policy says: a small
-// one while something is being written.
+// With nothing left in the budget a queue is full at its guaranteed size, or, while a write
+// is in flight, at its exempt size. Its policy then applies.
 func TestQueueWithoutBudget(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -165,8 +165,8 @@ func TestQueueWithoutBudget(t *testing.T) {
 	}
 }
 
-// A queue that is full of its own limit, or drops what is longer than that, does not say
-// that memory is short, though it may be.
+// A queue that drops frames because of its own limit does not count as starved, even if
+// memory is short.
 func TestQueueFullByItself(t *testing.T) {
 	for name, full := range map[string]OverflowPolicy{"drop oldest": DropOldest, "drop newest": DropNewest, "close": Close} {
 		b := NewBudget(0)
@@ -182,8 +182,8 @@ func TestQueueFullByItself(t *testing.T) {
 	}
 }
 
-// Frames that may not be dropped are kept all the same, but the queue is crowded early, and
-// once there is memory again it is as before.
+// Required frames are kept even without budget, but backpressure begins early, and ends
+// once there is memory again.
 func TestQueueRequiredWithoutBudget(t *testing.T) {
 	b := NewBudget(0)
 	q := NewQueue(io.Discard, QueueOptions{Budget: b})
@@ -193,7 +193,7 @@ func TestQueueRequiredWithoutBudget(t *testing.T) {
 		put(t, q, false, required)
 	}
 	if n > 2*exemptSize/100 || b.Used() > guaranteedSize {
-		t.Errorf("crowded after %d frames, with %d bytes", n, b.Used())
+		t.Errorf("backpressured after %d frames, with %d bytes", n, b.Used())
 	}
 	if waiting, _ := q.Waiting(); waiting != n {
 		t.Errorf("%d of %d wait", waiting, n)
@@ -213,8 +213,8 @@ func TestQueueRequiredWithoutBudget(t *testing.T) {
 	}
 }
 
-// While others have taken all there is, who reads is sent what comes, in bursts too. What
-// Run does is done here, so that it cannot take a part of a burst.
+// With the budget used up by others, a peer that reads still gets all frames, in bursts too.
+// The test does the work of Run itself, so that Run cannot dequeue part of a burst.
 func TestQueueGuaranteedWithoutBudget(t *testing.T) {
 	b := NewBudget(0)
 	q := NewQueue(io.Discard, QueueOptions{Budget: b})
@@ -234,7 +234,7 @@ func TestQueueGuaranteedWithoutBudget(t *testing.T) {
 			t.Fatalf("burst %d: got %d frames, want %d", i, len(got), n)
 		}
 		q.releaseChunk(k)
-		if k, done, err := q.dequeue(); k != nil || done { // the write is over
+		if k, done, err := q.dequeue(); k != nil || done { // the write has ended
 			t.Fatalf("burst %d: %v after all was taken", i, err)
 		}
 	}
@@ -243,7 +243,7 @@ func TestQueueGuaranteedWithoutBudget(t *testing.T) {
 	}
 }
 
-// What a queue took it gives back, also what is being written and what is forgotten.
+// A queue releases all that it acquired, also for frames being written and dropped ones.
 func TestQueueGivesBudgetBack(t *testing.T) {
 	b := NewBudget(4 << 20)
 	g := newGate()
@@ -262,7 +262,7 @@ func TestQueueGivesBudgetBack(t *testing.T) {
 	<-g.entered
 	fill(300) // and its limit is 256 KiB
 	if want := 2 * 320 << 10; b.Used() != want || q.Dropped() == 0 {
-		t.Errorf("%d used with a write under way, want %d; %d dropped", b.Used(), want, q.Dropped())
+		t.Errorf("%d used with a write in flight, want %d; %d dropped", b.Used(), want, q.Dropped())
 	}
 	q.Fail(nil)
 	g.open <- nil
@@ -271,7 +271,7 @@ func TestQueueGivesBudgetBack(t *testing.T) {
 	}
 }
 
-// A frame whose encoding outgrows what there is memory for is one frame more.
+// A frame whose encoding outgrows the chunk, with no budget left, is dropped like any other.
 func TestQueueOutgrownWithoutBudget(t *testing.T) {
 	q := NewQueue(io.Discard, QueueOptions{Budget: NewBudget(0)})
 	q.busy = true

@@ -1,11 +1,11 @@
 package bformat
 
-// What a Queue loses, and how it is counted. All but tell need the lock.
+// Dropping frames and counting the drops. All methods but reportDrops need the lock.
 
-// compact drops the oldest droppable frames of b, which is the buffer with a frame of n
-// bytes added, but never that one, until a quarter of the limit is free, or as much as
-// the required ones leave. One pass frees that much, so its cost is shared by as many bytes
-// that follow.
+// dropOldest drops the oldest droppable frames of b, which is the buffer with a new frame
+// of n bytes at its end. It stops when a quarter of the limit is free, or as much as the
+// required frames leave, and never drops the new frame. Because one pass frees that much,
+// its cost is amortized over the bytes that follow.
 func (q *Queue) dropOldest(b []byte, n int) (_ []byte, frames, bytes int) {
 	required := q.chunk.required
 	last := len(b) - n
@@ -32,14 +32,15 @@ func (q *Queue) dropOldest(b []byte, n int) (_ []byte, frames, bytes int) {
 	return b[:w], frames, bytes
 }
 
-// drop leaves the frame of n bytes that is being put out.
+// dropNew drops the new frame, of n bytes.
 func (q *Queue) dropNew(n int) (frames, bytes int, err error) {
 	q.dropped++
 	q.releaseIfEmpty()
 	return 1, n, nil
 }
 
-// fail ends the queue, counts what waits and forgets it. The error returned is the first one's.
+// fail ends the queue with err, and drops and counts all waiting frames. It returns the
+// error that the queue ended with first.
 func (q *Queue) fail(err error) (frames, bytes int, _ error) {
 	if q.err == nil {
 		q.err = err
@@ -56,7 +57,7 @@ func (q *Queue) fail(err error) (frames, bytes int, _ error) {
 	return frames, bytes, q.err
 }
 
-// tidy gives the buffer back if nothing waits in it.
+// releaseIfEmpty releases the chunk if no frame waits in it.
 func (q *Queue) releaseIfEmpty() {
 	if q.chunk != nil && q.chunk.frames == 0 {
 		q.releaseChunk(q.chunk)
@@ -64,7 +65,7 @@ func (q *Queue) releaseIfEmpty() {
 	}
 }
 
-// tell passes drops on, without the lock.
+// reportDrops calls QueueOptions.Dropped. It is called without the lock.
 func (q *Queue) reportDrops(frames, bytes int) {
 	if frames > 0 && q.o.Dropped != nil {
 		q.o.Dropped(frames, bytes)

@@ -1,9 +1,9 @@
 package bformat
 
-// How a Queue comes by memory. All of it needs the lock, giveBack alone does not.
+// Growing and releasing the memory of a Queue. All methods but releaseChunk need the lock.
 
-// first returns the chunk that an empty queue begins with: for n bytes, as is guessed, or,
-// where the Budget has too little left, a small one.
+// firstChunk returns the chunk that an empty queue begins with: one for n bytes, which is
+// a hint, or a small one if the Budget has too little left.
 func (q *Queue) firstChunk(n int) *chunk {
 	q.limit = q.o.Limit
 	if size := chunkSize(n); size > exemptSize {
@@ -18,7 +18,7 @@ func (q *Queue) firstChunk(n int) *chunk {
 	return getChunk(n)
 }
 
-// grow moves what waits to a chunk with room for n bytes, if the Budget has as much.
+// grow moves the waiting frames to a chunk of at least n bytes, if the Budget has enough left.
 func (q *Queue) grow(n int) {
 	if g := q.largerChunk(n); g != nil {
 		g.buf = append(g.buf, q.chunk.buf...)
@@ -26,17 +26,18 @@ func (q *Queue) grow(n int) {
 	}
 }
 
-// widen finds room for b, which is what waits with a frame added, and returns it there.
-// Where the Budget has too little left, the limit shrinks to what there is memory for,
-// and b may stay where it is; but a frame that must not be lost gets what it needs.
+// growFor grows the chunk to hold b, which is the waiting frames with a new one added, and
+// returns b as it lies in the new chunk. If the Budget has too little left, the limit is
+// lowered to what there is memory for, and b may stay where it is; but a required frame
+// gets the memory that it needs.
 func (q *Queue) growFor(b []byte, droppable bool) []byte {
 	g := q.largerChunk(max(len(b), cap(q.chunk.buf)+1))
 	if g == nil {
-		q.wakeRun() // what it writes waits no more
+		q.wakeRun() // the frames that Run takes wait no longer
 		if droppable || len(b) <= cap(q.chunk.buf) {
 			return b
 		}
-		// As little as will do; that the queue is crowded now bounds what follows.
+		// The queue is now backpressured, which bounds what follows.
 		size := max(len(b), 2*cap(q.chunk.buf))
 		g = &chunk{buf: make([]byte, 0, size), charged: size}
 		q.o.Budget.acquire(size - q.chunk.charged)
@@ -48,11 +49,12 @@ func (q *Queue) growFor(b []byte, droppable bool) []byte {
 	return b
 }
 
-// larger returns an empty chunk with room for n bytes, more than the queue's chunk has. It
-// takes over what that holds of the Budget. It is nil if too little is left.
+// largerChunk returns an empty chunk of at least n bytes, which is more than the queue's
+// chunk has. It takes over the charge of that chunk. It returns nil if the Budget has too
+// little left.
 func (q *Queue) largerChunk(n int) *chunk {
 	if n > classes[len(classes)-1].size {
-		n = max(n, 2*cap(q.chunk.buf)) // so that a long backlog is copied a constant number of times
+		n = max(n, 2*cap(q.chunk.buf)) // doubling: each byte is copied a constant number of times on average
 	}
 	held := chunkSize(n)
 	if held <= exemptSize {
@@ -74,7 +76,7 @@ func (q *Queue) largerChunk(n int) *chunk {
 	return g
 }
 
-// replace makes g, which holds the same frames, the queue's chunk.
+// replaceChunk makes g, which holds the same frames, the queue's chunk.
 func (q *Queue) replaceChunk(g *chunk) {
 	g.frames, g.longest = q.chunk.frames, q.chunk.longest
 	g.required, q.chunk.required = q.chunk.required, g.required
@@ -82,11 +84,11 @@ func (q *Queue) replaceChunk(g *chunk) {
 	q.chunk = g
 }
 
-// short lowers the limit to what fits into size bytes. A quarter of them stays free, so
-// that most frames that are dropped are encoded without further memory.
+// lowerLimit lowers the limit to three quarters of size bytes. The last quarter stays free,
+// so that most frames that are then dropped are encoded without further memory.
 func (q *Queue) lowerLimit(size int) { q.limit = min(q.o.Limit, size-size/4) }
 
-// giveBack gives a chunk back, and what it holds of the Budget.
+// releaseChunk returns a chunk to its pool and its charge to the Budget.
 func (q *Queue) releaseChunk(k *chunk) {
 	if k.charged > 0 {
 		q.o.Budget.release(k.charged)

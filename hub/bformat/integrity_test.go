@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// What a Queue writes is whole frames, in order, whatever it drops: also where one that is
-// dropped made the buffer grow first.
+// A Queue writes complete frames in order, whatever it drops, also if a dropped frame made
+// the buffer grow first.
 func TestQueueWritesWholeFrames(t *testing.T) {
 	for _, full := range []OverflowPolicy{DropOldest, DropNewest} {
 		for _, limit := range []int{4 << 10, 32 << 10, 64 << 10, 256 << 10} {

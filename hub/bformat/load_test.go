@@ -11,7 +11,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Many producers, each flushing what it put: all arrives, each one's in order.
+// Many producers put and flush frames: all frames arrive, those of each producer in order.
 func TestQueueManyProducers(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	const producers, each = 8, 3000
@@ -84,8 +84,8 @@ func TestQueueOverloadCountsEveryFrame(t *testing.T) {
 	}
 }
 
-// arrivals reads numbered frames to their end, in order, and returns how many came, and of
-// those that may not be dropped, every fiftieth.
+// arrivals reads numbered frames until the end and checks their order. It returns how many
+// came, and how many of them are required frames, which every fiftieth is.
 func arrivals(t *testing.T, from io.Reader) (got, required int) {
 	t.Helper()
 	last := -1

@@ -9,20 +9,22 @@ import (
 
 // The way of a frame through a Queue:
 //
-//  1. Begin locks the queue and lends its buffer; the caller encodes into it.
+//  1. Begin locks the queue and returns its buffer; the caller encodes into it.
 //  2. End decides whether the frame stays, notes its size, and unlocks. (A Stage does
 //     both for many frames at once.)
 //  3. Flush wakes the goroutine in Run.
-//  4. Run takes the whole buffer away under the lock, and
+//  4. Run dequeues the whole buffer under the lock, and
 //  5. writes it in one Write without the lock, while the next buffer fills.
+//
+// A required frame is one that was put as not droppable.
 
-// Full says what happens to a droppable frame that finds a Queue full.
+// An OverflowPolicy says what happens to a droppable frame when a Queue is full.
 type OverflowPolicy int
 
 const (
 	// DropOldest drops the oldest droppable frames, until a quarter of the limit is
-	// free. Where frames that may not be dropped fill more than half of the limit,
-	// the new frame is dropped instead.
+	// free. If required frames fill more than half of the limit, it drops the new
+	// frame instead.
 	DropOldest OverflowPolicy = iota
 	// DropNewest drops the new frame.
 	DropNewest
@@ -32,42 +34,42 @@ const (
 
 // QueueOptions are the options of a Queue. The zero value works.
 type QueueOptions struct {
-	// Limit is how many bytes of frames may wait, headers included. What is being
-	// written does not count; it is never more than waited before. If zero, 256 KiB.
+	// Limit is how many bytes of frames may wait, headers included. Frames that are
+	// being written do not count; they are never more than waited before. If zero, 256 KiB.
 	Limit int
 
 	// Full is what happens to droppable frames over Limit. If zero, DropOldest.
 	Full OverflowPolicy
 
 	// Timeout is how long the peer may take for 64 KiB; if it takes longer, the queue
-	// ends. It works where the writer has SetWriteDeadline, as every net.Conn has.
-	// If zero, 30 s; if negative, any time.
+	// ends. It needs a writer with SetWriteDeadline, which every net.Conn has.
+	// If zero, 30 s; if negative, there is no timeout.
 	Timeout time.Duration
 
-	// Budget is where memory comes from for more than 8 KiB that wait, and as much that
-	// is being written. With too little left in it the queue is full, as Full says, of
-	// what it has memory for already, but for 32 KiB while nothing is being written;
-	// frames that may not be dropped get what they need, but the queue is Crowded
-	// earlier. If nil, there is always enough.
+	// Budget is charged for waiting frames over 8 KiB, and likewise for frames that are
+	// being written. If it has too little left, the queue counts as full (see Full) once
+	// its present memory is used up; it always gets 32 KiB while nothing is being written.
+	// Required frames get the memory that they need, but the queue is Backpressured
+	// earlier. If nil, there is no limit.
 	Budget *Budget
 
-	// Dropped is told about dropped frames and their bytes, headers included, after
-	// the fact. It may be called from several goroutines at once and holds up the
-	// one that lost a frame. If nil, drops are only counted.
+	// Dropped is called after frames were dropped, with their number and their bytes,
+	// headers included. It may be called from several goroutines at once and blocks the
+	// one whose frame was dropped. If nil, drops are only counted.
 	Dropped func(frames, bytes int)
 }
 
-// maxGuess bounds in bytes what is taken from the pools in advance.
+// maxHint bounds the preallocation, in bytes.
 const maxHint = 64 << 10
 
-// A Queue is the bounded way out of a connection. Any number of goroutines put frames
-// into it; one goroutine, in Run, writes all that waits in one system call.
+// A Queue is the bounded send queue of a connection. Any number of goroutines put frames
+// into it; one goroutine, in Run, writes all waiting frames in one system call.
 //
-// A frame put as droppable may be lost when the peer is slow, as QueueOptions.Full
-// says, and is counted then. One longer than the limit is always dropped. Other frames are
+// A droppable frame may be dropped and counted when the peer is slow, as QueueOptions.Full
+// says. A droppable frame longer than the limit is always dropped. Required frames are
 // queued in order even past the limit; their number must be bounded by what the peer may
-// ask for, which Wait sees to. If twice the limit already waits, the longest frame not
-// counted, such a frame ends the queue with ErrFull.
+// request, which Wait ensures. If twice the limit already waits, the longest frame not
+// counted, a further required frame ends the queue with ErrFull.
 //
 // An empty queue holds no buffer. A queue ends by Shutdown, Fail or an error of the writer.
 type Queue struct {
@@ -75,18 +77,18 @@ type Queue struct {
 	deadline      interface{ SetWriteDeadline(time.Time) error } // nil: w has none
 	o             QueueOptions
 	wake          chan struct{} // holds one token for Run
-	pending       atomic.Bool   // frames have come that Run has not seen
-	backpressured atomic.Bool   // required is more than a quarter of the limit
-	relieved      sync.Cond     // it is no longer; or the queue has ended
+	pending       atomic.Bool   // frames were queued that Run has not seen
+	backpressured atomic.Bool   // requiredBytes is more than a quarter of the limit
+	relieved      sync.Cond     // backpressured became false, or the queue has ended
 
 	mu            sync.Mutex
-	chunk         *chunk // what waits; nil if nothing does
+	chunk         *chunk // the waiting frames; nil if there are none
 	limit         int    // o.Limit, or less while the Budget has too little left
-	busy          bool   // something is being written
-	writeCharge   int    // bytes of the Budget that are held by that
-	requiredBytes int    // bytes in k that may not be dropped
-	batchHint     int    // bytes of the longest of the latest writes: a guess at the next
-	frameHint     int    // bytes of the longest of the latest frames: a guess at the next
+	busy          bool   // a write is in flight
+	writeCharge   int    // bytes of the Budget that it holds
+	requiredBytes int    // bytes of required frames in chunk
+	batchHint     int    // decaying maximum of the bytes in a write, for preallocation
+	frameHint     int    // decaying maximum of the bytes in a frame, for preallocation
 	enqueued      uint64
 	dropped       uint64
 	shut          bool
@@ -120,7 +122,7 @@ func (q *Queue) Begin() []byte {
 	return Begin(q.chunk.buf)
 }
 
-// reserve sees to it that there is a buffer, with room for n more bytes if the Budget has as much.
+// reserve ensures that there is a chunk, with room for n more bytes if the Budget has enough left.
 func (q *Queue) reserve(n int) {
 	if q.chunk == nil {
 		q.chunk = q.firstChunk(max(n, q.batchHint))
@@ -130,10 +132,11 @@ func (q *Queue) reserve(n int) {
 	}
 }
 
-// End takes the frame begun with Begin, where b is what Begin returned with the payload
-// appended, and unlocks the queue. A nil error means that the frame is in memory, in
-// order, and will be written unless it is dropped first or the queue ends. It is not written before
-// Flush is called, unless a write is under way or the queue half full: so a batch costs one wake-up.
+// End queues the frame begun with Begin and unlocks the queue. b is what Begin returned
+// with the payload appended. A nil error means that the frame is in memory, in order, and
+// will be written unless it is dropped first or the queue ends. It is not written before
+// Flush is called, unless a write is in flight or the queue is half full, so a batch costs
+// one wake-up.
 //
 // It returns the error that the queue ended with, ErrShutdown after Shutdown, or a
 // *LimitError for a payload over MaxPayload, which is not queued.
@@ -144,7 +147,8 @@ func (q *Queue) End(b []byte, droppable bool) error {
 	return err
 }
 
-// keep decides whether the frame that was added in b stays. It returns what is dropped.
+// enqueue decides whether the new frame at the end of b is queued or dropped, and makes
+// room for it. It returns how many frames and bytes were dropped.
 func (q *Queue) enqueue(b []byte, droppable bool) (frames, bytes int, err error) {
 	start := len(q.chunk.buf)
 	n := len(b) - start // the frame with its header
@@ -170,7 +174,7 @@ func (q *Queue) enqueue(b []byte, droppable bool) (frames, bytes int, err error)
 	}
 	if len(b) > cap(q.chunk.buf) || len(b) > q.limit && q.limit < q.o.Limit {
 		b = q.growFor(b, droppable)
-		q.chunk.buf = q.chunk.buf[:start] // where the frame lies already; it may yet be dropped
+		q.chunk.buf = q.chunk.buf[:start] // without the new frame, which may yet be dropped
 	}
 	if droppable && len(b) > q.limit {
 		if q.limit < q.o.Limit {
@@ -194,21 +198,21 @@ func (q *Queue) enqueue(b []byte, droppable bool) (frames, bytes int, err error)
 	if droppable && len(b) > q.limit {
 		b, frames, bytes = q.dropOldest(b, n)
 	}
-	if cap(b) != cap(q.chunk.buf) { // encoding outgrew the buffer: b lies in memory that is not for the pools
+	if cap(b) != cap(q.chunk.buf) { // append reallocated b, so it lies outside the pooled chunk
 		b = append(q.chunk.buf[:0], b...)
 	}
 	q.chunk.buf = b
 	if len(b) > q.limit/2 {
-		q.wakeRun() // the end of the batch may be too late
+		q.wakeRun() // waiting for Flush may be too late
 	}
 	return frames, bytes, nil
 }
 
-// note notes how many frames have been added to what waits.
+// countQueued counts frames that were added to the chunk.
 func (q *Queue) countQueued(frames int) {
 	q.chunk.frames += frames
 	q.enqueued += uint64(frames)
-	if !q.pending.Load() { // cheaper than to store it each time
+	if !q.pending.Load() { // cheaper than storing it each time
 		q.pending.Store(true)
 	}
 }
@@ -235,23 +239,23 @@ func (q *Queue) Put(droppable bool, parts ...[]byte) error {
 	return q.End(b, droppable)
 }
 
-// Flush has Run write what waits. It does not wait for that.
+// Flush has Run write the waiting frames. It does not block.
 func (q *Queue) Flush() {
 	if q.pending.Load() {
 		q.wakeRun()
 	}
 }
 
-// rouse makes Run look once more.
+// wakeRun makes Run check the queue once more.
 func (q *Queue) wakeRun() {
 	select {
 	case q.wake <- struct{}{}:
-	default: // Run has not looked since the last call; it will see what is new too
+	default: // Run has not checked since the last call, so it will see the new frames too
 	}
 }
 
-// Run writes what waits whenever Flush is called, all of it in one Write, until the queue
-// ends. It returns nil after Shutdown, once everything is out, and otherwise the error
+// Run writes all waiting frames in one Write whenever Flush is called, until the queue
+// ends. It returns nil after Shutdown, once everything is written, and otherwise the error
 // that the queue ended with. Only one goroutine may be in Run.
 func (q *Queue) Run() error {
 	for {
@@ -271,10 +275,10 @@ func (q *Queue) Run() error {
 	}
 }
 
-// piece is how much a peer must take within the timeout.
+// progressStep is how many bytes a peer must take or send within the timeout.
 const progressStep = 64 << 10
 
-// write writes b, with a fresh deadline for each piece.
+// write writes b, with a fresh deadline for each progressStep.
 func (q *Queue) write(b []byte) error {
 	for len(b) > 0 {
 		n := len(b)
@@ -292,7 +296,8 @@ func (q *Queue) write(b []byte) error {
 	return nil
 }
 
-// take takes away what waits; nil if nothing does. done means that Run is to return err.
+// dequeue removes and returns the waiting frames, or nil if there are none. done means
+// that Run must return err.
 func (q *Queue) dequeue() (k *chunk, done bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -311,7 +316,7 @@ func (q *Queue) dequeue() (k *chunk, done bool, err error) {
 	return k, false, nil
 }
 
-// Shutdown refuses further frames with ErrShutdown. Run writes what waits, then returns.
+// Shutdown refuses further frames with ErrShutdown. Run writes the waiting frames, then returns.
 func (q *Queue) Shutdown() {
 	q.mu.Lock()
 	q.shut = true
@@ -320,9 +325,9 @@ func (q *Queue) Shutdown() {
 	q.wakeRun()
 }
 
-// Fail ends the queue with err, if it has not ended before: what waits is forgotten and
-// counted as dropped, and End and Run return err. A Write under way is not
-// interrupted by it: the owner closes the connection. A nil err means io.ErrClosedPipe.
+// Fail ends the queue with err, if it has not ended before: it drops and counts the waiting
+// frames, and End and Run return err. Fail does not interrupt a Write in flight; for that,
+// the owner closes the connection. A nil err means io.ErrClosedPipe.
 func (q *Queue) Fail(err error) {
 	if err == nil {
 		err = io.ErrClosedPipe
@@ -333,8 +338,8 @@ func (q *Queue) Fail(err error) {
 	q.reportDrops(frames, bytes)
 }
 
-// Waiting returns how many frames wait and their bytes, headers included. What is being
-// written no longer waits.
+// Waiting returns how many frames wait and their bytes, headers included. Frames that are
+// being written no longer wait.
 func (q *Queue) Waiting() (frames, bytes int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -344,15 +349,15 @@ func (q *Queue) Waiting() (frames, bytes int) {
 	return q.chunk.frames, len(q.chunk.buf)
 }
 
-// Taken returns how many frames were queued so far; some of them may have been dropped since.
+// Enqueued returns how many frames were queued so far; some may have been dropped since.
 func (q *Queue) Enqueued() uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.enqueued
 }
 
-// Dropped returns how many frames were dropped or forgotten so far. Frames in a Write that
-// failed are not counted: how far they came is not known.
+// Dropped returns how many frames were dropped so far. Frames in a Write that failed are
+// not counted, since it is not known how many of them the peer got.
 func (q *Queue) Dropped() uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()

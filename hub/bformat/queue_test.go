@@ -113,7 +113,7 @@ func equal(a, b []string) bool {
 }
 
 // Each frame of the tests below is 10 bytes with its header.
-// What is staged meets a full queue as what is put into it does.
+// A full queue treats staged frames and put frames alike.
 func TestQueueFull(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -185,7 +185,7 @@ func TestQueueFull(t *testing.T) {
 	}
 }
 
-// Who waits for room puts no more in than the writer gets rid of.
+// A producer that calls Wait puts no more frames in than the writer writes.
 func TestQueueBackpressure(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	g := newGate()
@@ -222,12 +222,12 @@ func TestQueueBackpressure(t *testing.T) {
 		q := NewQueue(io.Discard, QueueOptions{Limit: 40}) // and nobody writes
 		put(t, q, true, "what may be", "dropped")
 		if q.Backpressured() {
-			t.Error("crowded by what may be dropped")
+			t.Error("backpressured by droppable frames")
 		}
 		q.Wait()
 		put(t, q, false, "an answer")
 		if !q.Backpressured() {
-			t.Fatal("not crowded")
+			t.Fatal("not backpressured")
 		}
 		returned := make(chan bool)
 		go func() {
@@ -262,7 +262,7 @@ func TestQueueDropsFrameOverLimit(t *testing.T) {
 	}
 }
 
-// Encoding may outgrow what Begin lent.
+// Encoding may outgrow the buffer that Begin returned.
 func TestQueueGrows(t *testing.T) {
 	var out bytes.Buffer
 	q := NewQueue(&out, QueueOptions{Limit: 4 << 20})

@@ -163,7 +163,7 @@ func TestReaderMemoryFollowsBytes(t *testing.T) {
 	}
 }
 
-// What a Reader holds while it waits for more.
+// A Reader that waits for input holds a small buffer.
 func TestReaderIdleIsSmall(t *testing.T) {
 	_, busy := frames(1000, 64)
 	_, long := frames(1, 200000)
@@ -301,8 +301,8 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// The law: what is read as frames, appended again, gives back the bytes that were read;
-// only a frame cut off or refused is missing. It holds for every split.
+// Property: the frames that are read, appended again, are the bytes of the stream, except
+// for a frame that is incomplete or refused. It holds for every split.
 func FuzzReader(f *testing.F) {
 	for _, v := range vectors(f) {
 		f.Add(v, uint16(1))

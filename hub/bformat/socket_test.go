@@ -69,7 +69,7 @@ func TestReaderSocket(t *testing.T) {
 	}
 }
 
-// What was written at once is read at once, and nothing large is held while waiting.
+// A burst written at once is read at once, and no large buffer is held while waiting.
 func TestReaderSocketBurst(t *testing.T) {
 	a, b := sockets(t, "unix")
 	_, stream := frames(500, 64)
@@ -127,7 +127,7 @@ func TestReaderProgressOnSocket(t *testing.T) {
 	next := func() { r.sock.readNow(fd(t, c)) }
 	next()
 	if r.Progress() != 0 {
-		t.Error("a part of nothing")
+		t.Error("progress without a frame")
 	}
 	a.Write([]byte{5, 0, 0, 0, 'h', 'a'})
 	next()
@@ -137,18 +137,18 @@ func TestReaderProgressOnSocket(t *testing.T) {
 	next()
 	next()
 	if first == 0 || r.Progress() != first {
-		t.Errorf("part %d, then %d", first, r.Progress())
+		t.Errorf("progress %d, then %d", first, r.Progress())
 	}
 	a.Write([]byte{'!', 0, 0, 0, 0})
 	if p, err := r.Next(); err != nil || string(p) != "half!" || r.Progress() != 0 {
-		t.Errorf("got %q, %v, part %d", p, err, r.Progress())
+		t.Errorf("got %q, %v, progress %d", p, err, r.Progress())
 	}
 	r.Next()
 	a.Write([]byte{1})
 	next()
 	next()
 	if r.Progress() == 0 || r.Progress() == first {
-		t.Errorf("the next frame has part %d after %d", r.Progress(), first)
+		t.Errorf("the next frame has progress %d after %d", r.Progress(), first)
 	}
 }
 

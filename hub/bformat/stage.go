@@ -2,18 +2,18 @@ package bformat
 
 import "sync"
 
-// MaxStaged is how many bytes of frames a Stage gathers before it gives them to its Queue.
+// MaxStaged is how many bytes of frames a Stage buffers before it passes them to its Queue.
 const MaxStaged = 4 << 10
 
-// stageSize leaves room for the frame that makes it as much.
+// stageSize is the size of a Stage's buffer: MaxStaged, and room for the frame that exceeds it.
 const stageSize = MaxStaged + MaxStaged/2
 
-// stages lends the buffers of Stages.
+// stagePool holds the buffers of Stages.
 var stagePool = sync.Pool{New: func() any { return new([stageSize]byte) }}
 
-// A Stage is a goroutine's own way into a Queue for droppable frames, of which it has many:
-// they are gathered, and the Queue is locked once for several. What is staged comes behind
-// all that is put into the Queue itself before Flush is called.
+// A Stage is a goroutine's own buffer of droppable frames before a Queue. It batches them,
+// so that the Queue is locked once for several. Staged frames come after all frames that
+// are put into the Queue itself before Flush is called.
 //
 // An empty Stage holds no buffer. A Stage is for one goroutine at a time.
 type Stage struct {
@@ -36,10 +36,10 @@ func (s *Stage) Begin() []byte {
 	return Begin(s.buf)
 }
 
-// End takes the frame begun with Begin, where b is what Begin returned with the payload
-// appended. A nil error means that the frame is in memory; it is dropped later, and
-// counted by the Queue, where the Queue is full or has ended. An error is that of Flush,
-// and this frame is not among those that are dropped and counted.
+// End stages the frame begun with Begin. b is what Begin returned with the payload
+// appended. A nil error means that the frame is in memory; if the Queue turns out to be
+// full or to have ended, the Queue drops and counts it later. An error is that of Flush;
+// this frame is then not among the dropped and counted ones.
 func (s *Stage) End(b []byte) error {
 	start := len(s.buf)
 	b = End(b, start)
@@ -56,8 +56,8 @@ func (s *Stage) End(b []byte) error {
 	return nil
 }
 
-// Flush gives what is staged to the Queue, which it does not flush. It returns the error
-// that the Queue ended with, if it has; what was staged is dropped then.
+// Flush passes the staged frames to the Queue, which it does not flush. If the Queue has
+// ended, Flush drops them and returns the error that the Queue ended with.
 func (s *Stage) Flush() error {
 	if s.pooled == nil {
 		return nil
@@ -68,7 +68,7 @@ func (s *Stage) Flush() error {
 	return err
 }
 
-// putAll queues the frames that b holds, each of which may be dropped.
+// enqueueStaged queues the frames in b, all of which are droppable.
 func (q *Queue) enqueueStaged(b []byte, frames int) (err error) {
 	if frames == 0 {
 		return nil
@@ -90,7 +90,7 @@ func (q *Queue) enqueueStaged(b []byte, frames int) (err error) {
 			f, n, err = q.enqueue(append(q.chunk.buf, b[:size]...), true)
 			lost, lostBytes = lost+f, lostBytes+n
 		}
-		if err != nil { // the queue has ended, and so have all that come after
+		if err != nil { // the queue has ended: the rest is dropped
 			q.dropped++
 			lost, lostBytes = lost+1, lostBytes+size
 		}

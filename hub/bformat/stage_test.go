@@ -11,7 +11,7 @@ import (
 
 func stage(s *Stage, payload string) error { return s.End(append(s.Begin(), payload...)) }
 
-// Frames of all sizes, staged and not, come out in order and whole, or are counted.
+// Frames of all sizes, staged and not, arrive in order and complete, or are counted as dropped.
 func TestStageCountsEveryFrame(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	for name, limit := range map[string]int{"room": 64 << 20, "overload": 64 << 10} {
@@ -63,7 +63,7 @@ func TestStageCountsEveryFrame(t *testing.T) {
 	}
 }
 
-// A queue that has ended counts what was staged for it.
+// A queue that has ended counts staged frames as dropped.
 func TestStageEnded(t *testing.T) {
 	for _, want := range []error{io.ErrUnexpectedEOF, ErrShutdown} {
 		q := NewQueue(io.Discard, QueueOptions{})
