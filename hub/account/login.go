@@ -16,24 +16,24 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// keys are secrets of one Store, random and never stored.
+// keys are random secrets of one Store, which exist only in memory.
 type keys struct {
-	cache [32]byte // of the fast hash of a login that is remembered
-	dummy [32]byte // of the choice of a cost for a name that nobody has
+	cache [32]byte // for cachedLogin.mac
+	dummy [32]byte // for dummyHash
 }
 
-// A login is remembered by a hash that is fast, but useless without the key in
-// this process. Name and bcrypt hash go into it: it fits one account with one
-// password. There is at most one for an account.
+// A cachedLogin is a successful login, as a hash that is fast, but useless without the
+// key in this process. The hash covers the name and the bcrypt hash, so it is valid for
+// one account with one password. There is at most one for an account.
 type cachedLogin struct {
 	mac     [sha256.Size]byte
-	expires time.Time // with the monotonic clock's reading, so that a clock that is set does not matter
+	expires time.Time // includes the monotonic clock, so setting the wall clock has no effect
 }
 
 // Stats counts logins since the Store was opened.
 type Stats struct {
-	Good      uint64 // let in
-	CacheHits uint64 // of those, without a full hash
+	Good      uint64 // successful
+	CacheHits uint64 // of those, without a bcrypt hash
 	Denied    uint64 // wrong name or password
 	Busy      uint64 // refused because too many waited
 	Canceled  uint64 // ended by their context while they waited
@@ -57,12 +57,11 @@ func (s *Store) Stats() Stats {
 	}
 }
 
-// Login checks a password and returns its account. Every password that is not
-// remembered costs one bcrypt hash, whether there is an account of that name or
-// not.
+// Login checks a password and returns its account. Every login that is not cached costs
+// one bcrypt hash, whether there is an account of that name or not.
 //
-// The error is ErrDenied, ErrBusy, or wraps that of ctx if it ended while the
-// login waited for others to be hashed. A hash that has begun is not interrupted.
+// The error is ErrDenied, ErrBusy, or wraps that of ctx if ctx ended while the login
+// waited for a hash slot. A hash that has begun is not interrupted.
 func (s *Store) Login(ctx context.Context, name hub.UserName, password string) (*Account, error) {
 	r, err := s.login(ctx, name, password)
 	if err != nil {
@@ -83,11 +82,11 @@ func (s *Store) login(ctx context.Context, name hub.UserName, password string) (
 }
 
 // verify finds the record that name and password belong to:
-//  1. the login is remembered: done;
-//  2. wait for a turn;
-//  3. another connection may have brought the same login meanwhile: done;
-//  4. hash, for a name that nobody has just as well;
-//  5. take the account as it is now; it may have changed during the hash.
+//  1. if the login is cached, return;
+//  2. wait for a hash slot;
+//  3. if another connection has cached the same login meanwhile, return;
+//  4. hash the password, also if the name is unknown;
+//  5. return the current account, which may have changed during the hash.
 func (s *Store) verify(ctx context.Context, name hub.UserName, password string) (*record, error) {
 	if checkPassword(password) != nil {
 		return nil, ErrDenied // no account has such a password
@@ -126,8 +125,8 @@ func (s *Store) verify(ctx context.Context, name hub.UserName, password string) 
 	return now, nil
 }
 
-// current returns the record of r's account as it is now, or nil if it is gone or
-// has another password than r.
+// current returns the current record of r's account, or nil if the account was removed or
+// its password hash has changed.
 func (s *Store) current(r *record) *record {
 	now := s.table.Load().records[r.account.name]
 	if now == nil || !hmac.Equal(now.hash, r.hash) {
@@ -136,7 +135,7 @@ func (s *Store) current(r *record) *record {
 	return now
 }
 
-// remembered returns the record of a login that a full check let in lately, or nil.
+// lookupCached returns the record of a cached login, or nil.
 func (s *Store) lookupCached(name hub.UserName, password string) *record {
 	r := s.table.Load().records[name]
 	if r == nil {
@@ -157,7 +156,8 @@ func (s *Store) lookupCached(name hub.UserName, password string) *record {
 	return r
 }
 
-// mac is the fast hash of a login. The lengths keep its parts apart.
+// mac returns the fast hash of a login. The length prefixes make the encoding of its parts
+// unambiguous.
 func (s *Store) mac(r *record, password string) (sum [sha256.Size]byte) {
 	h := hmac.New(sha256.New, s.keys.cache[:])
 	for _, part := range []string{string(r.account.name), string(r.hash), password} {
@@ -168,7 +168,7 @@ func (s *Store) mac(r *record, password string) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// turn waits until a hash may run. done must be called after it.
+// acquireHashSlot waits until a hash may run. done releases the slot.
 func (s *Store) acquireHashSlot(ctx context.Context) (done func(), err error) {
 	leave := func() { s.waiting.Add(-1) }
 	if s.waiting.Add(1) > int64(s.opts.Waiting+s.opts.Parallel) {
@@ -190,9 +190,10 @@ func (s *Store) acquireHashSlot(ctx context.Context) (done func(), err error) {
 	return nil, fmt.Errorf("account: login: waiting to be checked: %w", err)
 }
 
-// decoy is a hash to try the password of a name that nobody has against. No
-// password is known to give it. Its cost is that of an account that the name picks,
-// always the same one: where costs differ, such a name looks like any other.
+// dummyHash returns a hash to compare the password of an unknown name with, so that the
+// time of a login does not tell whether the name exists. No password is known to match it.
+// Its cost is that of an account that the name selects, always the same one: if costs
+// differ, an unknown name looks like any other.
 func (s *Store) dummyHash(t *table, name hub.UserName) []byte {
 	h := hmac.New(sha256.New, s.keys.dummy[:])
 	h.Write([]byte(name))
@@ -209,7 +210,7 @@ func (s *Store) dummyHash(t *table, name hub.UserName) []byte {
 	return enc.AppendEncode(hash, sum[:10])[:60]
 }
 
-// hash makes the bcrypt hash of a new password.
+// hash returns the bcrypt hash of a new password.
 func (s *Store) hash(ctx context.Context, password string) (string, error) {
 	if err := checkPassword(password); err != nil {
 		return "", err
@@ -237,7 +238,7 @@ func checkPassword(s string) error {
 	return nil
 }
 
-// fit makes a password fit into the 72 bytes that bcrypt looks at.
+// prehash returns a password as at most 72 bytes, which is all that bcrypt reads.
 func prehash(password string) []byte {
 	if len(password) <= 72 {
 		return []byte(password)

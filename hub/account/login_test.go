@@ -18,7 +18,7 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// count is how many bcrypt hashes do costs, by the Store's own count.
+// count returns how many bcrypt hashes do costs, by the Store's own count.
 func count(s *Store, do func()) uint64 {
 	before := s.Stats().Hashes
 	do()
@@ -52,8 +52,8 @@ func TestLogin(t *testing.T) {
 	}
 	tryLogin(t, s, "alice", "secret", nil, 1)
 	tryLogin(t, s, "alice", "secret", nil, 0)
-	tryLogin(t, s, "alice", "wrong", ErrDenied, 1) // and is not let in by what is remembered
-	tryLogin(t, s, "alice", "secret", nil, 0)      // which it does not disturb
+	tryLogin(t, s, "alice", "wrong", ErrDenied, 1) // does not match the cached login
+	tryLogin(t, s, "alice", "secret", nil, 0)      // which stays cached
 	tryLogin(t, s, "bob", "secret", nil, 1)        // the same password is another login
 
 	// No account can have these.
@@ -74,9 +74,9 @@ func TestCachedLoginIsInvalidated(t *testing.T) {
 	must(t, s.Add("bob", "x", DefaultPermissions()))
 	must(t, s.Allow("alice", func(p *Permissions) { p.Admin = true }))
 	must(t, s.Reload())
-	tryLogin(t, s, "alice", "secret", nil, 0) // other changes do not matter
+	tryLogin(t, s, "alice", "secret", nil, 0) // other changes keep it cached
 
-	must(t, s.SetPassword("alice", "secret")) // another hash, if of the same password
+	must(t, s.SetPassword("alice", "secret")) // a new hash, though of the same password
 	tryLogin(t, s, "alice", "secret", nil, 1)
 	must(t, s.SetPassword("alice", "new"))
 	tryLogin(t, s, "alice", "secret", ErrDenied, 1)
@@ -95,7 +95,7 @@ func TestCachedLoginExpires(t *testing.T) {
 		must(t, s.Add("alice", "secret", DefaultPermissions()))
 		tryLogin(t, s, "alice", "secret", nil, 1)
 		time.Sleep(time.Minute - time.Nanosecond)
-		tryLogin(t, s, "alice", "secret", nil, 0) // which does not prolong it
+		tryLogin(t, s, "alice", "secret", nil, 0) // a hit does not extend the TTL
 		time.Sleep(time.Nanosecond)
 		tryLogin(t, s, "alice", "secret", nil, 1)
 
@@ -114,7 +114,7 @@ func TestCachedLoginExpires(t *testing.T) {
 	})
 }
 
-// Many connections that bring the same login at once cost as many hashes as run in parallel.
+// Many concurrent connections with the same login cost only as many hashes as run in parallel.
 func TestSameLoginAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := createStore(t, filepath.Join(t.TempDir(), "accounts"), Options{Parallel: 1})
@@ -250,7 +250,7 @@ func TestLongPasswords(t *testing.T) {
 	tryLogin(t, s, "b", long[:72], nil, 1)
 	tryLogin(t, s, "c", strings.Repeat("é", MaxPassword/2), nil, 1)
 
-	// As the package comment says it, for other programs.
+	// The package comment documents this for other programs.
 	const want = "cbB3hXA+MR5Y7CCyWjA1f2zxwpDxgUksS0KbuYTeYco="
 	if got := string(prehash(long)); got != want || string(prehash(long[:72])) != long[:72] {
 		t.Errorf("fit(%q) = %q, want %q", long, got, want)
@@ -262,7 +262,7 @@ func TestLongPasswords(t *testing.T) {
 	}
 }
 
-// For a name that nobody has, bcrypt must run in full, at a cost that accounts have.
+// For an unknown name, bcrypt must run in full, at a cost that accounts have.
 func TestDummyHash(t *testing.T) {
 	s := newStore(t)
 	must(t, os.WriteFile(s.Path(), []byte(strings.ReplaceAll("account a\npassword HASH\n", "HASH", strings.Replace(hashOfX, "$04$", "$05$", 1))), 0o600))

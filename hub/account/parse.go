@@ -14,8 +14,7 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// SyntaxError says what in an accounts file is not understood, where, and how to
-// mend it.
+// SyntaxError says what is wrong in an accounts file, where, and how to fix it.
 type SyntaxError struct {
 	Path         string // the file
 	Line, Column int    // from 1; columns count characters
@@ -26,7 +25,7 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("account: %s:%d:%d: %s", e.Path, e.Line, e.Column, e.Problem)
 }
 
-// A document is what an accounts file says, with its comments.
+// A document is a parsed accounts file with its comments.
 type document struct {
 	entries []*entry // in the file's order
 	tail    []string // comments and blank lines after the last account
@@ -53,8 +52,8 @@ func (d *document) find(name hub.UserName) *entry {
 type parser struct {
 	doc     document
 	names   map[hub.UserName]int // to the line of its account
-	pending []string             // comments and blank lines, not known yet to which account
-	seen    map[string]bool      // fields of the account that stand at most once
+	pending []string             // comments and blank lines whose account is not known yet
+	seen    map[string]bool      // fields of the account that may appear only once
 	line    string
 	number  int
 }
@@ -81,7 +80,7 @@ func parse(data []byte) (*document, error) {
 	return &p.doc, nil
 }
 
-// fail makes the error for what begins at the given byte of the line.
+// errorAt returns a *SyntaxError at the given byte of the line.
 func (p *parser) errorAt(at int, format string, args ...any) error {
 	return &SyntaxError{Line: p.number, Column: 1 + utf8.RuneCountInString(p.line[:at]), Problem: fmt.Sprintf(format, args...)}
 }
@@ -130,7 +129,7 @@ func (p *parser) parseLine() error {
 
 var fields = []string{"account", "password", "send", "receive", "reach", "serve", "peer", "admin"}
 
-// control finds the first byte of s that may not be in a file.
+// findControl finds the first character of s that is not allowed in a file.
 func findControl(s string) (at int, r rune) {
 	for i, r := range s {
 		if r == utf8.RuneError {
@@ -145,7 +144,7 @@ func findControl(s string) (at int, r rune) {
 	return -1, 0
 }
 
-// entry returns the account that is being read, or nil before the first.
+// current returns the account that is being parsed, or nil before the first.
 func (p *parser) current() *entry {
 	if len(p.doc.entries) == 0 {
 		return nil
@@ -153,14 +152,15 @@ func (p *parser) current() *entry {
 	return p.doc.entries[len(p.doc.entries)-1]
 }
 
-// comments takes the comments that are pending, once they are known to stand in an account.
+// comments removes and returns the pending comments, once they are known to belong to an
+// account.
 func (p *parser) comments() []string {
 	c := slices.DeleteFunc(p.pending, func(s string) bool { return s == "" })
 	p.pending = nil
 	return c
 }
 
-// value reads the one value that follows the key, and where it begins.
+// value parses the value that follows the key, and returns where it begins.
 func (p *parser) value(at int) (value string, start int, err error) {
 	rest := strings.TrimLeft(p.line[at:], " \t")
 	start = len(p.line) - len(rest)
@@ -195,7 +195,7 @@ func (p *parser) value(at int) (value string, start int, err error) {
 	return "", start, p.errorAt(start, "the quotation mark is not closed")
 }
 
-// rest refuses anything after the value.
+// expectEnd refuses anything after the value.
 func (p *parser) expectEnd(at int) error {
 	rest := strings.TrimLeft(p.line[at:], " \t")
 	if rest == "" {
@@ -204,7 +204,7 @@ func (p *parser) expectEnd(at int) error {
 	return p.errorAt(len(p.line)-len(rest), "more after the value: one value a line; one with spaces stands in quotation marks")
 }
 
-// field takes a key and its value, which begin at these bytes of the line.
+// field applies a key and its value, which begin at these bytes of the line.
 func (p *parser) field(keyAt int, key string, at int, value string) error {
 	if key == "account" {
 		return p.beginAccount(at, value)
@@ -244,7 +244,7 @@ func (p *parser) field(keyAt int, key string, at int, value string) error {
 	return nil
 }
 
-// begin starts an account.
+// beginAccount begins an account.
 func (p *parser) beginAccount(at int, name string) error {
 	if err := p.endAccount(); err != nil {
 		return err
@@ -265,7 +265,7 @@ func (p *parser) beginAccount(at int, name string) error {
 	return nil
 }
 
-// end checks that the account before this line is whole.
+// endAccount checks that the account before this line is complete.
 func (p *parser) endAccount() error {
 	e := p.current()
 	if e == nil || e.hash != "" {
@@ -275,7 +275,7 @@ func (p *parser) endAccount() error {
 		`account %q has no password line: remove the account and make it anew with "bester account add"`, e.name)}
 }
 
-// add appends the value that s stands for to a list without duplicates.
+// appendUnique parses s and appends the value to a list without duplicates.
 func appendUnique[T comparable](list []T, s string, parse func(string) (T, error)) ([]T, error) {
 	v, err := parse(s)
 	switch {

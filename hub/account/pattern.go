@@ -6,13 +6,12 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// covers reports whether p stands for every type that q stands for.
+// covers reports whether p matches every type that q matches.
 //
-// Level by level: "#" covers whatever is left of q; "+" covers "+" and every
-// name; a name covers itself alone. Where q ends, p must end too, or have only
-// "/#" left, which stands for no level as well. What is left of q cannot be "#"
-// unless p has it there too, with one exception: a type has at least one level,
-// so "+/#" stands for as much as "#".
+// Level by level: "#" covers the rest of q; "+" covers "+" and every name; a name
+// covers only itself. Where q ends, p must end too, or have only "/#" left, which also
+// matches no level. A "#" in q needs a "#" at the same place in p, with one exception:
+// a type has at least one level, so "+/#" matches the same types as "#".
 func covers(p, q hub.Pattern) bool {
 	if p == "+/#" {
 		p = "#"
@@ -37,12 +36,12 @@ func covers(p, q hub.Pattern) bool {
 	}
 }
 
-// A rule is a pattern made ready to be matched for each message: most are an exact
-// type or end in the only wildcard they have, and need one comparison.
+// A rule is a pattern compiled for matching each message. Most patterns are an exact type,
+// or have one wildcard, at the end, and need one comparison.
 type rule struct {
 	pattern hub.Pattern
 	kind    ruleKind
-	text    string // the exact type, or all before "/#"
+	text    string // the exact type, or the prefix before "/#"
 }
 
 type ruleKind uint8

@@ -31,7 +31,7 @@ var largePool = sync.Pool{New: func() any { return new([largeSize]byte) }}
 // A Reader is for one goroutine, except Progress.
 type Reader struct {
 	src      io.Reader
-	buf      []byte           // small, lent or a long frame's own
+	buf      []byte           // small, pooled, or a long frame's own
 	r, w     int              // buf[r:w] has been read but not returned
 	limit    int              // of a payload
 	err      error            // final, but only once buf holds no whole frame

@@ -18,12 +18,12 @@ type classic struct {
 	session
 	decoder  wire.Decoder
 	message  wire.ClassicMessage // the one being read
-	id       []byte              // the sender's id of the one under way, as it wrote it
-	orderKey uint64              // of its messages: as with the original, each connection has its own order
+	id       []byte              // the sender's id of the message in flight, verbatim
+	orderKey uint64              // of its messages: each connection has its own order, as in the original
 }
 
-// begin lets in whose first frame is JSON, and returns the session; or it says why
-// not and returns nil.
+// begin authenticates a peer whose first frame is JSON and returns its session. If the peer
+// is rejected, begin tells it why and returns nil.
 func (c *classic) begin(first []byte) func() {
 	c.credits = 1
 	c.orderKey = c.server.orderKeys.Add(1)
@@ -50,15 +50,15 @@ func (c *classic) begin(first []byte) func() {
 	return func() { c.run(c, c.readLoop) }
 }
 
-// part tells a peer that is not let in as much as it may know, and closes.
+// reject tells a peer that is not let in as much as it may know, and closes.
 func (c *classic) reject(id []byte, err error) {
 	c.startWriter()
 	c.status(id, err, nil)
 	c.flushAndLinger()
 }
 
-// readLoop takes frames until the input ends. The next message is looked at when
-// the one before has been answered.
+// readLoop reads frames until the input ends. It handles a message only after the previous
+// one has been answered.
 func (c *classic) readLoop() error {
 	c.in.SetIdle(func() {
 		c.message = wire.ClassicMessage{} // what it points to may be large
@@ -82,16 +82,16 @@ func (c *classic) readLoop() error {
 	}
 }
 
-// replyTag tells a reply from what others have for the user.
+// replyTag tells a reply from a message that others send to the user.
 const replyTag = 1
 
-// take acts on one frame of a client. Its error ends the session.
+// handle acts on one frame of a client. Its error ends the session.
 func (c *classic) handle(frame []byte) error {
 	m := &c.message
 	err := wire.ParseClassicMessage(frame, &c.decoder, m)
 	c.id = append(c.id[:0], m.ID...)
 	switch {
-	case errors.Is(err, hub.ErrNoHandler): // a string, but one that names no type
+	case errors.Is(err, hub.ErrNoHandler): // a string that is no valid type
 		c.answer(err)
 		return nil
 	case err != nil:
@@ -120,7 +120,7 @@ func (c *classic) handle(frame []byte) error {
 	return nil
 }
 
-// Done queues the status of the message under way.
+// Done queues the status of the message in flight.
 func (c *classic) Done(m *hub.Message, err error) {
 	c.status(c.id, err, m.Batch)
 	c.releaseCredit(m.Batch)
@@ -136,9 +136,9 @@ func (c *classic) status(id []byte, err error, b *hub.Batch) {
 	c.endFrame(wire.AppendClassicStatus(c.beginFrame(b), id, err), false, b)
 }
 
-// Put queues m for the session's user: its nil reaches as far as the queue in
-// memory, where a delivery may still be dropped and counted when the user does not
-// read. A reply is never dropped.
+// Put queues m for the session's user. Nil means that m is in the send queue, in memory,
+// where a delivery may still be dropped and counted if the user does not read. A reply is
+// never dropped.
 func (c *classic) Put(m *hub.Message) error {
 	if m.Tag == 0 && !c.account.Load().MayReceive(m.Type) {
 		return hub.ErrDenied
@@ -164,8 +164,8 @@ func (c *classic) builtin(data hub.Data) error {
 	return nil
 }
 
-// beginServer takes the one message that a classic server connects for; wrong says
-// what is wrong with it, if anything is.
+// beginServer begins the session of a classic server, which connects for one message.
+// wrong is the error in that message, if any.
 func (c *classic) beginServer(m wire.ClassicMessage, wrong error) func() {
 	if !c.knownPeer() {
 		c.server.stats.denied.Add(1)
@@ -183,7 +183,7 @@ func (c *classic) beginServer(m wire.ClassicMessage, wrong error) func() {
 	return func() { c.run(nil, func() error { return c.putServerMessage(&m) }) }
 }
 
-// hand puts a server's message into the hub.
+// putServerMessage puts a server's message into the hub.
 func (c *classic) putServerMessage(m *wire.ClassicMessage) error {
 	c.acquireCredit()
 	c.received++
@@ -198,8 +198,8 @@ func (c *classic) putServerMessage(m *wire.ClassicMessage) error {
 	return nil
 }
 
-// A once is the receipt of a server's one message: its status goes out only where
-// the server gave an id to put into it.
+// A serverReceipt is the receipt of a server's one message. Its status is sent only if the
+// server gave the message an id.
 type serverReceipt struct{ c *classic }
 
 func (o serverReceipt) Done(m *hub.Message, err error) {
@@ -209,7 +209,7 @@ func (o serverReceipt) Done(m *hub.Message, err error) {
 	o.c.releaseCredit(m.Batch)
 }
 
-// remedy is what the operator does to let a server in.
+// remedy tells the operator how to let a server in.
 func (c *classic) remedy() string {
 	if _, err := netip.ParseAddr(c.host()); err != nil {
 		return "let servers in from everywhere with peers.classic in bester.toml, or network.peers in server.conf: only then may one come over a UNIX socket"
@@ -231,7 +231,7 @@ func (c *classic) inputError(err error) error {
 	return err
 }
 
-// last lets the client know why its session ends, where that is no message's fault.
+// reportEnd tells the client why its session ends, if no message is to blame.
 func (c *classic) reportEnd(err error) error {
 	c.acquireCredit()
 	c.id = c.id[:0]
@@ -244,7 +244,7 @@ func (c *classic) malformed(err error) error {
 	return c.reportMalformed(err)
 }
 
-// tell lets the client know why its session ends.
+// reportMalformed logs and tells the client that its session ends because of what it sent.
 func (c *classic) reportMalformed(err error) error {
 	c.warn(&c.server.logLimiters.malformed, "session closed: it sent what is no message", slog.String("user", string(c.name)), slog.Any("err", err))
 	c.answer(err)

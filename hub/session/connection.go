@@ -19,22 +19,22 @@ import (
 	"github.com/besterhub/bester/hub/lograte"
 )
 
-// A connection is what a listener has accepted and nobody has logged in on yet.
+// A connection is an accepted connection on which nobody has logged in yet.
 type connection struct {
 	server     *Server
 	conn       net.Conn
-	trusted    bool // a UNIX peer whose uid needs no password
+	trusted    bool // UNIX peer credentials replace the password
 	handedOff  bool // to Options.Handler; under Server.mu
 	in         *bformat.Reader
 	out        *bformat.Queue
-	writerDone chan struct{} // closed when writeLoop has ended; nil: it has not begun
+	writerDone chan struct{} // closed when writeLoop has ended; nil if it has not begun
 	log        *slog.Logger
 	limits     *Limits
 	frameProgress
 }
 
-// linger is how long a peer that has been told why its connection ends may go on
-// sending, and so read it.
+// linger is how long the hub discards further input from a peer that has been told why its
+// connection ends, so that the peer can read that.
 const linger = 500 * time.Millisecond
 
 func (s *Server) newConnection(l *Listener, conn net.Conn) *connection {
@@ -57,8 +57,8 @@ func (s *Server) newConnection(l *Listener, conn net.Conn) *connection {
 	}
 }
 
-// serve lets in who is on the connection. The session goes on on a goroutine of its
-// own: the stack of this one has grown with the password's hash and the TLS handshake.
+// serve authenticates the peer. The session then runs on a new goroutine, since the password
+// hash and the TLS handshake have grown the stack of this one.
 func (c *connection) serve() {
 	var session func()
 	defer func() {
@@ -75,7 +75,7 @@ func (c *connection) serve() {
 	}
 }
 
-// first reads the first frame and returns the session that it begins, or nil.
+// handshake reads the first frame and returns the session that it begins, or nil.
 func (c *connection) handshake() func() {
 	if c.knownPeer() { // its first frame may be a message
 		c.in.SetLimit(c.limits.Frame)
@@ -95,27 +95,27 @@ func (c *connection) handshake() func() {
 	return l.begin(first)
 }
 
-// guard keeps a bug from ending more than this connection.
+// recoverPanics recovers a panic of f, so that a bug ends no more than this connection.
 func (c *connection) recoverPanics(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.server.stats.panics.Add(1)
 			c.log.Error("connection closed by a bug in the hub; please report it", "panic", p, "stack", string(debug.Stack()))
 			if c.writerDone != nil {
-				c.flushAndLinger() // what came before is answered
+				c.flushAndLinger() // earlier messages are answered
 			}
 		}
 	}()
 	f()
 }
 
-// leave ends the connection, whatever has become of it.
+// teardown closes the connection and removes it from the server.
 func (c *connection) teardown() {
 	c.close()
 	c.server.connectionClosed(c)
 }
 
-// startWriter starts the goroutine that writes; from here on frames may be queued.
+// startWriter starts the writer goroutine; from then on frames may be queued.
 func (c *connection) startWriter() {
 	c.writerDone = make(chan struct{})
 	go c.writeLoop()
@@ -132,8 +132,9 @@ func (c *connection) writeLoop() {
 	}
 }
 
-// finish writes out what waits, and gives a peer that is still sending the time to
-// read it: closing on unread input would have the kernel take it back.
+// flushAndLinger writes the queued frames. It then discards input for a while, which gives
+// a peer that is still sending the time to read them: if a connection is closed with unread
+// input, the kernel resets it and the peer may lose what was sent.
 func (c *connection) flushAndLinger() {
 	c.out.Shutdown()
 	<-c.writerDone
@@ -143,7 +144,7 @@ func (c *connection) flushAndLinger() {
 	}
 }
 
-// close ends the connection, if it has not ended.
+// close closes the connection and waits for the writer.
 func (c *connection) close() {
 	c.conn.Close()
 	if c.writerDone != nil {
@@ -153,7 +154,7 @@ func (c *connection) close() {
 	c.in.Release()
 }
 
-// cut ends the connection at once. Closing a TLS connection would wait for the peer.
+// abort closes the connection at once. Closing a TLS connection would wait for the peer.
 func (c *connection) abort() {
 	if t, ok := c.conn.(*tls.Conn); ok {
 		t.NetConn().Close()
@@ -162,15 +163,14 @@ func (c *connection) abort() {
 	c.conn.Close()
 }
 
-// knownPeer reports whether a classic server is let in, which is told by where it
-// connects from.
+// knownPeer reports whether a classic server may connect from this address.
 func (c *connection) knownPeer() bool {
 	if c.trusted {
 		return true
 	}
 	ip, err := netip.ParseAddr(c.host())
 	if err != nil {
-		ip = netip.Addr{} // a UNIX socket: only where all the world is let in
+		ip = netip.Addr{} // a UNIX socket: allowed only if every address is
 	}
 	return c.limits.Peer != nil && c.limits.Peer(ip.Unmap().WithZone(""))
 }
@@ -187,8 +187,8 @@ func (c *connection) host() string {
 func (c *connection) refuse(err error, what string) {
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
-		return // somebody looked whether the port is open
-	case c.server.ctx.Err() != nil: // Shutdown woke it
+		return // probably a port scan or health check
+	case c.server.ctx.Err() != nil: // Shutdown woke the reader
 		return
 	case isTooLong(err):
 		c.server.stats.tooLong.Add(1)
@@ -204,14 +204,14 @@ func (c *connection) refuse(err error, what string) {
 	c.warn(&c.server.logLimiters.closed, "connection closed", slog.String("at", what), slog.Any("err", sniffProtocol(err)))
 }
 
-// noMemory counts and logs that there was too little memory left for a frame.
+// noMemory counts and logs that too little memory was left for a frame.
 func (c *connection) noMemory(err error) {
 	c.server.stats.noMemory.Add(1)
 	c.warn(&c.server.logLimiters.memory, "connection closed: too little memory is left for its long frame", slog.Any("err", err),
 		slog.Int("memory", c.server.memory.Limit()), slog.String("remedy", remedyMemory))
 }
 
-// remedyMemory is what the operator does when the memory that sessions share is used up.
+// remedyMemory tells the operator what to do when the shared memory of sessions is used up.
 const remedyMemory = "see who sends many long frames at once or does not read; session.memory sets the limit"
 
 func isTooLong(err error) bool {
@@ -219,7 +219,8 @@ func isTooLong(err error) bool {
 	return errors.As(err, &e)
 }
 
-// foreign says so where the first bytes are those of another protocol.
+// sniffProtocol returns a clearer error than err if the first bytes are those of another
+// protocol.
 func sniffProtocol(err error) error {
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) {
@@ -241,13 +242,13 @@ func sniffProtocol(err error) error {
 	return err
 }
 
-// warn logs a line that anybody can cause, with where it came from.
+// warn logs, rate limited, an event that any peer can cause, with the peer's address.
 func (c *connection) warn(l *lograte.Limiter, text string, attrs ...slog.Attr) {
 	attrs = append(attrs, slog.String("peer", c.conn.RemoteAddr().String()), slog.String("listener", c.conn.LocalAddr().String()))
 	c.server.warn(l, text, attrs...)
 }
 
-// keepAlive finds out within about a minute that a peer has gone without a word.
+// keepAlive has the kernel detect within about a minute that a peer has vanished.
 func keepAlive(conn net.Conn) {
 	if t, ok := conn.(*tls.Conn); ok {
 		conn = t.NetConn()
@@ -257,7 +258,7 @@ func keepAlive(conn net.Conn) {
 	}
 }
 
-// outlet is what a connection's queue writes to.
+// queueWriter returns the writer of a connection's queue.
 func queueWriter(conn net.Conn) io.Writer {
 	if t, ok := conn.(*tls.Conn); ok {
 		return tlsWriter{t}
@@ -265,8 +266,8 @@ func queueWriter(conn net.Conn) io.Writer {
 	return conn
 }
 
-// A tlsOutlet leaves no deadline behind: reading from TLS may write, too, when the
-// peer asks for new keys, and would find that the last write's deadline has passed.
+// A tlsWriter clears the write deadline after each write. Reading from TLS may write, too,
+// when the peer requests a key update, and would fail if the last deadline had passed.
 type tlsWriter struct{ *tls.Conn }
 
 func (o tlsWriter) Write(b []byte) (int, error) {

@@ -6,46 +6,47 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// underWay counts the messages that the hub has taken from a session and not yet
-// answered. The session's reader counts what it takes, and what is answered on its own
-// goroutine, without atomics; the others count what they answer. The numbers wrap round.
+// inFlight counts the messages of a session that the hub has taken and not yet answered.
+// The session's reader counts, without atomics, the messages that it takes and those that
+// are answered on its own goroutine; other goroutines count what they answer. The counters
+// may overflow.
 type inFlight struct {
-	reader       *hub.Batch // of the reader: what is answered with it is answered by the reader
+	reader       *hub.Batch // identifies the reader's goroutine
 	taken        uint32
-	doneByReader uint32 // answered by the reader
+	doneByReader uint32
 	doneByOthers atomic.Uint32
-	waiting      atomic.Bool // the reader does, for landed
+	waiting      atomic.Bool // the reader waits for doneSignal
 	doneSignal   chan struct{}
 }
 
-func (u *inFlight) count() int { return int(u.taken - u.doneByReader - u.doneByOthers.Load()) }
+func (f *inFlight) count() int { return int(f.taken - f.doneByReader - f.doneByOthers.Load()) }
 
-// takeOff counts a message as under way. For the reader.
-func (u *inFlight) add() { u.taken++ }
+// add counts a message as in flight. Only the reader calls it.
+func (f *inFlight) add() { f.taken++ }
 
-// land counts a message as answered by the goroutine of b.
-func (u *inFlight) done(b *hub.Batch) {
-	if b == u.reader {
-		u.doneByReader++
+// done counts a message as answered by the goroutine of b.
+func (f *inFlight) done(b *hub.Batch) {
+	if b == f.reader {
+		f.doneByReader++
 		return
 	}
-	u.doneByOthers.Add(1)
-	if u.waiting.Load() {
+	f.doneByOthers.Add(1)
+	if f.waiting.Load() {
 		select {
-		case u.doneSignal <- struct{}{}:
+		case f.doneSignal <- struct{}{}:
 		default:
 		}
 	}
 }
 
-// wait waits until fewer than n are under way. For the reader.
-func (u *inFlight) wait(n int) {
-	if u.count() < n {
+// wait blocks until fewer than n messages are in flight. Only the reader calls it.
+func (f *inFlight) wait(n int) {
+	if f.count() < n {
 		return
 	}
-	u.waiting.Store(true)
-	for u.count() >= n {
-		<-u.doneSignal
+	f.waiting.Store(true)
+	for f.count() >= n {
+		<-f.doneSignal
 	}
-	u.waiting.Store(false)
+	f.waiting.Store(false)
 }

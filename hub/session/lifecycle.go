@@ -11,12 +11,13 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// What a Server has open, from accept to close. All of it is under Server.mu:
+// The open connections and sessions of a Server, from accept to close. All of their state
+// is under Server.mu:
 //
-//  1. admit takes a connection in,
-//  2. enter makes it a session, or handOn gives it to whoever links handlers;
-//  3. drained says that a session will put nothing more into the hub,
-//  4. exit that it has ended, left that its connection is closed.
+//  1. admit admits a connection,
+//  2. register makes it a session, or handOff hands it to Options.Handler;
+//  3. sessionDrained notes that a session will put nothing more into the hub,
+//  4. unregister that it has ended, connectionClosed that its connection is closed.
 
 var (
 	errShuttingDown = errors.New("the hub is shutting down")
@@ -25,10 +26,10 @@ var (
 	errNoServe      = errors.New("the account may no longer serve these types")
 )
 
-// past is a deadline that has passed.
+// pastDeadline wakes a blocked read at once.
 var pastDeadline = time.Unix(1, 0)
 
-// admit takes a connection in, or says why not.
+// admit admits a connection, or returns why it is refused.
 func (s *Server) admit(c *connection) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -36,7 +37,7 @@ func (s *Server) admit(c *connection) error {
 	case s.shuttingDown:
 		return errShuttingDown
 	case len(s.open) >= c.limits.Connections && !c.trusted:
-		// The hub's own processes get in past a crowd of strangers.
+		// The hub's own processes are admitted past the limit.
 		return errTooMany
 	}
 	s.open[c] = nil
@@ -45,7 +46,7 @@ func (s *Server) admit(c *connection) error {
 	return nil
 }
 
-// enter makes a session known; it fails while the server shuts down.
+// register adds a session; it fails while the server shuts down.
 func (s *Server) register(n *session) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,7 +60,7 @@ func (s *Server) register(n *session) error {
 	return nil
 }
 
-// handOn is enter for the connection of a handler process, which from now on belongs
+// handOff is register for the connection of a handler process, which from now on belongs
 // to Options.Handler: Shutdown neither ends it nor waits for it.
 func (s *Server) handOff(n *session) error {
 	s.mu.Lock()
@@ -97,7 +98,7 @@ func (s *Server) connectionClosed(c *connection) {
 	s.notifyShutdown()
 }
 
-// settle tells those who wait for it that the server is as far.
+// notifyShutdown closes allDrained and allClosed once their conditions hold.
 func (s *Server) notifyShutdown() {
 	if s.shuttingDown && s.undrained == 0 {
 		closeOnce(s.allDrained)
@@ -107,7 +108,7 @@ func (s *Server) notifyShutdown() {
 	}
 }
 
-// shut closes c, once; its callers hold a lock.
+// closeOnce closes c unless it is closed; its callers hold a lock.
 func closeOnce(c chan struct{}) {
 	select {
 	case <-c:
@@ -116,7 +117,7 @@ func closeOnce(c chan struct{}) {
 	}
 }
 
-// known lists the sessions, and the connections that were handed on.
+// sessionList returns the sessions, and the connections that were handed off.
 func (s *Server) sessionList() []*session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,9 +130,9 @@ func (s *Server) sessionList() []*session {
 	return all
 }
 
-// Recheck puts the accounts as they are now into force for the sessions that are
-// open: changed permissions count from the next message on, and a session is ended
-// whose account has gone or may no longer connect as it did.
+// Recheck applies the current accounts to the open sessions: changed permissions count
+// from the next message on, and a session ends if its account was removed or may no longer
+// connect in its role.
 func (s *Server) Recheck() {
 	for _, n := range s.sessionList() {
 		n.recheck()
@@ -142,7 +143,7 @@ func (s *session) recheck() {
 	if s.account.Load() == nil || s.peerCred { // a classic server has no account
 		return
 	}
-	s.server.checking.Lock() // so that no older account replaces a newer one
+	s.server.checking.Lock() // an older account must not replace a newer one
 	defer s.server.checking.Unlock()
 	a := s.server.o.Accounts.Lookup(s.name)
 	switch {
@@ -157,7 +158,7 @@ func (s *session) recheck() {
 	}
 }
 
-// mayHandle says why an account may not be the handler of that name and types.
+// mayHandle returns why an account may not be the handler of that name and types, or nil.
 func (s *Server) mayHandle(a *account.Account, name string, types []string) error {
 	for _, p := range types {
 		if !a.MayServe(hub.Pattern(p)) {
@@ -170,10 +171,10 @@ func (s *Server) mayHandle(a *account.Account, name string, types []string) erro
 	return s.o.AuthorizeHandler(name, a)
 }
 
-// parting is how long somebody who may not stay has to read what waits.
+// terminateGrace is how long the peer of a terminated session has to read what is queued.
 const terminateGrace = 2 * time.Second
 
-// end has the session read no more, answer what is under way, and close.
+// terminate has the session stop reading, answer what is in flight, and close.
 func (s *session) terminate(why error) {
 	s.endReason.CompareAndSwap(nil, &why)
 	if why != errShuttingDown && why != errStalled {
@@ -181,16 +182,16 @@ func (s *session) terminate(why error) {
 		time.AfterFunc(terminateGrace, s.abort)
 	}
 	if s.role == wire.RoleHandler {
-		s.abort() // whoever links it loses the connection
+		s.abort() // Options.Handler sees the connection close
 		return
 	}
 	s.conn.SetReadDeadline(pastDeadline)
 }
 
-// Drain closes the listeners and has every session read no more; whoever has not
-// logged in is not let in any more. It returns nil when all that was taken, by sessions
-// and others, has been answered, or ctx's error. Sessions stay for what is answered
-// meanwhile, until Shutdown.
+// Drain closes the listeners and has every session stop reading; connections that have not
+// logged in are refused. It returns nil when all messages in flight, of sessions and others,
+// have been answered, or ctx's error. Until Shutdown, sessions stay open to deliver what is
+// answered meanwhile.
 func (s *Server) Drain(ctx context.Context) error {
 	s.mu.Lock()
 	s.shuttingDown = true
@@ -216,11 +217,11 @@ func (s *Server) Drain(ctx context.Context) error {
 	}
 }
 
-// Shutdown drains the server, if that has not been done, and has every session write
-// out what waits and close. It returns nil when all have ended, or ctx's error: then
-// the rest have been cut off. Connections of handler processes are not touched, since
-// messages may still wait for what these answer: whoever got them from
-// Options.Handler ends them after Drain.
+// Shutdown drains the server, if that has not been done, and has every session flush its
+// queue and close. It returns nil when all have ended, or ctx's error after aborting the
+// rest. It does not touch the connections of handler processes, since messages may still
+// wait for their answers: the owner that got them from Options.Handler closes them after
+// Drain.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain(ctx)
 	s.mu.Lock()

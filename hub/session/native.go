@@ -14,17 +14,17 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// isNative tells the dialect by a connection's first frame: a native one opens with
-// a hello under tag 0, and JSON never begins with a zero byte.
+// isNative reports whether a connection's first frame is in the native dialect. That opens
+// with a hello under tag 0, and JSON never begins with a zero byte.
 func isNative(first []byte) bool { return len(first) > 0 && first[0] == 0 }
 
 // A native is a session in the native dialect. The way of one message through it:
 //
-//  1. readLoop takes a frame from the connection and cuts tag and kind off.
-//  2. send decodes it, checks the sender's rights and puts it into the router.
+//  1. readLoop reads a frame from the connection and splits off tag and kind.
+//  2. send decodes it, checks the sender's permissions and puts it into the router.
 //  3. Done, perhaps much later, queues the status under the message's tag.
-//  4. Put queues what the hub has for the user, a delivery under tag 0 or a reply. From the
-//     second delivery of one burst on, they are staged first.
+//  4. Put queues a message for the user: a delivery under tag 0, or a reply. From the
+//     second delivery of one burst on, deliveries are staged first.
 type native struct {
 	session
 	decoder  wire.Decoder
@@ -32,8 +32,8 @@ type native struct {
 	maxFrame int         // bytes of the longest payload that the peer takes; 0: any
 }
 
-// begin lets in who said hello, and returns the session; or it says why not and
-// returns nil.
+// begin authenticates a peer by its hello and returns its session. If the peer is rejected,
+// begin tells it why and returns nil.
 func (n *native) begin(first []byte) func() {
 	hello, err := n.hello(first)
 	if err != nil {
@@ -62,8 +62,8 @@ func (n *native) begin(first []byte) func() {
 	return func() { n.run(self, n.readLoop) }
 }
 
-// receives is what a client is told that its account may receive: a list that is empty
-// where that is nothing, and nil where it would be long.
+// receives returns the list of types that a client's account may receive, for the hello.
+// The list is empty if the account may receive nothing, and nil if it would be long.
 func (n *native) receives() []string {
 	const long = 1024 // bytes
 	if n.role != wire.RoleClient {
@@ -96,17 +96,18 @@ func (n *native) hello(first []byte) (*wire.Hello, error) {
 	return wire.ParseHello(body)
 }
 
-// enter checks who says hello, and whether the account may have that role.
+// authenticate checks the name and password in a hello, or the peer credentials, and
+// whether the account may have that role.
 func (n *native) authenticate(h *wire.Hello) error {
 	if h.Version != wire.Version {
 		return n.denied(fmt.Errorf("%w: version %d of the native dialect; this hub speaks version %d", hub.ErrDenied, h.Version, wire.Version))
 	}
 	if h.Role == wire.RoleHandler && h.Name == "" {
-		h.Name = strings.Join(h.Types, ",") // the one name it has for everybody from here on
+		h.Name = strings.Join(h.Types, ",") // its only name from here on
 	}
 	if n.trusted && h.Password == "" {
 		if h.User == "" && h.Role == wire.RoleHandler {
-			h.User = h.Name // nothing is ever sent to it by this name
+			h.User = h.Name // no message is ever sent to this name
 		} else if err := account.CheckName(h.User); err != nil {
 			return n.denied(fmt.Errorf("%w: user name: %v", hub.ErrDenied, err))
 		}
@@ -141,14 +142,14 @@ func (n *native) denied(err error) error {
 	return err
 }
 
-// part tells a peer that is not let in why, as far as it may know, and closes.
+// reject tells a peer that is not let in why, as far as it may know, and closes.
 func (n *native) reject(err error) {
 	n.startWriter()
 	n.out.Put(false, wire.AppendStatus(nil, 0, err))
 	n.flushAndLinger()
 }
 
-// handOn gives the connection of a handler process to whoever links it to the hub.
+// handOff hands the connection of a handler process to Options.Handler.
 func (n *native) handOff(h *wire.Hello) {
 	n.in.SetLimit(n.limits.Frame)
 	n.conn.SetDeadline(time.Time{})
@@ -161,7 +162,7 @@ func (n *native) handOff(h *wire.Hello) {
 	n.server.o.Handler(Handshake{Conn: n.conn, In: n.in, Hello: h, Account: n.account.Load()})
 }
 
-// readLoop takes frames until the input ends.
+// readLoop reads frames until the input ends.
 func (n *native) readLoop() error {
 	n.in.SetIdle(func() {
 		n.message.Data = hub.Data{} // what it points to may be large
@@ -195,7 +196,7 @@ func (n *native) readLoop() error {
 		case wire.KindGoodbye:
 			return nil
 		}
-		// Kinds that this version does not know are skipped.
+		// Unknown kinds are skipped.
 		if err == errClose {
 			return err
 		}
@@ -207,7 +208,7 @@ func (n *native) readLoop() error {
 
 // send puts one message into the hub.
 func (n *native) send(tag uint64, body []byte) error {
-	m := &n.message // its fields that are not set here and below stay zero
+	m := &n.message // fields that are not set here and below stay zero
 	if err := n.decoder.Message(body, m); err != nil {
 		return err
 	}
@@ -227,7 +228,7 @@ func (n *native) send(tag uint64, body []byte) error {
 	default:
 		err = n.fromClient(m)
 	}
-	if err != nil || m.Type == "dummy" { // not taken: no receipt comes
+	if err != nil || m.Type == "dummy" { // the router has not taken m, so it will not call Done
 		n.Done(m, err)
 	}
 	return nil
@@ -241,7 +242,7 @@ func (n *native) fromClient(m *hub.Message) error {
 	return n.server.o.Router.Put(m)
 }
 
-// builtin acts on a message that is for the hub itself.
+// builtin acts on a message to the hub itself.
 func (n *native) builtin(m *hub.Message) error {
 	reply, closes, err := n.session.builtin(m.Data)
 	if closes {
@@ -255,7 +256,7 @@ func (n *native) builtin(m *hub.Message) error {
 	return nil
 }
 
-// fromServer takes what another hub hands over: for users here, or for a handler.
+// fromServer puts a message from another hub into the router, for users here or a handler.
 func (n *native) fromServer(m *hub.Message) error {
 	if m.From.Server == "" {
 		m.From.Server = hub.ServerName(n.name)
@@ -271,8 +272,8 @@ func (n *native) fromServer(m *hub.Message) error {
 	return n.server.o.Router.Put(m)
 }
 
-// Done queues the status of a message of this session, unless it was sent under tag
-// 0, which asks for none.
+// Done queues the status of a message of this session, unless it was sent under tag 0,
+// which requests none.
 func (n *native) Done(m *hub.Message, err error) {
 	if m.Tag != 0 {
 		if err == nil && m.Notes != 0 {
@@ -288,10 +289,10 @@ func (n *native) status(tag uint64, err error, b *hub.Batch) {
 	n.endFrame(wire.AppendStatus(n.beginFrame(b), tag, err), false, b)
 }
 
-// Put queues m for the session's user: its nil reaches as far as the queue in
-// memory, or the stage before it, where a delivery may still be dropped and counted when the user does not
-// read. A reply to a message with a tag is not
-// dropped, but refused with hub.ErrFull where too many wait.
+// Put queues m for the session's user. Nil means that m is in the send queue or the stage
+// before it, in memory, where a delivery may still be dropped and counted if the user does
+// not read. A reply to a message with a tag is not dropped, but refused with hub.ErrFull if
+// too many wait.
 func (n *native) Put(m *hub.Message) error {
 	if m.Tag == 0 && !n.account.Load().MayReceive(m.Type) {
 		return hub.ErrDenied
@@ -305,7 +306,7 @@ func (n *native) Put(m *hub.Message) error {
 	}
 	b := n.beginFrame(m.Batch)
 	if m.Tag != 0 && len(b) > n.limits.Queue {
-		n.out.Cancel() // it does not read: the sender is told, and asks again
+		n.out.Cancel() // the user does not read; the status tells the sender to try again
 		return fmt.Errorf("%w: too many replies wait to be read", hub.ErrFull)
 	}
 	b, err := n.deliver(b, m)
@@ -316,7 +317,7 @@ func (n *native) Put(m *hub.Message) error {
 	return n.endFrame(b, m.Tag == 0, m.Batch)
 }
 
-// deliver appends m as it goes to the user, unless it is longer than the user takes.
+// deliver appends m as a deliver frame, unless it is longer than the peer's frame limit.
 func (n *native) deliver(dst []byte, m *hub.Message) ([]byte, error) {
 	b, err := wire.AppendMessage(dst, m.Tag, wire.KindDeliver, m)
 	if size := len(b) - len(dst); err == nil && n.maxFrame > 0 && size > n.maxFrame {
@@ -325,7 +326,7 @@ func (n *native) deliver(dst []byte, m *hub.Message) ([]byte, error) {
 	return b, err
 }
 
-// inputError is what ends the session when the input does.
+// inputError returns the error that the session ends with after an error of the input.
 func (n *native) inputError(err error) error {
 	if inputEnded(err) {
 		return err
@@ -349,7 +350,7 @@ func (n *native) malformed(err error) error {
 	return n.reportMalformed(err)
 }
 
-// tell lets the peer know why its session ends.
+// reportMalformed tells the peer that its session ends because of what it sent.
 func (n *native) reportMalformed(err error) error {
 	if !errors.Is(err, wire.ErrMalformed) {
 		err = fmt.Errorf("%w: %v", wire.ErrMalformed, err)

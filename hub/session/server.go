@@ -20,27 +20,27 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// Options are what a Server is made with. Router is required.
+// Options are the options of a Server. Router is required.
 type Options struct {
 	Router *hub.Router
 	// Hub is this hub's name, told to native peers.
 	Hub string
 	// Accounts is asked at each login. If nil, only trusted UNIX peers get in.
 	Accounts Accounts
-	// Handler serves a connection whose hello says that a handler process is on it,
-	// and closes it; it returns when that has ended. Shutdown does not wait for it.
-	// If nil, handlers are refused.
+	// Handler serves and closes the connection of a handler process, as its hello
+	// identifies it; it returns when the connection has ended. Shutdown does not wait
+	// for it. If nil, handlers are refused.
 	Handler func(Handshake)
-	// MayBe checks that an account may be the handler of that name; the error, if any,
-	// is what the process is told. If nil, every account that may serve the types in
-	// its hello may have any name.
+	// AuthorizeHandler checks that an account may be the handler of that name; the
+	// process is told the error, if any. If nil, every account that may serve the types
+	// in its hello may use any name.
 	AuthorizeHandler func(name string, a *account.Account) error
 	// Status answers the builtin command status with one JSON value. If nil, the
 	// command is refused.
 	Status func() []byte
 	// Log takes one line for each event. If nil, nothing is logged.
 	Log *slog.Logger
-	// Limits are those of connections that come before the first SetLimits.
+	// Limits apply to the connections that are accepted before the first SetLimits.
 	Limits Limits
 }
 
@@ -51,8 +51,8 @@ type Accounts interface {
 	ChangePassword(ctx context.Context, name hub.UserName, old, new string) error
 }
 
-// Handshake is a native connection of a handler process, of which the hello has
-// been read and its right to serve has been checked.
+// Handshake is a native connection of a handler process whose hello has been read and
+// whose permission to serve has been checked.
 type Handshake struct {
 	Conn    net.Conn
 	In      *bformat.Reader // has read the hello, and perhaps more
@@ -60,29 +60,29 @@ type Handshake struct {
 	Account *account.Account // may serve all types in Hello
 }
 
-// Limits bound what a peer can make the hub spend. The zero value is the defaults. A
-// connection keeps those that it came under.
+// Limits bound the resources that a peer can use. The zero value is the defaults. A
+// connection keeps the limits that were in force when it was accepted.
 type Limits struct {
 	Login       time.Duration          // a connection has this long to log in; if zero, 10 s
 	Connections int                    // open at once, logged in or not, but for trusted peers; if zero, 1024
 	Frame       int                    // bytes of a frame after the login (4 KiB before); if zero, 1 MiB
 	Queue       int                    // bytes that may wait to be written to one session; if zero, 256 KiB
 	Full        bformat.OverflowPolicy // what happens when they would be more; if zero, drop the oldest
-	Write       time.Duration          // a peer that takes nothing for so long, or stops in a frame, is closed; if zero, 30 s
-	Credits     int                    // messages of one native session under way at once; if zero, 256
-	Failures    int                    // failed logins from one address in a minute until it is held off; if zero, 10
-	// Memory is bytes that all connections together may hold of frames over 56 KiB that
-	// are being read, and of what is written and waits where that is over 8 KiB each for
-	// one session. None gets more than what is then left for all others. A frame that there
-	// is too little left for is refused and its connection closed; a queue is full then, but
-	// has room for 32 KiB while nothing is being written. It counts at once for all
-	// connections, and should be several times Frame. If zero, 32 MiB.
+	Write       time.Duration          // a peer that reads nothing, or stalls in a frame, for so long is closed; if zero, 30 s
+	Credits     int                    // messages of one native session in flight; if zero, 256
+	Failures    int                    // failed logins from one address in a minute until it is throttled; if zero, 10
+	// Memory is how many bytes all connections together may hold for frames over 56 KiB
+	// that are being read, and for each session's waiting frames, and frames being written,
+	// over 8 KiB each. No connection gets more than what is then left for all others. If too
+	// little is left, a frame is refused and its connection closed, and a queue counts as
+	// full, but always holds 32 KiB while nothing is being written. A change applies to all
+	// connections at once. Memory should be several times Frame. If zero, 32 MiB.
 	Memory int
 	// Peer says which addresses classic servers may connect from; if nil, none.
 	Peer func(netip.Addr) bool
 }
 
-// loginFrame is the largest frame taken from a peer that has not logged in.
+// loginFrame is the largest frame accepted from a peer that has not logged in.
 const loginFrame = 4 << 10
 
 func (l Limits) withDefaults() *Limits {
@@ -102,11 +102,11 @@ type Server struct {
 	o             Options
 	limits        atomic.Pointer[Limits]
 	stats         stats
-	orderKeys     atomic.Uint64 // of classic connections, given out so far
+	orderKeys     atomic.Uint64 // last order key given to a classic connection
 	logLimiters   logLimiters
 	started       time.Time
 	memory        *bformat.Budget
-	starvedLogged atomic.Uint64 // of memory.Starved, when it was logged last
+	starvedLogged atomic.Uint64 // memory.Starved when it was logged last
 	throttle      loginThrottle
 	ctx           context.Context // ends when Shutdown begins
 	cancel        context.CancelFunc
@@ -115,13 +115,13 @@ type Server struct {
 	mu                  sync.Mutex
 	listeners           map[*Listener]bool
 	open                map[*connection]*session // nil: not logged in
-	sessions            int                      // of those, without the handed on
+	sessions            int                      // of those, without the handed off
 	serving             int                      // connections that Shutdown waits for
 	undrained           int                      // sessions that may still put messages into the hub
 	shuttingDown        bool
-	stallCheckScheduled bool          // look will come
+	stallCheckScheduled bool          // a timer will call checkStalled
 	allDrained          chan struct{} // closed at a shutdown, when undrained is 0
-	released            chan struct{} // closed by Shutdown: sessions need not stay for others' messages
+	released            chan struct{} // closed by Shutdown: sessions need not stay open for others' messages
 	allClosed           chan struct{} // closed when serving is 0
 }
 
@@ -145,7 +145,7 @@ func NewServer(o Options) *Server {
 	return s
 }
 
-// SetLimits sets the limits of the connections that come from now on; Memory is that of all.
+// SetLimits sets the limits of the connections accepted from now on; Memory applies to all.
 func (s *Server) SetLimits(l Limits) {
 	f := l.withDefaults()
 	s.limits.Store(f)
@@ -165,7 +165,7 @@ func (s *Server) Serve(l *Listener) error {
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
-		if err != nil { // out of descriptors, most likely: what is open goes on
+		if err != nil { // out of descriptors, most likely: open connections go on
 			s.warn(&s.logLimiters.accept, "cannot accept connections", slog.String("listener", l.String()), slog.Any("err", err))
 			select {
 			case <-time.After(100 * time.Millisecond):
@@ -188,7 +188,7 @@ func (s *Server) Serve(l *Listener) error {
 	}
 }
 
-// listen notes a listener; it reports false while the server shuts down.
+// addListener adds a listener; it reports false while the server shuts down.
 func (s *Server) addListener(l *Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -206,7 +206,7 @@ func (s *Server) removeListener(l *Listener) {
 
 var errTooMany = errors.New("too many connections")
 
-// count counts deliveries that a session's queue has dropped.
+// countDropped counts deliveries that a session's queue has dropped.
 func (s *Server) countDropped(frames, _ int) {
 	s.stats.dropped.Add(uint64(frames))
 	if n := s.memory.Starved(); s.starvedLogged.Swap(n) != n {
@@ -215,8 +215,8 @@ func (s *Server) countDropped(frames, _ int) {
 	}
 }
 
-// often keeps what strangers can cause from filling the log: each kind of line
-// comes at most once a second.
+// logLimiters limit the rate of log lines that any peer can cause: each kind is logged at
+// most once a second.
 type logLimiters struct {
 	accept, tooMany, closed, login, hello, malformed, peer, slow, password, memory, stalled, throttled, forbidden lograte.Limiter
 }
@@ -225,7 +225,7 @@ func (s *Server) warn(l *lograte.Limiter, text string, attrs ...slog.Attr) {
 	l.Log(s.o.Log, slog.LevelWarn, text, attrs...)
 }
 
-// Listeners lists what Serve is accepting on, in no order.
+// Listeners returns the listeners that Serve accepts on, in no order.
 func (s *Server) Listeners() []*Listener {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,23 +6,24 @@ import (
 	"time"
 )
 
-// A frame that has begun must get on: of each 64 KiB, or of a frame that is shorter, a
-// peer may take Limits.Write. Without that it could have the hub hold the part that came
-// for ever. Between frames a session may be quiet for as long as it likes.
+// A peer must not stall inside a frame: it has Limits.Write for each 64 KiB of a frame, or
+// for a whole shorter frame. Otherwise it could have the hub hold the incomplete frame
+// forever. Between frames a session may be idle without limit.
 //
-// No clock is read and no timer set for that where messages are: the reader of a
-// connection notes how far its frame is, and look compares that now and then.
+// The data path reads no clock and sets no timer for this: the reader of a connection
+// records the progress of its frame, and checkStalled compares that periodically.
 
 var errStalled = errors.New("a frame has begun and did not get on in time")
 
-// A frameProgress is how far a connection's frame was when look saw it, and since when. It is
-// under Server.mu.
+// A frameProgress is the progress of a connection's frame that checkStalled saw last, and
+// the time since which it has not changed. It is under Server.mu.
 type frameProgress struct {
 	value uint64        // bformat.Reader.Part
 	since time.Duration // from Server.began on
 }
 
-// watch has look look at the connections, now that there is one. Under Server.mu.
+// scheduleStallCheck starts the periodic check, unless it runs. It is called under
+// Server.mu when a connection is admitted.
 func (s *Server) scheduleStallCheck() {
 	if s.stallCheckScheduled {
 		return
@@ -31,12 +32,12 @@ func (s *Server) scheduleStallCheck() {
 	time.AfterFunc(s.stallCheckInterval(), s.checkStalled)
 }
 
-// glance is the time from one look to the next.
+// stallCheckInterval is the time between two calls of checkStalled.
 func (s *Server) stallCheckInterval() time.Duration {
 	return min(s.limits.Load().Write, 30*time.Second)/4 + 1
 }
 
-// look ends the sessions that have stopped inside a frame.
+// checkStalled ends the sessions that have stalled inside a frame.
 func (s *Server) checkStalled() {
 	for _, n := range s.findStalled(time.Since(s.started)) {
 		s.stats.stalled.Add(1)
@@ -52,7 +53,7 @@ func (s *Server) findStalled(now time.Duration) (all []*session) {
 		time.AfterFunc(s.stallCheckInterval(), s.checkStalled)
 	}
 	for c, n := range s.open {
-		if n == nil { // the time to log in bounds it
+		if n == nil { // the login timeout applies
 			continue
 		}
 		p := &c.frameProgress

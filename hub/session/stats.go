@@ -21,7 +21,7 @@ type Stats struct {
 	Slow      uint64 `json:"slow_readers_closed"` // sessions closed for not reading
 	Dropped   uint64 `json:"dropped"`             // frames dropped because a session's queue was full, or had ended with its connection
 	Panics    uint64 `json:"panics"`              // sessions ended by a bug in the hub
-	Throttled uint64 `json:"logins_held_off"`     // logins not checked, since their address had failed too often
+	Throttled uint64 `json:"logins_held_off"`     // logins not checked, since their address was throttled
 	Stalled   uint64 `json:"stopped_in_a_frame"`  // sessions closed for that
 	NoMemory  uint64 `json:"frames_no_memory"`    // connections closed for a long frame when Limits.Memory was used up
 	Refused   uint64 `json:"memory_refused"`      // how often there was too little memory left, for frames and queues

@@ -12,44 +12,45 @@ import (
 	"github.com/besterhub/bester/hub/account"
 )
 
-// An address that fails to log in again and again must not keep those busy who check
-// the passwords of others: after Limits.Failures within a minute it is held off, and
-// gets one try whenever a failure has been forgotten, one each minute/Failures.
+// Login throttling: an address with many failed logins must not use up the password checks
+// of others. Each address has a leaky bucket: a failed login adds one, and one leaks out each
+// minute/Limits.Failures. While the bucket holds Limits.Failures, logins from the address
+// are refused unchecked. In a bucket that is not empty, logins in flight count as failures.
 
-// errHeldOff: nothing was checked.
+// errThrottled means that the password was not checked.
 var errThrottled = errors.New("too many failed logins from this address, try again in a minute")
 
 const (
-	maxAddresses        = 1024 // that tries remembers; the one to be forgotten soonest makes room
-	maxLoginsPerAddress = 64   // logins of one address at once: a quarter of what account lets wait
+	maxAddresses        = 1024 // in a loginThrottle; the one whose bucket is empty soonest is evicted
+	maxLoginsPerAddress = 64   // in flight: a quarter of what account lets wait
 )
 
-// tries are the addresses that have logins under way, or have failed lately.
+// A loginThrottle knows the addresses that have logins in flight or recent failures.
 type loginThrottle struct {
 	mu        sync.Mutex
 	addresses map[netip.Prefix]*addressState
 }
 
-// A try is what is known of an address. It is under tries.mu.
+// An addressState is the state of one address. It is under loginThrottle.mu.
 type addressState struct {
-	until     time.Time // its failures are all forgotten then
-	inFlight  int       // logins under way
-	throttled bool      // and that has been logged
-	wait      context.Context
-	cancel    context.CancelFunc // of those who wait to be checked
+	until     time.Time          // when the bucket is empty again
+	inFlight  int                // logins that are being checked or wait for that
+	throttled bool               // and that has been logged
+	wait      context.Context    // of the logins that wait to be checked
+	cancel    context.CancelFunc // of wait
 }
 
-// failures returns how many failures count at that time, where one is forgotten in each interval.
-func (t *addressState) failures(now time.Time, interval time.Duration) int {
-	if left := t.until.Sub(now); left > 0 {
+// failures returns how many failures are in the bucket at time now. One leaks out each interval.
+func (a *addressState) failures(now time.Time, interval time.Duration) int {
+	if left := a.until.Sub(now); left > 0 {
 		return int((left + interval - 1) / interval)
 	}
 	return 0
 }
 
-// enter begins a login from an address, of which each failure counts for a interval, limit of
-// them at once. The wait ends when those who wait to be checked are to go. It returns nil
-// if the address is held off.
+// begin begins a login from an address, whose bucket holds limit failures and leaks one
+// each interval. It returns nil if the address is throttled. wait is canceled when the
+// logins of the address that wait to be checked must give up.
 func (t *loginThrottle) begin(from netip.Prefix, now time.Time, interval time.Duration, limit int) (a *addressState, wait context.Context) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -75,8 +76,8 @@ func (t *loginThrottle) begin(from netip.Prefix, now time.Time, interval time.Du
 	return a, a.wait
 }
 
-// leave ends a login: a good one clears the address, a bad one counts against it. It
-// reports whether the address is held off from now on.
+// end ends a login. A successful one empties the bucket, a denied one adds to it. It
+// reports whether throttling of the address begins with this login.
 func (t *loginThrottle) end(from netip.Prefix, a *addressState, err error, now time.Time, interval time.Duration, limit int) (begins bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -103,7 +104,7 @@ func (t *loginThrottle) end(from netip.Prefix, a *addressState, err error, now t
 	return begins
 }
 
-// forget makes room for one address.
+// evict makes room for one address.
 func (t *loginThrottle) evict(now time.Time) {
 	var soonest netip.Prefix
 	for from, a := range t.addresses {
@@ -121,8 +122,9 @@ func (t *loginThrottle) evict(now time.Time) {
 	}
 }
 
-// origin is what logins from an address count for: of IPv6 the network of a site, which
-// has more addresses than could be counted; of a UNIX socket nothing.
+// throttleKey returns the prefix that logins from an address count for. For IPv6 that is
+// the /64 network, since one site has more addresses than could be counted. Logins over a
+// UNIX socket are not throttled.
 func throttleKey(a net.Addr) (netip.Prefix, bool) {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {
@@ -137,8 +139,8 @@ func throttleKey(a net.Addr) (netip.Prefix, bool) {
 	return p, err == nil && p.IsValid()
 }
 
-// attempt has check look at a password, for as long as a login may take, unless the
-// connection's address is held off.
+// throttleLogin calls check, which checks a password, with the login timeout. If the
+// connection's address is throttled, it returns errThrottled instead.
 func (c *connection) throttleLogin(check func(context.Context) error) error {
 	s, limit := c.server, c.limits.Failures
 	ctx, cancel := context.WithTimeout(s.ctx, c.limits.Login)

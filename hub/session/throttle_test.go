@@ -18,16 +18,16 @@ import (
 )
 
 func TestThrottle(t *testing.T) {
-	const most, span = 3, 20 * time.Second
+	const limit, interval = 3, 20 * time.Second
 	var all loginThrottle
 	now := time.Now()
 	from := netip.MustParsePrefix("10.0.0.1/32")
 	try := func(err error) (in, begins bool) {
-		a, _ := all.begin(from, now, span, most)
+		a, _ := all.begin(from, now, interval, limit)
 		if a == nil {
 			return false, false
 		}
-		return true, all.end(from, a, err, now, span, most)
+		return true, all.end(from, a, err, now, interval, limit)
 	}
 	for i, c := range []struct {
 		later      time.Duration
@@ -35,14 +35,14 @@ func TestThrottle(t *testing.T) {
 		in, begins bool
 	}{
 		{0, account.ErrDenied, true, false},
-		{0, account.ErrBusy, true, false}, // not its fault
+		{0, account.ErrBusy, true, false}, // does not count as a failure
 		{0, account.ErrDenied, true, false},
 		{0, account.ErrDenied, true, true},
 		{0, nil, false, false},
-		{span - 1, nil, false, false},
-		{1, account.ErrDenied, true, false}, // one is forgotten; held off again, but that is known
-		{span / 2, nil, false, false},
-		{span / 2, nil, true, false}, // cleared
+		{interval - 1, nil, false, false},
+		{1, account.ErrDenied, true, false}, // one has leaked; throttled again, but not reported again
+		{interval / 2, nil, false, false},
+		{interval / 2, nil, true, false}, // empties the bucket
 		{0, account.ErrDenied, true, false},
 		{0, account.ErrDenied, true, false},
 		{time.Hour, account.ErrDenied, true, false},
@@ -51,7 +51,7 @@ func TestThrottle(t *testing.T) {
 	} {
 		now = now.Add(c.later)
 		if in, begins := try(c.err); in != c.in || begins != c.begins {
-			t.Errorf("try %d: let in %t, begins to be held off %t", i, in, begins)
+			t.Errorf("login %d: let in %t, throttling begins %t", i, in, begins)
 		}
 	}
 	now = now.Add(time.Hour)
@@ -61,40 +61,40 @@ func TestThrottle(t *testing.T) {
 	}
 }
 
-// Logins that are under way count as failures once there is one, and those who wait are
-// sent away when the address is held off.
+// Logins in flight count as failures once there is one, and logins that wait are canceled
+// when the address is throttled.
 func TestThrottleInFlight(t *testing.T) {
-	const most, span = 3, 20 * time.Second
+	const limit, interval = 3, 20 * time.Second
 	var all loginThrottle
 	now := time.Now()
 	from := netip.MustParsePrefix("10.0.0.1/32")
-	var under []*addressState
+	var pending []*addressState
 	var wait context.Context
 	for range maxLoginsPerAddress {
-		a, w := all.begin(from, now, span, most)
-		under, wait = append(under, a), w
+		a, w := all.begin(from, now, interval, limit)
+		pending, wait = append(pending, a), w
 	}
-	if more, _ := all.begin(from, now, span, most); under[maxLoginsPerAddress-1] == nil || more != nil {
+	if more, _ := all.begin(from, now, interval, limit); pending[maxLoginsPerAddress-1] == nil || more != nil {
 		t.Fatalf("want %d at once without a failure", maxLoginsPerAddress)
 	}
-	for i, a := range under {
-		if held := wait.Err() != nil; held != (i >= most) {
+	for i, a := range pending {
+		if held := wait.Err() != nil; held != (i >= limit) {
 			t.Fatalf("after %d failures those who wait are sent away: %t", i, held)
 		}
 		err := account.ErrDenied
-		if i >= most {
+		if i >= limit {
 			err = context.Canceled
 		}
-		all.end(from, a, err, now, span, most)
+		all.end(from, a, err, now, interval, limit)
 	}
-	now = now.Add(span)
-	a, wait := all.begin(from, now, span, most)
-	if more, _ := all.begin(from, now, span, most); a == nil || wait.Err() != nil || more != nil {
+	now = now.Add(interval)
+	a, wait := all.begin(from, now, interval, limit)
+	if more, _ := all.begin(from, now, interval, limit); a == nil || wait.Err() != nil || more != nil {
 		t.Error("want one more try after a while")
 	}
 }
 
-// A from is a connection that has nothing but an address.
+// A from is a connection that has only an address.
 type from struct {
 	net.Conn
 	address net.Addr
@@ -102,7 +102,7 @@ type from struct {
 
 func (f from) RemoteAddr() net.Addr { return f.address }
 
-// Logins of one address fail and succeed at the same time; the race detector looks on.
+// Logins of one address fail and succeed concurrently, for the race detector.
 func TestConcurrentLogins(t *testing.T) {
 	s := NewServer(Options{Limits: Limits{Failures: 1}})
 	c := &connection{server: s, conn: from{address: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}}, limits: s.limits.Load()}
@@ -130,7 +130,7 @@ func TestConcurrentLogins(t *testing.T) {
 	defer s.throttle.mu.Unlock()
 	for _, a := range s.throttle.addresses {
 		if a.inFlight != 0 {
-			t.Errorf("%d logins are under way", a.inFlight)
+			t.Errorf("%d logins are in flight", a.inFlight)
 		}
 	}
 }
@@ -145,7 +145,7 @@ func TestThrottleIsBounded(t *testing.T) {
 	for i := range 3 * maxAddresses {
 		a, _ := all.begin(address(i), now, time.Minute, 1)
 		if a == nil {
-			t.Fatalf("address %d is held off for the others", i)
+			t.Fatalf("address %d is throttled for the others", i)
 		}
 		all.end(address(i), a, account.ErrDenied, now, time.Minute, 1)
 		now = now.Add(time.Millisecond)
@@ -177,7 +177,7 @@ func TestThrottleKey(t *testing.T) {
 	}
 }
 
-// An address that fails to log in again and again is not checked any more; others are.
+// Logins from an address with too many failures are not checked any more; others are.
 func TestFailedLoginsAreThrottled(t *testing.T) {
 	h := run(t, Options{Limits: Limits{Failures: 3}})
 	h.account(t, "ann", nil)
@@ -193,7 +193,7 @@ func TestFailedLoginsAreThrottled(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := login("p"); err != nil { // and the failures are forgotten
+	if err := login("p"); err != nil { // empties the bucket
 		t.Fatal(err)
 	}
 	for range 3 {
@@ -219,7 +219,7 @@ func TestFailedLoginsAreThrottled(t *testing.T) {
 	}
 	h.log.want(t, "address held off", "127.0.0.1/32", "session.failures")
 
-	// From a UNIX socket and from another address one gets in.
+	// Logins from a UNIX socket and from another address succeed.
 	h.classic(t, "ann")
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
 	c, err := d.Dial("tcp", h.tcp)
@@ -233,7 +233,7 @@ func TestFailedLoginsAreThrottled(t *testing.T) {
 	other.wantIn("hello")
 }
 
-// slowAccounts let nobody in, one after the other.
+// slowAccounts deny all logins, one after the other.
 type slowAccounts struct {
 	turn    chan struct{} // each login takes one
 	checked chan error
@@ -256,7 +256,7 @@ func (*slowAccounts) ChangePassword(context.Context, hub.UserName, string, strin
 	return account.ErrDenied
 }
 
-// Those who wait for their check when the address has failed too often leave the queue.
+// Logins that wait for their check are canceled when the address is throttled.
 func TestWaitingLoginsAreCanceled(t *testing.T) {
 	h := run(t, Options{Limits: Limits{Failures: 2, Login: time.Minute}})
 	const n = 20
