@@ -6,40 +6,40 @@ import (
 	"sync/atomic"
 )
 
-// An Answer is what a handler does with one message: zero or more commands, each
-// carried out at once, in order, and then Done. The handler gets it with the
-// message and owns it until Done; it is used by one goroutine at a time.
+// An Answer is a handler's response to one message: zero or more commands, each
+// executed at once and in order, and then Done. The handler gets it with the
+// message and owns it until Done. It is used by one goroutine at a time.
 //
 // Data given to a command is borrowed until the command returns.
 type Answer struct {
-	router  *Router
-	carrier Carrier // carries out the commands instead of router, if not nil
-	command Command // the one that carrier has now
-	m       Message // the message being answered
-	out     Message // the one a command makes of it
-	way     *way    // the way it is on; nil: to the recipients it names
-	step    int     // handlers of the way it has been through
-	done    bool    // Done has been called
+	router   *Router
+	executor Executor  // executes the commands instead of router, if not nil
+	command  Command   // the one that executor has now
+	m        Message   // the message being answered
+	out      Message   // the message that the current command sends
+	pipeline *pipeline // nil: straight to the recipients the message names
+	step     int       // handlers of the pipeline that it has passed
+	done     bool      // Done has been called
 
-	// The message that was put is the root of all answers that come of it, and
-	// waits for them. In the others, only root is used of what follows.
-	root   *Answer
-	shared bool         // others than the answer itself are waited for: open counts
-	open   atomic.Int32 // answers not done, and receipts not come
-	rounds atomic.Int32 // commands sendHandler that came of it
-	failed atomic.Pointer[error]
-	notes  atomic.Uint32 // Notes
-	to     [1]Address
+	// The answer to the message that was put is the root: it waits for all answers
+	// derived from it. The derived ones use only root of the fields below.
+	root       *Answer
+	shared     bool         // more than the root's own answer is waited for: pending counts
+	pending    atomic.Int32 // answers not done, and receipts not come
+	dispatches atomic.Int32 // sendHandler commands of the root and the answers derived from it
+	firstError atomic.Pointer[error]
+	notes      atomic.Uint32 // Notes
+	to         [1]Address
 
 	recipients []Address // a detached message's own copy
 }
 
-// Do carries out one command. The methods that are named like the verbs make one
+// Do executes one command. The methods with the names of the verbs build a command
 // and call Do.
 func (a *Answer) Do(c Command) {
-	if a.carrier != nil {
+	if a.executor != nil {
 		a.command = c
-		a.carrier.Do(a, &a.command)
+		a.executor.Do(a, &a.command)
 		return
 	}
 	switch c.Verb {
@@ -52,17 +52,17 @@ func (a *Answer) Do(c Command) {
 	case SendClients:
 		out := a.derive(c.Data)
 		for _, to := range c.To {
-			a.reach(out, to)
+			a.sendTo(out, to)
 		}
 	case SendServers:
 		out := a.derive(c.Data)
 		for _, to := range c.To {
-			a.server(out, to)
+			a.sendToServer(out, to)
 		}
 	case SendHandler:
 		a.sendHandler(c.Data, c.Type)
 	default:
-		a.fail(Reason(ErrHandler, "type %q: unknown command %d", a.m.Type, c.Verb))
+		a.setError(Reason(ErrHandler, "type %q: unknown command %d", a.m.Type, c.Verb))
 	}
 }
 
@@ -71,18 +71,18 @@ func (a *Answer) Do(c Command) {
 // m.Data. Where no route says what comes next, the message goes to the
 // recipients its sender named; if there are none it fails.
 func (a *Answer) Pass(d Data) {
-	if a.carrier == nil { // what most filters do for each message
+	if a.executor == nil { // what most filters do for each message
 		a.pass(d)
 		return
 	}
 	a.Do(Command{Verb: Pass, Data: d})
 }
 
-// Drop says that the message goes nowhere, on purpose. It is counted.
+// Drop discards the message on purpose. It is counted.
 func (a *Answer) Drop() { a.Do(Command{Verb: Drop}) }
 
-// Reply hands data to the session that the message came from, under the tag it
-// was sent with; or, if it came from elsewhere, to its sender's address.
+// Reply sends data to the session that the message came from, under the message's
+// tag. If the message did not come from a session, the sender's address gets the data.
 func (a *Answer) Reply(d Data) { a.Do(Command{Verb: Reply, Data: d}) }
 
 // SendClients hands data to every live session of every user named, in order;
@@ -91,23 +91,23 @@ func (a *Answer) SendClients(d Data, users ...Address) {
 	a.Do(Command{Verb: SendClients, Data: d, To: users})
 }
 
-// SendServers hands data to other servers, each of which picks the way by the
-// type: names from the config, or host:port, in the addresses' Server.
+// SendServers hands data to other servers, each of which routes it by the type.
+// The Server of each address is a name from the config, or host:port.
 func (a *Answer) SendServers(d Data, servers ...Address) {
 	a.Do(Command{Verb: SendServers, Data: d, To: servers})
 }
 
-// SendHandler gives data to the handler of type t, whose answer is carried out in
-// turn. It is the only command that can bring a message round again, so it counts
-// hops and is refused past the limit.
+// SendHandler gives data to the handler of type t, whose answer is executed in
+// turn. It is the only command that can form a loop, so it counts hops and is
+// refused past the limit.
 func (a *Answer) SendHandler(d Data, t Type) {
 	a.Do(Command{Verb: SendHandler, Data: d, Type: t})
 }
 
-// Detach says that the answer will come after Handle has returned, perhaps from
-// another goroutine. It lets go of what is borrowed until then: the message's
-// data is gone, its recipients are kept. Call it before Handle returns and before
-// anything else can use the answer.
+// Detach allows the answer to come after Handle has returned, perhaps from another
+// goroutine. It releases what is borrowed until then: it clears the message's data
+// and copies its recipients. Call it before Handle returns and before anything else
+// can use the answer.
 func (a *Answer) Detach() {
 	a.m.Batch.unstage()
 	a.m.Batch = nil
@@ -116,16 +116,16 @@ func (a *Answer) Detach() {
 	a.m.To = a.recipients
 }
 
-// Resume goes on with a detached answer. b is the batch of the goroutine that
-// calls it, or nil to flush each command at once.
+// Resume continues a detached answer. b is the batch of the calling goroutine, or
+// nil to flush each command at once.
 func (a *Answer) Resume(b *Batch) { a.m.Batch = b }
 
-// Done ends the answer: with nil when the commands given are the whole answer,
-// else with the reason why the message failed. The Answer must not be used again:
-// a second Done panics, if it comes before the Answer has been given to somebody else.
+// Done ends the answer. err is nil if the message succeeded, otherwise the reason
+// why it failed. The Answer must not be used again: a second Done panics, if it
+// comes before the Answer has been reused.
 func (a *Answer) Done(err error) {
-	if a.carrier != nil {
-		a.carrier.Done(a, err)
+	if a.executor != nil {
+		a.executor.Done(a, err)
 		return
 	}
 	if a.done {
@@ -133,57 +133,57 @@ func (a *Answer) Done(err error) {
 	}
 	a.done = true
 	if err != nil {
-		a.fail(err)
+		a.setError(err)
 	}
 	root, batch := a.root, a.m.Batch
 	if a != root {
 		a.recycle(batch)
 	}
-	root.close(batch)
+	root.donePending(batch)
 }
 
-// Message returns the message being answered. Once detached it has no data any more.
+// Message returns the message being answered. After Detach it has no data.
 func (a *Answer) Message() *Message { return &a.m }
 
-// next starts the answer that a command's message is owed.
-func (a *Answer) next(d Data) *Answer {
-	n := a.router.answer(a.m.Batch)
+// newChild returns a new answer for a message that a command derives. The root waits for it.
+func (a *Answer) newChild(d Data) *Answer {
+	n := a.router.newAnswer(a.m.Batch)
 	n.root, n.done = a.root, false
-	n.root.owe()
+	n.root.addPending()
 	n.m = a.m
 	n.m.Data = d
 	return n
 }
 
 func (a *Answer) pass(d Data) {
-	if a.way != nil && a.step < len(a.way.through) {
-		next := a.next(d)
-		next.way, next.step = a.way, a.step
-		next.walk()
+	if a.pipeline != nil && a.step < len(a.pipeline.handlers) {
+		next := a.newChild(d)
+		next.pipeline, next.step = a.pipeline, a.step
+		next.advance()
 		return
 	}
-	a.arrive(a.derive(d))
+	a.deliverToReceivers(a.derive(d))
 }
 
 func (a *Answer) sendHandler(d Data, t Type) {
 	if a.m.Hops >= a.router.maxHops {
-		a.fail(Reason(ErrHops, "type %q: more than %d hops: do handlers send it in a circle?", t, a.router.maxHops))
+		a.setError(Reason(ErrHops, "type %q: more than %d hops: do handlers send it in a circle?", t, a.router.maxHops))
 		return
 	}
-	if a.root.rounds.Add(1) > MaxRounds {
-		a.fail(Reason(ErrHops, "type %q: sent to handlers more than %d times in all: do handlers multiply it?", t, MaxRounds))
+	if a.root.dispatches.Add(1) > MaxDispatches {
+		a.setError(Reason(ErrHops, "type %q: sent to handlers more than %d times in all: do handlers multiply it?", t, MaxDispatches))
 		return
 	}
-	w := a.router.way(t, a.m.Batch)
-	if w == nil {
-		a.fail(Reason(ErrNoHandler, "no handler or route serves type %q", t))
+	pl := a.router.lookup(t, a.m.Batch)
+	if pl == nil {
+		a.setError(Reason(ErrNoHandler, "no handler or route serves type %q", t))
 		return
 	}
-	next := a.next(d)
-	next.way, next.step = w, 0
+	next := a.newChild(d)
+	next.pipeline, next.step = pl, 0
 	next.m.Type = t
 	next.m.Hops++
-	next.walk()
+	next.advance()
 }
 
 func (a *Answer) reply(d Data) {
@@ -192,19 +192,19 @@ func (a *Answer) reply(d Data) {
 		out.Tag = a.root.m.Tag
 		err := s.Put(out)
 		if errors.Is(err, ErrFull) {
-			a.fail(err) // a reply is missed, unlike what comes unasked
+			a.setError(err) // the sender waits for a reply, unlike for a push
 		}
-		a.delivered(err)
+		a.countDelivery(err)
 		return
 	}
 	if a.m.From == (Address{}) {
-		a.fail(Reason(ErrHandler, "type %q: nobody to reply to", a.m.Type))
+		a.setError(Reason(ErrHandler, "type %q: nobody to reply to", a.m.Type))
 		return
 	}
-	a.reach(out, a.m.From)
+	a.sendTo(out, a.m.From)
 }
 
-// derive makes the message that a command sends out. It is valid until the next command.
+// derive builds the message that a command sends. It is valid until the next command.
 func (a *Answer) derive(d Data) *Message {
 	a.out = a.m
 	a.out.Data = d
@@ -212,20 +212,20 @@ func (a *Answer) derive(d Data) *Message {
 	return &a.out
 }
 
-// walk takes the message one step on: into the next handler of its way, or to
-// the way's end.
-func (a *Answer) walk() {
-	if a.way != nil && a.step < len(a.way.through) {
-		h := a.way.through[a.step]
+// advance moves the message one step on: to the next handler of its pipeline, or
+// to the receivers after the last handler.
+func (a *Answer) advance() {
+	if a.pipeline != nil && a.step < len(a.pipeline.handlers) {
+		h := a.pipeline.handlers[a.step]
 		a.step++
 		a.handle(h)
 		return
 	}
-	a.arrive(a.derive(a.m.Data))
+	a.deliverToReceivers(a.derive(a.m.Data))
 	a.Done(nil)
 }
 
-// handle calls a handler. One that panics has failed with that message, nobody else.
+// handle calls a handler. If it panics, only this message fails.
 func (a *Answer) handle(h Handler) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -239,58 +239,58 @@ func (a *Answer) handle(h Handler) {
 	h.Handle(&a.m, a)
 }
 
-// arrive hands out to the receivers at the end of the way: the route's, or the
-// recipients that the sender named.
-func (a *Answer) arrive(out *Message) {
-	if w := a.way; w != nil && len(w.users)+len(w.servers) > 0 {
+// deliverToReceivers delivers to the receivers of the route, or to the recipients
+// that the sender named.
+func (a *Answer) deliverToReceivers(out *Message) {
+	if pl := a.pipeline; pl != nil && len(pl.users)+len(pl.servers) > 0 {
 		if len(a.m.To) > 0 {
-			a.note(NoteOverruled)
+			a.addNote(NoteOverruled)
 		}
-		for _, u := range w.users {
-			a.deliver(out, u.list())
+		for _, u := range pl.users {
+			a.deliver(out, u.liveSessions())
 		}
-		for _, to := range w.servers {
-			a.server(out, to)
+		for _, to := range pl.servers {
+			a.sendToServer(out, to)
 		}
 		return
 	}
 	if len(a.m.To) == 0 {
-		a.fail(Reason(ErrHandler, "type %q: passed on, but no route says where to", a.m.Type))
+		a.setError(Reason(ErrHandler, "type %q: passed on, but no route says where to", a.m.Type))
 		return
 	}
 	for _, to := range a.m.To {
-		a.reach(out, to)
+		a.sendTo(out, to)
 	}
 }
 
-// reach hands out to one address, if the sender may reach it.
-func (a *Answer) reach(out *Message, to Address) {
+// sendTo delivers to one address, if the sender may reach it.
+func (a *Answer) sendTo(out *Message, to Address) {
 	switch {
 	case a.m.Reach != nil && !a.m.Reach.MayReach(to):
 		a.router.stats.lost.Add(1)
-		a.fail(Reason(ErrDenied, "%q may not reach %q", a.m.From, to))
+		a.setError(Reason(ErrDenied, "%q may not reach %q", a.m.From, to))
 	case to.Server != "":
-		a.server(out, to)
+		a.sendToServer(out, to)
 	default:
 		a.deliver(out, a.router.directory.Sessions(to.User))
 	}
 }
 
-// deliver hands out to every session of one user.
+// deliver delivers to every session of one user.
 func (a *Answer) deliver(out *Message, sessions []Sink) {
 	if len(sessions) == 0 {
 		a.router.stats.absent.Add(1)
-		a.note(NoteAbsent)
+		a.addNote(NoteAbsent)
 	}
 	for _, s := range sessions {
-		a.delivered(s.Put(out))
+		a.countDelivery(s.Put(out))
 	}
 }
 
-// delivered counts what came of a delivery. A receiver that has just gone, is too
-// slow or may not have the type is no failure of the message; one that cannot
-// read its data is.
-func (a *Answer) delivered(err error) {
+// countDelivery counts the outcome of one delivery. The message does not fail if a
+// receiver has just gone, is too slow or may not receive the type. It fails if the
+// data cannot be converted for the receiver.
+func (a *Answer) countDelivery(err error) {
 	switch {
 	case err == nil:
 		a.router.count(a.m.Batch, 0, 1, 0)
@@ -299,79 +299,79 @@ func (a *Answer) delivered(err error) {
 	default:
 		a.router.stats.lost.Add(1)
 		if errors.Is(err, ErrEncoding) {
-			a.fail(err)
+			a.setError(err)
 		}
 	}
 }
 
-// server hands out to another server. The root waits for the server's receipt.
-func (a *Answer) server(out *Message, to Address) {
+// sendToServer sends to another server. The root waits for the server's receipt.
+func (a *Answer) sendToServer(out *Message, to Address) {
 	sink := a.router.directory.Server(to.Server)
 	if sink == nil {
-		a.fail(Reason(ErrUnknownServer, "no server %q: want a name from the config, or host:port", to.Server))
+		a.setError(Reason(ErrUnknownServer, "no server %q: want a name from the config, or host:port", to.Server))
 		return
 	}
 	a.to[0] = to
-	out.To, out.Receipt = a.to[:], (*confirmation)(a.root)
-	a.root.owe()
+	out.To, out.Receipt = a.to[:], (*serverReceipt)(a.root)
+	a.root.addPending()
 	if err := sink.Put(out); err != nil {
 		a.router.stats.lost.Add(1)
-		a.fail(err)
-		a.root.open.Add(-1) // this answer is still open
+		a.setError(err)
+		a.root.pending.Add(-1) // it does not reach 0: this answer is still pending
 	}
 	out.To, out.Receipt = nil, nil
 }
 
-// confirmation is a root as the Receipt of what it sent to servers.
-type confirmation Answer
+// serverReceipt is a root as the Receipt of the messages it sent to servers.
+type serverReceipt Answer
 
-func (c *confirmation) Done(m *Message, err error) {
+func (c *serverReceipt) Done(m *Message, err error) {
 	root := (*Answer)(c)
 	if err != nil {
 		root.router.stats.lost.Add(1)
-		root.fail(err)
+		root.setError(err)
 	} else {
 		root.router.count(m.Batch, 0, 1, 0)
 	}
-	root.close(m.Batch)
+	root.donePending(m.Batch)
 }
 
-// note keeps a word for the receipt.
-func (a *Answer) note(n Notes) {
+// addNote records a note for the receipt.
+func (a *Answer) addNote(n Notes) {
 	if a.root.notes.Load()&uint32(n) == 0 {
 		a.root.notes.Or(uint32(n))
 	}
 }
 
-// fail keeps the first reason for the receipt.
-func (a *Answer) fail(err error) {
-	a.root.failed.CompareAndSwap(nil, &err)
+// setError records the reason for the receipt, unless there is one already.
+func (a *Answer) setError(err error) {
+	a.root.firstError.CompareAndSwap(nil, &err)
 }
 
-// owe makes the root wait for one more answer or receipt. Before the first, nobody but
-// the root's own answer knows it.
-func (a *Answer) owe() {
+// addPending makes the root wait for one more answer or receipt. Before the first call,
+// only the root's own answer uses the root, so the counter is not needed.
+func (a *Answer) addPending() {
 	if !a.shared {
 		a.shared = true
-		a.open.Store(2)
+		a.pending.Store(2)
 		return
 	}
-	a.open.Add(1)
+	a.pending.Add(1)
 }
 
-// close counts one answer or receipt of the root as come, and after the last one
-// tells the sender.
-func (a *Answer) close(b *Batch) {
+// donePending counts one answer or receipt of the root as done. After the last one it
+// notifies the sender.
+func (a *Answer) donePending(b *Batch) {
 	if a.shared {
 		b.unstage() // before somebody else may tell the sender
-		if a.open.Add(-1) > 0 {
+		if a.pending.Add(-1) > 0 {
 			return
 		}
 	}
 	var err error
-	if p := a.failed.Load(); p != nil {
+	if p := a.firstError.Load(); p != nil {
 		err = *p
-		a.failed.Store(nil)
+		a.firstError.Store(nil)
 		a.router.stats.failed.Add(1)
 	}
 	a.router.count(b, 0, 0, 1)

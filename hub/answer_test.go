@@ -28,7 +28,7 @@ func TestDrainWaitsForTheLastAnswer(t *testing.T) {
 	}
 }
 
-func TestDeliveryThatFails(t *testing.T) {
+func TestFailedDelivery(t *testing.T) {
 	r := NewRouter(RouterOptions{})
 	box := new(mailbox)
 	r.Directory().Join("u", box)
@@ -55,7 +55,7 @@ func TestDeliveryThatFails(t *testing.T) {
 	}
 }
 
-func TestSenderMayReach(t *testing.T) {
+func TestReachIsEnforced(t *testing.T) {
 	r := NewRouter(RouterOptions{})
 	ann, bob := new(mailbox), new(mailbox)
 	r.Directory().Join("ann", ann)
@@ -74,7 +74,7 @@ type only UserName
 
 func (o only) MayReach(a Address) bool { return a == Address{User: UserName(o)} }
 
-func TestDeliverGoesPastHandlers(t *testing.T) {
+func TestDeliverBypassesHandlers(t *testing.T) {
 	r := NewRouter(RouterOptions{})
 	box := new(mailbox)
 	r.Directory().Join("u", box)
@@ -89,7 +89,7 @@ func TestDeliverGoesPastHandlers(t *testing.T) {
 	}
 }
 
-// A later is a handler that answers when it is told to.
+// A later is a handler whose answers the test gives later.
 type later struct{ answers []*Answer }
 
 func (l *later) Handle(m *Message, a *Answer) {
@@ -97,7 +97,7 @@ func (l *later) Handle(m *Message, a *Answer) {
 	l.answers = append(l.answers, a)
 }
 
-func TestAnswerComesLater(t *testing.T) {
+func TestDetachedAnswer(t *testing.T) {
 	r := NewRouter(RouterOptions{Name: "here"})
 	box := new(mailbox)
 	r.Directory().Join("u", box)
@@ -164,7 +164,7 @@ func (s *slowServer) Put(m *Message) error {
 	return nil
 }
 
-// noted is a Receipt that keeps the notes.
+// noted is a Receipt that passes on the notes.
 type noted chan Notes
 
 func (n noted) Done(m *Message, err error) { n <- m.Notes }

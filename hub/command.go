@@ -7,7 +7,7 @@ type Verb uint8
 // others are ours.
 const (
 	Pass        Verb = iota + 1 // give the message to what comes next on its route
-	Drop                        // let the message go nowhere, on purpose
+	Drop                        // discard the message on purpose
 	Reply                       // hand data to the sender
 	SendClients                 // hand data to users
 	SendServers                 // hand data to other servers
@@ -35,8 +35,8 @@ func ParseVerb(name []byte) Verb {
 	return 0
 }
 
-// A Command is one thing that a handler wants done with the message it was given,
-// or with data it made of it. What it points to is borrowed while it is carried out.
+// A Command is one action that a handler asks for: with the message it was given,
+// or with data of its own. What it points to is borrowed while the command runs.
 type Command struct {
 	Verb Verb
 	Data Data      // what goes out; not used by Drop
@@ -44,22 +44,22 @@ type Command struct {
 	Type Type      // SendHandler: the type, whose handler gets the data
 }
 
-// A Carrier carries out elsewhere what a handler answers: over the socket of a
-// handler process, or into a test's notes. In the hub itself the Router does it.
-type Carrier interface {
-	// Do carries out one command. c is valid until Do returns.
+// An Executor executes the commands of an Answer instead of the Router: it sends them
+// over the socket of a handler process, or records them in a test.
+type Executor interface {
+	// Do executes one command. c is valid until Do returns.
 	Do(a *Answer, c *Command)
-	// Done ends the answer; a may be used again for another message (Answer.Reset).
+	// Done ends the answer. a may then be reused for another message (Answer.Reset).
 	Done(a *Answer, err error)
 }
 
-// NewAnswer returns an Answer to m, whose commands c carries out. It keeps a copy
+// NewAnswer returns an Answer to m, whose commands c executes. It keeps a copy
 // of m, which borrows what m borrows.
-func NewAnswer(m *Message, c Carrier) *Answer {
-	a := &Answer{carrier: c}
+func NewAnswer(m *Message, c Executor) *Answer {
+	a := &Answer{executor: c}
 	a.Reset(m)
 	return a
 }
 
-// Reset makes an answer that came from NewAnswer, and is done, one to m.
+// Reset reuses an answer from NewAnswer, which must be done, as an answer to m.
 func (a *Answer) Reset(m *Message) { a.m, a.done = *m, false }

@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// A Directory knows where users and servers are to be found: which sessions a
-// user has at this moment, and which sink leads to a server.
+// A Directory maps users to their live sessions and servers to the sinks that lead
+// to them.
 //
 // The zero value is empty and ready. Its methods may be called from many goroutines.
 type Directory struct {
@@ -17,12 +17,12 @@ type Directory struct {
 	servers atomic.Pointer[servers]
 }
 
-// A user is where the sessions of one name are found. A route keeps a pointer to
-// it, so that a delivery costs no look-up.
+// A user holds the sessions of one user name. A route keeps a pointer to it, so that
+// a delivery needs no look-up.
 type user struct {
 	name     UserName
-	kept     bool                   // named by a route: stays without sessions
-	sessions atomic.Pointer[[]Sink] // in the order they came; replaced whole
+	pinned   bool                   // named by a route: not deleted without sessions
+	sessions atomic.Pointer[[]Sink] // in the order they joined; copy on write
 }
 
 type servers struct {
@@ -36,7 +36,7 @@ func (d *Directory) Join(name UserName, s Sink) (leave func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	u := d.userLocked(name)
-	sessions := append(slices.Clone(u.list()), s)
+	sessions := append(slices.Clone(u.liveSessions()), s)
 	u.sessions.Store(&sessions)
 	return sync.OnceFunc(func() { d.leave(u, s) })
 }
@@ -44,7 +44,7 @@ func (d *Directory) Join(name UserName, s Sink) (leave func()) {
 func (d *Directory) leave(u *user, s Sink) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	old := u.list()
+	old := u.liveSessions()
 	sessions := make([]Sink, 0, len(old))
 	for _, have := range old {
 		if have != s {
@@ -52,17 +52,17 @@ func (d *Directory) leave(u *user, s Sink) {
 		}
 	}
 	u.sessions.Store(&sessions)
-	if len(sessions) == 0 && !u.kept {
+	if len(sessions) == 0 && !u.pinned {
 		delete(d.users, u.name)
 	}
 }
 
-// Sessions returns the live sessions of the user, in the order they came. The
+// Sessions returns the live sessions of the user, in the order they joined. The
 // slice is never changed; the caller must not change it either.
 func (d *Directory) Sessions(name UserName) []Sink {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return d.users[name].list()
+	return d.users[name].liveSessions()
 }
 
 // Users lists the users with live sessions in alphabetical order, each name once
@@ -72,7 +72,7 @@ func (d *Directory) Users() []UserName {
 	defer d.mu.RUnlock()
 	var names []UserName
 	for name, u := range d.users {
-		for range u.list() {
+		for range u.liveSessions() {
 			names = append(names, name)
 		}
 	}
@@ -80,9 +80,9 @@ func (d *Directory) Users() []UserName {
 	return names
 }
 
-// SetServers replaces the servers whole: the sinks of the configured names, and
-// direct, which takes what goes to any host:port (nil if none does). A sink finds
-// where its message goes in Message.To, which then holds exactly that address.
+// SetServers replaces all servers: the sinks of the configured names, and direct,
+// which takes the messages to any host:port (nil if they are not allowed). Message.To
+// then holds exactly one address, that of the server.
 func (d *Directory) SetServers(named map[ServerName]Sink, direct Sink) {
 	d.servers.Store(&servers{named, direct})
 }
@@ -102,12 +102,12 @@ func (d *Directory) Server(name ServerName) Sink {
 	return nil
 }
 
-// keep returns the user for a route, which may hold on to it for good.
-func (d *Directory) keep(name UserName) *user {
+// pin returns the user for a route, and keeps the entry in the directory for good.
+func (d *Directory) pin(name UserName) *user {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	u := d.userLocked(name)
-	u.kept = true
+	u.pinned = true
 	return u
 }
 
@@ -123,7 +123,7 @@ func (d *Directory) userLocked(name UserName) *user {
 	return u
 }
 
-func (u *user) list() []Sink {
+func (u *user) liveSessions() []Sink {
 	if u == nil {
 		return nil
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A mailbox is a sink that notes what it is given: "type<from> data".
+// A mailbox is a sink that records its messages as "type<from> data".
 type mailbox struct {
 	mu   sync.Mutex
 	got  []string
@@ -26,7 +26,7 @@ func (b *mailbox) Put(m *Message) error {
 	return nil
 }
 
-// A sender is the receipt of what it puts, and takes replies.
+// A sender is the Receipt of the messages it sends, and takes the replies.
 type sender struct {
 	mailbox
 	results []error

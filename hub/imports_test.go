@@ -16,16 +16,16 @@ import (
 
 const module = "github.com/besterhub/bester/"
 
-// A room says what the packages of one folder may import besides the standard
-// library: rooms of this module, and modules from elsewhere by their path.
-type room struct {
+// An importRule says what the packages of one folder may import besides the standard
+// library: packages of this module, and modules from elsewhere by their path.
+type importRule struct {
 	folder string // "x/*" stands for all folders below x that have no row of their own
 	may    string // separated by spaces; "x/*" allows x's sub-folders, "*" everything
 	why    string // why nothing else
 }
 
-// The rooms of the house: the only directions there are.
-var rooms = []room{
+// importRules are the only import directions that are allowed.
+var importRules = []importRule{
 	{"hub", "",
 		"everything points at it; what it imported, everything would"},
 	{"hub/bformat", "",
@@ -59,7 +59,7 @@ var rooms = []room{
 	{"hub/client", "hub hub/bformat hub/tristanable hub/wire",
 		"it is the other end of the wire and runs without a hub"},
 	{"hub/hubtest", "hub",
-		"every room's tests may use it, so it may use none of them"},
+		"every package's tests may use it, so it may use none of them"},
 	{"handlers", "hub hub/bformat hub/lograte hub/options hub/tristanable hub/wire",
 		"a handler is a process of its own: it knows the wire, not the hub's ends"},
 	{"handlers/catalog", "hub hub/config hub/options handlers handlers/*",
@@ -77,18 +77,18 @@ var rooms = []room{
 	{"devices/*", "hub hub/options devices devices/senml board golang.org/x/sys",
 		"a chip knows its bus and what a reading is, nothing else"},
 	{"cmd/internal/*", "*",
-		"what the two programs share; a library that only a room needs stays in there"},
+		"what the two programs share; a library that only one package needs stays in there"},
 	{"cmd/besterd", "* github.com/spf13/cobra golang.org/x/sys",
-		"it puts the rooms together; a library that only a room needs stays in there"},
+		"it puts the packages together; a library that only one of them needs stays in there"},
 	{"cmd/besterd/*", "",
 		"tests of the whole daemon, as a process; they import what they like, the daemon nothing of theirs"},
 	{"cmd/bester", "* github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys golang.org/x/term",
-		"it puts the rooms together; a library that only a room needs stays in there"},
+		"it puts the packages together; a library that only one of them needs stays in there"},
 }
 
-// Edges that nothing may have, tests neither, with the reason that is easier to
+// forbiddenEdges lists imports that are forbidden even in tests, each with a reason that is easier to
 // remember than the rows.
-var never = []struct{ from, to, why string }{
+var forbiddenEdges = []struct{ from, to, why string }{
 	{"hub/session", "hub/link hub/upstream hub/informer", "endpoints never import each other: only cmd knows two of them"},
 	{"hub/link", "hub/session hub/upstream hub/informer", "endpoints never import each other: only cmd knows two of them"},
 	{"hub/upstream", "hub/session hub/link hub/informer", "endpoints never import each other: only cmd knows two of them"},
@@ -105,9 +105,9 @@ func TestImportDirections(t *testing.T) {
 	}
 	for _, file := range files {
 		from := path.Dir(file.name)
-		r := roomOf(from)
+		r := ruleOf(from)
 		if r == nil {
-			t.Errorf("%s: the package has no row in the table of rooms", file.name)
+			t.Errorf("%s: the package has no row in the table of import rules", file.name)
 			continue
 		}
 		for _, to := range file.imports {
@@ -121,7 +121,7 @@ func TestImportDirections(t *testing.T) {
 	}
 }
 
-// The rules themselves: each must refuse something.
+// TestImportRules checks that each rule refuses something.
 func TestImportRules(t *testing.T) {
 	for _, c := range []struct {
 		from, to string
@@ -149,7 +149,7 @@ func TestImportRules(t *testing.T) {
 		{"cmd/bester", "cmd/internal/setup", false, true},
 		{"hub/config", "cmd/internal/setup", true, false},
 	} {
-		r := roomOf(c.from)
+		r := ruleOf(c.from)
 		if r == nil {
 			t.Fatalf("%s has no row", c.from)
 		}
@@ -158,30 +158,30 @@ func TestImportRules(t *testing.T) {
 		}
 	}
 	for _, folder := range []string{"hub/nowhere", "web", "cmd/other", "cmd/bester/inner", "hub/wire/inner"} {
-		if r := roomOf(folder); r != nil {
+		if r := ruleOf(folder); r != nil {
 			t.Errorf("%s has a row: %s", folder, r.folder)
 		}
 	}
 }
 
-// roomOf returns the row of a folder: its own before that of a folder above it.
-func roomOf(folder string) *room {
-	for i := range rooms {
-		if rooms[i].folder == folder {
-			return &rooms[i]
+// ruleOf returns the row of a folder: its own before that of a folder above it.
+func ruleOf(folder string) *importRule {
+	for i := range importRules {
+		if importRules[i].folder == folder {
+			return &importRules[i]
 		}
 	}
-	for i := range rooms {
-		if strings.HasSuffix(rooms[i].folder, "/*") && covers(rooms[i].folder, folder) {
-			return &rooms[i]
+	for i := range importRules {
+		if strings.HasSuffix(importRules[i].folder, "/*") && covers(importRules[i].folder, folder) {
+			return &importRules[i]
 		}
 	}
 	return nil
 }
 
-// forbidden returns why a room must not import something, or "" if it may.
-func forbidden(r *room, to string, test bool) string {
-	for _, n := range never {
+// forbidden returns why a package must not import something, or "" if it may.
+func forbidden(r *importRule, to string, test bool) string {
+	for _, n := range forbiddenEdges {
 		if n.from == r.folder && listed(n.to, to) {
 			return n.why
 		}

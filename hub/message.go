@@ -10,47 +10,49 @@ import (
 
 // A Message is the unit that the hub routes.
 //
-// Strings in it are kept by whoever wants to; Data.Bytes and To are borrowed
-// from whoever gives the message, until that call returns.
+// Its strings may be kept. Data.Bytes and To are borrowed from the caller that
+// passes the message, until that call returns.
 type Message struct {
-	Type Type      // picks the way
+	Type Type      // picks the route
 	From Address   // who sent it: a user here, or a user at another server
 	To   []Address // the recipients the sender named, if any
 	ID   ID        // its origin hub and a number that never repeats
 	Time time.Time // when it was sent or measured
-	Hops int       // how often a handler has sent it round, or a hub to another
-	Data Data      // what the hub never looks into
+	Hops int       // how often a handler or a hub has forwarded it to another
+	Data Data      // the content; the hub never looks into it
 
-	// Receipt is told what becomes of the message; nil if nobody asks. A Receipt
+	// Receipt is notified of the message's outcome; nil if nobody asks. A Receipt
 	// that is also a Sink gets the replies, with the Tag of the message.
 	Receipt Receipt
-	// Tag is the sender's own number for the message, handed back with its
-	// receipt and replies; the hub does not look at it.
+	// Tag is the sender's own number for the message. It comes back with the
+	// receipt and the replies; the hub does not look at it.
 	Tag uint64
-	// Lane tells apart the connections of one sender that each have an order of their
-	// own, as the original's have; 0 where all that the sender sends is in one order.
-	Lane uint64
-	// Reach says which users the sender may reach; nil if all.
+	// OrderKey is the ordering key within one sender: messages with the same sender, type
+	// and OrderKey stay in order. The connections of a classic client have different
+	// keys, as in the original. It is 0 if all messages of the sender share one order.
+	OrderKey uint64
+	// Reach says which addresses the sender may reach; nil means all.
 	Reach Reach
-	// Notes is for Receipt.Done alone: what the sender of a message that has not failed
-	// may want to know.
+	// Notes is set only for Receipt.Done: hints to the sender of a message that has
+	// not failed.
 	Notes Notes
-	// Batch gathers what is to be flushed by the goroutine that now carries the
-	// message; nil if everything is to be flushed at once.
+	// Batch collects what the current goroutine has to flush; nil means that
+	// everything is flushed at once.
 	Batch *Batch
 }
 
-// Notes say of a message that has not failed what its sender may not have meant.
+// Notes are hints about a message that has not failed, but whose outcome the sender
+// may not have intended.
 type Notes uint8
 
 const (
-	// NoteAbsent: somebody who was to get it is not here now.
+	// NoteAbsent: a recipient has no live session here.
 	NoteAbsent Notes = 1 << iota
-	// NoteOverruled: a route decided who gets it, not the recipients that were named.
+	// NoteOverruled: the type's route decided who gets it, not the recipients named.
 	NoteOverruled
 )
 
-// String writes them for people, in one line; "" if there are none.
+// String returns the notes as one line for people; "" if there are none.
 func (n Notes) String() string {
 	switch n {
 	case NoteAbsent:
@@ -85,8 +87,8 @@ func (e Encoding) String() string {
 	return "JSON"
 }
 
-// Data is exactly one value, written in its encoding. It crosses from one
-// encoding to the other only where the two ends of its way differ.
+// Data is exactly one value, in its encoding. It is converted to the other
+// encoding only if the receiver needs that.
 type Data struct {
 	Encoding Encoding
 	Bytes    []byte
@@ -103,8 +105,8 @@ type UserName string
 type ServerName string
 
 // Address says who is to get a message: "user" is a user here, "user@server" a
-// user at another server, "@server" that server itself, which then picks the
-// way by the type.
+// user at another server, "@server" that server itself, which then routes the
+// message by its type.
 type Address struct {
 	User   UserName
 	Server ServerName
@@ -130,8 +132,8 @@ func (a Address) String() string {
 	return string(a.User) + "@" + string(a.Server)
 }
 
-// ID names a message for good: no two messages ever have the same. The zero ID
-// is that of a message which has not been given one yet.
+// ID identifies a message: no two messages ever have the same ID. A message that
+// has not been given an ID yet has the zero ID.
 type ID struct {
 	Origin string // the hub that first took the message
 	Number uint64 // never repeats at its origin

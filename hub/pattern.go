@@ -11,9 +11,9 @@ import (
 // MaxType is the longest type and pattern, in bytes.
 const MaxType = 255
 
-// Pattern is a type in which "+" stands for exactly one level and a final "#"
-// for all the rest, also none: "reading/#" matches "reading" and
-// "reading/greenhouse/bme280". A pattern without either matches that type alone.
+// Pattern is a type with wildcards: "+" matches exactly one level, and a final "#"
+// matches any number of levels, also none: "reading/#" matches "reading" and
+// "reading/greenhouse/bme280". A pattern without wildcards matches that type alone.
 type Pattern string
 
 // ParsePattern checks s: 1 to MaxType bytes of UTF-8 without control
@@ -33,7 +33,7 @@ func ParsePattern(s string) (Pattern, error) {
 	return Pattern(s), nil
 }
 
-// ParseType checks s: as ParsePattern, without wildcards.
+// ParseType checks s like ParsePattern, and refuses wildcards.
 func ParseType(s string) (Type, error) {
 	if err := checkName(s); err != nil {
 		return "", fmt.Errorf("type %q: %w", s, err)
@@ -61,7 +61,7 @@ func checkName(s string) error {
 // Exact reports whether p matches one type alone.
 func (p Pattern) Exact() bool { return !strings.ContainsAny(string(p), "+#") }
 
-// Match reports whether t is one of the types that p stands for. It allocates nothing.
+// Match reports whether p matches t. It allocates nothing.
 func (p Pattern) Match(t Type) bool {
 	ps, ts, more := string(p), string(t), true
 	for {
@@ -83,19 +83,19 @@ func (p Pattern) Match(t Type) bool {
 	}
 }
 
-// Compare orders patterns by how much they say: it is negative where p is more
-// specific than q. Level by level a name comes before "+", and "+" before "#"
-// or the end; equally specific patterns are in alphabetical order.
+// Compare orders patterns by specificity: it is negative if p is more specific than q.
+// Level by level, a name comes before "+", and "+" before "#" or the end. Equally
+// specific patterns are in alphabetical order.
 func (p Pattern) Compare(q Pattern) int {
 	ps, qs := string(p), string(q)
 	for pmore, qmore := true, true; pmore && qmore; {
 		var pl, ql string
 		pl, ps, pmore = strings.Cut(ps, "/")
 		ql, qs, qmore = strings.Cut(qs, "/")
-		if c := cmp.Compare(width(pl), width(ql)); c != 0 {
+		if c := cmp.Compare(wildcardRank(pl), wildcardRank(ql)); c != 0 {
 			return c
 		}
-		if pmore != qmore { // the longer one says more, unless only "/#" is left of it
+		if pmore != qmore { // the longer one is more specific, unless only "/#" is left of it
 			longer, sign := ps, -1
 			if qmore {
 				longer, sign = qs, 1
@@ -109,7 +109,7 @@ func (p Pattern) Compare(q Pattern) int {
 	return cmp.Compare(p, q)
 }
 
-func width(level string) int {
+func wildcardRank(level string) int {
 	switch level {
 	case "#":
 		return 2

@@ -68,7 +68,7 @@ func TestParsePattern(t *testing.T) {
 
 func TestPatternCompareSorts(t *testing.T) {
 	want := []Pattern{"a/b/c", "a/b", "a/b/#", "a/+/c", "a/+", "a/+/#", "a", "a/#", "b", "+/b", "+", "+/#", "#"}
-	// Of two patterns that some type matches both of, the first in want says more.
+	// If a type matches two of the patterns, the first one in want is more specific.
 	better := func(p, q Pattern) bool { return slices.Index(want, p) < slices.Index(want, q) }
 	got := slices.Clone(want)
 	for range 20 {
@@ -117,7 +117,7 @@ func FuzzPattern(f *testing.F) {
 	})
 }
 
-// matchSlow says what Match must, in the plainest way.
+// matchSlow is a simple reference implementation of Match.
 func matchSlow(p, t []string) bool {
 	switch {
 	case len(p) == 1 && p[0] == "#":

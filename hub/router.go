@@ -9,58 +9,59 @@ import (
 	"sync/atomic"
 )
 
-// MaxHops is how often handlers may send one message round, if Options do not say.
+// MaxHops is the default limit of hops of one message.
 const MaxHops = 16
 
-// MaxRounds is how often all that comes of one message may be sent to handlers with
-// sendHandler. Hops bound how long a circle is, this how many it branches into.
-const MaxRounds = 1000
+// MaxDispatches limits how often one message and the messages derived from it may be
+// sent to handlers with sendHandler. MaxHops bounds the length of a loop, MaxDispatches
+// its fan-out.
+const MaxDispatches = 1000
 
-// RouterOptions are what a Router needs to know. The zero value works.
+// RouterOptions configure a Router. The zero value works.
 type RouterOptions struct {
 	// Name is this hub's name: the origin of the messages that it gives an ID.
 	Name string
-	// Directory is where users and servers are found. If nil, a new, empty one.
+	// Directory maps users and servers to sinks. If nil, a new, empty one is used.
 	Directory *Directory
-	// MaxHops is how often handlers may send one message round before it is
-	// refused. If zero, MaxHops.
+	// MaxHops is how often handlers may forward one message with sendHandler before it
+	// is refused. If zero, the constant MaxHops.
 	MaxHops int
-	// Log gets the stack of a handler in this process that panics. If nil, it is lost.
+	// Log gets the stack of a handler in this process that panics. If nil, nothing is logged.
 	Log *slog.Logger
 }
 
-// A Router is the Sink that every message of the hub goes into. It picks the way
-// by the type and carries the message along it:
+// A Router is the Sink that takes every message of the hub. It routes a message by
+// its type:
 //
-//  1. Put looks the type up: the way of a route, or of a handler.
-//  2. The message goes through the handlers of its way, one after the other.
-//     Each answers with commands (Answer); one that passes the message on leaves
-//     the way to the route.
-//  3. At the end of the way it is delivered to the route's receivers, or, where
-//     there is no route, to the recipients that the sender named.
-//  4. When all that the handlers wanted is done, the sender's Receipt is told.
+//  1. Put looks up the type's pipeline: that of a route, or of a single handler.
+//  2. The message goes through the handlers of the pipeline, one after the other.
+//     Each answers with commands (Answer). A handler that passes the message on
+//     lets the route decide where it goes next.
+//  3. After the last handler the message is delivered to the route's receivers or,
+//     if there is no route, to the recipients that the sender named.
+//  4. When all commands of the handlers are done, the sender's Receipt is notified.
 //
-// A message of a type that nobody serves goes to the recipients its sender
-// named; without any it is refused with ErrNoHandler.
+// A message of a type that nobody serves goes to the recipients that its sender
+// named. If there are none, it is refused with ErrNoHandler.
 type Router struct {
 	directory *Directory
 	maxHops   int
 	log       *slog.Logger
 	name      string
-	number    atomic.Uint64 // of the last message given an ID
+	lastID    atomic.Uint64 // of the last message given an ID
 	answers   sync.Pool
 	stats     routerStats
 
-	mu       sync.Mutex // guards what the table is made of
+	mu       sync.Mutex // guards the inputs of the table
 	routes   []Route
 	handlers map[Pattern]Handler
-	table    atomic.Pointer[table]
+	table    atomic.Pointer[routingTable]
 }
 
-// NewRouter returns a Router without ways.
+// NewRouter returns a Router without routes and handlers.
 func NewRouter(o RouterOptions) *Router {
 	r := &Router{name: o.Name, log: o.Log, directory: o.Directory, maxHops: o.MaxHops, handlers: make(map[Pattern]Handler)}
-	r.number.Store(rand.Uint64() >> 2) // a new start repeats none of the numbers before it
+	r.lastID.Store(rand.Uint64() >> 2) // a new start repeats none of the numbers before it
 	if r.directory == nil {
 		r.directory = new(Directory)
 	}
@@ -71,28 +72,28 @@ func NewRouter(o RouterOptions) *Router {
 		r.maxHops = MaxHops
 	}
 	r.answers.New = func() any { return &Answer{router: r} }
-	r.table.Store(newTable(nil, nil, r.directory))
+	r.table.Store(newRoutingTable(nil, nil, r.directory))
 	return r
 }
 
-// Directory returns where the router finds users and servers.
+// Directory returns the router's directory of users and servers.
 func (r *Router) Directory() *Directory { return r.directory }
 
-// Put starts m on its way. After nil the message is in the hands of its handlers
-// and receivers, in memory; the receipt tells what became of it. An error wraps
-// ErrNoHandler or ErrHops. A message without an ID gets one. Put allocates nothing in steady state.
+// Put routes m. If it returns nil, the handlers and receivers have the message, in
+// memory, and the receipt tells the outcome. An error wraps ErrNoHandler or ErrHops. A
+// message without an ID gets one. In steady state Put allocates nothing.
 func (r *Router) Put(m *Message) error {
-	w := r.way(m.Type, m.Batch)
-	if w == nil && len(m.To) == 0 {
+	pl := r.lookup(m.Type, m.Batch)
+	if pl == nil && len(m.To) == 0 {
 		r.stats.refused.Add(1)
 		return Reason(ErrNoHandler, "no handler or route serves type %q", m.Type)
 	}
-	return r.start(m, w)
+	return r.route(m, pl)
 }
 
-// Deliver hands m straight to the recipients it names, past all handlers: what
-// another server has sent for users here. Recipients that are not here now are
-// no error, as with the command sendClients.
+// Deliver delivers m to the recipients it names and bypasses all handlers. It is for
+// messages of another server to users here. Recipients without a live session are no
+// error, as with the command sendClients.
 func (r *Router) Deliver(m *Message) error {
 	for _, to := range m.To {
 		if to.Server != "" {
@@ -100,36 +101,36 @@ func (r *Router) Deliver(m *Message) error {
 			return Reason(ErrDenied, "recipient %q is not a user here: this hub is no relay", to)
 		}
 	}
-	return r.start(m, nil)
+	return r.route(m, nil)
 }
 
-func (r *Router) start(m *Message, w *way) error {
+func (r *Router) route(m *Message, pl *pipeline) error {
 	if m.Hops > r.maxHops {
 		r.stats.refused.Add(1)
 		return Reason(ErrHops, "type %q: more than %d hops: do hubs send it in a circle?", m.Type, r.maxHops)
 	}
 	r.count(m.Batch, 1, 0, 0)
-	a := r.answer(m.Batch)
-	a.root, a.way, a.done, a.shared = a, w, false, false
-	if a.rounds.Load() != 0 { // of the message it was last
-		a.rounds.Store(0)
+	a := r.newAnswer(m.Batch)
+	a.root, a.pipeline, a.done, a.shared = a, pl, false, false
+	if a.dispatches.Load() != 0 { // left over from an earlier message
+		a.dispatches.Store(0)
 	}
 	if a.notes.Load() != 0 {
 		a.notes.Store(0)
 	}
 	a.m = *m
 	if a.m.ID == (ID{}) {
-		a.m.ID = r.id(m.Batch)
+		a.m.ID = r.newID(m.Batch)
 	}
-	a.walk()
+	a.advance()
 	return nil
 }
 
 // Serves reports whether a handler or route takes messages of type t.
-func (r *Router) Serves(t Type) bool { return r.table.Load().way(t) != nil }
+func (r *Router) Serves(t Type) bool { return r.table.Load().lookup(t) != nil }
 
-// SetRoutes replaces the operator's routes whole. It refuses, and keeps the old
-// ones, where two routes match the same pattern.
+// SetRoutes replaces all routes of the operator. If two of them have the same
+// pattern, it returns an error and keeps the old ones.
 func (r *Router) SetRoutes(routes []Route) error {
 	seen := make(map[Pattern]bool, len(routes))
 	for _, route := range routes {
@@ -141,16 +142,16 @@ func (r *Router) SetRoutes(routes []Route) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.routes = routes
-	r.table.Store(newTable(r.routes, r.handlers, r.directory))
+	r.table.Store(newRoutingTable(r.routes, r.handlers, r.directory))
 	return nil
 }
 
 // MaxPatterns is how many patterns handlers may serve in all.
 const MaxPatterns = 4096
 
-// Serve makes h the handler of the types that the pattern stands for, until stop is
-// called. A route with the same pattern comes first. It is an error if another handler
-// serves it already.
+// Serve registers h as the handler of the types that p matches, until stop is called.
+// A route with the same pattern takes precedence. It is an error if another handler
+// serves the pattern already.
 func (r *Router) Serve(p Pattern, h Handler) (stop func(), err error) {
 	return r.ServeAll([]Pattern{p}, h)
 }
@@ -171,26 +172,26 @@ func (r *Router) ServeAll(patterns []Pattern, h Handler) (stop func(), err error
 	for _, p := range patterns {
 		r.handlers[p] = h
 	}
-	r.table.Store(newTable(r.routes, r.handlers, r.directory))
+	r.table.Store(newRoutingTable(r.routes, r.handlers, r.directory))
 	return sync.OnceFunc(func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for _, p := range patterns {
 			delete(r.handlers, p)
 		}
-		r.table.Store(newTable(r.routes, r.handlers, r.directory))
+		r.table.Store(newRoutingTable(r.routes, r.handlers, r.directory))
 	}), nil
 }
 
-// RouterStats counts what became of messages since the start.
+// RouterStats counts the outcomes of messages since the start.
 type RouterStats struct {
 	Taken     uint64 `json:"taken"`     // messages put into the hub
-	Refused   uint64 `json:"refused"`   // put, but nobody serves their type, or they came round too often
-	Failed    uint64 `json:"failed"`    // taken, then something their handlers wanted failed
+	Refused   uint64 `json:"refused"`   // put, but nobody serves their type, or they exceeded the hop limit
+	Failed    uint64 `json:"failed"`    // taken, but a handler or one of its commands failed
 	Delivered uint64 `json:"delivered"` // handed to sessions, and confirmed by servers, once for each
 	Absent    uint64 `json:"absent"`    // for users without a live session
-	Dropped   uint64 `json:"dropped"`   // dropped by the word of a handler
-	Lost      uint64 `json:"lost"`      // not handed over: the receiver or server would not or could not have it
+	Dropped   uint64 `json:"dropped"`   // dropped by the command of a handler
+	Lost      uint64 `json:"lost"`      // not delivered: the receiver or server refused it
 	Panics    uint64 `json:"panics"`    // messages failed by a bug in a handler of this process
 }
 

@@ -29,16 +29,16 @@ func TestHandlerIsPickedByTheMostSpecificName(t *testing.T) {
 	box.want(t, "a/b<sam> a/b", "a/c<sam> a/+", "a<sam> a/#", "a/b/c<sam> a/#", "x<sam> #", "a/c<sam> a/+")
 }
 
-func TestManyTypesAreFoundThoughNotAllAreRemembered(t *testing.T) {
+func TestTypesPastTheCacheLimitAreFound(t *testing.T) {
 	r := NewRouter(RouterOptions{})
 	serve(t, r, "t/#", do(Command{Verb: Drop}))
-	for i := range 2 * maxSeen {
+	for i := range 2 * maxCachedTypes {
 		if !r.Serves(Type(fmt.Sprintf("t/%d", i))) || !r.Serves("t/0") || r.Serves("u") {
 			t.Fatalf("wrong at %d", i)
 		}
 	}
-	if n := len(*r.table.Load().seen.Load()); n != maxSeen {
-		t.Errorf("remembers %d types, want %d", n, maxSeen)
+	if n := len(*r.table.Load().cache.Load()); n != maxCachedTypes {
+		t.Errorf("remembers %d types, want %d", n, maxCachedTypes)
 	}
 }
 
@@ -84,7 +84,7 @@ func TestRouteRunsThroughItsHandlers(t *testing.T) {
 	}
 }
 
-// receipted is a server's sink: it answers the receipt as it should.
+// receipted is the sink of a server. It calls the receipt, as it should.
 type receipted struct{ *mailbox }
 
 func (r receipted) Put(m *Message) error {
@@ -146,7 +146,7 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-func TestMessageThatMultipliesIsStopped(t *testing.T) {
+func TestFanOutIsLimited(t *testing.T) {
 	r := NewRouter(RouterOptions{})
 	calls := 0
 	serve(t, r, "t", HandlerFunc(func(m *Message, a *Answer) error {
@@ -162,8 +162,8 @@ func TestMessageThatMultipliesIsStopped(t *testing.T) {
 		if err := s.send(t, r, "t", "x"); !errors.Is(err, ErrHops) {
 			t.Errorf("got %v, want %v", err, ErrHops)
 		}
-		if calls != MaxRounds+1 {
-			t.Errorf("handled %d times, want %d", calls, MaxRounds+1)
+		if calls != MaxDispatches+1 {
+			t.Errorf("handled %d times, want %d", calls, MaxDispatches+1)
 		}
 	}
 }

@@ -87,7 +87,7 @@ status. The file and its folder are made if there are none.
   bester account add greenhouse --send 'reading/greenhouse/#' --send 'alarm/+' --receive ''
   bester account add filters --serve 'filter/#'
   bester account add attic --peer`,
-		Args:              oneName,
+		Args:              exactlyOneName,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              f.add,
 	}
@@ -107,8 +107,8 @@ func (f *accountFlags) add(cmd *cobra.Command, args []string) error {
 	}
 	may := account.DefaultPermissions()
 	edit(&may)
-	// Whatever is wrong already is said before a password is asked for. The file is
-	// made after that, so that giving up leaves nothing behind.
+	// Known errors are reported before the password prompt. The file is created after
+	// it, so that giving up leaves nothing behind.
 	s, err := f.open()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -127,7 +127,7 @@ func (f *accountFlags) add(cmd *cobra.Command, args []string) error {
 	if err := s.Add(name, password, may); err != nil {
 		return f.explain(name, err)
 	}
-	return done(cmd, "added %s to %s: %s", name, f.path(), describe(may))
+	return printDone(cmd, "added %s to %s: %s", name, f.path(), describe(may))
 }
 
 func (f *accountFlags) listCommand() *cobra.Command {
@@ -153,12 +153,12 @@ serve (lists), peer and admin (true or false).`,
 				return err
 			}
 			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), s.List())
+				return writeAccountJSON(cmd.OutOrStdout(), s.List())
 			}
-			if err := done(cmd, "accounts in %s:", f.path()); err != nil {
+			if err := printDone(cmd, "accounts in %s:", f.path()); err != nil {
 				return err
 			}
-			return writeTable(cmd.OutOrStdout(), s.List())
+			return writeAccountTable(cmd.OutOrStdout(), s.List())
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as a JSON array with an object for each account")
@@ -170,7 +170,7 @@ func (f *accountFlags) removeCommand() *cobra.Command {
 		Use:               "remove NAME",
 		Short:             "Remove an account",
 		Example:           `  bester account remove greenhouse`,
-		Args:              oneName,
+		Args:              exactlyOneName,
 		ValidArgsFunction: f.completeName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name := hub.UserName(args[0])
@@ -182,10 +182,10 @@ func (f *accountFlags) removeCommand() *cobra.Command {
 			if err := s.Remove(name); err != nil {
 				return f.explain(name, err)
 			}
-			if was == nil { // it came between the two
-				return done(cmd, "removed %s from %s", name, f.path())
+			if was == nil { // the account was added between the two calls
+				return printDone(cmd, "removed %s from %s", name, f.path())
 			}
-			return done(cmd, "removed %s from %s: %s", name, f.path(), describe(was.Permissions()))
+			return printDone(cmd, "removed %s from %s: %s", name, f.path(), describe(was.Permissions()))
 		},
 	}
 }
@@ -196,7 +196,7 @@ func (f *accountFlags) passwdCommand() *cobra.Command {
 		Short: "Give an account a new password",
 		Example: `  bester account passwd greenhouse
   pass show bester/greenhouse | bester account passwd greenhouse`,
-		Args:              oneName,
+		Args:              exactlyOneName,
 		ValidArgsFunction: f.completeName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name := hub.UserName(args[0])
@@ -214,7 +214,7 @@ func (f *accountFlags) passwdCommand() *cobra.Command {
 			if err := s.SetPassword(name, password); err != nil {
 				return f.explain(name, err)
 			}
-			return done(cmd, "changed the password of %s in %s", name, f.path())
+			return printDone(cmd, "changed the password of %s in %s", name, f.path())
 		},
 	}
 	f.costFlag(cmd)
@@ -234,7 +234,7 @@ allowed to send before.
   bester account allow greenhouse --reach gardener --reach 'gardener@attic'
   bester account allow greenhouse --receive ''
   bester account allow gardener --admin=false`,
-		Args:              oneName,
+		Args:              exactlyOneName,
 		ValidArgsFunction: f.completeName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name := hub.UserName(args[0])
@@ -253,15 +253,15 @@ allowed to send before.
 			if err := s.Allow(name, func(p *account.Permissions) { edit(p); may = *p }); err != nil {
 				return f.explain(name, err)
 			}
-			return done(cmd, "changed %s in %s: %s", name, f.path(), describe(may))
+			return printDone(cmd, "changed %s in %s: %s", name, f.path(), describe(may))
 		},
 	}
 	f.permissions(cmd, "; replaces the list")
 	return cmd
 }
 
-// resolve finds out where the accounts are: where --file or --config says, else
-// BESTER_ACCOUNTS, or else besterd's config.
+// resolve finds the accounts file: that of --file or --config, else of BESTER_ACCOUNTS,
+// else of besterd's config.
 func (f *accountFlags) resolve() error {
 	if f.config != "" {
 		if f.file != "" {
@@ -288,14 +288,14 @@ func (f *accountFlags) resolve() error {
 	return nil
 }
 
-// path is where the accounts are.
+// path returns the path of the accounts file.
 func (f *accountFlags) path() string { return f.file }
 
 func (f *accountFlags) open() (*account.Store, error) {
 	return account.Open(f.path(), account.Options{Cost: f.cost})
 }
 
-// explain says how to mend what the Store says about a name.
+// explain adds to an error of the Store about a name what to do.
 func (f *accountFlags) explain(name hub.UserName, err error) error {
 	switch {
 	case errors.Is(err, account.ErrExists):
@@ -306,31 +306,31 @@ func (f *accountFlags) explain(name hub.UserName, err error) error {
 	return err
 }
 
-// done says what was done.
-func done(cmd *cobra.Command, format string, args ...any) error {
+// printDone prints what was done.
+func printDone(cmd *cobra.Command, format string, args ...any) error {
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), format+"\n", args...)
 	return err
 }
 
-func oneName(cmd *cobra.Command, args []string) error {
+func exactlyOneName(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
 		return usageError{fmt.Errorf("%s takes one name, got %d: %s", cmd.CommandPath(), len(args), cmd.UseLine())}
 	}
 	return nil
 }
 
-func writeTable(w io.Writer, list []*account.Account) error {
+func writeAccountTable(w io.Writer, list []*account.Account) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NAME\tSEND\tRECEIVE\tREACH\tSERVE\tPEER\tADMIN")
 	for _, a := range list {
 		p := a.Permissions()
-		fmt.Fprintln(t, strings.Join([]string{string(a.Name()), values(p.Send), values(p.Receive),
-			values(p.Reach), values(p.Serve), yesNo(p.Peer), yesNo(p.Admin)}, "\t"))
+		fmt.Fprintln(t, strings.Join([]string{string(a.Name()), quotedList(p.Send), quotedList(p.Receive),
+			quotedList(p.Reach), quotedList(p.Serve), yesNo(p.Peer), yesNo(p.Admin)}, "\t"))
 	}
 	return t.Flush()
 }
 
-func writeJSON(w io.Writer, list []*account.Account) error {
+func writeAccountJSON(w io.Writer, list []*account.Account) error {
 	type object struct {
 		Name    hub.UserName `json:"name"`
 		Send    []string     `json:"send"`
@@ -343,7 +343,7 @@ func writeJSON(w io.Writer, list []*account.Account) error {
 	objects := make([]object, len(list))
 	for i, a := range list {
 		p := a.Permissions()
-		objects[i] = object{a.Name(), texts(p.Send), texts(p.Receive), texts(p.Reach), texts(p.Serve), p.Peer, p.Admin}
+		objects[i] = object{a.Name(), stringList(p.Send), stringList(p.Receive), stringList(p.Reach), stringList(p.Serve), p.Peer, p.Admin}
 	}
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)

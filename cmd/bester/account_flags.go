@@ -64,15 +64,15 @@ func (f *accountFlags) completeName(_ *cobra.Command, args []string, word string
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// edit returns what the given flags do to permissions, and whether there are any.
-// Values that cannot be are a usage error.
+// edit returns a function that applies the given flags to permissions, and whether there
+// are any. An invalid value is a usage error.
 func (f *accountFlags) edit(cmd *cobra.Command) (edit func(*account.Permissions), changes bool, err error) {
-	var do []func(*account.Permissions)
+	var edits []func(*account.Permissions)
 	patterns := func(flag string, list []string, field func(*account.Permissions) *[]hub.Pattern) {
 		if err == nil && cmd.Flags().Changed(flag) {
 			var parsed []hub.Pattern
 			parsed, err = parseAll(flag, list, account.ParsePattern)
-			do = append(do, func(p *account.Permissions) { *field(p) = parsed })
+			edits = append(edits, func(p *account.Permissions) { *field(p) = parsed })
 		}
 	}
 	patterns("send", f.send, func(p *account.Permissions) *[]hub.Pattern { return &p.Send })
@@ -81,19 +81,19 @@ func (f *accountFlags) edit(cmd *cobra.Command) (edit func(*account.Permissions)
 	if err == nil && cmd.Flags().Changed("reach") {
 		var parsed []hub.Address
 		parsed, err = parseAll("reach", f.reach, account.ParseReach)
-		do = append(do, func(p *account.Permissions) { p.Reach = parsed })
+		edits = append(edits, func(p *account.Permissions) { p.Reach = parsed })
 	}
 	if cmd.Flags().Changed("peer") {
-		do = append(do, func(p *account.Permissions) { p.Peer = f.peer })
+		edits = append(edits, func(p *account.Permissions) { p.Peer = f.peer })
 	}
 	if cmd.Flags().Changed("admin") {
-		do = append(do, func(p *account.Permissions) { p.Admin = f.admin })
+		edits = append(edits, func(p *account.Permissions) { p.Admin = f.admin })
 	}
 	return func(p *account.Permissions) {
-		for _, d := range do {
+		for _, d := range edits {
 			d(p)
 		}
-	}, len(do) > 0, err
+	}, len(edits) > 0, err
 }
 
 func parseAll[T any](flag string, list []string, parse func(string) (T, error)) ([]T, error) {
@@ -113,9 +113,9 @@ func parseAll[T any](flag string, list []string, parse func(string) (T, error)) 
 
 // describe says in one line what an account may do.
 func describe(p account.Permissions) string {
-	s := "send " + values(p.Send) + "; receive " + values(p.Receive) + "; reach " + values(p.Reach)
+	s := "send " + quotedList(p.Send) + "; receive " + quotedList(p.Receive) + "; reach " + quotedList(p.Reach)
 	if len(p.Serve) > 0 {
-		s += "; serve " + values(p.Serve)
+		s += "; serve " + quotedList(p.Serve)
 	}
 	if p.Peer {
 		s += "; peer"
@@ -126,8 +126,8 @@ func describe(p account.Permissions) string {
 	return s
 }
 
-// texts writes patterns or addresses as they are given on the command line.
-func texts[T hub.Pattern | hub.Address](list []T) []string {
+// stringList writes patterns or addresses as they are given on the command line.
+func stringList[T hub.Pattern | hub.Address](list []T) []string {
 	all := make([]string, len(list)) // not nil: in JSON, none is []
 	for i, v := range list {
 		all[i] = fmt.Sprint(v)
@@ -135,11 +135,11 @@ func texts[T hub.Pattern | hub.Address](list []T) []string {
 	return all
 }
 
-func values[T hub.Pattern | hub.Address](list []T) string {
+func quotedList[T hub.Pattern | hub.Address](list []T) string {
 	if len(list) == 0 {
 		return "-"
 	}
-	all := texts(list)
+	all := stringList(list)
 	for i, s := range all {
 		all[i] = account.Quote(s)
 	}

@@ -88,7 +88,7 @@ func TestAccountsOfAConfig(t *testing.T) {
 	}
 }
 
-func TestAccountStory(t *testing.T) {
+func TestAccountLifecycle(t *testing.T) {
 	path := accounts(t)
 	got := mustRun(t, "secret\n", "add", "alice", "--cost=4", "--admin")
 	if want := "added alice to " + path + ": send #; receive #; reach *; admin\n"; got != want {

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/term"
 )
 
-// pty opens a pseudo-terminal: what a keyboard and a screen are, and what a program has.
+// pty opens a pseudo-terminal: keyboard is the user's end, tty the program's.
 func pty(t *testing.T) (keyboard, tty *os.File) {
 	t.Helper()
 	keyboard, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
@@ -47,7 +47,7 @@ type screen struct {
 	ended bool
 }
 
-func watch(keyboard *os.File) *screen {
+func newScreen(keyboard *os.File) *screen {
 	s := &screen{}
 	s.more.L = &s.mu
 	go func() {
@@ -78,16 +78,16 @@ func (s *screen) wait(text string) string {
 	return s.shown.String()
 }
 
-// at runs the command at a terminal, types each answer when its question is shown,
+// runOnTerminal runs the command at a terminal, types each answer when its question is shown,
 // and returns what the terminal showed.
-func at(t *testing.T, args []string, answers ...string) (shown string, err error) {
+func runOnTerminal(t *testing.T, args []string, answers ...string) (shown string, err error) {
 	t.Helper()
 	keyboard, tty := pty(t)
 	before, err := term.GetState(int(tty.Fd()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := watch(keyboard)
+	s := newScreen(keyboard)
 	done := make(chan error, 1)
 	go func() {
 		_, err := runAccount(tty, tty, args...)
@@ -109,19 +109,19 @@ func at(t *testing.T, args []string, answers ...string) (shown string, err error
 
 func TestAccountPasswordIsNotShown(t *testing.T) {
 	path := accounts(t)
-	shown, err := at(t, []string{"add", "alice", "--cost=4"}, "tr0ubador\r", "tr0ubador\r")
+	shown, err := runOnTerminal(t, []string{"add", "alice", "--cost=4"}, "tr0ubador\r", "tr0ubador\r")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !mayLogin(t, path, "alice", "tr0ubador") {
 		t.Error("the password is not the one that was typed")
 	}
-	// The whole of it: no letter of the password, nor a star for one.
+	// This is all of the output: it has no letter of the password, nor a star for one.
 	if want := "Password for alice: \r\nAgain: \r\nEND"; shown != want {
 		t.Errorf("the terminal showed %q, want %q", shown, want)
 	}
 
-	if _, err := at(t, []string{"passwd", "alice", "--cost=4"}, "corre\x7fect\r", "corrct\x1b[D\x1b[De\r"); err != nil {
+	if _, err := runOnTerminal(t, []string{"passwd", "alice", "--cost=4"}, "corre\x7fect\r", "corrct\x1b[D\x1b[De\r"); err != nil {
 		t.Errorf("with corrections: %v", err)
 	}
 	if mayLogin(t, path, "alice", "tr0ubador") {
@@ -129,7 +129,7 @@ func TestAccountPasswordIsNotShown(t *testing.T) {
 	}
 }
 
-func TestAccountPasswordGivenUp(t *testing.T) {
+func TestAccountPasswordAborted(t *testing.T) {
 	path := accounts(t)
 	tests := []struct {
 		answers []string
@@ -142,7 +142,7 @@ func TestAccountPasswordGivenUp(t *testing.T) {
 		{[]string{"\r", "\r"}, "empty"},
 	}
 	for _, test := range tests {
-		if _, err := at(t, []string{"add", "alice"}, test.answers...); err == nil || !strings.Contains(err.Error(), test.want) {
+		if _, err := runOnTerminal(t, []string{"add", "alice"}, test.answers...); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%q: got %v, want %q", test.answers, err, test.want)
 		}
 	}
@@ -157,7 +157,7 @@ func TestAccountPasswordInterrupted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := watch(keyboard)
+	s := newScreen(keyboard)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {

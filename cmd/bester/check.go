@@ -14,7 +14,7 @@ import (
 )
 
 func checkCommand() *cobra.Command {
-	var c checking
+	var c checkOptions
 	cmd := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Say what is wrong with a config",
@@ -57,17 +57,17 @@ With --json it writes a list with an object for each problem, empty if all is go
 	return cmd
 }
 
-// A checking is what the flags of check say.
-type checking struct{ json, strict, elsewhere, show bool }
+// checkOptions are the flags of check.
+type checkOptions struct{ json, strict, elsewhere, show bool }
 
-func (o *checking) run(cmd *cobra.Command, args []string) error {
+func (o *checkOptions) run(cmd *cobra.Command, args []string) error {
 	c, err := setup.Load(args[0])
 	var refused, warnings []config.Problem
 	if err == nil {
-		warnings = setup.Unused(c)
+		warnings = setup.UnusedFilters(c)
 		if !o.elsewhere {
 			var more []config.Problem
-			refused, more = setup.Here(c)
+			refused, more = setup.CheckEnvironment(c)
 			warnings = append(warnings, more...)
 			slices.SortStableFunc(warnings, func(a, b config.Problem) int {
 				return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
@@ -81,12 +81,12 @@ func (o *checking) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	for _, p := range refused {
-		fmt.Fprintln(cmd.ErrOrStderr(), plain(p.Error()))
+		fmt.Fprintln(cmd.ErrOrStderr(), escapeText(p.Error()))
 	}
 	for _, w := range warnings {
-		fmt.Fprintln(cmd.ErrOrStderr(), plain(warning(w)))
+		fmt.Fprintln(cmd.ErrOrStderr(), escapeText(warning(w)))
 	}
-	if o.show { // right in itself, whatever machine it is for
+	if o.show { // valid by itself, whatever machine it is for
 		if _, err := cmd.OutOrStdout().Write(c.AppendTOML(nil)); err != nil {
 			return err
 		}
@@ -95,9 +95,9 @@ func (o *checking) run(cmd *cobra.Command, args []string) error {
 	case len(refused) > 0:
 		return fmt.Errorf("%s: besterd would not start with it here; if it is for another machine or user: --elsewhere", args[0])
 	case o.strict && len(warnings) > 0:
-		return &exit{code: exitFailed}
+		return &exitError{code: exitFailed}
 	case !o.show:
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: good%s\n", args[0], but(len(warnings)))
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: good%s\n", args[0], warningNote(len(warnings)))
 	}
 	return err
 }
@@ -113,7 +113,7 @@ type problem struct {
 	Warning bool `json:"warning"`
 }
 
-// warning writes one as compilers do: "bester.toml:12:8: warning: listen.key: …".
+// warning formats a warning as compilers do: "bester.toml:12:8: warning: listen.key: …".
 func warning(p config.Problem) string {
 	rest := "warning: " + p.Key + ": " + p.Text
 	if p.File == "" {
@@ -122,8 +122,8 @@ func warning(p config.Problem) string {
 	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, rest)
 }
 
-// but is what there is to say of a good config.
-func but(warnings int) string {
+// warningNote points to the warnings about a good config.
+func warningNote(warnings int) string {
 	switch warnings {
 	case 0:
 		return ""
@@ -133,34 +133,34 @@ func but(warnings int) string {
 	return fmt.Sprintf(", but see the %d warnings", warnings)
 }
 
-func (o *checking) writeJSON(cmd *cobra.Command, err error, refused, warnings []config.Problem) error {
+func (o *checkOptions) writeJSON(cmd *cobra.Command, err error, refused, warnings []config.Problem) error {
 	problems := []problem{} // not nil: none is []
 	var e *config.Error
 	switch {
 	case errors.As(err, &e):
 		for _, p := range e.Problems {
-			problems = append(problems, entry(p, false))
+			problems = append(problems, newProblem(p, false))
 		}
 	case err != nil:
 		return err
 	}
 	for _, p := range refused {
-		problems = append(problems, entry(p, false))
+		problems = append(problems, newProblem(p, false))
 	}
 	failed := len(problems) > 0 || o.strict && len(warnings) > 0
 	for _, p := range warnings {
-		problems = append(problems, entry(p, true))
+		problems = append(problems, newProblem(p, true))
 	}
 	b, err := json.Marshal(problems)
 	if err == nil {
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", b)
 	}
 	if err == nil && failed {
-		err = &exit{code: exitFailed}
+		err = &exitError{code: exitFailed}
 	}
 	return err
 }
 
-func entry(p config.Problem, warning bool) problem {
+func newProblem(p config.Problem, warning bool) problem {
 	return problem{p.File, p.Line, p.Column, p.Key, p.Text, warning}
 }

@@ -21,7 +21,8 @@ import (
 	"github.com/besterhub/bester/hub/config"
 )
 
-// A target is which hub to speak to, and as whom: the flags of every command that does.
+// A target says which hub to connect to, and as which user. Its flags are those of every
+// command that connects.
 type target struct {
 	hub          string
 	user         string
@@ -42,11 +43,11 @@ func (t *target) flags(cmd *cobra.Command) {
 
 // dial connects and logs in.
 func (t *target) dial(ctx context.Context, deliver func(m *hub.Message)) (*client.Client, error) {
-	at, config, err := t.where()
+	at, config, err := t.endpoint()
 	if err != nil {
 		return nil, err
 	}
-	name, err := t.name()
+	name, err := t.userName()
 	if err != nil {
 		return nil, err
 	}
@@ -60,8 +61,8 @@ func (t *target) dial(ctx context.Context, deliver func(m *hub.Message)) (*clien
 	switch {
 	case errors.Is(err, hub.ErrDenied):
 		return nil, at.denied(name, password, err)
-	case errors.Is(err, hub.ErrFull): // it is there, but lets nobody in now
-		return nil, &exit{exitDenied, fmt.Errorf("user %q: %w", name, err)}
+	case errors.Is(err, hub.ErrFull): // the hub is there, but is full
+		return nil, &exitError{exitDenied, fmt.Errorf("user %q: %w", name, err)}
 	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return nil, ctx.Err() // interrupted
 	case err != nil:
@@ -70,11 +71,11 @@ func (t *target) dial(ctx context.Context, deliver func(m *hub.Message)) (*clien
 	return c, nil
 }
 
-// where finds out how to reach the hub.
-func (t *target) where() (p place, config *tls.Config, err error) {
+// endpoint returns how to reach the hub.
+func (t *target) endpoint() (p endpoint, config *tls.Config, err error) {
 	at := cmp.Or(t.hub, os.Getenv("BESTER_HUB"))
-	p.named = at != ""
-	if !p.named {
+	p.explicit = at != ""
+	if !p.explicit {
 		at = localSocket()
 	}
 	p.network, p.address = "tcp", at
@@ -87,7 +88,7 @@ func (t *target) where() (p place, config *tls.Config, err error) {
 	return p, config, err
 }
 
-// localSocket is where a hub on this machine is listening, or would be.
+// localSocket returns the socket on which a hub on this machine listens, or would listen.
 func localSocket() string {
 	places := config.Sockets()
 	for _, path := range places {
@@ -117,7 +118,7 @@ func (t *target) tls(address string) (*tls.Config, error) {
 	return c, nil
 }
 
-func (t *target) name() (hub.UserName, error) {
+func (t *target) userName() (hub.UserName, error) {
 	for _, name := range []string{t.user, os.Getenv("BESTER_USER")} {
 		if name != "" {
 			return hub.UserName(name), nil
@@ -146,8 +147,8 @@ func (t *target) password() (string, error) {
 	return strings.TrimRight(line, "\r\n"), nil
 }
 
-// over ends a session, without waiting long for the hub.
-func over(c *client.Client) {
+// closeClient ends a session. It waits at most two seconds for the hub.
+func closeClient(c *client.Client) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	c.Close(ctx)

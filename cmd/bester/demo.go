@@ -23,9 +23,9 @@ import (
 //go:embed demo.toml
 var demoConfig string
 
-// addedLater begins the part of demo.toml that comes into force once the client listens,
-// so that it sees the first reading too.
-const addedLater = "# With the client there"
+// reloadMarker begins the part of demo.toml that a reload applies once the client listens,
+// so that the client sees the first reading too.
+const reloadMarker = "# With the client there"
 
 func demoCommand() *cobra.Command {
 	var duration time.Duration
@@ -61,7 +61,7 @@ type demo struct {
 	daemon   string
 	duration time.Duration
 	folder   string
-	config   string // the whole of it
+	config   string // the complete config
 	target   target
 }
 
@@ -84,7 +84,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer over(client)
+	defer closeClient(client)
 	fmt.Fprintf(out, "A hub runs on %s (pid %d).\n"+
 		"device system -> filter deadband (in the hub) -> handler alarm (a process) -> this client:\n\n", d.target.hub, hub.Process.Pid)
 
@@ -119,13 +119,13 @@ func (d *demo) start() (*exec.Cmd, error) {
 		`"{{bester}}"`, strconv.Quote(self),
 		"{{folder}}", d.folder,
 	).Replace(demoConfig)
-	begin, _, _ := strings.Cut(d.config, addedLater)
+	begin, _, _ := strings.Cut(d.config, reloadMarker)
 	if err := d.write(begin); err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(d.daemon, d.file())
 	cmd.Stderr = d.cmd.ErrOrStderr()
-	// Ctrl-C is for this program, which ends the hub in its own time.
+	// Ctrl-C reaches only this program, which then stops the hub.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("besterd: %w", err)
@@ -138,7 +138,7 @@ func (d *demo) file() string { return filepath.Join(d.folder, "bester.toml") }
 
 func (d *demo) write(config string) error { return os.WriteFile(d.file(), []byte(config), 0o600) }
 
-// stop ends the hub and says if it did not end well.
+// stop stops the hub and returns an error if it ended badly.
 func stop(hub *exec.Cmd) error {
 	hub.Process.Signal(syscall.SIGTERM)
 	if err := hub.Wait(); err != nil {

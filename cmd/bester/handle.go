@@ -26,8 +26,8 @@ func handleCommand() *cobra.Command {
 		Long: `Run a built-in handler as a process that dials in to the hub, with the same code that
 runs it in the hub's routes. The kinds are:
 
-` + kinds() + `
-` + waysToHandler + `
+` + kindTable() + `
+` + deliveryHelp + `
 
 Flags are those of every handler (bester handle KIND --help), and --set KEY=VALUE for
 each of the kind's own options: a number, true, false or text, or a list or table as
@@ -37,7 +37,7 @@ in JSON.`,
   # with nothing in the config, for what is sent with bester send --to ann gps/car
   bester handle throttle --types 'gps/#' --set every=5s`,
 		DisableFlagParsing: true,
-		Annotations:        map[string]string{manMore: kindTables()},
+		Annotations:        map[string]string{manMore: kindOptionTables()},
 		ValidArgsFunction:  completeHandle,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 || args[0] == "--help" || args[0] == "-h" {
@@ -56,13 +56,13 @@ in JSON.`,
 			p := handlers.Program{
 				Name:    kind,
 				Call:    cmd.CommandPath() + " " + kind,
-				Summary: summary(kind),
+				Summary: kindSummary(kind),
 				Flags:   flags,
 				New:     func() (hub.Handler, error) { return catalog.New(kind, set) },
 			}
 			// A handler's exit codes are those of the tool.
 			if code := p.Run(cmd.Context(), args[1:], cmd.OutOrStdout(), cmd.ErrOrStderr()); code != handlers.ExitOK {
-				return &exit{code: code}
+				return &exitError{code: code}
 			}
 			return nil
 		},
@@ -70,8 +70,8 @@ in JSON.`,
 	return cmd
 }
 
-// waysToHandler says how a handler comes by its messages.
-const waysToHandler = `A handler gets messages in one of two ways:
+// deliveryHelp says how a handler gets its messages.
+const deliveryHelp = `A handler gets messages in one of two ways:
 
   by a route  the hub's config has [handlers.NAME] and a route with through = ["NAME"];
               what it passes on goes on along the route. NAME is the kind, or what
@@ -85,10 +85,10 @@ func completeHandle(_ *cobra.Command, args []string, word string) ([]string, cob
 	if len(args) == 0 {
 		return kindNames(), cobra.ShellCompDirectiveNoFileComp
 	}
-	before := ""
+	prefix := ""
 	last := args[len(args)-1]
 	if text, ok := strings.CutPrefix(word, "--set="); ok {
-		before, last, word = "--set=", "--set", text
+		prefix, last, word = "--set=", "--set", text
 	}
 	switch {
 	case last == "--set":
@@ -96,7 +96,7 @@ func completeHandle(_ *cobra.Command, args []string, word string) ([]string, cob
 		for _, k := range catalog.Kinds {
 			for _, o := range k.Options {
 				if k.Name == args[0] && strings.HasPrefix(o.Key, word) {
-					all = append(all, before+o.Key+"=\t"+o.Help)
+					all = append(all, prefix+o.Key+"=\t"+o.Help)
 				}
 			}
 		}
@@ -133,12 +133,12 @@ func (s *settings) Set(text string) error {
 	if err := d.Decode(&v); err != nil || d.More() {
 		v = value
 	}
-	(*s)[key] = typed(v)
+	(*s)[key] = configTypes(v)
 	return nil
 }
 
-// typed gives numbers the types that a config file's have.
-func typed(v any) any {
+// configTypes converts numbers to the types that a config file gives them.
+func configTypes(v any) any {
 	switch v := v.(type) {
 	case json.Number:
 		if i, err := v.Int64(); err == nil {
@@ -148,11 +148,11 @@ func typed(v any) any {
 		return f
 	case []any:
 		for i := range v {
-			v[i] = typed(v[i])
+			v[i] = configTypes(v[i])
 		}
 	case map[string]any:
 		for k := range v {
-			v[k] = typed(v[k])
+			v[k] = configTypes(v[k])
 		}
 	}
 	return v
@@ -166,10 +166,10 @@ func kindNames() []string {
 	return names
 }
 
-func summary(kind string) string {
+func kindSummary(kind string) string {
 	for _, k := range catalog.Kinds {
 		if k.Name == kind {
-			return fill("It "+k.Help+".", "") + "\n" + waysToHandler + "\n\nIts own options, each with --set KEY=VALUE:\n\n" + strings.TrimRight(optionTable(k.Options), "\n")
+			return wrap("It "+k.Help+".", "") + "\n" + deliveryHelp + "\n\nIts own options, each with --set KEY=VALUE:\n\n" + strings.TrimRight(optionTable(k.Options), "\n")
 		}
 	}
 	return ""
@@ -188,7 +188,7 @@ func optionTable(all []options.Option) string {
 	return table(rows)
 }
 
-func kinds() string {
+func kindTable() string {
 	var rows [][2]string
 	for _, k := range catalog.Kinds {
 		rows = append(rows, [2]string{k.Name, k.Help})
@@ -205,13 +205,13 @@ func table(rows [][2]string) string {
 	indent := strings.Repeat(" ", width+4)
 	var b strings.Builder
 	for _, row := range rows {
-		b.WriteString(fmt.Sprintf("  %-*s", width+2, row[0]) + strings.TrimLeft(fill(row[1], indent), " "))
+		b.WriteString(fmt.Sprintf("  %-*s", width+2, row[0]) + strings.TrimLeft(wrap(row[1], indent), " "))
 	}
 	return b.String()
 }
 
-// fill writes a text in lines of at most 86 columns, all with this indent.
-func fill(text, indent string) string {
+// wrap breaks a text into lines of at most 86 columns, each with this indent.
+func wrap(text, indent string) string {
 	var b strings.Builder
 	line := indent
 	for word := range strings.FieldsSeq(text) {
@@ -227,9 +227,8 @@ func fill(text, indent string) string {
 	return b.String() + line + "\n"
 }
 
-// kindTables is all kinds with their options, for the man page, which nobody can ask
-// for more.
-func kindTables() string {
+// kindOptionTables lists all kinds with their options, for the man page.
+func kindOptionTables() string {
 	var b strings.Builder
 	for _, k := range catalog.Kinds {
 		fmt.Fprintf(&b, "\n\nOptions of %s, which %s:\n\n%s", k.Name, k.Help, strings.TrimRight(optionTable(k.Options), "\n"))

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// What every command says of itself, in one file to be read from top to bottom.
+// The help of all commands is in one golden file.
 func TestHelp(t *testing.T) {
 	t.Setenv("BESTER_SOCKET", "/run/bester/bester.sock")
 	var b bytes.Buffer
@@ -33,7 +33,7 @@ func TestHelp(t *testing.T) {
 			}
 		}
 	}
-	walk(command())
+	walk(rootCommand())
 	for _, kind := range kindNames() {
 		help("handle", kind)
 	}

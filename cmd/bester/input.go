@@ -9,8 +9,9 @@ import (
 	"golang.org/x/term"
 )
 
-// input is standard input, as long as the command is not interrupted: a read of a
-// terminal or a pipe alone would not notice. Who is expected to type is told so.
+// input returns standard input. Reading from it fails when the command is interrupted,
+// which a blocked read of a terminal or a pipe would not notice. On a terminal it says
+// that it expects input.
 func input(cmd *cobra.Command) io.Reader {
 	in := cmd.InOrStdin()
 	if isTerminal(in) && isTerminal(cmd.ErrOrStderr()) {

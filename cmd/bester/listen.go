@@ -21,7 +21,7 @@ const jsonHelp = `With --json every message is an object on a line of its own:
   data   what was sent`
 
 func listenCommand() *cobra.Command {
-	var l listening
+	var l listenOptions
 	cmd := &cobra.Command{
 		Use:   "listen",
 		Short: "Show what the hub has for a user, as it comes",
@@ -56,25 +56,25 @@ at the start the socket is closed to you, or TLS fails. A script sets a limit wi
 	return cmd
 }
 
-// A listening is what the flags of listen say.
-type listening struct {
+// listenOptions are the flags of listen.
+type listenOptions struct {
 	target
 	json, quiet bool
 	count       int
 	duration    time.Duration
 }
 
-// errTime: --for is over.
-var errTime = errors.New("the time is over")
+// errTimeLimit means that the time of --for is over.
+var errTimeLimit = errors.New("the time is over")
 
-func (l *listening) run(cmd *cobra.Command, _ []string) error {
+func (l *listenOptions) run(cmd *cobra.Command, _ []string) error {
 	if l.count < 0 || l.duration < 0 {
 		return usageError{fmt.Errorf("--count and --for cannot be negative")}
 	}
 	ctx, end := context.WithCancelCause(cmd.Context())
 	defer end(nil)
 	p := newPrinter(cmd, l.json)
-	v := vigil{target: &l.target, deliver: func(m *hub.Message) {
+	session := reconnectingSession{target: &l.target, deliver: func(m *hub.Message) {
 		if l.count > 0 && p.count() == l.count {
 			return
 		}
@@ -84,23 +84,23 @@ func (l *listening) run(cmd *cobra.Command, _ []string) error {
 		}
 	}}
 	if !l.quiet {
-		v.say = func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), plain(text)) }
+		session.report = func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), escapeText(text)) }
 	}
 	if l.duration > 0 {
-		defer time.AfterFunc(l.duration, func() { end(errTime) }).Stop()
+		defer time.AfterFunc(l.duration, func() { end(errTimeLimit) }).Stop()
 	}
-	err := v.keep(ctx)
-	late := context.Cause(ctx) == errTime
+	err := session.run(ctx)
+	timedOut := context.Cause(ctx) == errTimeLimit
 	switch n := p.count(); {
 	case p.failed():
 		return p.failure()
-	case err != nil && (late || ctx.Err() == nil):
+	case err != nil && (timedOut || ctx.Err() == nil):
 		return err
-	case late && !v.been:
-		return &exit{exitAway, fmt.Errorf("the hub did not answer in %s", l.duration)}
-	case late && n < l.count:
+	case timedOut && !session.connectedBefore:
+		return &exitError{exitUnreachable, fmt.Errorf("the hub did not answer in %s", l.duration)}
+	case timedOut && n < l.count:
 		return fmt.Errorf("%d of %d messages came in %s", n, l.count, l.duration)
-	case !v.been: // interrupted
+	case !session.connectedBefore: // interrupted
 		return ctx.Err()
 	}
 	return nil

@@ -23,28 +23,29 @@ var version = "devel"
 
 // Exit codes.
 const (
-	exitFailed = 1 // the message failed, the config is wrong, and so on
-	exitUsage  = 2 // the arguments make no sense
-	exitAway   = 3 // the hub cannot be reached
-	exitDenied = 4 // the hub does not let the user in
+	exitFailed      = 1 // the message failed, the config is wrong, and so on
+	exitUsage       = 2 // the arguments make no sense
+	exitUnreachable = 3 // the hub cannot be reached
+	exitDenied      = 4 // the hub does not let the user in
 
-	exitInterrupted = 130 // Ctrl-C, where that is not the way to end it
+	exitInterrupted = 130 // Ctrl-C, except where it is the normal way to end
 )
 
-// An exit is an error with an exit code of its own. Without err all has been said.
-type exit struct {
+// An exitError is an error with its own exit code. If err is nil, the reason has been printed
+// already.
+type exitError struct {
 	code int
 	err  error
 }
 
-func (e *exit) Error() string {
+func (e *exitError) Error() string {
 	if e.err == nil {
 		return fmt.Sprintf("exit code %d", e.code)
 	}
 	return e.err.Error()
 }
 
-func (e *exit) Unwrap() error { return e.err }
+func (e *exitError) Unwrap() error { return e.err }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -56,15 +57,15 @@ func main() {
 
 // run runs the command that args name and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := command()
+	root := rootCommand()
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	out := &output{Writer: stdout}
 	root.SetOut(out)
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
-	if lost := out.failure(); lost != nil && (err == nil || errors.Is(err, errors.Unwrap(lost))) {
-		fmt.Fprintln(stderr, "bester:", plain(lost.Error()))
+	if outputErr := out.failure(); outputErr != nil && (err == nil || errors.Is(err, errors.Unwrap(outputErr))) {
+		fmt.Fprintln(stderr, "bester:", escapeText(outputErr.Error()))
 		return exitFailed
 	}
 	if err == nil {
@@ -75,43 +76,43 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 // report says what went wrong and returns the exit code.
 func report(ctx context.Context, cmd *cobra.Command, err error, stderr io.Writer) int {
-	var e *exit
+	var exit *exitError
 	var problems *config.Error
-	var wrong usageError
+	var usage usageError
 	switch {
-	case errors.As(err, &e) && e.err == nil:
-		return e.code
+	case errors.As(err, &exit) && exit.err == nil:
+		return exit.code
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Fprintln(stderr, "bester: interrupted")
 		return exitInterrupted
-	case errors.As(err, &problems): // each begins with its place, for editors to jump to
-		fmt.Fprintln(stderr, plain(err.Error()))
+	case errors.As(err, &problems): // each begins with its position, for editors to jump to
+		fmt.Fprintln(stderr, escapeText(err.Error()))
 		return exitFailed
 	}
-	fmt.Fprintln(stderr, "bester:", plain(err.Error()))
+	fmt.Fprintln(stderr, "bester:", escapeText(err.Error()))
 	switch {
-	case e != nil:
-		return e.code
-	case !cmd.HasParent() || !cmd.SilenceUsage || errors.As(err, &wrong): // the arguments
+	case exit != nil:
+		return exit.code
+	case !cmd.HasParent() || !cmd.SilenceUsage || errors.As(err, &usage): // the arguments
 		fmt.Fprintf(stderr, "Try '%s --help'.\n", cmd.CommandPath())
 		return exitUsage
 	}
 	return exitFailed
 }
 
-// known refuses what is no command, and says which one may have been meant.
-func known(cmd *cobra.Command, args []string) error {
+// rejectUnknown rejects an unknown command and suggests similar ones.
+func rejectUnknown(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return fmt.Errorf("unknown command %q: did you mean %s?", args[0], strings.Join(near, " or "))
+	if suggestions := cmd.SuggestionsFor(args[0]); len(suggestions) > 0 {
+		return fmt.Errorf("unknown command %q: did you mean %s?", args[0], strings.Join(suggestions, " or "))
 	}
 	return fmt.Errorf("unknown command %q", args[0])
 }
 
-// command returns the whole tree of commands.
-func command() *cobra.Command {
+// rootCommand returns the whole tree of commands.
+func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "bester",
 		Short: "The operator's tool of the Bester message hub",
@@ -125,9 +126,9 @@ hub does not let the user in, 130 interrupted.`,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true, // one line says where it is explained
-		// Past the parsing of arguments an error of a command is no longer one of usage.
+		// After the arguments have been parsed, an error of a command is no usage error.
 		PersistentPreRun: func(cmd *cobra.Command, _ []string) { cmd.SilenceUsage = true },
-		Args:             known,
+		Args:             rejectUnknown,
 		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 
 		SuggestionsMinimumDistance: 2,

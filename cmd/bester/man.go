@@ -28,8 +28,8 @@ func manCommand() *cobra.Command {
 	}
 }
 
-// manPages writes a page for a command and one for each below it, but for those that
-// there are only for shells and scripts.
+// manPages writes a page for a command and for each of its subcommands, except those
+// that only shells and scripts use.
 func manPages(cmd *cobra.Command, folder string) error {
 	cmd.InitDefaultHelpFlag()
 	if err := os.WriteFile(filepath.Join(folder, manName(cmd)+".1"), manPage(cmd), 0o644); err != nil {
@@ -43,7 +43,7 @@ func manPages(cmd *cobra.Command, folder string) error {
 	return nil
 }
 
-// manMore is the annotation of a command that has what only its man page says.
+// manMore is the annotation whose text appears only in the man page of a command.
 const manMore = "man"
 
 func manName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandPath(), " ", "-") }
@@ -94,8 +94,8 @@ func manPage(cmd *cobra.Command) []byte {
 	return b.Bytes()
 }
 
-// manText writes a paragraph. One whose lines are indented is a table: of words and
-// what they mean, which the formatter fills, or else it stays as it is.
+// manText writes a paragraph. An indented table of words and what they mean becomes a
+// list, which the formatter fills. Any other indented paragraph stays as it is.
 func manText(b *bytes.Buffer, paragraph string) {
 	if !strings.HasPrefix(paragraph, " ") {
 		fmt.Fprintf(b, ".PP\n%s\n", roff(paragraph))
@@ -155,7 +155,7 @@ func manFlags(b *bytes.Buffer, title string, flags *pflag.FlagSet) {
 	})
 }
 
-// roff escapes what the formatter would take for its own.
+// roff escapes the characters that the formatter interprets.
 func roff(text string) string {
 	text = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`).Replace(text)
 	lines := strings.Split(text, "\n")

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// An output is standard output that remembers what first went wrong with it: what
-// writes help and the like does not look, and a command whose output is lost has failed.
+// An output is standard output that remembers its first write error. The code that
+// prints help ignores write errors, but a command whose output is lost has failed.
 type output struct {
 	io.Writer
 
@@ -17,7 +17,7 @@ type output struct {
 	err error
 }
 
-// Write is the Writer's.
+// Write writes to the Writer and remembers its first error.
 func (o *output) Write(b []byte) (int, error) {
 	n, err := o.Writer.Write(b)
 	if err != nil {
@@ -30,7 +30,7 @@ func (o *output) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Fd is the Writer's, or none: for isTerminal.
+// Fd returns the descriptor of the Writer, or an invalid one, for isTerminal.
 func (o *output) Fd() uintptr {
 	if f, ok := o.Writer.(interface{ Fd() uintptr }); ok {
 		return f.Fd()
@@ -38,8 +38,7 @@ func (o *output) Fd() uintptr {
 	return ^uintptr(0)
 }
 
-// failure is why some of the output is lost, or nil. That nobody reads any more is no
-// failure.
+// failure returns the first write error, or nil. A broken pipe is no failure.
 func (o *output) failure() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

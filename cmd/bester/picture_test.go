@@ -17,12 +17,12 @@ var update = flag.Bool("update", false, "write what is compared with files into 
 //
 //	script -qec 'make run DURATION=10s' cmd/bester/testdata/demo.typescript
 //	go test ./cmd/bester -run Picture -update
-func TestPicture(t *testing.T) {
+func TestDemoPicture(t *testing.T) {
 	recording, err := os.ReadFile("testdata/demo.typescript")
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "demo.svg", picture(recorded(recording)))
+	golden(t, "demo.svg", picture(terminalLines(recording)))
 }
 
 // golden compares got with a file, or, with -update, writes it.
@@ -43,9 +43,9 @@ func golden(t *testing.T, file string, got []byte) {
 	}
 }
 
-// recorded returns the lines of a recording by script(1), without what it wrote itself
+// terminalLines returns the lines of a recording by script(1), without what it wrote itself
 // and without the two lines with which make says what it does.
-func recorded(recording []byte) []string {
+func terminalLines(recording []byte) []string {
 	text := strings.ReplaceAll(string(recording), "\r\n", "\n")
 	_, text, _ = strings.Cut(text, "\n")
 	text, _, _ = strings.Cut(text, "\nScript done")

@@ -19,8 +19,8 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// A printer writes messages, for people or as JSON, one line each or, of readings,
-// one line for each.
+// A printer writes messages as text or as JSON. A message takes one line, but as text
+// each of its readings takes one.
 type printer struct {
 	json   bool
 	colour bool
@@ -73,14 +73,14 @@ func (p *printer) print(m *hub.Message) {
 // appendObject writes a message as one JSON object on a line of its own.
 func appendObject(dst []byte, m *hub.Message) ([]byte, error) {
 	dst = append(dst, `{"type":`...)
-	dst = appendString(dst, string(m.Type))
+	dst = appendJSONString(dst, string(m.Type))
 	if m.From != (hub.Address{}) {
 		dst = append(dst, `,"from":`...)
-		dst = appendString(dst, m.From.String())
+		dst = appendJSONString(dst, m.From.String())
 	}
 	if m.ID != (hub.ID{}) {
 		dst = append(dst, `,"id":`...)
-		dst = appendString(dst, m.ID.String())
+		dst = appendJSONString(dst, m.ID.String())
 	}
 	if !m.Time.IsZero() {
 		dst = append(dst, `,"time":`...)
@@ -96,7 +96,7 @@ func (p *printer) appendText(dst []byte, m *hub.Message) ([]byte, error) {
 	if lines, ok := p.appendReadings(dst, m); ok {
 		return lines, nil
 	}
-	dst = p.appendHead(dst, sent(m), string(m.Type))
+	dst = p.appendPrefix(dst, messageTime(m), string(m.Type))
 	dst, err := appendData(dst, m.Data)
 	return append(dst, '\n'), err
 }
@@ -104,10 +104,10 @@ func (p *printer) appendText(dst []byte, m *hub.Message) ([]byte, error) {
 // appendData writes data as JSON in one line that a terminal shows as it is.
 func appendData(dst []byte, d hub.Data) ([]byte, error) {
 	text, err := wire.AppendJSON(nil, d)
-	return appendPlain(dst, text), err
+	return appendEscapedJSON(dst, text), err
 }
 
-func sent(m *hub.Message) time.Time {
+func messageTime(m *hub.Message) time.Time {
 	if m.Time.IsZero() {
 		return time.Now()
 	}
@@ -124,7 +124,7 @@ func (p *printer) appendReadings(dst []byte, m *hub.Message) ([]byte, bool) {
 	p.senml.Reset(m.Data)
 	for p.senml.Next() {
 		r := p.senml.Record()
-		dst = p.appendHead(dst, r.At(sent(m)), mark+string(r.Name))
+		dst = p.appendPrefix(dst, r.At(messageTime(m)), mark+string(r.Name))
 		dst = append(appendValue(dst, r), '\n')
 		n++
 	}
@@ -151,7 +151,7 @@ func appendValue(dst []byte, r *senml.Record) []byte {
 				}
 			}
 		default:
-			unit = clean(unit)
+			unit = escapeName(unit)
 		}
 		dst = appendNumber(dst, v)
 		if unit != "" {
@@ -160,7 +160,7 @@ func appendValue(dst []byte, r *senml.Record) []byte {
 	case senml.Bool:
 		dst = strconv.AppendBool(dst, r.Number != 0)
 	case senml.Text:
-		dst = append(dst, clean(string(r.Text))...)
+		dst = append(dst, escapeName(string(r.Text))...)
 	case senml.Blob:
 		dst = fmt.Appendf(dst, "%d bytes", len(r.Text))
 	}
@@ -178,31 +178,31 @@ func appendNumber(dst []byte, v float64) []byte {
 	return strconv.AppendFloat(dst, v, 'g', 6, 64)
 }
 
-// appendHead writes the time and what the line is about, in a column of its own.
-func (p *printer) appendHead(dst []byte, when time.Time, what string) []byte {
-	const dim, bold, plain = "\x1b[2m", "\x1b[1m", "\x1b[0m"
+// appendPrefix writes the time and what the line is about, in a column of its own.
+func (p *printer) appendPrefix(dst []byte, when time.Time, what string) []byte {
+	const dim, bold, reset = "\x1b[2m", "\x1b[1m", "\x1b[0m"
 	if p.colour {
 		dst = append(dst, dim...)
 	}
 	dst = when.Local().AppendFormat(dst, "15:04:05.000")
 	if p.colour {
-		dst = append(dst, plain+bold...)
+		dst = append(dst, reset+bold...)
 	}
-	dst = fmt.Appendf(dst, "  %-44s", clean(what))
+	dst = fmt.Appendf(dst, "  %-44s", escapeName(what))
 	if p.colour {
-		dst = append(dst, plain...)
+		dst = append(dst, reset...)
 	}
 	return append(dst, "  "...)
 }
 
-// failed reports whether the output can be written no more.
+// failed reports whether a write has failed.
 func (p *printer) failed() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.err != nil
 }
 
-// failure is what went wrong with the output. That nobody reads any more is nothing.
+// failure returns the first error of the output, or nil. A broken pipe is no failure.
 func (p *printer) failure() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

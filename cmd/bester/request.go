@@ -11,7 +11,7 @@ import (
 )
 
 func requestCommand() *cobra.Command {
-	var o outgoing
+	var o messageOptions
 	var asJSON bool
 	var count int
 	cmd := &cobra.Command{
@@ -47,17 +47,17 @@ DATA is as for bester send. ` + jsonHelp,
 			if err != nil {
 				return err
 			}
-			defer over(c)
+			defer closeClient(c)
 			ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
 			defer cancel()
 			if err := c.Request(ctx, m, show); err != nil {
-				return failed(err)
+				return explainTimeout(err)
 			}
 			select {
 			case <-enough:
 				return p.failure()
 			case <-c.Done():
-				return &exit{exitAway, fmt.Errorf("the hub closed the connection: %w", c.Err())}
+				return &exitError{exitUnreachable, fmt.Errorf("the hub closed the connection: %w", c.Err())}
 			case <-ctx.Done():
 				if err := cmd.Context().Err(); err != nil {
 					return err

@@ -16,22 +16,23 @@ import (
 	"github.com/besterhub/bester/hub/client"
 )
 
-// An outgoing is the message that the arguments and flags describe.
-type outgoing struct {
+// messageOptions are the flags that describe a message.
+type messageOptions struct {
 	target
 	to   []string
 	text bool
 }
 
-func (o *outgoing) flags(cmd *cobra.Command) {
+func (o *messageOptions) flags(cmd *cobra.Command) {
 	o.target.flags(cmd)
 	cmd.Flags().StringArrayVar(&o.to, "to", nil, "for this `user` or user@server; may be given more than once")
 	cmd.Flags().BoolVar(&o.text, "text", false, "DATA is plain text, to be sent as a string")
 	cmd.RegisterFlagCompletionFunc("to", cobra.NoFileCompletions)
 }
 
-// message makes the message; its data is data, or all of in where data is "-" or missing.
-func (o *outgoing) message(cmd *cobra.Command, args []string) (*hub.Message, error) {
+// message makes the message. Its data is the second argument, or standard input if that
+// is "-" or missing.
+func (o *messageOptions) message(cmd *cobra.Command, args []string) (*hub.Message, error) {
 	m, err := o.header(args[0])
 	if err != nil {
 		return nil, err
@@ -46,7 +47,7 @@ func (o *outgoing) message(cmd *cobra.Command, args []string) (*hub.Message, err
 	return m, err
 }
 
-func (o *outgoing) header(typ string) (*hub.Message, error) {
+func (o *messageOptions) header(typ string) (*hub.Message, error) {
 	t, err := hub.ParseType(typ)
 	if err != nil {
 		return nil, err
@@ -62,7 +63,7 @@ func (o *outgoing) header(typ string) (*hub.Message, error) {
 	return m, nil
 }
 
-func (o *outgoing) data(b []byte) (hub.Data, error) {
+func (o *messageOptions) data(b []byte) (hub.Data, error) {
 	if o.text {
 		b, _ = json.Marshal(string(b))
 	} else if !json.Valid(b) {
@@ -72,7 +73,7 @@ func (o *outgoing) data(b []byte) (hub.Data, error) {
 }
 
 func sendCommand() *cobra.Command {
-	var o outgoing
+	var o messageOptions
 	var lines, quiet bool
 	cmd := &cobra.Command{
 		Use:   "send TYPE [DATA]",
@@ -101,14 +102,14 @@ for one another.`,
 			if err != nil {
 				return err
 			}
-			defer over(c)
+			defer closeClient(c)
 			ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
 			defer cancel()
-			note, err := c.RequestNoted(ctx, m, nil)
+			note, err := c.RequestWithNote(ctx, m, nil)
 			if note != "" {
-				fmt.Fprintln(cmd.ErrOrStderr(), "bester: note:", plain(note))
+				fmt.Fprintln(cmd.ErrOrStderr(), "bester: note:", escapeText(note))
 			}
-			return failed(err)
+			return explainTimeout(err)
 		},
 	}
 	o.flags(cmd)
@@ -117,8 +118,9 @@ for one another.`,
 	return cmd
 }
 
-// failed says that the hub took the message but it came to nothing.
-func failed(err error) error {
+// explainTimeout replaces the error of a timeout, after which the message may have been
+// handled or not.
+func explainTimeout(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return errors.New("no word from the hub in time: the message may have arrived or not")
 	}
@@ -126,7 +128,7 @@ func failed(err error) error {
 }
 
 // sendLines sends each line as a message, as many at once as the hub allows.
-func (o *outgoing) sendLines(cmd *cobra.Command, args []string, quiet bool) error {
+func (o *messageOptions) sendLines(cmd *cobra.Command, args []string, quiet bool) error {
 	if len(args) > 1 {
 		return usageError{errors.New("with --lines the data comes from standard input: leave DATA out")}
 	}
@@ -138,167 +140,167 @@ func (o *outgoing) sendLines(cmd *cobra.Command, args []string, quiet bool) erro
 	if err != nil {
 		return err
 	}
-	defer over(c)
-	s := &stream{client: c, free: make(chan struct{}, max(1, c.Credits()))}
+	defer closeClient(c)
+	p := &pipeline{client: c, inFlight: make(chan struct{}, max(1, c.Credits()))}
 	if isTerminal(cmd.ErrOrStderr()) && !quiet {
-		s.progress = cmd.ErrOrStderr()
+		p.progress = cmd.ErrOrStderr()
 	}
 	in := bufio.NewScanner(input(cmd))
 	in.Buffer(nil, maxLine)
 	for in.Scan() {
-		s.lines++
+		p.lines++
 		if m.Data, err = o.line(in.Bytes()); err != nil {
 			break
 		}
-		if err = s.send(m); err != nil {
+		if err = p.send(m); err != nil {
 			break
 		}
 	}
 	if err == nil && errors.Is(in.Err(), bufio.ErrTooLong) {
-		s.lines++
+		p.lines++
 		err = fmt.Errorf("longer than %d bytes", maxLine)
 	}
-	s.wait()
+	p.wait()
 	switch {
-	case c.Err() != nil && (err != nil || s.lost > 0):
-		return s.cutOff(args[0], c.Err())
+	case c.Err() != nil && (err != nil || p.unanswered > 0):
+		return p.disconnectedError(args[0], c.Err())
 	case err != nil:
-		return s.stopped(args[0], err)
+		return p.stoppedError(args[0], err)
 	}
-	return errors.Join(in.Err(), s.result())
+	return errors.Join(in.Err(), p.failureSummary())
 }
 
 // maxLine is the longest line that is sent, in bytes.
 const maxLine = 1 << 20
 
 // line makes the data of one line.
-func (o *outgoing) line(b []byte) (hub.Data, error) {
+func (o *messageOptions) line(b []byte) (hub.Data, error) {
 	if !o.text && !json.Valid(b) {
 		return hub.Data{}, fmt.Errorf("data is not JSON: %.60q; --text takes lines as plain text", b)
 	}
 	return o.data(b)
 }
 
-// A stream is what sendLines has under way.
-type stream struct {
-	client   *client.Client
-	free     chan struct{} // one token for each message under way
-	progress io.Writer     // nil: none
-	shown    time.Time
+// A pipeline sends the messages of sendLines and counts their answers.
+type pipeline struct {
+	client    *client.Client
+	inFlight  chan struct{} // one token for each message in flight
+	progress  io.Writer     // nil: none
+	lastShown time.Time
 
 	lines int // read so far
 
-	mu     sync.Mutex
-	done   int
-	failed int
-	first  int   // line of the first that failed; 0: none
-	why    error // of it
-	lost   int   // line of the first that was sent and not answered; 0: none
+	mu          sync.Mutex
+	answered    int
+	failed      int
+	firstFailed int   // line of the first that failed; 0: none
+	firstErr    error // of it
+	unanswered  int   // line of the first that was sent and not answered; 0: none
 }
 
-func (s *stream) send(m *hub.Message) error {
+func (p *pipeline) send(m *hub.Message) error {
 	select {
-	case s.free <- struct{}{}:
-	default: // wait for an answer, to what has been sent
-		s.client.Flush()
+	case p.inFlight <- struct{}{}:
+	default: // wait for the answer to a message in flight
+		p.client.Flush()
 		select {
-		case s.free <- struct{}{}:
-		case <-s.client.Done():
-			return s.client.Err()
+		case p.inFlight <- struct{}{}:
+		case <-p.client.Done():
+			return p.client.Err()
 		}
 	}
-	s.show(time.Second)
-	n := s.lines
-	err := s.client.Go(m, nil, func(err error) { s.answered(n, err) })
+	p.showProgress(time.Second)
+	n := p.lines
+	err := p.client.Go(m, nil, func(err error) { p.onAnswer(n, err) })
 	if err != nil {
-		<-s.free
+		<-p.inFlight
 	}
 	return err
 }
 
-func (s *stream) answered(line int, err error) {
-	s.mu.Lock()
+func (p *pipeline) onAnswer(line int, err error) {
+	p.mu.Lock()
 	switch {
-	case err != nil && s.client.Err() != nil: // nobody knows what became of it
-		if s.lost == 0 || line < s.lost {
-			s.lost = line
+	case err != nil && p.client.Err() != nil: // the message may have been handled or not
+		if p.unanswered == 0 || line < p.unanswered {
+			p.unanswered = line
 		}
 	case err != nil:
-		s.failed++
-		if s.first == 0 || line < s.first {
-			s.first, s.why = line, err
+		p.failed++
+		if p.firstFailed == 0 || line < p.firstFailed {
+			p.firstFailed, p.firstErr = line, err
 		}
 		fallthrough
 	default:
-		s.done++
+		p.answered++
 	}
-	s.mu.Unlock()
-	<-s.free
+	p.mu.Unlock()
+	<-p.inFlight
 }
 
-// wait waits until all that was sent has been answered.
-func (s *stream) wait() {
-	s.client.Flush()
-	for range cap(s.free) {
-		s.free <- struct{}{}
+// wait waits for the answers to all messages in flight.
+func (p *pipeline) wait() {
+	p.client.Flush()
+	for range cap(p.inFlight) {
+		p.inFlight <- struct{}{}
 	}
-	s.show(0)
-	if s.progress != nil {
-		fmt.Fprintln(s.progress)
+	p.showProgress(0)
+	if p.progress != nil {
+		fmt.Fprintln(p.progress)
 	}
 }
 
-func (s *stream) show(every time.Duration) {
-	if s.progress == nil || time.Since(s.shown) < every {
+func (p *pipeline) showProgress(every time.Duration) {
+	if p.progress == nil || time.Since(p.lastShown) < every {
 		return
 	}
-	s.shown = time.Now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	fmt.Fprintf(s.progress, "\r%d sent, %d failed ", s.done, s.failed)
+	p.lastShown = time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprintf(p.progress, "\r%d sent, %d failed ", p.answered, p.failed)
 }
 
-// result says what has failed of what was sent.
-func (s *stream) result() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.failed > 0 {
-		return fmt.Errorf("%d of %d messages failed; the first, line %d: %w", s.failed, s.done, s.first, s.why)
+// failureSummary returns an error if messages have failed.
+func (p *pipeline) failureSummary() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failed > 0 {
+		return fmt.Errorf("%d of %d messages failed; the first, line %d: %w", p.failed, p.answered, p.firstFailed, p.firstErr)
 	}
 	return nil
 }
 
-// stopped says that a line could not be sent, what became of those before it, and how
-// to go on.
-func (s *stream) stopped(typ string, why error) error {
+// stoppedError returns an error that says that a line could not be sent, what became of
+// those before it, and how to go on.
+func (p *pipeline) stoppedError(typ string, why error) error {
 	err := fmt.Errorf("line %d: %w\nStopped there. %s. To go on, mend it and send what is left:\n%s",
-		s.lines, why, s.before(), goOn(s.lines, typ))
-	return errors.Join(err, s.result())
+		p.lines, why, p.summary(), resumeCommand(p.lines, typ))
+	return errors.Join(err, p.failureSummary())
 }
 
-// cutOff says the same where the connection has ended.
-func (s *stream) cutOff(typ string, why error) error {
-	s.mu.Lock()
-	from := s.lost
-	s.mu.Unlock()
+// disconnectedError is stoppedError for a connection that has ended.
+func (p *pipeline) disconnectedError(typ string, why error) error {
+	p.mu.Lock()
+	from := p.unanswered
+	p.mu.Unlock()
 	if from == 0 {
-		from = s.lines
+		from = p.lines
 	}
 	err := fmt.Errorf("the connection to the hub ended: %w\n%s; of line %d and what was sent after it there is no word. To go on from there:\n%s",
-		why, s.before(), from, goOn(from, typ))
-	return &exit{exitAway, errors.Join(err, s.result())}
+		why, p.summary(), from, resumeCommand(from, typ))
+	return &exitError{exitUnreachable, errors.Join(err, p.failureSummary())}
 }
 
-// before counts the messages that were sent and answered.
-func (s *stream) before() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.done == 1 {
-		return fmt.Sprintf("1 message was sent, %d failed", s.failed)
+// summary counts the messages that were sent and answered.
+func (p *pipeline) summary() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.answered == 1 {
+		return fmt.Sprintf("1 message was sent, %d failed", p.failed)
 	}
-	return fmt.Sprintf("%d messages were sent, %d failed", s.done, s.failed)
+	return fmt.Sprintf("%d messages were sent, %d failed", p.answered, p.failed)
 }
 
-func goOn(line int, typ string) string {
+func resumeCommand(line int, typ string) string {
 	return fmt.Sprintf("  tail -n +%d FILE | bester send --lines %s", line, typ)
 }

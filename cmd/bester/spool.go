@@ -68,10 +68,10 @@ func completeFolder(_ *cobra.Command, args []string, _ string) ([]string, cobra.
 	return nil, cobra.ShellCompDirectiveFilterDirs
 }
 
-// A selecting is what the flags say of the records to show.
-type selecting struct{ spool.Selection }
+// selectOptions are the flags that select records.
+type selectOptions struct{ spool.Selection }
 
-func (s *selecting) flags(cmd *cobra.Command) {
+func (s *selectOptions) flags(cmd *cobra.Command) {
 	cmd.Flags().Uint64Var(&s.From, "from", 0, "begin at this `sequence`")
 	cmd.Flags().StringVar(&s.Reader, "reader", "", "only what the reader of this `name` has not confirmed")
 	cmd.RegisterFlagCompletionFunc("from", cobra.NoFileCompletions)
@@ -81,10 +81,10 @@ func (s *selecting) flags(cmd *cobra.Command) {
 // completeReader offers the readers of the spool that was named before.
 func completeReader(cmd *cobra.Command, args []string, word string) (names []string, _ cobra.ShellCompDirective) {
 	if len(args) > 0 {
-		// Of a selection without records only the newest file is read.
+		// A selection without records reads only the newest file.
 		rep, err := spool.Browse(cmd.Context(), args[0], spool.Selection{From: 1 << 63}, nil)
 		for _, r := range rep.Readers {
-			if err == nil && strings.HasPrefix(r.Name, word) && r.Name == clean(r.Name) {
+			if err == nil && strings.HasPrefix(r.Name, word) && r.Name == escapeName(r.Name) {
 				names = append(names, r.Name)
 			}
 		}
@@ -92,19 +92,19 @@ func completeReader(cmd *cobra.Command, args []string, word string) (names []str
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// browse goes through a spool. Its errors say how to mend what is wrong.
+// browse reads a spool. Its errors say what to do.
 func browse(ctx context.Context, dir string, sel spool.Selection, f func(spool.Record) error) (spool.Report, error) {
-	var failed error // f's: it needs no mending here
+	var callbackErr error // the error of f, which is returned as it is
 	rep, err := spool.Browse(ctx, dir, sel, func(rec spool.Record) error {
 		if f != nil {
-			failed = f(rec)
+			callbackErr = f(rec)
 		}
-		return failed
+		return callbackErr
 	})
 	what := ""
 	switch {
-	case failed != nil:
-		return rep, failed
+	case callbackErr != nil:
+		return rep, callbackErr
 	case err == nil || ctx.Err() != nil:
 		return rep, err
 	case errors.Is(err, fs.ErrNotExist):
@@ -126,14 +126,14 @@ func browse(ctx context.Context, dir string, sel spool.Selection, f func(spool.R
 	default:
 		var path *fs.PathError
 		if !errors.As(err, &path) {
-			return rep, &exit{exitUsage, err}
+			return rep, &exitError{exitUsage, err}
 		}
 		what = "cannot be read: " + path.Err.Error()
 	}
-	return rep, &exit{exitUsage, fmt.Errorf("%s: %s", dir, what)}
+	return rep, &exitError{exitUsage, fmt.Errorf("%s: %s", dir, what)}
 }
 
-// owner names who may read a folder, as well as it can be told.
+// owner names the user who owns a folder, as far as that is known.
 func owner(dir string) string {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -165,7 +165,7 @@ func spoolsBelow(dir string) (found []string) {
 func readerNames(rep spool.Report) string {
 	var names []string
 	for _, r := range rep.Readers {
-		names = append(names, clean(r.Name))
+		names = append(names, escapeName(r.Name))
 	}
 	if len(names) == 0 {
 		return "none"
@@ -173,8 +173,8 @@ func readerNames(rep spool.Report) string {
 	return strings.Join(names, " ")
 }
 
-// quietly makes nothing of it that nobody reads the output any more.
-func quietly(err error) error {
+// ignoreBrokenPipe returns nil for the error of a broken pipe, else err.
+func ignoreBrokenPipe(err error) error {
 	if errors.Is(err, syscall.EPIPE) {
 		return nil
 	}
@@ -206,12 +206,12 @@ func sequences(from, to uint64) string {
 	return fmt.Sprintf("%d to %d", from, to)
 }
 
-// A progress shows on a terminal how far long work is; there is none on other outputs,
-// nor of work that takes less than a second.
+// A progress shows the progress of long work on a terminal. It shows nothing on other
+// outputs, nor in the first second.
 type progress struct {
 	out   io.Writer // nil: none
 	next  time.Time
-	shown int // columns
+	width int // columns
 }
 
 func newProgress(out io.Writer) *progress {
@@ -227,14 +227,14 @@ func (p *progress) show(done, total uint64) {
 	}
 	p.next = time.Now().Add(200 * time.Millisecond)
 	text := fmt.Sprintf("%3d %% of %s", done*100/total, sizeText(total))
-	p.shown = max(p.shown, len(text))
-	fmt.Fprintf(p.out, "\r%-*s", p.shown, text)
+	p.width = max(p.width, len(text))
+	fmt.Fprintf(p.out, "\r%-*s", p.width, text)
 }
 
-// end wipes it out.
-func (p *progress) end() {
-	if p.shown > 0 {
-		fmt.Fprintf(p.out, "\r%*s\r", p.shown, "")
-		p.shown = 0
+// clear removes the progress from the terminal.
+func (p *progress) clear() {
+	if p.width > 0 {
+		fmt.Fprintf(p.out, "\r%*s\r", p.width, "")
+		p.width = 0
 	}
 }

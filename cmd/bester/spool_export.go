@@ -13,7 +13,7 @@ import (
 )
 
 func spoolExportCommand() *cobra.Command {
-	var e exporting
+	var e exportOptions
 	cmd := &cobra.Command{
 		Use:   "export DIR",
 		Short: "Write the records of a spool in a form that other programs read",
@@ -53,14 +53,14 @@ may be read by its owner alone.`,
 	return cmd
 }
 
-// An exporting is what the flags of export say.
-type exporting struct {
-	selecting
+// exportOptions are the flags of export.
+type exportOptions struct {
+	selectOptions
 	format, output string
 	force          bool
 }
 
-func (e *exporting) run(cmd *cobra.Command, args []string) error {
+func (e *exportOptions) run(cmd *cobra.Command, args []string) error {
 	switch {
 	case e.format != "jsonl" && e.format != "frames":
 		return usageError{fmt.Errorf("--format %q: want jsonl or frames", e.format)}
@@ -72,36 +72,36 @@ func (e *exporting) run(cmd *cobra.Command, args []string) error {
 	p := newProgress(cmd.ErrOrStderr())
 	if e.output == "" {
 		if isTerminal(cmd.OutOrStdout()) {
-			p.out = nil // it would stand between the records
+			p.out = nil // it would appear between the records
 		}
 		rep, err := e.write(cmd, args[0], cmd.OutOrStdout(), p)
 		if err == nil {
-			err = unread(args[0], rep)
+			err = damageError(args[0], rep)
 		}
-		return quietly(err)
+		return ignoreBrokenPipe(err)
 	}
-	f, err := createWhole(e.output, args[0], e.force)
+	f, err := createAtomicFile(e.output, args[0], e.force)
 	if err != nil {
 		return err
 	}
-	defer f.abandon()
+	defer f.discard()
 	rep, err := e.write(cmd, args[0], f, p)
 	if err == nil {
-		err = f.finish()
+		err = f.commit()
 	}
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", clean(e.output), exported(rep))
-	return unread(args[0], rep)
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", escapeName(e.output), exportSummary(rep))
+	return damageError(args[0], rep)
 }
 
 // write writes the records to out.
-func (e *exporting) write(cmd *cobra.Command, dir string, out io.Writer, p *progress) (spool.Report, error) {
+func (e *exportOptions) write(cmd *cobra.Command, dir string, out io.Writer, p *progress) (spool.Report, error) {
 	b := bufio.NewWriterSize(out, 64<<10)
 	say := func(g spool.Gap) {
 		if g.To > 0 {
-			p.end()
+			p.clear()
 			fmt.Fprintf(cmd.ErrOrStderr(), "missing: %s\n", sequences(g.From, g.To))
 		}
 	}
@@ -120,7 +120,7 @@ func (e *exporting) write(cmd *cobra.Command, dir string, out io.Writer, p *prog
 		_, err := b.Write(line)
 		return err
 	})
-	p.end()
+	p.clear()
 	if err != nil {
 		return rep, err
 	}
@@ -135,16 +135,16 @@ func (e *exporting) write(cmd *cobra.Command, dir string, out io.Writer, p *prog
 	return rep, b.Flush()
 }
 
-// exported says what was written.
-func exported(rep spool.Report) string {
+// exportSummary says what was written.
+func exportSummary(rep spool.Report) string {
 	if rep.Records == 0 {
 		return "no records"
 	}
 	return fmt.Sprintf("%d records, sequences %s", rep.Records, sequences(rep.First, rep.Last))
 }
 
-// unread is an error if damage has cost records.
-func unread(dir string, rep spool.Report) error {
+// damageError returns an error if records were lost to damage.
+func damageError(dir string, rep spool.Report) error {
 	if n := rep.Damage(); n > 0 {
 		return fmt.Errorf("%s: damaged in %s; what can be read was written\nSee: bester spool verify %[1]s", dir, places(n))
 	}

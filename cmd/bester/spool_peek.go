@@ -15,7 +15,7 @@ import (
 )
 
 func spoolPeekCommand() *cobra.Command {
-	var p peeking
+	var p peekOptions
 	cmd := &cobra.Command{
 		Use:   "peek DIR",
 		Short: "Show the first records of a spool, or the last",
@@ -45,9 +45,9 @@ With --json every record is an object on a line of its own, with all its data:
 	return cmd
 }
 
-// A peeking is what the flags of peek say.
-type peeking struct {
-	selecting
+// peekOptions are the flags of peek.
+type peekOptions struct {
+	selectOptions
 	count      int
 	full, json bool
 }
@@ -55,7 +55,7 @@ type peeking struct {
 // peekWidth is how many columns of data are shown unless --full is given.
 const peekWidth = 100
 
-func (p *peeking) run(cmd *cobra.Command, args []string) error {
+func (p *peekOptions) run(cmd *cobra.Command, args []string) error {
 	switch {
 	case p.count < 1:
 		return usageError{fmt.Errorf("--count %d: want at least 1", p.count)}
@@ -64,7 +64,7 @@ func (p *peeking) run(cmd *cobra.Command, args []string) error {
 	}
 	out := bufio.NewWriter(cmd.OutOrStdout())
 	colour, n, line := !p.json && coloured(cmd.OutOrStdout()), 0, []byte(nil)
-	enough := errors.New("enough")
+	errEnough := errors.New("enough")
 	_, err := browse(cmd.Context(), args[0], p.Selection, func(rec spool.Record) error {
 		if n == 0 && !p.json {
 			fmt.Fprintf(out, "%10s  %-23s  %9s  %s\n", "SEQUENCE", "TIME (spool's clock)", "SIZE", "DATA")
@@ -79,30 +79,30 @@ func (p *peeking) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 		if n++; n == p.count && p.Last == 0 {
-			return enough
+			return errEnough
 		}
 		return nil
 	})
-	if err != nil && err != enough {
-		return quietly(err)
+	if err != nil && err != errEnough {
+		return ignoreBrokenPipe(err)
 	}
 	if n == 0 && !p.json {
 		fmt.Fprintln(cmd.ErrOrStderr(), "No records.")
 	}
-	return quietly(out.Flush())
+	return ignoreBrokenPipe(out.Flush())
 }
 
 // appendLine writes a record for people, with what is missing before it.
-func (p *peeking) appendLine(dst []byte, rec spool.Record, colour bool) []byte {
-	dim, plain := "", ""
+func (p *peekOptions) appendLine(dst []byte, rec spool.Record, colour bool) []byte {
+	dim, reset := "", ""
 	if colour {
-		dim, plain = "\x1b[2m", "\x1b[0m"
+		dim, reset = "\x1b[2m", "\x1b[0m"
 	}
 	if rec.Gap.To > 0 {
-		dst = fmt.Appendf(dst, "%s%10s  missing: %s%s\n", dim, "-", sequences(rec.Gap.From, rec.Gap.To), plain)
+		dst = fmt.Appendf(dst, "%s%10s  missing: %s%s\n", dim, "-", sequences(rec.Gap.From, rec.Gap.To), reset)
 	}
 	dst = fmt.Appendf(dst, "%10d  %s%s%s  %9s  ", rec.Seq, dim,
-		spoolTime(rec.Time).Local().Format("2006-01-02 15:04:05.000"), plain, sizeText(uint64(len(rec.Data))))
+		spoolTime(rec.Time).Local().Format("2006-01-02 15:04:05.000"), reset, sizeText(uint64(len(rec.Data))))
 	start := len(dst)
 	dst = p.appendData(dst, rec.Data)
 	if !p.full && utf8.RuneCount(dst[start:]) > peekWidth {
@@ -116,13 +116,13 @@ func (p *peeking) appendLine(dst []byte, rec spool.Record, colour bool) []byte {
 	return append(dst, '\n')
 }
 
-func (p *peeking) appendData(dst, data []byte) []byte {
+func (p *peekOptions) appendData(dst, data []byte) []byte {
 	if json.Valid(data) {
-		return appendPlain(dst, data)
+		return appendEscapedJSON(dst, data)
 	}
-	if !p.full { // no more than may be shown, and a little to be cut
+	if !p.full { // only what can be shown, and a little to cut off
 		data = data[:min(len(data), 4*peekWidth)]
-		if !utf8.Valid(data) { // perhaps only because it ends within a character
+		if !utf8.Valid(data) { // perhaps only because it ends inside a character
 			for i := range min(utf8.UTFMax, len(data)) {
 				if utf8.Valid(data[:len(data)-i]) {
 					data = data[:len(data)-i]
@@ -131,7 +131,7 @@ func (p *peeking) appendData(dst, data []byte) []byte {
 			}
 		}
 	}
-	return append(dst, clean(string(data))...)
+	return append(dst, escapeName(string(data))...)
 }
 
 // appendGap writes what is missing before a record, if anything is.
@@ -152,7 +152,7 @@ func appendRecord(dst []byte, rec spool.Record) []byte {
 	dst = strconv.AppendInt(dst, int64(len(rec.Data)), 10)
 	if utf8.Valid(rec.Data) {
 		dst = append(dst, `,"data":`...)
-		dst = appendString(dst, string(rec.Data))
+		dst = appendJSONString(dst, string(rec.Data))
 	} else {
 		dst = append(dst, `,"base64":"`...)
 		dst = base64.StdEncoding.AppendEncode(dst, rec.Data)

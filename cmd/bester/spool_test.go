@@ -35,7 +35,7 @@ func fillSpool(t *testing.T, records ...string) string {
 
 // Every kind of data is one line that a terminal can show.
 func TestSpoolPeekLine(t *testing.T) {
-	p := &peeking{}
+	p := &peekOptions{}
 	for data, want := range map[string]string{
 		"":                             "",
 		"plain words":                  "plain words",
@@ -61,7 +61,7 @@ func TestSpoolPeekLine(t *testing.T) {
 	}
 }
 
-// Progress shows only when work is long, never goes beyond its line, and is wiped out.
+// Progress shows only for long work, stays on its line, and is removed.
 func TestProgress(t *testing.T) {
 	var b bytes.Buffer
 	if p := newProgress(&b); p.out != nil {
@@ -69,7 +69,7 @@ func TestProgress(t *testing.T) {
 	}
 	p := &progress{out: &b, next: time.Now().Add(time.Hour)}
 	p.show(1, 2)
-	p.end()
+	p.clear()
 	if b.Len() > 0 {
 		t.Errorf("at once: %q", &b)
 	}
@@ -80,7 +80,7 @@ func TestProgress(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	b.Reset()
-	p.end()
+	p.clear()
 	if got, want := b.String(), "\r"+strings.Repeat(" ", len(" 50 % of 1.0 GB"))+"\r"; got != want {
 		t.Errorf("end: got %q, want %q", got, want)
 	}
@@ -105,8 +105,9 @@ func TestSpoolOutputFails(t *testing.T) {
 	}
 }
 
-// What is interrupted, or fails, leaves no file; what someone else made stays.
-func TestSpoolExportWhole(t *testing.T) {
+// An export that is interrupted or fails leaves no file. A file that someone else made
+// stays.
+func TestSpoolExportAtomic(t *testing.T) {
 	dir, folder := fillSpool(t, "one", "two"), t.TempDir()
 	name := filepath.Join(folder, "out")
 	export := func(ctx context.Context, want int, args ...string) {
@@ -138,17 +139,17 @@ func TestSpoolExportWhole(t *testing.T) {
 	has()
 	export(t.Context(), exitUsage, "--reader", "nobody")
 	has()
-	f, err := createWhole(name, dir, false)
+	f, err := createAtomicFile(name, dir, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(name, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.finish(); err == nil {
+	if err := f.commit(); err == nil {
 		t.Error("a file that was made meanwhile was replaced")
 	}
-	f.abandon()
+	f.discard()
 	has("out=mine")
 	export(interrupted, exitInterrupted, "--force")
 	has("out=mine")
@@ -158,8 +159,8 @@ func TestSpoolExportWhole(t *testing.T) {
 	has("out=\x03\x00\x00\x00one\x03\x00\x00\x00two")
 }
 
-// What verify says of the card.
-func TestSpoolCard(t *testing.T) {
+// verify reports the wear of the card.
+func TestSpoolWear(t *testing.T) {
 	const hour, since = 3_600_000, 1_793_527_200_000 // 2026-11-01T10:00:00Z
 	week := spool.Wear{Since: since, Until: since + 7*24*hour, Payload: 7_100_000, Written: 12_400_000, Day: 1_200_001}
 	young := spool.Wear{Since: since, Until: since + hour, Payload: 100, Written: 278_500, Day: 278_500}
@@ -179,7 +180,7 @@ func TestSpoolCard(t *testing.T) {
 		{young, 9, 278_500, "278.5 kB written for 100 B accepted (2785 x) since 2026-11-01T10:00:00Z; 278.5 kB a day, 100 % of the budget of 278.5 kB a day", false},
 		{idle, 1, 0, "8.2 kB written for 0 B accepted since 2026-11-01T10:00:00Z; 8.2 kB a day", false},
 	} {
-		if got := cardText(spool.Report{Card: test.w, Next: test.next}, test.budget); got != test.want {
+		if got := wearText(spool.Report{Card: test.w, Next: test.next}, test.budget); got != test.want {
 			t.Errorf("%+v: got %q, want %q", test.w, got, test.want)
 		}
 		var b strings.Builder

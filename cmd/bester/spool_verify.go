@@ -67,7 +67,7 @@ With --json it writes one object:
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p := newProgress(cmd.ErrOrStderr())
 			rep, err := browse(cmd.Context(), args[0], spool.Selection{Progress: p.show}, nil)
-			p.end()
+			p.clear()
 			if err != nil {
 				return err
 			}
@@ -81,7 +81,7 @@ With --json it writes one object:
 				err = out.Flush()
 			}
 			if err == nil && rep.Damage() > 0 {
-				err = &exit{code: exitFailed}
+				err = &exitError{code: exitFailed}
 			}
 			return err
 		},
@@ -102,8 +102,8 @@ func spoolState(rep spool.Report) string {
 	return "not closed"
 }
 
-// losses are what is wrong, as --json writes it. Of an open spool, the sequences set
-// aside for what is in memory are not lost.
+// losses returns the losses as --json writes them. In an open spool, the sequences that
+// are reserved for records in memory are not lost.
 func losses(rep spool.Report) []lossObject {
 	list := []lossObject{} // not nil: none is []
 	for _, l := range rep.Losses {
@@ -159,14 +159,14 @@ func verifyJSON(out io.Writer, dir string, rep spool.Report, budget size) error 
 		Floor    uint64          `json:"floor"`
 		Segments []segmentObject `json:"segments"`
 		Readers  []readerObject  `json:"readers"`
-		Card     *cardObject     `json:"card"`
+		Card     *wearObject     `json:"card"`
 		SetAside []string        `json:"set_aside"`
 		Losses   []lossObject    `json:"losses"`
 	}{dir, spoolState(rep), rep.InUse, rep.Damage() > 0, rep.Records, rep.Bytes, rep.First, rep.Last, rep.Next, rep.Floor,
-		[]segmentObject{}, []readerObject{}, newCardObject(rep.Card, budget), setAside(dir), losses(rep)}
+		[]segmentObject{}, []readerObject{}, newWearObject(rep.Card, budget), damagedFiles(dir), losses(rep)}
 	for _, s := range rep.Segments {
 		o.Segments = append(o.Segments, segmentObject{s.File, s.First, s.Last, s.Records, s.Bytes,
-			recordTime(s.Began), s.Thinned, s.Damaged})
+			recordTime(s.Began), s.Downsampled, s.Damaged})
 	}
 	for _, r := range rep.Readers {
 		o.Readers = append(o.Readers, readerObject{r.Name, r.Position, r.Queued})
@@ -178,7 +178,7 @@ func verifyJSON(out io.Writer, dir string, rep spool.Report, budget size) error 
 func writeObject(out io.Writer, v any) error {
 	b, err := json.Marshal(v)
 	if err == nil {
-		_, err = out.Write(append(appendPlain(nil, b), '\n'))
+		_, err = out.Write(append(appendEscapedJSON(nil, b), '\n'))
 	}
 	return err
 }
@@ -186,22 +186,22 @@ func writeObject(out io.Writer, v any) error {
 // showSpool writes a report for people.
 func showSpool(out io.Writer, dir string, rep spool.Report, budget size, colour bool) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintf(w, "spool\t%s\n", clean(dir))
+	fmt.Fprintf(w, "spool\t%s\n", escapeName(dir))
 	fmt.Fprintf(w, "state\t%s\n", stateText(rep))
 	fmt.Fprintf(w, "records\t%s\n", recordsText(rep))
 	if rep.Floor > 0 {
 		fmt.Fprintf(w, "done with\tall up to sequence %d: confirmed, expired, or dropped for want of room\n", rep.Floor)
 	}
 	fmt.Fprintf(w, "segments\t%s\n", segmentsText(rep))
-	fmt.Fprintf(w, "card\t%s\n", cardText(rep, budget))
-	if aside := setAside(dir); len(aside) > 0 {
+	fmt.Fprintf(w, "card\t%s\n", wearText(rep, budget))
+	if damaged := damagedFiles(dir); len(damaged) > 0 {
 		fmt.Fprintf(w, "set aside\t%s: found damaged before; what could be read was given out, the rest is lost\n",
-			clean(strings.Join(aside, ", ")))
+			escapeName(strings.Join(damaged, ", ")))
 	}
 	if len(rep.Readers) > 0 {
 		fmt.Fprintf(w, "\nREADER\tCONFIRMED UP TO\tQUEUED\n")
 		for _, r := range rep.Readers {
-			fmt.Fprintf(w, "%s\t%d\t%d\n", clean(r.Name), r.Position, r.Queued)
+			fmt.Fprintf(w, "%s\t%d\t%d\n", escapeName(r.Name), r.Position, r.Queued)
 		}
 	}
 	list := losses(rep)
@@ -221,8 +221,9 @@ func showSpool(out io.Writer, dir string, rep spool.Report, budget size, colour 
 	return showBudget(out, rep.Card, budget)
 }
 
-// setAside names the files that were found damaged by who read the spool before.
-func setAside(dir string) []string {
+// damagedFiles returns the names of the files that an earlier reader of the spool found
+// damaged.
+func damagedFiles(dir string) []string {
 	list := []string{}            // not nil: none is []
 	entries, _ := os.ReadDir(dir) // it has just been read
 	for _, e := range entries {
@@ -257,7 +258,7 @@ func recordsText(rep spool.Report) string {
 func segmentsText(rep spool.Report) string {
 	thinned, damaged := 0, 0
 	for _, s := range rep.Segments {
-		if s.Thinned > 0 {
+		if s.Downsampled > 0 {
 			thinned++
 		}
 		if s.Damaged {
@@ -279,9 +280,9 @@ func lossFile(l lossObject) string {
 	case l.File == "":
 		return "-"
 	case l.Why != "":
-		return clean(l.File) + " (" + plain(l.Why) + ")"
+		return escapeName(l.File) + " (" + escapeText(l.Why) + ")"
 	}
-	return clean(l.File)
+	return escapeName(l.File)
 }
 
 func lossSequences(l lossObject, rep spool.Report) string {
@@ -313,12 +314,12 @@ func places(n int) string {
 	return fmt.Sprintf("%d places", n)
 }
 
-// showVerdict ends a report with what follows from it.
+// showVerdict ends a report with its conclusion.
 func showVerdict(out io.Writer, rep spool.Report, colour bool) error {
-	const red, green, plain = "\x1b[31m", "\x1b[32m", "\x1b[0m"
+	const red, green, reset = "\x1b[31m", "\x1b[32m", "\x1b[0m"
 	paint := func(code, text string) string {
 		if colour {
-			return code + text + plain
+			return code + text + reset
 		}
 		return text
 	}

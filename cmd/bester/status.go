@@ -44,10 +44,10 @@ With --json it writes one object. Later versions may add fields.
 				return err
 			}
 			if asJSON {
-				_, err := cmd.OutOrStdout().Write(append(appendPlain(nil, report), '\n'))
+				_, err := cmd.OutOrStdout().Write(append(appendEscapedJSON(nil, report), '\n'))
 				return err
 			}
-			name, _ := t.name()
+			name, _ := t.userName()
 			return showStatus(cmd.OutOrStdout(), report, string(name))
 		},
 	}
@@ -64,7 +64,7 @@ func (t *target) status(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer over(c)
+	defer closeClient(c)
 	m := &hub.Message{Type: "builtin", Data: hub.Data{Encoding: hub.JSON, Bytes: []byte(`{"command":{"type":"status"}}`)}}
 	var report []byte
 	var bad error
@@ -76,7 +76,7 @@ func (t *target) status(ctx context.Context) ([]byte, error) {
 }
 
 // showStatus writes a report for people, without the session of self, who asked for it.
-// What it does not know it leaves out.
+// It leaves out the parts that it does not know.
 func showStatus(out io.Writer, report []byte, self string) error {
 	var r struct {
 		Hub, Version string
@@ -125,56 +125,56 @@ func showStatus(out io.Writer, report []byte, self string) error {
 	}
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	up := (time.Duration(r.Uptime) * time.Second).String()
-	fmt.Fprintf(w, "hub\t%s (besterd %s, pid %d), up %s, %.1f MB\n", clean(r.Hub), clean(r.Version), r.PID, up, float64(r.Memory)/1e6)
-	fmt.Fprintf(w, "listens\t%s\n", plain(strings.Join(r.Listeners, " ")))
-	fmt.Fprintf(w, "users\t%s\n", users(r.Users))
-	fmt.Fprintf(w, "messages\t%s\n", counts(r.Router, messageCounts))
-	fmt.Fprintf(w, "sessions\t%s\n", counts(r.Sessions, sessionCounts))
+	fmt.Fprintf(w, "hub\t%s (besterd %s, pid %d), up %s, %.1f MB\n", escapeName(r.Hub), escapeName(r.Version), r.PID, up, float64(r.Memory)/1e6)
+	fmt.Fprintf(w, "listens\t%s\n", escapeText(strings.Join(r.Listeners, " ")))
+	fmt.Fprintf(w, "users\t%s\n", userList(r.Users))
+	fmt.Fprintf(w, "messages\t%s\n", counterList(r.Router, messageCounts))
+	fmt.Fprintf(w, "sessions\t%s\n", counterList(r.Sessions, sessionCounts))
 	if r.Servers["sent"]+r.Servers["failed"]+r.Servers["waiting"] > 0 {
-		fmt.Fprintf(w, "servers\t%s\n", counts(r.Servers, serverCounts))
+		fmt.Fprintf(w, "servers\t%s\n", counterList(r.Servers, serverCounts))
 	}
 	if len(r.Routes) > 0 {
 		fmt.Fprintf(w, "\nROUTE\tTHROUGH\tTO\n")
 		for _, v := range r.Routes {
-			fmt.Fprintf(w, "%s\t%s\t%s\n", clean(v.Match), named(v.Through), named(v.To))
+			fmt.Fprintf(w, "%s\t%s\t%s\n", escapeName(v.Match), nameList(v.Through), nameList(v.To))
 		}
 	}
 	if len(r.Filters) > 0 {
 		fmt.Fprintf(w, "\nFILTER\tKIND\n")
 		for _, f := range r.Filters {
-			fmt.Fprintf(w, "%s\t%s\n", clean(f.Name), clean(f.Kind))
+			fmt.Fprintf(w, "%s\t%s\n", escapeName(f.Name), escapeName(f.Kind))
 		}
 	}
 	if len(r.Upstreams) > 0 {
 		fmt.Fprintf(w, "\nSERVER\tADDRESS\tSENT\tFAILED\tWAITING\tSTATE\n")
-		fails := ""
+		failures := ""
 		for _, v := range r.Upstreams {
-			state := clean(v.State)
+			state := escapeName(v.State)
 			if !v.Since.IsZero() {
 				state += ", " + time.Since(v.Since).Round(time.Second).String() + " ago"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\n", clean(v.Name), clean(v.Address), v.Sent, v.Failed, v.Waiting, state)
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\n", escapeName(v.Name), escapeName(v.Address), v.Sent, v.Failed, v.Waiting, state)
 			if v.Error != "" {
-				fails += plain(v.Error) + "\n"
+				failures += escapeText(v.Error) + "\n"
 			}
 		}
-		io.WriteString(w, fails)
+		io.WriteString(w, failures)
 	}
 	if len(r.Handlers) > 0 {
 		fmt.Fprintf(w, "\nHANDLER\tTYPES\tPROCESSES\tWAITING\tIN FLIGHT\tANSWERED\tFAILED\tTIMED OUT\tREFUSED\tRESTARTS\n")
 		down := ""
 		for _, h := range r.Handlers {
-			types, processes := clean(strings.Join(h.Types, " ")), strconv.Itoa(h.Processes)
+			types, processes := escapeName(strings.Join(h.Types, " ")), strconv.Itoa(h.Processes)
 			if types == "" {
 				types = "by route"
 			}
 			if !h.Native {
 				processes = "classic"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", clean(h.Name), types,
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", escapeName(h.Name), types,
 				processes, h.Waiting, h.InFlight, h.Answered, h.Failed, h.Timeouts, h.Refused, h.Restarts)
 			if h.Down != "" {
-				down += clean(h.Name) + " is not running: " + plain(h.Down) + "\n"
+				down += escapeName(h.Name) + " is not running: " + escapeText(h.Down) + "\n"
 			}
 		}
 		io.WriteString(w, down)
@@ -186,29 +186,29 @@ func showStatus(out io.Writer, report []byte, self string) error {
 			if v.Failing {
 				state = "fails"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", clean(v.Name), clean(v.Kind), v.Reads, v.Failures, v.Skipped, v.Sent, v.Refused, state)
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", escapeName(v.Name), escapeName(v.Kind), v.Reads, v.Failures, v.Skipped, v.Sent, v.Refused, state)
 		}
 	}
 	return w.Flush()
 }
 
-// named lists names, or says that there are none.
-func named(names []string) string {
+// nameList lists names, or says that there are none.
+func nameList(names []string) string {
 	if len(names) == 0 {
 		return "-"
 	}
-	return clean(strings.Join(names, " "))
+	return escapeName(strings.Join(names, " "))
 }
 
-// users lists each name once, with the number of its sessions where there are more.
-func users(names []string) string {
+// userList lists each name once, with the number of its sessions where there are more.
+func userList(names []string) string {
 	var out []string
 	for i := 0; i < len(names); {
 		n := 1
 		for i+n < len(names) && names[i+n] == names[i] {
 			n++
 		}
-		s := clean(names[i])
+		s := escapeName(names[i])
 		if n > 1 {
 			s = fmt.Sprintf("%s (%d)", s, n)
 		}
@@ -221,16 +221,16 @@ func users(names []string) string {
 	return strings.Join(out, " ")
 }
 
-// A count is a counter of the report, and how it is written of one and of several.
-type count struct{ key, one, more string }
+// A counter is a counter of the report, with its name in the singular and the plural.
+type counter struct{ key, singular, plural string }
 
 var (
-	messageCounts = []count{
+	messageCounts = []counter{
 		{"taken", "taken", "taken"}, {"delivered", "delivered", "delivered"}, {"dropped", "dropped", "dropped"},
 		{"absent", "for nobody there", "for nobody there"}, {"failed", "failed", "failed"},
 		{"refused", "refused", "refused"}, {"lost", "not handed over", "not handed over"},
 	}
-	sessionCounts = []count{
+	sessionCounts = []counter{
 		{"sessions", "open", "open"}, {"logins", "login", "logins"}, {"denied", "login denied", "logins denied"},
 		{"sends_denied", "message not allowed", "messages not allowed"},
 		{"malformed", "malformed frame", "malformed frames"}, {"frames_too_long", "frame too long", "frames too long"},
@@ -240,7 +240,7 @@ var (
 		{"frames_no_memory", "long frame refused for memory", "long frames refused for memory"},
 		{"memory_refused", "time short of memory", "times short of memory"}, {"memory", "byte of session.memory taken", "bytes of session.memory taken"},
 	}
-	serverCounts = []count{{"sent", "sent", "sent"}, {"waiting", "waiting", "waiting"}, {"failed", "failed", "failed"}}
+	serverCounts = []counter{{"sent", "sent", "sent"}, {"waiting", "waiting", "waiting"}, {"failed", "failed", "failed"}}
 )
 
 // statusLegend says what the counts mean, for --help.
@@ -296,15 +296,15 @@ const statusKeys = `  hub        its name
   devices    list: name, kind, reads, failures, skipped, bad (readings left out), sent,
              refused, lost (taken, then failed), failing (true: the last read failed)`
 
-// counts writes the first counter, and of the others those that are not zero.
-func counts(of map[string]uint64, all []count) string {
+// counterList writes the first counter, and those of the others that are not zero.
+func counterList(of map[string]uint64, all []counter) string {
 	var out []string
 	for i, c := range all {
 		switch v := of[c.key]; {
 		case v == 1:
-			out = append(out, "1 "+c.one)
+			out = append(out, "1 "+c.singular)
 		case v > 0 || i == 0:
-			out = append(out, fmt.Sprintf("%d %s", v, c.more))
+			out = append(out, fmt.Sprintf("%d %s", v, c.plural))
 		}
 	}
 	return strings.Join(out, ", ")

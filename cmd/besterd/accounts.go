@@ -11,8 +11,8 @@ import (
 	"github.com/besterhub/bester/hub/account"
 )
 
-// accounts is the accounts file as it is now: it is read again when it has changed,
-// so that what "bester account" does counts at once.
+// accounts is the current accounts file. It is read again when it has changed, so that
+// a change by "bester account" applies at once.
 type accounts struct {
 	log     *slog.Logger
 	changed func() // called without the lock, after the accounts have changed
@@ -23,12 +23,12 @@ type accounts struct {
 
 // An accountsFile is an accounts file as it was read.
 type accountsFile struct {
-	path  string
-	seen  os.FileInfo    // nil: there was none
-	store *account.Store // nil: as long as there was none
+	path     string
+	lastInfo os.FileInfo    // nil: there was none
+	store    *account.Store // nil: as long as there was none
 }
 
-// openAccounts reads an accounts file. One that is not there yet holds no accounts.
+// openAccounts reads an accounts file. A missing file holds no accounts.
 func openAccounts(path string) (accountsFile, error) {
 	info, err := os.Stat(path)
 	if os.IsNotExist(err) {
@@ -41,24 +41,24 @@ func openAccounts(path string) (accountsFile, error) {
 	return accountsFile{path, info, store}, err
 }
 
-// use puts another accounts file into force. Sessions are checked against it at the
+// replace puts another accounts file into force. Sessions are checked against it at the
 // next Recheck.
-func (a *accounts) use(f accountsFile) {
+func (a *accounts) replace(f accountsFile) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.accountsFile = f
 }
 
-// refresh reads the file again if it has changed. One that cannot be read leaves the
-// accounts as they were, with a line in the log for each change of the file.
+// refresh reads the file again if it has changed. If it cannot be read, the accounts
+// stay as they were, and the log says so once for each change of the file.
 func (a *accounts) refresh() {
 	a.mu.Lock()
 	info, err := os.Stat(a.path)
-	if err != nil || same(info, a.seen) {
+	if err != nil || sameFile(info, a.lastInfo) {
 		a.mu.Unlock()
 		return
 	}
-	a.seen = info
+	a.lastInfo = info
 	if a.store == nil {
 		a.store, err = account.Open(a.path, account.Options{})
 	} else {
@@ -73,7 +73,7 @@ func (a *accounts) refresh() {
 	a.changed()
 }
 
-func same(a, b fs.FileInfo) bool {
+func sameFile(a, b fs.FileInfo) bool {
 	return b != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 

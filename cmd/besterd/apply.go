@@ -15,28 +15,28 @@ import (
 )
 
 // reload reads the config again and applies it, or logs why not. When ctx ends, the hub
-// is to end, and handlers that are replaced are not waited for.
+// is to shut down, and reload does not wait for handlers that it replaces.
 func (d *daemon) reload(ctx context.Context, path string, log *slog.Logger) {
 	c, err := load(path)
 	if err == nil {
 		err = d.apply(ctx, c)
 	}
 	if err != nil {
-		log.Error("config refused; the old one stays in force", "config", orDefaults(path), "err", err)
+		log.Error("config refused; the old one stays in force", "config", configName(path), "err", err)
 		return
 	}
-	// Who is logged in, and which handler a process may be, may have changed with it.
+	// The new config may log users out, and change which process may be a handler.
 	d.accounts.refresh()
 	d.sessions.Recheck()
-	log.Info("config applied", "config", orDefaults(path), "listeners", d.listening())
+	log.Info("config applied", "config", configName(path), "listeners", d.listenerNames())
 }
 
-// apply puts a config into force: all of it, or, with an error, nothing. What has not
-// changed goes on untouched, and connections stay.
+// apply puts a config into force: all of it or, if it returns an error, nothing. What
+// has not changed keeps running, and connections stay open.
 func (d *daemon) apply(ctx context.Context, c *config.Config) error {
-	d.applying.Lock()
-	defer d.applying.Unlock()
-	if d.ended {
+	d.applyMu.Lock()
+	defer d.applyMu.Unlock()
+	if d.shuttingDown {
 		return errors.New("the hub is ending")
 	}
 	old := d.config
@@ -49,37 +49,37 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 		}
 	}
 
-	// What can fail comes first, beside what is there already.
-	opened, err := d.open(c)
+	// What can fail comes first, while the old config is still in force.
+	listeners, err := d.openListeners(c)
 	if err != nil {
 		return err
 	}
-	undo := func(err error) error {
-		opened.close()
+	rollback := func(err error) error {
+		listeners.close()
 		return err
 	}
 	filters, err := d.makeFilters(c)
 	if err != nil {
-		return undo(err)
+		return rollback(err)
 	}
 	devices, err := d.makeDevices(c)
 	if err != nil {
-		return undo(err)
+		return rollback(err)
 	}
 	accounts, err := openAccounts(c.Accounts.File)
 	if err != nil {
-		return undo(err)
+		return rollback(err)
 	}
 	err = d.setHandlers(ctx, c)
 	if err == nil {
 		err = d.setRoutes(c, filters)
 	}
 	if err != nil {
-		if back := errors.Join(d.setHandlers(ctx, old), d.setRoutes(old, d.filters)); back != nil {
-			d.log.Error("the config in force could not be put back whole", "err", back)
-			d.closeVacant(back)
+		if rollbackErr := errors.Join(d.setHandlers(ctx, old), d.setRoutes(old, d.filters)); rollbackErr != nil {
+			d.log.Error("the config in force could not be put back whole", "err", rollbackErr)
+			d.closeEmptySlots(rollbackErr)
 		}
-		return undo(err)
+		return rollback(err)
 	}
 
 	// From here on nothing can fail.
@@ -87,19 +87,19 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 		d.log.Warn(`every original server may hand in messages, without an account: peers.classic (network.peers in server.conf) is "open"`,
 			"remedy", "list the addresses that may")
 	}
-	for _, p := range setup.Unused(c) {
+	for _, p := range setup.UnusedFilters(c) {
 		d.log.Warn("a filter is in no route", "at", p.Error())
 	}
 	if c.Accounts.File != old.Accounts.File {
-		d.accounts.use(accounts)
+		d.accounts.replace(accounts)
 	}
 	d.sessions.SetLimits(limits(c))
-	d.endDevices(devices)
+	d.stopDevices(devices)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.filters = filters
 	d.setServers(c)
-	d.setListeners(c, opened)
+	d.setListeners(c, listeners)
 	d.setDevices(devices)
 	d.config = c
 	return nil
@@ -115,8 +115,8 @@ func limits(c *config.Config) session.Limits {
 	}
 }
 
-// setServers puts the servers that have names into force. What waits for the old
-// ones is still sent.
+// setServers puts the servers that have names into force. Messages that wait for the
+// old ones are still sent.
 func (d *daemon) setServers(c *config.Config) {
 	if d.servers != nil && reflect.DeepEqual(c.Servers, d.config.Servers) {
 		return
@@ -133,7 +133,7 @@ func (d *daemon) setServers(c *config.Config) {
 	}
 	d.router.Directory().SetServers(named, d.servers)
 	if old != nil {
-		d.run(func() {
+		d.goBackground(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), c.Hub.Drain)
 			defer cancel()
 			old.Shutdown(ctx)

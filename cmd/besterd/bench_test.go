@@ -31,7 +31,7 @@ import (
 //
 //	Classic  each message waits for the status of the one before
 //	Classic16  16 are sent ahead
-const perWrite = 64
+const messagesPerWrite = 64
 
 func BenchmarkRelay(b *testing.B) {
 	l := listenTCP(b)
@@ -48,10 +48,10 @@ func BenchmarkRelay(b *testing.B) {
 	}()
 	from, to := dialTCP(b, l.Addr().String()), dialTCP(b, l.Addr().String())
 	var frames []byte
-	for range perWrite {
+	for range messagesPerWrite {
 		frames = bformat.Append(frames, make([]byte, 64))
 	}
-	flow(b, from, frames, bformat.NewReader(to, 0))
+	measure(b, from, frames, bformat.NewReader(to, 0))
 }
 
 // relay passes frames on, reading and writing as much at once as a buffer holds.
@@ -90,7 +90,7 @@ func BenchmarkNative(b *testing.B) {
 	if err := d.router.SetRoutes([]hub.Route{route}); err != nil {
 		b.Fatal(err)
 	}
-	native(b, addr)
+	benchmarkNative(b, addr)
 }
 
 func BenchmarkDeadband(b *testing.B) {
@@ -101,20 +101,20 @@ func BenchmarkDeadband(b *testing.B) {
 		match = "reading/#"
 		through = ["changes"]
 		to = ["ann"]`)
-	native(b, addr)
+	benchmarkNative(b, addr)
 }
 
-func native(b *testing.B, addr string) {
-	from, _ := hello(b, addr, "sam")
-	_, to := hello(b, addr, "ann")
-	flow(b, from, readings(b), to)
+func benchmarkNative(b *testing.B, addr string) {
+	from, _ := loginNative(b, addr, "sam")
+	_, to := loginNative(b, addr, "ann")
+	measure(b, from, readings(b), to)
 }
 
-// readings returns one write: frames of perWrite readings, each of 64 bytes and none
+// readings returns one write: frames of messagesPerWrite readings, each of 64 bytes and none
 // like the one before it.
 func readings(b *testing.B) (frames []byte) {
 	var p senml.Pack
-	for i := range perWrite {
+	for i := range messagesPerWrite {
 		p.Reset(hub.MessagePack, "greenhouse/bme280/", time.Unix(1_700_000_000, 0))
 		p.Number("temperature/inside", "Cel", 20+float64(i)/8, time.Time{})
 		d, err := p.Data()
@@ -134,20 +134,20 @@ func readings(b *testing.B) (frames []byte) {
 	return frames
 }
 
-// ahead is how many writes the sender is ahead of the receiver at most: what waits in
-// between stays within the queue of a session as it is by default.
-const ahead = 24
+// writesInFlight is how many writes the sender is ahead of the receiver at most, so that
+// what waits in between fits into the default queue of a session.
+const writesInFlight = 24
 
-// flow sends b.N messages, rounded up to whole writes, and takes them from to.
-func flow(b *testing.B, from net.Conn, frames []byte, to *bformat.Reader) {
-	writes := (b.N + perWrite - 1) / perWrite
-	window := make(chan struct{}, ahead)
+// measure sends b.N messages, rounded up to whole writes, and takes them from to.
+func measure(b *testing.B, from net.Conn, frames []byte, to *bformat.Reader) {
+	writes := (b.N + messagesPerWrite - 1) / messagesPerWrite
+	window := make(chan struct{}, writesInFlight)
 	done := make(chan error, 1)
 	b.ReportAllocs()
 	b.ResetTimer()
 	go func() {
 		for range writes {
-			for range perWrite {
+			for range messagesPerWrite {
 				if _, err := to.Next(); err != nil {
 					done <- err
 					return
@@ -170,13 +170,13 @@ func flow(b *testing.B, from net.Conn, frames []byte, to *bformat.Reader) {
 	if err := <-done; err != nil {
 		b.Fatal(err)
 	}
-	b.ReportMetric(float64(writes*perWrite)/b.Elapsed().Seconds(), "msg/s")
+	b.ReportMetric(float64(writes*messagesPerWrite)/b.Elapsed().Seconds(), "msg/s")
 }
 
-func BenchmarkClassic(b *testing.B)   { classic(b, 1) }
-func BenchmarkClassic16(b *testing.B) { classic(b, 16) }
+func BenchmarkClassic(b *testing.B)   { benchmarkClassic(b, 1) }
+func BenchmarkClassic16(b *testing.B) { benchmarkClassic(b, 16) }
 
-func classic(b *testing.B, most int) {
+func benchmarkClassic(b *testing.B, inFlight int) {
 	socket := filepath.Join(b.TempDir(), "handler.sock")
 	startHandler(b, socket)
 	_, addr := startHub(b, fmt.Sprintf(`
@@ -184,12 +184,12 @@ func classic(b *testing.B, most int) {
 		types = ["reading"]
 		dialect = "classic"
 		socket = %q`, socket))
-	from, status := login(b, addr, "sam")
-	_, to := login(b, addr, "ann")
+	from, status := loginClassic(b, addr, "sam")
+	_, to := loginClassic(b, addr, "ann")
 	frame := bformat.Append(nil, []byte(`{"header":{},"payload":{"type":"reading","id":"1","data":{"n":"greenhouse/bme280/temperature","u":"Cel","v":21.40,"t":17e8}}}`))
 	b.ResetTimer()
 	for sent, answered := 0, 0; answered < b.N; {
-		for ; sent < b.N && sent-answered < most; sent++ {
+		for ; sent < b.N && sent-answered < inFlight; sent++ {
 			if _, err := from.Write(frame); err != nil {
 				b.Fatal(err)
 			}
@@ -260,18 +260,18 @@ func dialTCP(tb testing.TB, addr string) net.Conn {
 	return c
 }
 
-// hello logs a native client in.
-func hello(tb testing.TB, addr, user string) (net.Conn, *bformat.Reader) {
+// loginNative logs a native client in.
+func loginNative(tb testing.TB, addr, user string) (net.Conn, *bformat.Reader) {
 	h := wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: wire.RoleClient, User: user, Password: user})
-	return enter(tb, addr, h)
+	return logIn(tb, addr, h)
 }
 
-// login logs a classic client in.
-func login(tb testing.TB, addr, user string) (net.Conn, *bformat.Reader) {
-	return enter(tb, addr, fmt.Appendf(nil, `{"header":{"scope":"client","authentication":{"username":%q,"password":%q}},"payload":{}}`, user, user))
+// loginClassic logs a classic client in.
+func loginClassic(tb testing.TB, addr, user string) (net.Conn, *bformat.Reader) {
+	return logIn(tb, addr, fmt.Appendf(nil, `{"header":{"scope":"client","authentication":{"username":%q,"password":%q}},"payload":{}}`, user, user))
 }
 
-func enter(tb testing.TB, addr string, first []byte) (net.Conn, *bformat.Reader) {
+func logIn(tb testing.TB, addr string, first []byte) (net.Conn, *bformat.Reader) {
 	c := dialTCP(tb, addr)
 	if _, err := c.Write(bformat.Append(nil, first)); err != nil {
 		tb.Fatal(err)
@@ -311,8 +311,8 @@ func startHandler(tb testing.TB, socket string) {
 	}
 }
 
-// beHandler is that process.
-func beHandler(socket string) error {
+// runHandler serves as the classic handler of startHandler.
+func runHandler(socket string) error {
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		return err

@@ -20,38 +20,38 @@ import (
 	"github.com/besterhub/bester/hub/upstream"
 )
 
-// A daemon is a running hub: the rooms of the project, wired as the config says.
+// A daemon is a running hub: the packages of the project, wired as the config says.
 type daemon struct {
-	log    *slog.Logger
-	began  time.Time
-	router *hub.Router
+	log       *slog.Logger
+	startedAt time.Time
+	router    *hub.Router
 
 	accounts *accounts
 	sessions *session.Server
 	groups   *link.Groups
 	informer *informer.Server
 
-	applying sync.Mutex // held while a config is applied, and by the daemon's end
+	applyMu sync.Mutex // held while a config is applied, and by shutdown
 
-	mu               sync.Mutex // guards what follows, all of it what the config in force has made
+	mu               sync.Mutex // guards what follows, all of it made from the config in force
 	config           *config.Config
 	servers          *upstream.Direct
-	listeners        map[place]*session.Listener
+	listeners        map[listenAddress]*session.Listener
 	handlers         map[string]*handler
 	filters          map[string]*filter
 	devices          map[string]*device
 	informerListener net.Listener
-	certificates     atomic.Pointer[map[place]*tls.Certificate]
-	stop             context.CancelFunc // ends what runs beside: the look at the accounts file
-	beside           sync.WaitGroup
-	ended            bool
+	certificates     atomic.Pointer[map[listenAddress]*tls.Certificate]
+	stopWatching     context.CancelFunc // ends watchAccounts
+	background       sync.WaitGroup
+	shuttingDown     bool
 }
 
 // start starts a hub. It is ready when start returns.
 func start(c *config.Config, log *slog.Logger) (*daemon, error) {
 	d := &daemon{
-		log: log, began: time.Now(), config: new(config.Config),
-		listeners: make(map[place]*session.Listener),
+		log: log, startedAt: time.Now(), config: new(config.Config),
+		listeners: make(map[listenAddress]*session.Listener),
 		handlers:  make(map[string]*handler),
 		filters:   make(map[string]*filter),
 		devices:   make(map[string]*device),
@@ -61,32 +61,32 @@ func start(c *config.Config, log *slog.Logger) (*daemon, error) {
 	d.groups = link.NewGroups(link.GroupsOptions{Router: d.router, Name: c.Hub.Name, Options: link.Options{Log: log}})
 	d.sessions = session.NewServer(session.Options{
 		Router: d.router, Hub: c.Hub.Name, Accounts: d.accounts, Log: log,
-		Handler: d.attach, AuthorizeHandler: d.mayBe, Status: d.status, Limits: limits(c),
+		Handler: d.attachHandler, AuthorizeHandler: d.checkHandlerRight, Status: d.status, Limits: limits(c),
 	})
 	d.informer = informer.NewServer(informer.Options{
-		Directory: d.router.Directory(), Listeners: d.listening, Admin: d.admin, Log: log,
+		Directory: d.router.Directory(), Listeners: d.listenerNames, Admin: d.adminInfo, Log: log,
 	})
 	if err := d.apply(context.Background(), c); err != nil {
 		d.shutdown(log)
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	d.stop = stop
-	d.run(func() { d.watchAccounts(ctx) })
+	d.stopWatching = stop
+	d.goBackground(func() { d.watchAccounts(ctx) })
 	return d, nil
 }
 
-// run runs f beside, until shutdown has waited for it.
-func (d *daemon) run(f func()) {
-	d.beside.Add(1)
+// goBackground runs f in a goroutine that shutdown waits for.
+func (d *daemon) goBackground(f func()) {
+	d.background.Add(1)
 	go func() {
-		defer d.beside.Done()
+		defer d.background.Done()
 		f()
 	}()
 }
 
-// watchAccounts has what "bester account" changes count also for those who are
-// logged in already.
+// watchAccounts reads the accounts file again when it has changed, so that a change also
+// applies to users who are logged in already.
 func (d *daemon) watchAccounts(ctx context.Context) {
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
@@ -100,75 +100,75 @@ func (d *daemon) watchAccounts(ctx context.Context) {
 	}
 }
 
-// shutdown ends the hub: nothing new is taken, what was taken is answered or handed
-// on, as long as hub.drain allows.
+// shutdown stops the hub. It takes no new messages, and drains those that are in flight
+// for at most hub.drain.
 //
-//  1. The devices end, and the sessions read no more.
-//  2. What is under way comes to its end, through handlers and servers that still work.
-//  3. Sessions write out what waits for them, and all else ends beside.
+//  1. The devices stop, and the sessions stop reading.
+//  2. Messages in flight are finished by handlers and servers, which still work.
+//  3. Sessions write what is queued for them, while everything else shuts down.
 func (d *daemon) shutdown(log *slog.Logger) error {
-	d.applying.Lock()
-	defer d.applying.Unlock() // and nothing is applied any more
+	d.applyMu.Lock()
+	defer d.applyMu.Unlock() // no config is applied from now on
 	d.mu.Lock()
-	d.ended = true
+	d.shuttingDown = true
 	ctx, cancel := context.WithTimeout(context.Background(), max(d.config.Hub.Drain, time.Second))
 	devices, servers, handlers := d.devices, d.servers, d.handlers
 	d.mu.Unlock()
 	defer cancel()
-	if d.stop != nil {
-		d.stop()
+	if d.stopWatching != nil {
+		d.stopWatching()
 	}
-	var ends sync.WaitGroup
+	var wg sync.WaitGroup
 	for _, v := range devices {
-		ends.Go(v.end)
+		wg.Go(v.stop)
 	}
-	err := named("messages", d.sessions.Drain(ctx))
-	ends.Wait()
+	err := cutOffError("messages", d.sessions.Drain(ctx))
+	wg.Wait()
 	if err == nil { // the last readings may have come meanwhile
-		err = named("messages", d.router.Drain(ctx))
+		err = cutOffError("messages", d.router.Drain(ctx))
 	}
 
 	var mu sync.Mutex
-	end := func(what string, shutdown func(context.Context) error) {
-		ends.Go(func() {
-			if e := named(what, shutdown(ctx)); e != nil {
+	shutDown := func(what string, shutdown func(context.Context) error) {
+		wg.Go(func() {
+			if e := cutOffError(what, shutdown(ctx)); e != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				err = errors.Join(err, e)
 			}
 		})
 	}
-	end("sessions", d.sessions.Shutdown)
-	end("handlers", d.groups.Shutdown)
+	shutDown("sessions", d.sessions.Shutdown)
+	shutDown("handlers", d.groups.Shutdown)
 	for name, h := range handlers {
-		if h.end != nil {
-			end("handler "+name, func(ctx context.Context) error { return h.end(ctx, nil) })
+		if h.retire != nil {
+			shutDown("handler "+name, func(ctx context.Context) error { return h.retire(ctx, nil) })
 		}
 	}
 	if servers != nil {
-		end("servers", servers.Shutdown)
+		shutDown("servers", servers.Shutdown)
 	}
-	end("informer", d.informer.Shutdown)
-	ends.Wait()
-	d.beside.Wait()
+	shutDown("informer", d.informer.Shutdown)
+	wg.Wait()
+	d.background.Wait()
 	return err
 }
 
-// sumUp logs what has been done.
-func (d *daemon) sumUp(log *slog.Logger) {
+// logTotals logs how many messages were taken, delivered and failed.
+func (d *daemon) logTotals(log *slog.Logger) {
 	s := d.router.Stats()
-	log.Info("ended", "taken", s.Taken, "delivered", s.Delivered, "failed", s.Failed, "after", time.Since(d.began).Round(time.Second).String())
+	log.Info("ended", "taken", s.Taken, "delivered", s.Delivered, "failed", s.Failed, "after", time.Since(d.startedAt).Round(time.Second).String())
 }
 
-func named(what string, err error) error {
+func cutOffError(what string, err error) error {
 	if err == nil {
 		return nil
 	}
 	return fmt.Errorf("%s were cut off: %w", what, err)
 }
 
-// admin is what serverInfo says of this hub: one JSON value, or nil.
-func (d *daemon) admin() []byte {
+// adminInfo is what serverInfo says of this hub: one JSON value, or nil.
+func (d *daemon) adminInfo() []byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	b, err := json.Marshal(d.config.Admin.Info)

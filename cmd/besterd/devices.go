@@ -19,8 +19,8 @@ type filter struct {
 	hub.Handler
 }
 
-// makeFilters makes the filters of a config. One that has not changed stays, and so
-// does what it remembers.
+// makeFilters makes the filters of a config. A filter that has not changed is kept,
+// with its state.
 func (d *daemon) makeFilters(c *config.Config) (map[string]*filter, error) {
 	all := make(map[string]*filter)
 	for _, f := range c.Filters {
@@ -41,10 +41,10 @@ func (d *daemon) makeFilters(c *config.Config) (map[string]*filter, error) {
 type device struct {
 	config config.Device
 	poller *devices.Poller
-	end    func() // stops the poller and waits for it; nil before it runs
+	stop   func() // stops the poller and waits for it; nil before it runs
 }
 
-// makeDevices makes the devices of a config. One that has not changed runs on.
+// makeDevices makes the devices of a config. A device that has not changed keeps running.
 func (d *daemon) makeDevices(c *config.Config) (map[string]*device, error) {
 	all := make(map[string]*device)
 	for _, v := range c.Devices {
@@ -67,22 +67,22 @@ func (d *daemon) makeDevices(c *config.Config) (map[string]*device, error) {
 	return all, nil
 }
 
-// endDevices ends the devices that are not among all. One may have to finish reading, so
-// d.mu is not held: only who applies a config changes d.devices.
-func (d *daemon) endDevices(all map[string]*device) {
-	var ends sync.WaitGroup
-	for name, have := range d.devices {
-		if all[name] != have {
-			ends.Go(have.end)
+// stopDevices stops the devices that are not in all. A device may have to finish a read,
+// so d.mu is not held: only apply changes d.devices.
+func (d *daemon) stopDevices(all map[string]*device) {
+	var wg sync.WaitGroup
+	for name, device := range d.devices {
+		if all[name] != device {
+			wg.Go(device.stop)
 		}
 	}
-	ends.Wait()
+	wg.Wait()
 }
 
-// setDevices starts the devices that are new among all.
+// setDevices starts the devices in all that are new.
 func (d *daemon) setDevices(all map[string]*device) {
 	for name, v := range all {
-		if v.end != nil {
+		if v.stop != nil {
 			continue
 		}
 		ctx, cancel := context.WithCancel(context.Background())
@@ -93,7 +93,7 @@ func (d *daemon) setDevices(all map[string]*device) {
 				d.log.Error("device ended", "device", name, "err", err)
 			}
 		}()
-		v.end = func() {
+		v.stop = func() {
 			cancel()
 			<-done
 		}

@@ -14,63 +14,64 @@ import (
 	"github.com/besterhub/bester/hub/session"
 )
 
-// A handler is one that the config names.
+// A handler is a handler that the config names, in its slot.
 type handler struct {
-	made
-	seat  *seat
-	end   func(ctx context.Context, heir hub.Handler) error // nil: its seat is vacant
-	stats func() link.Stats
+	handlerSpec
+	slot   *slot
+	retire func(ctx context.Context, successor hub.Handler) error // nil: its slot is empty
+	stats  func() link.Stats
 }
 
-// A seat stays while the handler of its name is replaced: what comes meanwhile waits.
-type seat struct {
+// A slot stays while the handler of its name is replaced. Messages that come meanwhile
+// wait in it.
+type slot struct {
 	*link.Seat
-	serves map[hub.Pattern]func() // what ends serving them
+	serving map[hub.Pattern]func() // stops serving the pattern
 }
 
-// made is all of the config that a handler is made of.
-type made struct {
+// handlerSpec is the part of the config that a handler is made from.
+type handlerSpec struct {
 	config config.Handler
 	frame  config.Bytes
 	socket string // where its processes find the hub
 }
 
-// setHandlers starts the handlers that the config names and are not there yet, and
-// ends those it no longer names, or names otherwise. Messages on their way to an ended
-// one still get their answers, until ctx ends; what comes for one that is replaced waits
-// for the new one. After an error some are started and some not.
+// setHandlers starts the handlers that are new in the config, and retires those that are
+// no longer in it or have changed. Messages in flight at a retired handler are still
+// answered, until ctx ends. Messages for a handler that is replaced wait for its
+// successor. After an error, some handlers are started and some are not.
 func (d *daemon) setHandlers(ctx context.Context, c *config.Config) error {
-	wanted := make(map[string]made)
+	wanted := make(map[string]handlerSpec)
 	for _, h := range c.Handlers {
-		wanted[h.Name] = made{h, c.Hub.Frame, socket(c)}
+		wanted[h.Name] = handlerSpec{h, c.Hub.Frame, trustedSocket(c)}
 	}
 	handlers := make(map[string]*handler)
-	var ends sync.WaitGroup
+	var wg sync.WaitGroup
 	for name, have := range d.handlers {
-		want, stays := wanted[name]
-		if stays && have.end != nil && reflect.DeepEqual(want, have.made) {
+		want, kept := wanted[name]
+		if kept && have.retire != nil && reflect.DeepEqual(want, have.handlerSpec) {
 			handlers[name] = have
 			continue
 		}
-		var heir hub.Handler
-		if stays {
-			heir = have.seat.Vacate(linkOptions(want, d))
-			handlers[name] = &handler{seat: have.seat}
+		var successor hub.Handler
+		if kept {
+			successor = have.slot.Vacate(linkOptions(want, d))
+			handlers[name] = &handler{slot: have.slot}
 		} else {
-			have.seat.close(fmt.Errorf("%w: %q is no longer in the config", hub.ErrNoHandler, name))
+			have.slot.close(fmt.Errorf("%w: %q is no longer in the config", hub.ErrNoHandler, name))
 		}
-		if have.end == nil {
+		if have.retire == nil {
 			continue
 		}
-		ends.Go(func() {
+		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, have.config.Timeout)
 			defer cancel()
-			if err := have.end(ctx, heir); err != nil {
+			if err := have.retire(ctx, successor); err != nil {
 				d.log.Warn("handler ended with messages under way", "handler", name, "err", err)
 			}
 		})
 	}
-	ends.Wait() // a name is free when the handler has gone
+	wg.Wait() // a name is free when its handler has retired
 	defer func() {
 		d.mu.Lock()
 		d.handlers = handlers
@@ -78,11 +79,11 @@ func (d *daemon) setHandlers(ctx context.Context, c *config.Config) error {
 	}()
 	for _, h := range c.Handlers {
 		have := handlers[h.Name]
-		if have != nil && have.end != nil {
+		if have != nil && have.retire != nil {
 			continue
 		}
 		if have == nil {
-			have = &handler{seat: &seat{link.NewSeat(h.Name, linkOptions(wanted[h.Name], d)), make(map[hub.Pattern]func())}}
+			have = &handler{slot: &slot{link.NewSeat(h.Name, linkOptions(wanted[h.Name], d)), make(map[hub.Pattern]func())}}
 			handlers[h.Name] = have
 		}
 		if err := d.startHandler(have, wanted[h.Name]); err != nil {
@@ -90,61 +91,61 @@ func (d *daemon) setHandlers(ctx context.Context, c *config.Config) error {
 		}
 	}
 	for _, h := range c.Handlers {
-		handlers[h.Name].seat.leave(h.Types)
+		handlers[h.Name].slot.unserveExcept(h.Types)
 	}
 	for _, h := range c.Handlers {
-		if err := handlers[h.Name].seat.serve(d.router, h.Types); err != nil {
+		if err := handlers[h.Name].slot.serve(d.router, h.Types); err != nil {
 			return fmt.Errorf("handler %q: %w", h.Name, err)
 		}
 	}
 	return nil
 }
 
-// leave ends serving all but these types.
-func (s *seat) leave(types []hub.Pattern) {
-	for p, stop := range s.serves {
+// unserveExcept stops serving all but these types.
+func (s *slot) unserveExcept(types []hub.Pattern) {
+	for p, stop := range s.serving {
 		if !slices.Contains(types, p) {
 			stop()
-			delete(s.serves, p)
+			delete(s.serving, p)
 		}
 	}
 }
 
-// serve serves those of these types that it does not serve yet.
-func (s *seat) serve(r *hub.Router, types []hub.Pattern) error {
+// serve starts serving those of these types that it does not serve yet.
+func (s *slot) serve(r *hub.Router, types []hub.Pattern) error {
 	for _, p := range types {
-		if s.serves[p] != nil {
+		if s.serving[p] != nil {
 			continue
 		}
 		stop, err := r.Serve(p, s)
 		if err != nil {
 			return err
 		}
-		s.serves[p] = stop
+		s.serving[p] = stop
 	}
 	return nil
 }
 
-func (s *seat) close(err error) {
-	s.leave(nil)
+func (s *slot) close(err error) {
+	s.unserveExcept(nil)
 	s.Close(err)
 }
 
-// closeVacant fails what waits for handlers that could not be put back.
-func (d *daemon) closeVacant(err error) {
+// closeEmptySlots fails the messages that wait for handlers that could not be restored.
+func (d *daemon) closeEmptySlots(err error) {
 	for name, h := range d.handlers {
-		if h.end == nil {
-			h.seat.Close(fmt.Errorf("%w: handler %q could not be started: %w", hub.ErrHandler, name, err))
+		if h.retire == nil {
+			h.slot.Close(fmt.Errorf("%w: handler %q could not be started: %w", hub.ErrHandler, name, err))
 		}
 	}
 }
 
-func linkOptions(m made, d *daemon) link.Options {
+func linkOptions(m handlerSpec, d *daemon) link.Options {
 	return link.Options{Timeout: m.config.Timeout, Waiting: m.config.Queue, Frame: int(m.frame), Log: d.log}
 }
 
-// startHandler makes the handler that m describes and gives it its seat.
-func (d *daemon) startHandler(have *handler, m made) error {
+// startHandler makes the handler that m describes and puts it into its slot.
+func (d *daemon) startHandler(have *handler, m handlerSpec) error {
 	h := m.config
 	options := linkOptions(m, d)
 	command := link.Command{Argv: h.Command, Socket: m.socket}
@@ -154,36 +155,36 @@ func (d *daemon) startHandler(have *handler, m made) error {
 		}
 		types := h.Types
 		if len(types) > 0 {
-			types = []hub.Pattern{} // its seat serves them
+			types = []hub.Pattern{} // its slot serves them
 		}
 		g, err := d.groups.Add(link.Config{Name: h.Name, Types: types, Options: options, Command: command})
 		if err != nil {
 			return err
 		}
-		have.made, have.end, have.stats = m, g.Retire, g.Stats
-		have.seat.Take(g)
+		have.handlerSpec, have.retire, have.stats = m, g.Retire, g.Stats
+		have.slot.Take(g)
 		return nil
 	}
 	l := link.NewClassic(link.ClassicConfig{
 		Name: h.Name, Path: h.Socket, Options: options, Connections: h.Connections,
 		Command: command, Needed: h.Start == config.StartNeeded,
 	})
-	have.made, have.end, have.stats = m, l.Retire, l.Stats
-	have.seat.Take(l)
+	have.handlerSpec, have.retire, have.stats = m, l.Retire, l.Stats
+	have.slot.Take(l)
 	return nil
 }
 
-// attach links a handler process that has connected. Groups log what comes of it.
-func (d *daemon) attach(h session.Handshake) { d.groups.Attach(h.Conn, h.In, h.Hello) }
+// attachHandler links a handler process that has connected. Groups log what comes of it.
+func (d *daemon) attachHandler(h session.Handshake) { d.groups.Attach(h.Conn, h.In, h.Hello) }
 
-// mayBe checks the right to be a handler of the config: whoever is gets the messages
-// of all its types, and of the routes through it.
-func (d *daemon) mayBe(name string, a *account.Account) error {
+// checkHandlerRight checks that an account may be a handler of the config. Such a handler
+// gets the messages of all its types, and of the routes through it.
+func (d *daemon) checkHandlerRight(name string, a *account.Account) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	have := d.handlers[name]
 	if have == nil {
-		return nil // only what its hello says, and that has been checked
+		return nil // it serves only the types of its hello, which have been checked
 	}
 	types := slices.Clone(have.config.Types)
 	for _, r := range d.config.Routes {
@@ -210,7 +211,7 @@ func (d *daemon) setRoutes(c *config.Config, filters map[string]*filter) error {
 			case filters[name] != nil:
 				route.Through = append(route.Through, filters[name])
 			case d.handlers[name] != nil:
-				route.Through = append(route.Through, d.handlers[name].seat)
+				route.Through = append(route.Through, d.handlers[name].slot)
 			default:
 				return fmt.Errorf("route %q: no filter or handler %q", r.Match, name)
 			}

@@ -14,22 +14,22 @@ import (
 	"github.com/besterhub/bester/hub/session"
 )
 
-// A place is where a listener listens. What else the config says of it can change
+// A listenAddress identifies a listener. The other settings of the listener can change
 // while it stays open.
-type place struct{ network, address string }
+type listenAddress struct{ network, address string }
 
-func placeOf(c config.Listen) place { return place{c.Network, c.Address} }
+func listenAddressOf(c config.Listen) listenAddress { return listenAddress{c.Network, c.Address} }
 
-// opened are the listeners of a config that were not open before, still unserved.
-type opened struct {
-	sessions map[place]*session.Listener
+// openedListeners are the listeners of a config that are new. They are not served yet.
+type openedListeners struct {
+	sessions map[listenAddress]*session.Listener
 	informer net.Listener // nil: none, or open already
-	// The certificates of all TLS listeners, read anew: they change on disk while
-	// their names stay.
-	certificates map[place]*tls.Certificate
+	// The certificates of all TLS listeners are read again, because a file may change
+	// while its name stays.
+	certificates map[listenAddress]*tls.Certificate
 }
 
-func (o *opened) close() {
+func (o *openedListeners) close() {
 	for _, l := range o.sessions {
 		l.Close()
 	}
@@ -38,11 +38,11 @@ func (o *opened) close() {
 	}
 }
 
-// open opens those listeners of a config that are not open yet.
-func (d *daemon) open(c *config.Config) (*opened, error) {
-	o := &opened{sessions: make(map[place]*session.Listener), certificates: make(map[place]*tls.Certificate)}
+// openListeners opens those listeners of a config that are not open yet.
+func (d *daemon) openListeners(c *config.Config) (*openedListeners, error) {
+	o := &openedListeners{sessions: make(map[listenAddress]*session.Listener), certificates: make(map[listenAddress]*tls.Certificate)}
 	for _, want := range c.Listen {
-		at := placeOf(want)
+		at := listenAddressOf(want)
 		if want.Network == config.TLS {
 			cert, err := tls.LoadX509KeyPair(want.Certificate, want.Key)
 			if err != nil {
@@ -73,29 +73,30 @@ func (d *daemon) open(c *config.Config) (*opened, error) {
 }
 
 func (d *daemon) listen(c config.Listen) (*session.Listener, error) {
-	o := options(c)
+	o := listenOptions(c)
 	switch c.Network {
 	case config.TLS:
 		o.TLS = &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return (*d.certificates.Load())[placeOf(c)], nil
+			return (*d.certificates.Load())[listenAddressOf(c)], nil
 		}}
 	case config.Unix:
-		if err := makeFolder(c); err != nil {
+		if err := makeSocketDir(c); err != nil {
 			return nil, fmt.Errorf("listen unix %s: %w", c.Address, err)
 		}
 	}
 	return session.Listen(c.Network, c.Address, o)
 }
 
-func options(c config.Listen) session.ListenOptions {
+func listenOptions(c config.Listen) session.ListenOptions {
 	return session.ListenOptions{Mode: c.Mode, Group: c.Group, Trust: c.Trust}
 }
 
-// makeFolder makes the folder of a socket. Others may go through it, but not write in
-// it, where the hub is root's or the socket's group or mode lets them in: the socket
-// itself says who may connect. Else it is for this user alone. One that is there must
-// belong to this user or to root: who owns the folder owns the socket's name.
-func makeFolder(c config.Listen) error {
+// makeSocketDir makes the folder of a socket. If the hub runs as root, or the socket's
+// group or mode admits other users, they may pass through the folder but not write to
+// it: the mode of the socket says who may connect. Otherwise the folder is for this user
+// alone. An existing folder must belong to this user or to root, because its owner
+// controls the name of the socket.
+func makeSocketDir(c config.Listen) error {
 	dir := filepath.Dir(c.Address)
 	info, err := os.Stat(dir)
 	if os.IsNotExist(err) {
@@ -119,22 +120,22 @@ func makeFolder(c config.Listen) error {
 
 // setListeners serves what was opened and closes what the config no longer names.
 // Sessions that came over a closed listener stay.
-func (d *daemon) setListeners(c *config.Config, o *opened) {
+func (d *daemon) setListeners(c *config.Config, o *openedListeners) {
 	d.certificates.Store(&o.certificates)
 	for at, l := range d.listeners {
-		i := slices.IndexFunc(c.Listen, func(want config.Listen) bool { return placeOf(want) == at })
+		i := slices.IndexFunc(c.Listen, func(want config.Listen) bool { return listenAddressOf(want) == at })
 		if i < 0 {
 			l.Close()
 			delete(d.listeners, at)
 			continue
 		}
-		if err := l.SetAccess(options(c.Listen[i])); err != nil {
+		if err := l.SetAccess(listenOptions(c.Listen[i])); err != nil {
 			d.log.Error("socket keeps its old group or mode", "listener", l.String(), "err", err)
 		}
 	}
 	for at, l := range o.sessions {
 		d.listeners[at] = l
-		d.run(func() { d.sessions.Serve(l) })
+		d.goBackground(func() { d.sessions.Serve(l) })
 	}
 	if c.Informer.Socket != d.config.Informer.Socket && d.informerListener != nil {
 		d.informerListener.Close()
@@ -142,12 +143,12 @@ func (d *daemon) setListeners(c *config.Config, o *opened) {
 	}
 	if l := o.informer; l != nil {
 		d.informerListener = l
-		d.run(func() { d.informer.Serve(l) })
+		d.goBackground(func() { d.informer.Serve(l) })
 	}
 }
 
-// listening lists the listeners as "tcp4://127.0.0.1:2223".
-func (d *daemon) listening() []string {
+// listenerNames lists the listeners as "tcp4://127.0.0.1:2223".
+func (d *daemon) listenerNames() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var all []string
@@ -158,9 +159,9 @@ func (d *daemon) listening() []string {
 	return all
 }
 
-// socket is where the hub's own handler processes find it: its first UNIX socket
-// that trusts the hub's own user. "" if there is none.
-func socket(c *config.Config) string {
+// trustedSocket returns the socket on which the hub's own handler processes connect: the
+// first UNIX socket that trusts the hub's own user, or "" if there is none.
+func trustedSocket(c *config.Config) string {
 	for _, l := range c.Listen {
 		if l.Network == config.Unix && l.Trust {
 			return l.Address

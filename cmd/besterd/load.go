@@ -16,7 +16,7 @@ func load(path string) (*config.Config, error) {
 	return setup.Load(path)
 }
 
-func orDefaults(path string) string {
+func configName(path string) string {
 	if path == "" {
 		return "none, defaults"
 	}

@@ -41,7 +41,7 @@ Exit status: 0 ended by a signal, 1 could not start or had to cut something
 off at the end, 2 wrong usage.
 `
 
-// errUsage: the arguments make no sense, and that has been said.
+// errUsage means that the arguments are wrong, and that this has been printed.
 var errUsage = errors.New("usage")
 
 func main() {
@@ -88,9 +88,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	saveMemory()
+	tuneGC()
 	log := newLog(stderr, c.Log)
-	// Signals count from before anybody can know that the hub runs.
+	// Signals are caught before anybody can know that the hub runs.
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	hangups := make(chan os.Signal, 1) // two that come at once are one
@@ -100,7 +100,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	log.Info("ready", "version", version, "config", orDefaults(path), "hub", c.Hub.Name, "listeners", d.listening(), "pid", os.Getpid())
+	log.Info("ready", "version", version, "config", configName(path), "hub", c.Hub.Name, "listeners", d.listenerNames(), "pid", os.Getpid())
 	for {
 		select {
 		case <-hangups:
@@ -109,16 +109,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			log.Info("ending: what was taken is answered or handed on", "why", context.Cause(ctx))
 			stop() // a second signal ends it at once
 			err := d.shutdown(log)
-			d.sumUp(log)
+			d.logTotals(log)
 			return err
 		}
 	}
 }
 
-// saveMemory has the collector keep the hub small: a little more often than Go would,
-// and in earnest when it has a quarter of the machine, which it then gives back.
-// The environment's GOGC and GOMEMLIMIT go before.
-func saveMemory() {
+// tuneGC keeps the memory of the hub small. The collector runs a little more often than
+// by default, and returns memory to the system when the hub reaches a quarter of the
+// machine's. GOGC and GOMEMLIMIT in the environment take precedence.
+func tuneGC() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(75)
 	}

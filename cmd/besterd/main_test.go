@@ -9,11 +9,11 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-var update = flag.Bool("update", false, "write what the stories print into their files")
+var update = flag.Bool("update", false, "write what the scripts print into their files")
 
 func TestMain(m *testing.M) {
 	if socket := os.Getenv(handlerSocket); socket != "" {
-		fmt.Fprintln(os.Stderr, beHandler(socket))
+		fmt.Fprintln(os.Stderr, runHandler(socket))
 		os.Exit(1)
 	}
 	testscript.Main(tests{m}, map[string]func(){"besterd": main})

@@ -14,30 +14,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience is how long a story waits for what must come. It is no measure of speed.
-const patience = 20 * time.Second
+// timeout is how long a script waits for what must come. It is no measure of speed.
+const timeout = 20 * time.Second
 
-// A process is a program that a story has started.
+// A process is a program that a script has started.
 type process struct {
 	name string
 	cmd  *exec.Cmd
 
-	mu    sync.Mutex
-	text  []byte        // what it has printed
-	seen  int           // how much of it has been awaited
-	grew  chan struct{} // closed when text grows, then made anew
-	ended chan struct{} // closed when it has, and all it printed is in text
+	mu      sync.Mutex
+	output  []byte        // what it has printed
+	awaited int           // how much of it has been awaited
+	changed chan struct{} // closed when output grows, then made anew
+	exited  chan struct{} // closed when it has exited, and all it printed is in output
 }
 
 func startProcess(name string, cmd *exec.Cmd) (*process, error) {
-	p := &process{name: name, cmd: cmd, grew: make(chan struct{}), ended: make(chan struct{})}
+	p := &process{name: name, cmd: cmd, changed: make(chan struct{}), exited: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p, p
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	go func() {
 		cmd.Wait()
-		close(p.ended)
+		close(p.exited)
 	}()
 	return p, nil
 }
@@ -45,54 +45,55 @@ func startProcess(name string, cmd *exec.Cmd) (*process, error) {
 func (p *process) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.text = append(p.text, b...)
-	close(p.grew)
-	p.grew = make(chan struct{})
+	p.output = append(p.output, b...)
+	close(p.changed)
+	p.changed = make(chan struct{})
 	return len(b), nil
 }
 
 func (p *process) String() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return string(p.text)
+	return string(p.output)
 }
 
 // await waits for text after what was awaited last, and returns it and its groups.
 func (p *process) await(re *regexp.Regexp) ([]string, error) {
-	late := time.NewTimer(patience)
-	defer late.Stop()
-	for over := false; ; {
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	for exited := false; ; {
 		p.mu.Lock()
-		grew := p.grew
-		rest := p.text[p.seen:]
-		if at := re.FindSubmatchIndex(rest); at != nil {
+		changed := p.changed
+		unread := p.output[p.awaited:]
+		if at := re.FindSubmatchIndex(unread); at != nil {
 			var groups []string
-			for _, g := range re.FindSubmatch(rest) {
+			for _, g := range re.FindSubmatch(unread) {
 				groups = append(groups, string(g))
 			}
-			p.seen += at[1]
+			p.awaited += at[1]
 			p.mu.Unlock()
 			return groups, nil
 		}
 		p.mu.Unlock()
-		if over {
+		if exited {
 			return nil, fmt.Errorf("%s has ended, without %q", p.name, re)
 		}
 		select {
-		case <-grew:
-		case <-p.ended:
-			over = true
-		case <-late.C:
+		case <-changed:
+		case <-p.exited:
+			exited = true
+		case <-timer.C:
 			return nil, fmt.Errorf("%s does not say %q", p.name, re)
 		}
 	}
 }
 
-// wait waits for its end and returns its exit code; minus the signal that ended it.
+// wait waits until the process exits and returns its exit code, or minus the signal that
+// killed it.
 func (p *process) wait() (int, error) {
 	select {
-	case <-p.ended:
-	case <-time.After(patience):
+	case <-p.exited:
+	case <-time.After(timeout):
 		return 0, fmt.Errorf("%s does not end", p.name)
 	}
 	if s, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && s.Signaled() {
@@ -103,17 +104,17 @@ func (p *process) wait() (int, error) {
 
 func (p *process) kill() {
 	select {
-	case <-p.ended:
+	case <-p.exited:
 		return
 	default:
 	}
-	// As an operator would, so that a hub ends its handlers too; then for good.
+	// SIGTERM comes first, so that a hub also stops its handlers, and then SIGKILL.
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
-	case <-p.ended:
+	case <-p.exited:
 	case <-time.After(5 * time.Second):
 		p.cmd.Process.Kill()
-		<-p.ended
+		<-p.exited
 	}
 }
 
@@ -137,7 +138,7 @@ func startCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 }
 
-// lookPath finds a program as the shell in the story would.
+// lookPath finds a program as the shell in the script would.
 func lookPath(ts *testscript.TestScript, name string) (string, error) {
 	if filepath.Base(name) != name {
 		return ts.MkAbs(name), nil
@@ -151,9 +152,9 @@ func lookPath(ts *testscript.TestScript, name string) (string, error) {
 	return "", fmt.Errorf("%s: not found", name)
 }
 
-// started returns the process that a story calls by a name. If the story fails over
+// processNamed returns the process that a script calls by a name. If the script fails over
 // it, what it has printed is shown.
-func started(ts *testscript.TestScript, name string) *process {
+func processNamed(ts *testscript.TestScript, name string) *process {
 	p := ts.Value("processes").(map[string]*process)[name]
 	if p == nil {
 		ts.Fatalf("nothing called %s was started", name)
@@ -162,7 +163,7 @@ func started(ts *testscript.TestScript, name string) *process {
 }
 
 func awaitCommand(ts *testscript.TestScript, _ bool, args []string) {
-	p := started(ts, args[0])
+	p := processNamed(ts, args[0])
 	groups, err := p.await(regexp.MustCompile("(?m)" + args[1]))
 	if err != nil {
 		ts.Fatalf("%v; it said:\n%s", err, p)
@@ -173,7 +174,7 @@ func awaitCommand(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func printedCommand(ts *testscript.TestScript, neg bool, args []string) {
-	p := started(ts, args[0])
+	p := processNamed(ts, args[0])
 	if regexp.MustCompile("(?m)"+args[1]).MatchString(p.String()) == neg {
 		ts.Fatalf("%s printed\n%s", p.name, p)
 	}
@@ -184,11 +185,11 @@ func signalCommand(ts *testscript.TestScript, _ bool, args []string) {
 	if s == 0 {
 		ts.Fatalf("no signal %q", args[1])
 	}
-	ts.Check(started(ts, args[0]).cmd.Process.Signal(s))
+	ts.Check(processNamed(ts, args[0]).cmd.Process.Signal(s))
 }
 
 func endsCommand(ts *testscript.TestScript, _ bool, args []string) {
-	p := started(ts, args[0])
+	p := processNamed(ts, args[0])
 	code, err := p.wait()
 	if err != nil {
 		ts.Fatalf("%v; it said:\n%s", err, p)

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// programs is where the programs are that the stories need beside besterd, which is
+// programs is where the programs are that the scripts need beside besterd, which is
 // the test binary itself. They are built with -race if the tests are.
 var programs struct {
 	sync.Mutex
@@ -22,8 +22,8 @@ var programs struct {
 
 func removePrograms() { os.RemoveAll(programs.folder) }
 
-// program builds a Go program, a package or a file, once, and returns where it is.
-func program(name, source string) (string, error) {
+// buildProgram builds a Go program, a package or a file, once, and returns where it is.
+func buildProgram(name, source string) (string, error) {
 	programs.Lock()
 	defer programs.Unlock()
 	if programs.folder == "" {
@@ -33,7 +33,7 @@ func program(name, source string) (string, error) {
 		}
 		programs.folder = folder
 	}
-	// One folder for all: whoever has it in PATH finds every program. The stories'
+	// One folder for all: whoever has it in PATH finds every program. The scripts'
 	// users, root or not, may run them.
 	if err := os.Chmod(programs.folder, 0o755); err != nil {
 		return "", err
@@ -53,19 +53,19 @@ func program(name, source string) (string, error) {
 	return path, nil
 }
 
-// bester builds the tool.
-func bester(t *testing.T) string {
+// buildTool builds the tool.
+func buildTool(t *testing.T) string {
 	t.Helper()
-	path, err := program("bester", "github.com/besterhub/bester/cmd/bester")
+	path, err := buildProgram("bester", "github.com/besterhub/bester/cmd/bester")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
-// needProcesses skips where the test binary runs in an emulator that cannot start
+// skipIfEmulated skips where the test binary runs in an emulator that cannot start
 // another of its kind, and returns where besterd is.
-func needProcesses(t *testing.T) string {
+func skipIfEmulated(t *testing.T) string {
 	t.Helper()
 	path, err := exec.LookPath("besterd")
 	if err != nil {
@@ -81,9 +81,9 @@ func needProcesses(t *testing.T) string {
 	return path
 }
 
-// recipe returns the example of the README that names itself in its first two lines:
-// what readers are told is what the stories run.
-func recipe(name string) (string, error) {
+// readmeExample returns the example of the README that names itself in its first two lines:
+// what readers are told is what the scripts run.
+func readmeExample(name string) (string, error) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		return "", err

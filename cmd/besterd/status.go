@@ -57,8 +57,8 @@ func (d *daemon) status() []byte {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	r := report{
-		Version: version, PID: os.Getpid(), Uptime: time.Since(d.began).Seconds(),
-		Memory: memory.Sys - memory.HeapReleased, Listeners: d.listening(),
+		Version: version, PID: os.Getpid(), Uptime: time.Since(d.startedAt).Seconds(),
+		Memory: memory.Sys - memory.HeapReleased, Listeners: d.listenerNames(),
 		Users: append([]hub.UserName{}, d.router.Directory().Users()...), Router: d.router.Stats(), Sessions: d.sessions.Stats(),
 		Handlers: d.groups.Stats(), Devices: []deviceReport{},
 		Upstreams: []upstream.ServerStats{}, Filters: []filterReport{}, Routes: []routeReport{},
@@ -79,7 +79,7 @@ func (d *daemon) status() []byte {
 		r.Routes = append(r.Routes, route)
 	}
 	for _, h := range d.handlers {
-		if h.end == nil {
+		if h.retire == nil {
 			continue
 		}
 		if s := h.stats(); !s.Native { // the others are in groups

@@ -1,6 +1,5 @@
-// Package client speaks to a Bester hub as one of its users does, in the native
-// dialect: it sends messages, learns what became of them, and gets what handlers send
-// to the user.
+// Package client connects to a Bester hub as one of its users, in the native dialect.
+// It sends messages, receives their status, and receives what handlers send to the user.
 package client
 
 import (
@@ -19,137 +18,139 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// Options say how to connect. The zero value works on a UNIX socket that trusts the
-// process's own user, but for User.
+// Options say how to connect. Only User is required on a UNIX socket that trusts the
+// process's own user.
 type Options struct {
-	// User is who logs in. The hub decides whether Password may be empty: it may on a
-	// UNIX socket that trusts the peer.
+	// User is the account that logs in. Password may be empty on a UNIX socket that
+	// trusts the peer.
 	User     hub.UserName
 	Password string
-	// Scope is wire.RoleClient or wire.RoleServer. If empty, client.
+	// Scope is wire.RoleClient or wire.RoleServer. If empty, wire.RoleClient.
 	Scope string
 	// TLS makes it a TLS connection. If nil, a plain one.
 	TLS *tls.Config
 	// Timeout is how long connecting and logging in may take together, within the
 	// context given to Dial. If zero, 10 s.
 	Timeout time.Duration
-	// Deliver gets each message that the hub has for the user. It is called on the
+	// Deliver gets each message that the hub delivers to the user. It is called on the
 	// goroutine that reads the connection: while it blocks, nothing is read, and the hub
-	// may drop what waits. m and its data are borrowed until it returns. If nil,
-	// deliveries are thrown away.
+	// may drop messages that are queued. m and its data are borrowed until it returns.
+	// If nil, deliveries are discarded.
 	Deliver func(m *hub.Message)
 }
 
 // A Client is a session with a hub. Its methods may be called from many goroutines.
-// It ends by Close, or when the connection does: see Done and Err.
+// It ends with Close or with the connection: see Done and Err.
 type Client struct {
-	conn    *tristanable.Conn
-	hello   wire.Hello
-	deliver func(m *hub.Message)
-	decoder wire.Decoder          // of what the reading goroutine reads
-	message hub.Message           // what it has read last
-	said    atomic.Pointer[error] // what the hub said first about the connection
-	closing atomic.Bool           // by Close
+	conn        *tristanable.Conn
+	hello       wire.Hello
+	deliver     func(m *hub.Message)
+	decoder     wire.Decoder          // used by the reading goroutine alone
+	message     hub.Message           // the last one read
+	closeReason atomic.Pointer[error] // the first reason that the hub gave
+	closing     atomic.Bool           // set by Close
 }
 
-// The way out: what waits is sent off at the first of these, and refused at the second.
+// The limits of the outgoing queue: it is flushed at the first one, and new messages are
+// refused at the second.
 const (
-	flushAt = 32 << 10  // bytes
-	fullAt  = 256 << 10 // bytes; twice as much would end the connection
+	flushThreshold = 32 << 10  // bytes
+	maxQueued      = 256 << 10 // bytes; twice as much would end the connection
 )
 
-// errGone is why a connection ended of which the hub said nothing.
-var errGone = fmt.Errorf("%w: the hub ended the connection", hub.ErrClosed)
+// errConnectionEnded is the error of a connection that the hub ended without a reason.
+var errConnectionEnded = fmt.Errorf("%w: the hub ended the connection", hub.ErrClosed)
 
 // Hub returns the hub's name.
 func (c *Client) Hub() string { return c.hello.Name }
 
 // Receives returns the patterns of what the account may receive; nil if the hub does
-// not say. They were so at the login: an administrator may have changed them since.
+// not say. They are those of the login: an administrator may have changed them since.
 func (c *Client) Receives() []string { return c.hello.Types }
 
-// Credits returns how many messages the hub takes before it has answered the first
-// of them. Those sent on top wait in the connection.
+// Credits returns how many messages without an answer the hub takes at a time. Further
+// messages wait in the connection.
 func (c *Client) Credits() int { return c.hello.Credits }
 
-// Post sends m without asking what becomes of it. Its nil reaches as far as memory;
-// Flush has it sent, and so has a backlog. Type, To, Time and Data count; the rest is
-// the hub's. An error that wraps hub.ErrFull means that the hub does not read as fast:
-// try again later.
+// Post sends m without asking for a status. It returns nil when m is queued in memory;
+// Flush sends the queue, and so does a long queue by itself. Only Type, To, Time and Data
+// are used; the hub sets the rest. An error that wraps hub.ErrFull is backpressure: the
+// hub does not read as fast; try again later.
 func (c *Client) Post(m *hub.Message) error {
 	out := c.conn.Out()
 	b := out.Begin()
 	waiting := len(b)
-	if waiting > fullAt {
+	if waiting > maxQueued {
 		out.Cancel()
 		out.Flush()
-		return errBusy
+		return errQueueFull
 	}
 	b, err := wire.AppendMessage(b, 0, wire.KindSend, m)
 	if err == nil {
-		err = c.fits(len(b) - waiting)
+		err = c.checkFrameSize(len(b) - waiting)
 	}
 	if err != nil {
 		out.Cancel()
 		return err
 	}
 	if err := out.End(b, false); err != nil {
-		return c.because(cmp.Or(c.conn.Err(), err))
+		return c.connError(cmp.Or(c.conn.Err(), err))
 	}
-	if len(b) > flushAt {
+	if len(b) > flushThreshold {
 		out.Flush()
 	}
 	return nil
 }
 
-// errBusy is what is said of a message for which there is no room on the way out.
-var errBusy = fmt.Errorf("%w: the hub does not read as fast", hub.ErrFull)
+// errQueueFull is the backpressure error: the outgoing queue is full.
+var errQueueFull = fmt.Errorf("%w: the hub does not read as fast", hub.ErrFull)
 
-// fits refuses a payload for which the hub would close the connection.
-func (c *Client) fits(n int) error {
+// checkFrameSize refuses a payload that the hub would close the connection for.
+func (c *Client) checkFrameSize(n int) error {
 	if most := c.hello.Frame; most > 0 && n > most {
 		return fmt.Errorf("message of %d bytes: the hub takes at most %d: hub.frame in its config sets the limit", n, most)
 	}
 	return nil
 }
 
-// Flush has what Post and Go were given sent. It does not wait for that.
+// Flush starts sending what Post and Go have queued. It does not wait for the end.
 func (c *Client) Flush() { c.conn.Flush() }
 
-// Send sends m and waits for what became of it: nil when all that its handlers wanted
-// was done, else an error that wraps one of package hub's and reads as the hub's reason.
+// Send sends m and waits for its status. It returns nil if all commands of the handlers
+// succeeded, otherwise an error that wraps one of package hub's and has the hub's reason
+// as its text.
 func (c *Client) Send(ctx context.Context, m *hub.Message) error {
 	return c.Request(ctx, m, nil)
 }
 
-// Request is Send that hands each reply to reply, on the goroutine that reads the
-// connection, before it returns. A reply is borrowed like a delivery. If reply is nil,
-// they are thrown away, and so is what comes after ctx has ended.
+// Request is like Send and also passes each reply to reply, on the goroutine that reads
+// the connection, before it returns. A reply is borrowed like a delivery. Replies are
+// discarded if reply is nil or ctx has ended.
 func (c *Client) Request(ctx context.Context, m *hub.Message, reply func(m *hub.Message)) error {
-	_, err := c.RequestNoted(ctx, m, reply)
+	_, err := c.RequestWithNote(ctx, m, reply)
 	return err
 }
 
-// RequestNoted is Request that also returns the hub's note on a message that has not
-// failed: what its sender may not have meant, such as that nobody is there. "" if none.
-func (c *Client) RequestNoted(ctx context.Context, m *hub.Message, reply func(m *hub.Message)) (note string, err error) {
-	type verdict struct {
+// RequestWithNote is like Request and also returns the hub's note on a message that has
+// not failed, such as that a recipient is absent; "" if there is none.
+func (c *Client) RequestWithNote(ctx context.Context, m *hub.Message, reply func(m *hub.Message)) (note string, err error) {
+	type outcome struct {
 		note string
 		err  error
 	}
-	result := make(chan verdict, 1)
-	var mu sync.Mutex // held while reply runs, so that none does after Request has returned
-	over := false
+	result := make(chan outcome, 1)
+	var mu sync.Mutex // held while reply runs, so that reply does not run after the return
+	returned := false
 	if given := reply; given != nil {
 		reply = func(m *hub.Message) {
 			mu.Lock()
 			defer mu.Unlock()
-			if !over {
+			if !returned {
 				given(m)
 			}
 		}
 	}
-	if err := c.start(m, reply, func(note string, err error) { result <- verdict{note, err} }); err != nil {
+	if err := c.start(m, reply, func(note string, err error) { result <- outcome{note, err} }); err != nil {
 		return "", err
 	}
 	c.Flush()
@@ -158,16 +159,16 @@ func (c *Client) RequestNoted(ctx context.Context, m *hub.Message, reply func(m 
 		return v.note, v.err
 	case <-ctx.Done():
 		mu.Lock()
-		over = true
+		returned = true
 		mu.Unlock()
 		return "", ctx.Err()
 	}
 }
 
-// Go sends m and returns; done is told what became of it, once, on the goroutine that
-// reads the connection. m is not used after Go has returned. Flush has it sent.
-// After an error, done is not called; one that wraps hub.ErrFull means that too much
-// waits to be sent or answered already.
+// Go queues m and returns; Flush sends it. done is called once with the outcome, on the
+// goroutine that reads the connection. m is not used after Go has returned. If Go returns
+// an error, done is not called. An error that wraps hub.ErrFull is backpressure: too many
+// messages are queued or in flight.
 func (c *Client) Go(m *hub.Message, reply func(m *hub.Message), done func(err error)) error {
 	return c.start(m, reply, func(_ string, err error) { done(err) })
 }
@@ -175,7 +176,7 @@ func (c *Client) Go(m *hub.Message, reply func(m *hub.Message), done func(err er
 func (c *Client) start(m *hub.Message, reply func(m *hub.Message), done func(note string, err error)) error {
 	payload, err := wire.AppendMessage(nil, 0, wire.KindSend, m)
 	if err == nil {
-		err = c.fits(len(payload))
+		err = c.checkFrameSize(len(payload))
 	}
 	if err != nil {
 		return err
@@ -195,7 +196,7 @@ func (c *Client) start(m *hub.Message, reply func(m *hub.Message), done func(not
 			return true
 		},
 		Done: func(_ *tristanable.Call, message []byte, err error) {
-			if err = c.verdict(message, err); err != nil {
+			if err = c.statusError(message, err); err != nil {
 				done("", err)
 				return
 			}
@@ -205,20 +206,20 @@ func (c *Client) start(m *hub.Message, reply func(m *hub.Message), done func(not
 	}
 	switch err := c.conn.Go(call); {
 	case errors.Is(err, tristanable.ErrBusy):
-		return errBusy
+		return errQueueFull
 	case err != nil:
-		return c.because(err)
+		return c.connError(err)
 	}
-	if waiting > flushAt {
+	if waiting > flushThreshold {
 		c.Flush()
 	}
 	return nil
 }
 
-// verdict reads the status that ends a call.
-func (c *Client) verdict(message []byte, err error) error {
+// statusError returns the error of the status that ends a call; nil if it is good.
+func (c *Client) statusError(message []byte, err error) error {
 	if err != nil {
-		return c.because(err)
+		return c.connError(err)
 	}
 	kind, body, err := wire.CutKind(message)
 	if err == nil && kind != wire.KindStatus {
@@ -230,13 +231,13 @@ func (c *Client) verdict(message []byte, err error) error {
 	return wire.ParseStatus(body)
 }
 
-// because returns what the hub said before the connection ended, if it said anything.
-func (c *Client) because(err error) error {
-	if said := c.said.Load(); said != nil {
-		return *said
+// connError returns the reason that the hub gave before the connection ended, or else err.
+func (c *Client) connError(err error) error {
+	if reason := c.closeReason.Load(); reason != nil {
+		return *reason
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, tristanable.ErrClosed) {
-		return errGone
+		return errConnectionEnded
 	}
 	return err
 }
@@ -247,14 +248,15 @@ func (c *Client) Ping(ctx context.Context) error {
 	answer, err := c.conn.Call(ctx, ping, nil)
 	switch {
 	case errors.Is(err, tristanable.ErrBusy):
-		return errBusy
+		return errQueueFull
 	case err != nil:
-		return c.because(err)
+		return c.connError(err)
 	}
-	return c.verdict(answer, nil)
+	return c.statusError(answer, nil)
 }
 
-// incoming takes what is no answer: deliveries, and what the hub says of the connection.
+// incoming takes the frames that are no answers: deliveries, and the status and goodbye of
+// the connection.
 func (c *Client) incoming(conn *tristanable.Conn, tag uint64, message []byte) {
 	kind, body, err := wire.CutKind(message)
 	if err != nil {
@@ -263,7 +265,7 @@ func (c *Client) incoming(conn *tristanable.Conn, tag uint64, message []byte) {
 	}
 	switch kind {
 	case wire.KindDeliver:
-		if tag == 0 { // else a reply to what nobody asked
+		if tag == 0 { // otherwise a reply without a request
 			c.receive(conn, body, c.deliver)
 		}
 	case wire.KindStatus:
@@ -271,21 +273,21 @@ func (c *Client) incoming(conn *tristanable.Conn, tag uint64, message []byte) {
 			return
 		}
 		if err := wire.ParseStatus(body); err != nil {
-			c.say(err)
+			c.setCloseReason(err)
 		}
 	case wire.KindGoodbye:
 		reason, _ := wire.ParseGoodbye(body)
-		c.say(fmt.Errorf("%w: %s", hub.ErrClosed, reason))
+		c.setCloseReason(fmt.Errorf("%w: %s", hub.ErrClosed, reason))
 	case wire.KindPing:
 		if tag != 0 {
 			if err := conn.Out().Put(false, wire.AppendStatus(nil, tag, nil)); err != nil {
-				conn.Fail(err) // it asks, but does not read: a write under way would go on
+				conn.Fail(err) // the hub sends pings but does not read: the write in flight would never end
 			}
 		}
 	}
 }
 
-func (c *Client) say(err error) { c.said.CompareAndSwap(nil, &err) }
+func (c *Client) setCloseReason(err error) { c.closeReason.CompareAndSwap(nil, &err) }
 
 func (c *Client) receive(conn *tristanable.Conn, body []byte, to func(m *hub.Message)) {
 	if to == nil {
@@ -301,20 +303,20 @@ func (c *Client) receive(conn *tristanable.Conn, body []byte, to func(m *hub.Mes
 // Done returns a channel that is closed when the connection has ended.
 func (c *Client) Done() <-chan struct{} { return c.conn.Done() }
 
-// Err returns why the connection ended: what the hub said, if it said why; nil while it
-// works and after Close.
+// Err returns why the connection ended: the hub's reason, if it gave one. It returns nil
+// while the connection works and after Close.
 func (c *Client) Err() error {
 	err := c.conn.Err()
 	if err == nil || c.closing.Load() {
 		return nil
 	}
-	return c.because(err)
+	return c.connError(err)
 }
 
-// Close says goodbye, waits until what was sent is written and the hub has answered
-// it and closed, or until ctx ends, and closes the connection. It returns ctx's error
-// if the hub had not closed by then. It must not be called on the goroutine that reads
-// the connection: from Deliver, a reply or done.
+// Close sends a goodbye and waits until everything is written and answered and the hub
+// has closed the connection, or until ctx ends. Then it closes the connection. It returns
+// ctx's error if the hub had not closed by then. It must not be called on the goroutine
+// that reads the connection: from Deliver, reply or done.
 func (c *Client) Close(ctx context.Context) error {
 	c.closing.Store(true)
 	c.conn.Out().Put(false, wire.AppendGoodbye(nil, ""))

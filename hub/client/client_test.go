@@ -15,9 +15,9 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-func TestHelloSaysWhoAndAs(t *testing.T) {
+func TestHelloCarriesUserAndRole(t *testing.T) {
 	got := make(chan *wire.Hello, 1)
-	path := play(t, func(s *script) {
+	path := startFakeHub(t, func(s *fakeHub) {
 		_, rest := s.read()
 		_, body, _ := wire.CutKind(rest)
 		h, err := wire.ParseHello(body)
@@ -52,9 +52,9 @@ func TestHelloSaysWhoAndAs(t *testing.T) {
 	}
 }
 
-func TestHelloSaysWhatMayBeReceived(t *testing.T) {
+func TestHelloCarriesReceivePatterns(t *testing.T) {
 	for _, want := range [][]string{{}, {"#"}, {"chat", "alarm/+"}} {
-		c, err := Dial(t.Context(), "unix", play(t, func(s *script) {
+		c, err := Dial(t.Context(), "unix", startFakeHub(t, func(s *fakeHub) {
 			s.read()
 			s.write(wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: wire.RoleHub, Types: want}))
 			s.serve(nil)
@@ -71,28 +71,28 @@ func TestHelloSaysWhatMayBeReceived(t *testing.T) {
 	}
 }
 
-func TestDialThatFails(t *testing.T) {
+func TestDialErrors(t *testing.T) {
 	for name, want := range map[string]struct {
-		do   func(s *script)
+		do   func(s *fakeHub)
 		is   error
 		text string
 	}{
-		"denied":    {func(s *script) { s.read(); s.write(wire.AppendStatus(nil, 0, hub.ErrDenied)) }, hub.ErrDenied, "not allowed"},
-		"good":      {func(s *script) { s.read(); s.write(wire.AppendStatus(nil, 0, nil)) }, wire.ErrMalformed, "kind 4"},
-		"closed":    {func(s *script) { s.read() }, io.EOF, "no answer to the hello"},
-		"at once":   {func(s *script) {}, nil, "no answer to the hello"},
-		"short":     {func(s *script) { s.read(); s.write([]byte{1}) }, tristanable.ErrShort, ""},
-		"no hello":  {func(s *script) { s.read(); s.write(append(make([]byte, 8), 1, 0xc0)) }, wire.ErrMalformed, ""},
-		"JSON":      {func(s *script) { s.read(); s.write([]byte(`{"header":{}}`)) }, wire.ErrMalformed, ""},
-		"too long":  {func(s *script) { s.read(); s.Write([]byte{0, 0, 0, 0x40}) }, nil, "exceeds the limit"},
-		"no answer": {func(s *script) { s.read(); s.read() }, context.DeadlineExceeded, ""},
+		"denied":    {func(s *fakeHub) { s.read(); s.write(wire.AppendStatus(nil, 0, hub.ErrDenied)) }, hub.ErrDenied, "not allowed"},
+		"good":      {func(s *fakeHub) { s.read(); s.write(wire.AppendStatus(nil, 0, nil)) }, wire.ErrMalformed, "kind 4"},
+		"closed":    {func(s *fakeHub) { s.read() }, io.EOF, "no answer to the hello"},
+		"at once":   {func(s *fakeHub) {}, nil, "no answer to the hello"},
+		"short":     {func(s *fakeHub) { s.read(); s.write([]byte{1}) }, tristanable.ErrShort, ""},
+		"no hello":  {func(s *fakeHub) { s.read(); s.write(append(make([]byte, 8), 1, 0xc0)) }, wire.ErrMalformed, ""},
+		"JSON":      {func(s *fakeHub) { s.read(); s.write([]byte(`{"header":{}}`)) }, wire.ErrMalformed, ""},
+		"too long":  {func(s *fakeHub) { s.read(); s.Write([]byte{0, 0, 0, 0x40}) }, nil, "exceeds the limit"},
+		"no answer": {func(s *fakeHub) { s.read(); s.read() }, context.DeadlineExceeded, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := Options{User: "ann"}
 			if name == "no answer" {
 				o.Timeout = 20 * time.Millisecond
 			}
-			c, err := Dial(t.Context(), "unix", play(t, want.do), o)
+			c, err := Dial(t.Context(), "unix", startFakeHub(t, want.do), o)
 			if err == nil {
 				c.Close(t.Context())
 				t.Fatal("it was let in")
@@ -103,7 +103,7 @@ func TestDialThatFails(t *testing.T) {
 		})
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	path := play(t, func(s *script) { s.read(); cancel(); s.read() })
+	path := startFakeHub(t, func(s *fakeHub) { s.read(); cancel(); s.read() })
 	if _, err := Dial(ctx, "unix", path, Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: got %v", err)
 	}
@@ -113,7 +113,7 @@ func TestDialThatFails(t *testing.T) {
 }
 
 func TestRepliesAndStatus(t *testing.T) {
-	c := connect(t, func(m *hub.Message) { t.Errorf("a reply came as a delivery: %s", text(m)) }, func(s *script) {
+	c := connect(t, func(m *hub.Message) { t.Errorf("a reply came as a delivery: %s", text(m)) }, func(s *fakeHub) {
 		s.serve(func(tag uint64, m *hub.Message) {
 			s.deliver(tag, m.Type, "1")
 			s.deliver(tag, m.Type, "2")
@@ -151,7 +151,7 @@ func TestRepliesAndStatus(t *testing.T) {
 
 func TestPostIsNotAnswered(t *testing.T) {
 	got := make(chan string, 1)
-	c := connect(t, nil, func(s *script) {
+	c := connect(t, nil, func(s *fakeHub) {
 		s.serve(func(tag uint64, m *hub.Message) {
 			if m.Type == "posted" {
 				got <- fmt.Sprint(tag, " ", text(m), m.To)
@@ -174,8 +174,8 @@ func TestPostIsNotAnswered(t *testing.T) {
 	}
 }
 
-func TestMessageThatTheHubWouldNotTake(t *testing.T) {
-	c := connect(t, nil, func(s *script) {
+func TestMessageTooLargeForHub(t *testing.T) {
+	c := connect(t, nil, func(s *fakeHub) {
 		s.serve(func(tag uint64, m *hub.Message) { s.write(wire.AppendStatus(nil, tag, nil)) })
 	})
 	long := &hub.Message{Type: "t", Data: hub.Data{Encoding: hub.MessagePack, Bytes: append([]byte{0xc5, 0x27, 0x10}, make([]byte, 10_000)...)}}
@@ -196,9 +196,9 @@ func TestMessageThatTheHubWouldNotTake(t *testing.T) {
 	}
 }
 
-func TestHubThatDoesNotRead(t *testing.T) {
+func TestBackpressureWhenHubDoesNotRead(t *testing.T) {
 	read := make(chan bool)
-	c := connect(t, nil, func(s *script) {
+	c := connect(t, nil, func(s *fakeHub) {
 		<-read
 		s.serve(func(tag uint64, m *hub.Message) {
 			if tag != 0 {
@@ -215,7 +215,7 @@ func TestHubThatDoesNotRead(t *testing.T) {
 	if !errors.Is(err, hub.ErrFull) {
 		t.Fatalf("after %d: got %v", posted, err)
 	}
-	asked := error(nil) // some of it may go out still
+	asked := error(nil) // nil at first, if some of the queue was sent meanwhile
 	for range 10_000 {
 		if asked = c.Go(m, nil, func(error) {}); asked != nil {
 			break
@@ -224,7 +224,7 @@ func TestHubThatDoesNotRead(t *testing.T) {
 	if !errors.Is(asked, hub.ErrFull) {
 		t.Errorf("got %v", asked)
 	}
-	if _, waiting := c.conn.Out().Waiting(); waiting > fullAt+10_000 {
+	if _, waiting := c.conn.Out().Waiting(); waiting > maxQueued+10_000 {
 		t.Errorf("%d bytes wait", waiting)
 	}
 	close(read) // and it goes on

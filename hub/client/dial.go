@@ -16,7 +16,7 @@ import (
 )
 
 // Dial connects to a hub and logs in. network is "unix", "tcp", "tcp4" or "tcp6". An
-// error that wraps hub.ErrDenied means that the hub does not let the user in.
+// error that wraps hub.ErrDenied means that the hub refused the login.
 func Dial(ctx context.Context, network, address string, o Options) (*Client, error) {
 	if o.Timeout == 0 {
 		o.Timeout = 10 * time.Second
@@ -44,7 +44,7 @@ func dial(ctx context.Context, network, address string, config *tls.Config) (net
 	return d.DialContext(ctx, network, address)
 }
 
-// login says hello and waits for the hub's.
+// login sends the hello and waits for the hub's reply.
 func login(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
 	deadline, _ := ctx.Deadline()
 	conn.SetDeadline(deadline)
@@ -57,16 +57,16 @@ func login(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
 	hello := wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: role, User: string(o.User), Password: o.Password, Frame: bformat.DefaultLimit})
 	_, sent := conn.Write(bformat.Append(nil, hello))
 	in := bformat.NewReader(conn, 0)
-	payload, err := in.Next() // also if the hub let go before it read the hello: it may have said why
+	payload, err := in.Next() // even after a failed write: the hub may have sent a reason before it closed
 	if err != nil {
 		in.Release()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			<-ctx.Done() // the deadline is ctx's, or it has ended
+			<-ctx.Done() // ctx has ended or is about to: the deadline is its own
 		}
 		return nil, fmt.Errorf("no answer to the hello: %w", cmp.Or(ctx.Err(), sent, err))
 	}
 	c := &Client{deliver: o.Deliver}
-	if err := c.welcome(payload); err != nil {
+	if err := c.readHelloReply(payload); err != nil {
 		in.Release()
 		return nil, err
 	}
@@ -76,13 +76,13 @@ func login(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
 	}
 	conn.SetDeadline(time.Time{})
 	c.conn = tristanable.NewConn(conn, tristanable.Options{
-		Reader: in, Incoming: c.incoming, Out: bformat.QueueOptions{Limit: fullAt},
+		Reader: in, Incoming: c.incoming, Out: bformat.QueueOptions{Limit: maxQueued},
 	})
 	return c, nil
 }
 
-// welcome reads the hub's answer to the hello.
-func (c *Client) welcome(payload []byte) error {
+// readHelloReply reads the hub's answer to the hello.
+func (c *Client) readHelloReply(payload []byte) error {
 	_, rest, err := tristanable.Cut(payload)
 	if err != nil {
 		return err

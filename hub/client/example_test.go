@@ -13,7 +13,7 @@ import (
 )
 
 func Example() {
-	// A hub, which a program has elsewhere: it trusts this user on its UNIX socket.
+	// A hub that trusts this user on its UNIX socket. A program would connect to a running one.
 	dir, err := os.MkdirTemp("", "hub")
 	if err != nil {
 		fmt.Println(err)

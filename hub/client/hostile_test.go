@@ -16,10 +16,10 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-func TestContextEndsBeforeTheStatus(t *testing.T) {
+func TestContextEndsBeforeStatus(t *testing.T) {
 	late := make(chan uint64, 1)
 	goOn := make(chan bool)
-	c := connect(t, func(m *hub.Message) { t.Errorf("delivered: %s", text(m)) }, func(s *script) {
+	c := connect(t, func(m *hub.Message) { t.Errorf("delivered: %s", text(m)) }, func(s *fakeHub) {
 		tag, _ := s.read()
 		s.deliver(tag, "early", "1")
 		late <- tag
@@ -29,7 +29,7 @@ func TestContextEndsBeforeTheStatus(t *testing.T) {
 		s.serve(func(tag uint64, m *hub.Message) { s.write(wire.AppendStatus(nil, tag, nil)) })
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	var got []string // written on the goroutine that reads, read here afterwards: -race tells
+	var got []string // written by the reading goroutine, read here afterwards; -race checks that
 	err := c.Request(ctx, message("t"), func(m *hub.Message) { got = append(got, string(m.Type)); cancel() })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
@@ -39,7 +39,7 @@ func TestContextEndsBeforeTheStatus(t *testing.T) {
 	}
 	<-late
 	close(goOn)
-	for range 300 { // the tag comes to be used again
+	for range 300 { // the tag is used again
 		if err := c.Send(t.Context(), message("t")); err != nil {
 			t.Fatal(err)
 		}
@@ -51,12 +51,12 @@ func TestContextEndsBeforeTheStatus(t *testing.T) {
 
 func TestDeliveries(t *testing.T) {
 	got := make(chan string, 10)
-	c := connect(t, func(m *hub.Message) { got <- text(m) }, func(s *script) {
+	c := connect(t, func(m *hub.Message) { got <- text(m) }, func(s *fakeHub) {
 		s.deliver(0, "a", "1")
 		s.deliver(77, "a reply that nobody asked for", "1")
-		s.write(append(make([]byte, 8), 99))                                 // a kind from the future
-		s.write(wire.AppendPing(nil, 5))                                     // the hub asks, too
-		s.write(wire.AppendStatus(nil, 77, errors.New("of what was never"))) // sent
+		s.write(append(make([]byte, 8), 99))                               // an unknown kind
+		s.write(wire.AppendPing(nil, 5))                                   // the hub may ping, too
+		s.write(wire.AppendStatus(nil, 77, errors.New("no such request"))) // a tag that was never used
 		s.deliver(0, "b", "2")
 		tag, rest := s.read()
 		if kind, _, _ := wire.CutKind(rest); tag != 5 || kind != wire.KindStatus {
@@ -84,7 +84,7 @@ func TestHubThatCloses(t *testing.T) {
 		"status":         {wire.AppendStatus(nil, 0, fmt.Errorf("%w: go away", hub.ErrClosed)), "go away"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := connect(t, nil, func(s *script) {
+			n := connect(t, nil, func(s *fakeHub) {
 				s.read()
 				if c.last != nil {
 					s.write(c.last)
@@ -104,7 +104,7 @@ func TestHubThatCloses(t *testing.T) {
 	}
 }
 
-func TestHubThatLies(t *testing.T) {
+func TestMalformedFramesFromHub(t *testing.T) {
 	tagged := func(kind wire.Kind, body string) []byte {
 		return append(append(make([]byte, 8), byte(kind)), body...)
 	}
@@ -117,7 +117,7 @@ func TestHubThatLies(t *testing.T) {
 		"cut":           tagged(wire.KindDeliver, "\x82\xa1t\xa1t\xa1d\xdb\xff\xff\xff\xff"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := connect(t, func(m *hub.Message) { t.Errorf("delivered: %s", text(m)) }, func(s *script) {
+			c := connect(t, func(m *hub.Message) { t.Errorf("delivered: %s", text(m)) }, func(s *fakeHub) {
 				s.write(frame)
 				s.serve(func(uint64, *hub.Message) {})
 			})
@@ -135,7 +135,7 @@ func TestHubThatLies(t *testing.T) {
 		"\x05\x80": wire.ErrMalformed, "\xff": wire.ErrMalformed, "": wire.ErrMalformed,
 	} {
 		t.Run(fmt.Sprintf("answer %q", answer), func(t *testing.T) {
-			c := connect(t, nil, func(s *script) {
+			c := connect(t, nil, func(s *fakeHub) {
 				s.serve(func(tag uint64, m *hub.Message) { s.write(append(tristanable.Append(nil, tag), answer...)) })
 			})
 			if err := c.Send(t.Context(), message("t")); !errors.Is(err, want) {
@@ -144,7 +144,7 @@ func TestHubThatLies(t *testing.T) {
 		})
 	}
 	t.Run("pings for ever", func(t *testing.T) {
-		c := connect(t, nil, func(s *script) { // and never reads what it is answered
+		c := connect(t, nil, func(s *fakeHub) { // it never reads the answers
 			ping := bytes.Repeat(bformat.Append(nil, wire.AppendPing(nil, 1)), 1000)
 			for {
 				if _, err := s.Write(ping); err != nil {
@@ -162,7 +162,7 @@ func TestHubThatLies(t *testing.T) {
 func TestCloseIsBounded(t *testing.T) {
 	stuck := make(chan bool)
 	defer close(stuck)
-	c := connect(t, nil, func(s *script) { <-stuck }) // never closes
+	c := connect(t, nil, func(s *fakeHub) { <-stuck }) // never closes
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := c.Close(ctx); !errors.Is(err, context.Canceled) {

@@ -10,16 +10,16 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// Answers gives messages to a Handler without a hub around it and notes how each
-// is answered. The zero value is ready. Its methods may be called from many goroutines.
+// Answers gives messages to a Handler without a hub and records how each is answered.
+// The zero value is ready. Its methods may be called from many goroutines.
 type Answers struct {
-	done log[Answer]
+	done recording[Answer]
 
 	mu     sync.Mutex
 	faults []string // ways in which a handler broke its contract
 }
 
-// An Answer is all that a handler did with one message.
+// An Answer records what a handler did with one message.
 type Answer struct {
 	Message  hub.Message
 	Commands []hub.Command // copies
@@ -34,10 +34,10 @@ func (a Answer) Text(i int) string {
 	return string(a.Commands[i].Data.Bytes)
 }
 
-// Ask gives a copy of m to h, with m.Batch. As soon as Handle has returned, what it had
-// borrowed is overwritten: a handler that kept it is found out.
+// Ask gives a copy of m to h, with m.Batch. As soon as Handle has returned, Ask overwrites
+// what the handler had borrowed, so that use after the return is detected.
 func (as *Answers) Ask(h hub.Handler, m *hub.Message) {
-	p := &pending{to: as, Answer: Answer{Message: clone(m)}}
+	p := &answerExecutor{to: as, Answer: Answer{Message: clone(m)}}
 	lent := clone(m)
 	data, to := lent.Data.Bytes, lent.To
 	lent.Batch = m.Batch
@@ -51,15 +51,15 @@ func (as *Answers) Ask(h hub.Handler, m *hub.Message) {
 	}
 }
 
-// Wait waits until n messages or more have been answered and returns how, in the
-// order in which they were done.
+// Wait waits until at least n messages have been answered and returns all answers, in
+// the order in which they were done.
 func (as *Answers) Wait(tb testing.TB, n int) []Answer {
 	tb.Helper()
 	return as.done.wait(tb, "answers", n)
 }
 
-// Faults returns how handlers broke their contract so far: Done called twice, a command
-// after Done, borrowed data used after Handle had returned.
+// Faults returns the violations of the handler contract so far: Done called twice, a
+// command after Done, borrowed data used after Handle had returned.
 func (as *Answers) Faults() []string {
 	as.mu.Lock()
 	defer as.mu.Unlock()
@@ -72,24 +72,24 @@ func (as *Answers) fault(format string, args ...any) {
 	as.faults = append(as.faults, fmt.Sprintf(format, args...))
 }
 
-// poison is a byte that neither UTF-8 nor the head of a MessagePack value has.
+// poison is a byte that neither UTF-8 nor the header of a MessagePack value contains.
 const poison = 0xC1
 
 var poisoned = bytes.Repeat([]byte{poison}, 4)
 
-// pending is the Carrier of one answer.
-type pending struct {
+// An answerExecutor is the Executor of one answer.
+type answerExecutor struct {
 	to *Answers
 	Answer
 
 	mu   sync.Mutex
-	over bool
+	done bool
 }
 
-func (p *pending) Do(a *hub.Answer, c *hub.Command) {
+func (p *answerExecutor) Do(a *hub.Answer, c *hub.Command) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.over {
+	if p.done {
 		p.to.fault("message %v: command %v after Done", p.Message.ID, c.Verb)
 		return
 	}
@@ -102,14 +102,14 @@ func (p *pending) Do(a *hub.Answer, c *hub.Command) {
 	p.Commands = append(p.Commands, own)
 }
 
-func (p *pending) Done(a *hub.Answer, err error) {
+func (p *answerExecutor) Done(a *hub.Answer, err error) {
 	p.mu.Lock()
-	if p.over {
+	if p.done {
 		p.mu.Unlock()
 		p.to.fault("message %v: Done called twice", p.Message.ID)
 		return
 	}
-	p.over = true
+	p.done = true
 	p.Err = err
 	p.mu.Unlock()
 	p.to.done.add(p.Answer)

@@ -1,10 +1,10 @@
-// Package hubtest stands in for the hub's neighbours in tests: a [Recorder] where
-// a sink or a receipt is wanted, [Answers] where a handler is tried without a hub,
-// [Script] and [Held] where a handler is wanted that does as it is told, and
-// [TestHandler], the suite that every Handler must pass.
+// Package hubtest has test doubles for the hub's interfaces: a [Recorder] is a Sink and
+// a Receipt, [Answers] tests a handler without a hub, a [ManualHandler] is a Handler that
+// the test controls, and [TestHandler] is the conformance suite that every Handler must
+// pass.
 //
-// Nothing here sleeps: what waits, waits for the event, and fails the test when
-// it has not come after [Patience].
+// Nothing here sleeps: each wait is for an event, and fails the test if the event has
+// not come within [WaitTimeout].
 package hubtest
 
 import (
@@ -16,11 +16,11 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// Patience is how long the Wait methods wait before they fail the test. It only
-// bounds a test that has gone wrong.
-const Patience = 30 * time.Second
+// WaitTimeout is how long the methods that wait do so before they fail the test. It only
+// bounds a test that fails.
+const WaitTimeout = 30 * time.Second
 
-// clone copies m and all that it borrows.
+// clone copies m and what it borrows.
 func clone(m *hub.Message) hub.Message {
 	c := *m
 	c.To = slices.Clone(m.To)
@@ -29,14 +29,14 @@ func clone(m *hub.Message) hub.Message {
 	return c
 }
 
-// A log is what was noted so far, and whom to wake when there is more.
-type log[T any] struct {
+// A recording holds what was recorded so far and wakes those who wait for more.
+type recording[T any] struct {
 	mu    sync.Mutex
 	notes []T
-	more  chan struct{} // closed and replaced at each note
+	more  chan struct{} // closed at the next note; nil if nobody waits
 }
 
-func (l *log[T]) add(n T) {
+func (l *recording[T]) add(n T) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.notes = append(l.notes, n)
@@ -46,10 +46,10 @@ func (l *log[T]) add(n T) {
 	}
 }
 
-// wait returns the notes once there are n, and fails the test if they do not come.
-func (l *log[T]) wait(tb testing.TB, what string, n int) []T {
+// wait returns the notes once there are n, and fails the test on timeout.
+func (l *recording[T]) wait(tb testing.TB, what string, n int) []T {
 	tb.Helper()
-	deadline := time.NewTimer(Patience)
+	deadline := time.NewTimer(WaitTimeout)
 	defer deadline.Stop()
 	for {
 		l.mu.Lock()

@@ -13,13 +13,13 @@ import (
 func TestTheSuitePassesGoodHandlers(t *testing.T) {
 	TestHandler(t, func(*testing.T) hub.Handler { return hub.HandlerFunc(Pass) })
 	TestHandler(t, func(t *testing.T) hub.Handler {
-		h := NewHeld(1000)
+		h := NewManualHandler(1000)
 		stop := make(chan struct{})
 		t.Cleanup(func() { close(stop) })
 		go func() {
 			for {
 				select {
-				case m := <-h.taken:
+				case m := <-h.messages:
 					m.Answer.Resume(nil)
 					m.Answer.Reply(m.Data)
 					m.Answer.Done(nil)
@@ -32,7 +32,7 @@ func TestTheSuitePassesGoodHandlers(t *testing.T) {
 	})
 }
 
-// Faults of each kind must be seen: a suite that passes everything proves nothing.
+// Each kind of fault must be found: a suite that passes everything proves nothing.
 func TestFaultsAreFound(t *testing.T) {
 	kept := make(chan struct{})
 	for _, c := range []struct {

@@ -7,21 +7,21 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// A Recorder is a Sink and a Receipt that notes what it is given. The zero value
+// A Recorder is a Sink and a Receipt that records messages and outcomes. The zero value
 // is ready. Its methods may be called from many goroutines.
 type Recorder struct {
-	messages log[hub.Message]
-	receipts log[Outcome]
+	messages recording[hub.Message]
+	receipts recording[Outcome]
 	refuse   atomic.Pointer[error]
 }
 
-// An Outcome is what a receipt was told.
+// An Outcome is one call of a receipt.
 type Outcome struct {
 	Message hub.Message // without its data
 	Err     error
 }
 
-// Refuse makes Put return err from now on, and note nothing; nil ends that.
+// Refuse makes Put return err from now on and record nothing; nil ends that.
 func (r *Recorder) Refuse(err error) {
 	if err == nil {
 		r.refuse.Store(nil)
@@ -30,7 +30,7 @@ func (r *Recorder) Refuse(err error) {
 	}
 }
 
-// Put notes a copy of m, which then is in memory for as long as r is.
+// Put records a copy of m, in memory.
 func (r *Recorder) Put(m *hub.Message) error {
 	if err := r.refuse.Load(); err != nil {
 		return *err
@@ -39,18 +39,18 @@ func (r *Recorder) Put(m *hub.Message) error {
 	return nil
 }
 
-// Done notes what became of a message.
+// Done records the outcome of a message.
 func (r *Recorder) Done(m *hub.Message, err error) {
 	r.receipts.add(Outcome{clone(m), err})
 }
 
-// Messages waits until n messages or more have been put and returns copies of all, in order.
+// Messages waits until at least n messages have been put and returns copies of all, in order.
 func (r *Recorder) Messages(tb testing.TB, n int) []hub.Message {
 	tb.Helper()
 	return r.messages.wait(tb, "messages", n)
 }
 
-// Receipts waits until n outcomes or more have been told and returns all, in order.
+// Receipts waits until at least n outcomes have been recorded and returns all, in order.
 func (r *Recorder) Receipts(tb testing.TB, n int) []Outcome {
 	tb.Helper()
 	return r.receipts.wait(tb, "receipts", n)

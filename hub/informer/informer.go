@@ -1,8 +1,8 @@
-// Package informer answers what classic handlers ask about the hub, on a UNIX
+// Package informer answers the queries of classic handlers about the hub, on a UNIX
 // socket of its own: who is connected, and what the hub is.
 //
-// A request is one frame of JSON, {"command":{"type":T,"data":D}}, an answer another;
-// a connection may carry many. See hub/wire for the commands.
+// A request is one JSON frame, {"command":{"type":T,"data":D}}, and so is its answer. A
+// connection may carry many. See hub/wire for the commands.
 package informer
 
 import (
@@ -23,15 +23,15 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// Options are what a Server answers from. Directory is required.
+// Options configure a Server. Directory is required.
 type Options struct {
-	// Directory is who is connected.
+	// Directory knows who is connected.
 	Directory *hub.Directory
 	// Listeners returns what the hub listens on, as "tcp4://127.0.0.1:2223".
 	Listeners func() []string
-	// Admin returns what the operator says of this hub: one JSON value, or nil.
+	// Admin returns the operator's information about this hub: one JSON value, or nil.
 	Admin func() []byte
-	// Idle is how long a connection may be quiet before it is closed. If zero, 5 min.
+	// Idle is how long a connection may be idle before it is closed. If zero, 5 min.
 	Idle time.Duration
 	// Connections is how many may be open. If zero, 64.
 	Connections int
@@ -42,15 +42,15 @@ type Options struct {
 // requestLimit is the longest request in bytes.
 const requestLimit = 4 << 10
 
-// A Server answers on any number of listeners.
+// A Server answers queries on any number of listeners.
 type Server struct {
-	o      Options
-	often  lograte.Limiter
-	mu     sync.Mutex
-	open   map[io.Closer]bool // listeners and connections
-	conns  int
-	ended  bool
-	ending sync.WaitGroup
+	o          Options
+	logLimiter lograte.Limiter
+	mu         sync.Mutex
+	closers    map[io.Closer]bool // listeners and connections
+	conns      int
+	closed     bool
+	wg         sync.WaitGroup
 }
 
 // NewServer returns a Server without listeners.
@@ -64,60 +64,61 @@ func NewServer(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{o: o, open: make(map[io.Closer]bool)}
+	return &Server{o: o, closers: make(map[io.Closer]bool)}
 }
 
 // Serve answers on l until l is closed, or Shutdown closes it, then returns nil.
 func (s *Server) Serve(l net.Listener) error {
-	if !s.enter(l, 0) {
+	if !s.register(l, 0) {
 		l.Close()
 		return nil
 	}
-	defer s.leave(l, 0)
+	defer s.unregister(l, 0)
 	for {
 		conn, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
 		if err != nil {
-			s.often.Log(s.o.Log, slog.LevelWarn, "informer: cannot accept", slog.Any("err", err))
+			s.logLimiter.Log(s.o.Log, slog.LevelWarn, "informer: cannot accept", slog.Any("err", err))
 			time.Sleep(100 * time.Millisecond) // out of descriptors, most likely
 			continue
 		}
-		if !s.enter(conn, 1) {
+		if !s.register(conn, 1) {
 			conn.Close()
-			s.often.Log(s.o.Log, slog.LevelWarn, "informer: connection closed: too many", slog.Int("limit", s.o.Connections))
+			s.logLimiter.Log(s.o.Log, slog.LevelWarn, "informer: connection closed: too many", slog.Int("limit", s.o.Connections))
 			continue
 		}
 		go func() {
-			defer s.leave(conn, 1)
+			defer s.unregister(conn, 1)
 			if err := s.serve(conn); err != nil {
-				s.often.Log(s.o.Log, slog.LevelWarn, "informer: connection closed", slog.Any("err", err))
+				s.logLimiter.Log(s.o.Log, slog.LevelWarn, "informer: connection closed", slog.Any("err", err))
 			}
 		}()
 	}
 }
 
-// enter notes what Shutdown has to close; n is 1 for a connection.
-func (s *Server) enter(c io.Closer, n int) bool {
+// register adds what Shutdown has to close; n is 1 for a connection, 0 for a listener. It
+// returns false if the server is closed or has too many connections.
+func (s *Server) register(c io.Closer, n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || s.conns+n > s.o.Connections {
+	if s.closed || s.conns+n > s.o.Connections {
 		return false
 	}
 	s.conns += n
-	s.open[c] = true
-	s.ending.Add(1)
+	s.closers[c] = true
+	s.wg.Add(1)
 	return true
 }
 
-func (s *Server) leave(c io.Closer, n int) {
+func (s *Server) unregister(c io.Closer, n int) {
 	c.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conns -= n
-	delete(s.open, c)
-	s.ending.Done()
+	delete(s.closers, c)
+	s.wg.Done()
 }
 
 // serve answers one connection's requests until it closes.
@@ -150,7 +151,7 @@ func (s *Server) serve(conn net.Conn) (err error) {
 	}
 }
 
-// answer appends the answer to one request; closes says that it is the last.
+// answer appends the answer to one request. closes reports whether it is the last one.
 func (s *Server) answer(dst, frame []byte) (out []byte, closes bool) {
 	q, err := wire.ParseInformerRequest(frame)
 	if err != nil {
@@ -187,14 +188,14 @@ func (s *Server) info() *wire.ServerInfo {
 // until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
-	s.ended = true
-	for c := range s.open {
+	s.closed = true
+	for c := range s.closers {
 		c.Close()
 	}
 	s.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
-		s.ending.Wait()
+		s.wg.Wait()
 		close(done)
 	}()
 	select {

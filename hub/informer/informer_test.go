@@ -129,7 +129,7 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-func TestServerInfoOfLittle(t *testing.T) {
+func TestServerInfoDefaults(t *testing.T) {
 	_, path, _ := start(t, Options{})
 	const want = `{"data":{"adminInfo":null,"clientCount":"3","listeners":{}},"status":"0"}`
 	if got := dial(t, path).ask(`{"command":{"type":"serverInfo"}}`); got != want {
@@ -150,7 +150,7 @@ func TestMalformedRequestIsAnsweredThenClosed(t *testing.T) {
 	}
 }
 
-func TestFrameThatIsTooLong(t *testing.T) {
+func TestFrameTooLong(t *testing.T) {
 	log := make(lines, 10)
 	_, path, _ := start(t, Options{Log: slog.New(slog.NewTextHandler(log, nil))})
 	p := dial(t, path)
@@ -170,7 +170,7 @@ func (l lines) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func TestRequestInPieces(t *testing.T) {
+func TestFragmentedRequest(t *testing.T) {
 	_, path, _ := start(t, Options{})
 	p := dial(t, path)
 	request := bformat.Append(nil, []byte(`{"command":{"type":"isClient","data":"ann"}}`))
@@ -205,7 +205,7 @@ func TestTooManyConnections(t *testing.T) {
 	first.ask(`{"command":{"type":"quit"}}`)
 	for first.next() != "end" {
 	}
-	for { // there is room as soon as the server has let go
+	for { // accepted as soon as the server has unregistered the closed connection
 		c := dial(t, path)
 		c.Write(bformat.Append(nil, []byte("{}")))
 		if c.next() == `{"status":"1"}` {
@@ -217,7 +217,7 @@ func TestTooManyConnections(t *testing.T) {
 	}
 }
 
-func TestQuietConnectionIsClosed(t *testing.T) {
+func TestIdleConnectionIsClosed(t *testing.T) {
 	_, path, _ := start(t, Options{Idle: 20 * time.Millisecond})
 	p := dial(t, path)
 	p.Write([]byte{9})
@@ -226,7 +226,7 @@ func TestQuietConnectionIsClosed(t *testing.T) {
 	}
 }
 
-func TestBugEndsOneConnection(t *testing.T) {
+func TestPanicEndsOneConnection(t *testing.T) {
 	log := make(lines, 10)
 	_, path, _ := start(t, Options{Admin: func() []byte { panic("a bug") }, Log: slog.New(slog.NewTextHandler(log, nil))})
 	p := dial(t, path)

@@ -149,7 +149,7 @@ func (h *testHub) until(name, what string, ok func(Stats) bool) Stats {
 // until polls: what it waits for is a counter, which nobody announces.
 func until(t testing.TB, what string, poll func() (Stats, bool)) Stats {
 	t.Helper()
-	deadline := time.Now().Add(hubtest.Patience)
+	deadline := time.Now().Add(hubtest.WaitTimeout)
 	for {
 		s, ok := poll()
 		if ok {
@@ -193,7 +193,7 @@ func (b *logBook) Handle(_ context.Context, r slog.Record) error {
 // wait waits for the nth line that is ok.
 func (b *logBook) wait(t testing.TB, n int, ok func(string) bool) string {
 	t.Helper()
-	deadline := time.After(hubtest.Patience)
+	deadline := time.After(hubtest.WaitTimeout)
 	for {
 		b.mu.Lock()
 		found := 0

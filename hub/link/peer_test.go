@@ -33,7 +33,7 @@ func (h *testHub) dial(hello wire.Hello) *peer {
 	h.t.Cleanup(func() { c.Close() })
 	hello.Version, hello.Role = wire.Version, wire.RoleHandler
 	p := &peer{t: h.t, conn: c, in: bformat.NewReader(c, 0)}
-	c.SetReadDeadline(time.Now().Add(hubtest.Patience))
+	c.SetReadDeadline(time.Now().Add(hubtest.WaitTimeout))
 	p.write(wire.AppendHello(nil, &hello))
 	return p
 }
@@ -119,7 +119,7 @@ func (p *peer) silent(d time.Duration) {
 	if n, err := p.conn.Read(one); n > 0 || !errors.Is(err, errTimeout) {
 		p.t.Errorf("got %d bytes (%v), want silence", n, err)
 	}
-	p.conn.SetReadDeadline(time.Now().Add(hubtest.Patience))
+	p.conn.SetReadDeadline(time.Now().Add(hubtest.WaitTimeout))
 }
 
 // closed checks that the hub closes, and returns the last frames' kinds.

@@ -37,7 +37,7 @@ const maxSpares = 256
 
 // add appends j to its stream.
 func (ss *streams) add(j *job) *stream {
-	k := key{j.m.From, j.m.Lane, j.m.Type}
+	k := key{j.m.From, j.m.OrderKey, j.m.Type}
 	s := ss.byKey[k]
 	if s == nil {
 		s = ss.fresh()

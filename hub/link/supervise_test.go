@@ -147,7 +147,7 @@ func TestStartHoldsUpNobody(t *testing.T) {
 	}()
 	select {
 	case <-asked:
-	case <-time.After(hubtest.Patience):
+	case <-time.After(hubtest.WaitTimeout):
 		t.Error("waits for the start")
 	}
 }

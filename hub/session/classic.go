@@ -112,7 +112,7 @@ func (c *classic) handle(frame []byte) error {
 	}
 	err = c.server.o.Router.Put(&hub.Message{
 		Type: m.Type, From: hub.Address{User: c.name}, Time: time.Now(), Data: m.Data,
-		Lane: c.orderKey, Receipt: c, Tag: replyTag, Reach: c, Batch: &c.batch,
+		OrderKey: c.orderKey, Receipt: c, Tag: replyTag, Reach: c, Batch: &c.batch,
 	})
 	if err != nil {
 		c.answer(err)
@@ -187,7 +187,7 @@ func (c *classic) beginServer(m wire.ClassicMessage, wrong error) func() {
 func (c *classic) putServerMessage(m *wire.ClassicMessage) error {
 	c.acquireCredit()
 	c.received++
-	message := hub.Message{Type: m.Type, To: m.To, Hops: m.Hops + 1, Time: time.Now(), Data: m.Data, Lane: c.orderKey, Batch: &c.batch, Receipt: serverReceipt{c}}
+	message := hub.Message{Type: m.Type, To: m.To, Hops: m.Hops + 1, Time: time.Now(), Data: m.Data, OrderKey: c.orderKey, Batch: &c.batch, Receipt: serverReceipt{c}}
 	put := c.server.o.Router.Put
 	if len(m.To) > 0 {
 		put = c.server.o.Router.Deliver

@@ -69,7 +69,7 @@ var (
 
 func (s *session) init(c *connection) {
 	s.connection, s.stage = c, bformat.NewStage(c.out)
-	s.batch.Own = true
+	s.batch.AllowStaging = true
 	s.inFlight.reader, s.inFlight.doneSignal = &s.batch, make(chan struct{}, 1)
 }
 

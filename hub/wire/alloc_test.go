@@ -74,7 +74,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 	}
 }
 
-// Whatever 64 bytes claim, nothing takes more than 64 KiB for them.
+// Whatever lengths 64 bytes claim, no parser allocates more than 64 KiB for them.
 func TestSmallInputsAllocateLittle(t *testing.T) {
 	const most = 64 << 10
 	var inputs [][]byte
@@ -95,7 +95,7 @@ func TestSmallInputsAllocateLittle(t *testing.T) {
 	heads := [][]byte{{0xdd, 0xff, 0xff, 0xff, 0xff}, {0xdc, 0x01, 0x00}, {0xdc, 4, 0}, {0xdf, 0xff, 0xff, 0xff, 0xff}, {0xdb, 0, 0xff, 0xff, 0xff}, {0xde, 1, 0}, {0xc9, 0xff, 0xff, 0xff, 0xff}}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, b := range inputs[:len(inputs):len(inputs)] {
-		for range 4 { // a head that claims much, somewhere in it
+		for range 4 { // a header that claims a large length, somewhere in it
 			if len(b) > 8 {
 				mutant := append([]byte(nil), b...)
 				copy(mutant[rng.IntN(len(b)):], heads[rng.IntN(len(heads))])
@@ -135,7 +135,7 @@ func TestSmallInputsAllocateLittle(t *testing.T) {
 	}
 }
 
-// A peer that sends ever new names makes the decoder forget, not grow.
+// A peer that keeps sending new names does not make the decoder grow.
 func TestInternedIsBounded(t *testing.T) {
 	var d Decoder
 	var m hub.Message
@@ -161,7 +161,7 @@ func TestInternedIsBounded(t *testing.T) {
 func TestNamesDoNotAliasTheFrame(t *testing.T) {
 	var d Decoder
 	var m hub.Message
-	for range 2 { // also when they have been seen before
+	for range 2 { // the second time they are interned
 		b, _ := AppendMessage(nil, 1, KindSend, &hub.Message{Type: "x", From: hub.Address{User: "alice", Server: "b"}, ID: hub.ID{Origin: "o"}, To: []hub.Address{{User: "bob"}}, Data: hub.Data{Encoding: hub.MessagePack, Bytes: []byte{1}}})
 		if err := d.Message(b[9:], &m); err != nil {
 			t.Fatal(err)

@@ -8,48 +8,48 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// An Answer is what a handler process made of one message.
+// An Answer is the answer of a handler process to one message.
 type Answer struct {
-	// Commands are to be carried out in order; none means that the message goes
-	// nowhere. Data of a pass that has none is nil: the data as it was handled.
+	// Commands are executed in order. If there are none, the message is discarded. A
+	// pass whose data is nil passes the data on unchanged.
 	Commands []hub.Command
 	// Reason says why the handler failed, after its commands; "" if it did not.
 	Reason string
 }
 
-// errAnswer is what an answer is that makes no sense.
-var errAnswer = errors.Join(ErrMalformed, hub.ErrHandler)
+// errMalformedAnswer is the error of an invalid answer.
+var errMalformedAnswer = errors.Join(ErrMalformed, hub.ErrHandler)
 
-// Answer reads an answer's body. What it returns is the Decoder's and aliases body,
-// until the Decoder's next call. An error wraps both ErrMalformed and hub.ErrHandler:
-// this one message has failed, the connection is still in step. In steady state
-// nothing is allocated, unless there is a Reason.
+// Answer reads an answer's body. The result belongs to the Decoder, aliases body and is
+// valid until the Decoder's next call. An error wraps both ErrMalformed and
+// hub.ErrHandler: only this message has failed, and the connection remains usable. In
+// steady state nothing is allocated, unless there is a Reason.
 func (d *Decoder) Answer(body []byte) (*Answer, error) {
 	a := &d.out
 	clear(a.Commands)
 	a.Commands, a.Reason, d.to = a.Commands[:0], "", d.to[:0]
 	if err := d.readAnswer(body, a); err != nil {
-		return nil, hub.Reason(errAnswer, "%v", err)
+		return nil, hub.Reason(errMalformedAnswer, "%v", err)
 	}
 	return a, nil
 }
 
 func (d *Decoder) readAnswer(body []byte, a *Answer) error {
-	r := reader{b: body}
-	for range r.head(0x80) {
+	r := bodyReader{b: body}
+	for range r.header(0x80) {
 		key := r.key()
 		switch key {
 		case 'a':
-			d.commands(&r, a)
+			d.readCommands(&r, a)
 		case 'e':
-			if a.Reason = line(r.text()); a.Reason == "" {
+			if a.Reason = singleLine(r.text()); a.Reason == "" {
 				a.Reason = hub.ErrHandler.Error()
 			}
 		default:
-			r.value()
+			r.skipValue()
 		}
 		if r.err != nil {
-			return r.failed("answer", key, nil)
+			return r.fieldError("answer", key, nil)
 		}
 	}
 	if r.err != nil {
@@ -58,9 +58,9 @@ func (d *Decoder) readAnswer(body []byte, a *Answer) error {
 	return nil
 }
 
-// commands reads the list of commands.
-func (d *Decoder) commands(r *reader, a *Answer) {
-	n := r.head(0x90)
+// readCommands reads the list of commands.
+func (d *Decoder) readCommands(r *bodyReader, a *Answer) {
+	n := r.header(0x90)
 	if n > MaxCommands {
 		r.err = malformed("%d commands, at most %d are allowed", n, MaxCommands)
 		return
@@ -68,29 +68,29 @@ func (d *Decoder) commands(r *reader, a *Answer) {
 	a.Commands, d.to = a.Commands[:0], d.to[:0]
 	for i := range n {
 		a.Commands = append(a.Commands, hub.Command{})
-		if err := d.commandNext(r, &a.Commands[i]); err != nil {
+		if err := d.readCommand(r, &a.Commands[i]); err != nil {
 			r.err = malformed("command %d: %v", i+1, err)
 			return
 		}
 	}
 }
 
-// commandNext reads one command. The recipients' key may come before the verb's, so
-// they are read when the whole command has been seen.
-func (d *Decoder) commandNext(r *reader, c *hub.Command) (err error) {
+// readCommand reads one command. The recipients may come before the verb, so they are
+// parsed after all keys have been read.
+func (d *Decoder) readCommand(r *bodyReader, c *hub.Command) (err error) {
 	var verb, typ, to []byte
-	for range r.head(0x80) {
+	for range r.header(0x80) {
 		switch r.key() {
 		case 'c':
 			verb = r.text()
 		case 'd':
-			c.Data.Bytes = r.value()
+			c.Data.Bytes = r.skipValue()
 		case 'r':
-			to = r.value()
+			to = r.skipValue()
 		case 't':
 			typ = r.text()
 		default:
-			r.value()
+			r.skipValue()
 		}
 	}
 	if r.err != nil {
@@ -99,7 +99,7 @@ func (d *Decoder) commandNext(r *reader, c *hub.Command) (err error) {
 	c.Verb, c.Data.Encoding = hub.ParseVerb(verb), hub.MessagePack
 	switch {
 	case c.Verb == 0:
-		return malformed("unknown command %q", line(verb))
+		return malformed("unknown command %q", singleLine(verb))
 	case c.Verb == hub.Drop:
 		c.Data = hub.Data{}
 	case c.Verb != hub.Pass && c.Data.Bytes == nil:
@@ -110,8 +110,8 @@ func (d *Decoder) commandNext(r *reader, c *hub.Command) (err error) {
 		if to == nil {
 			return malformed("%s: r: recipients missing", c.Verb)
 		}
-		list := reader{b: to}
-		if c.To, err = d.recipients(&list, c.Verb); err == nil {
+		list := bodyReader{b: to}
+		if c.To, err = d.readRecipients(&list, c.Verb); err == nil {
 			err = list.err
 		}
 		if err != nil {
@@ -128,27 +128,26 @@ func (d *Decoder) commandNext(r *reader, c *hub.Command) (err error) {
 // An AnswerEncoder writes the payload of one answer, command by command. The zero
 // value is ready; after End it can begin another. It is used by one goroutine.
 type AnswerEncoder struct {
-	dst      []byte
-	list     int // where the head of the list of commands is
-	commands int
-	to       int // recipients so far
+	dst        []byte
+	listHeader int // offset of the header of the list of commands
+	commands   int
+	recipients int // number so far
 }
 
-// Begin starts the answer to the handle with that tag, behind dst.
+// Begin starts the answer to the handle with that tag and appends it to dst.
 func (e *AnswerEncoder) Begin(dst []byte, tag uint64) {
-	dst = append(begin(dst, tag, KindAnswer), 0x81, 0xa1, 'a', 0x90)
-	*e = AnswerEncoder{dst: dst, list: len(dst) - 1}
+	dst = append(appendHeader(dst, tag, KindAnswer), 0x81, 0xa1, 'a', 0x90)
+	*e = AnswerEncoder{dst: dst, listHeader: len(dst) - 1}
 }
 
 // Command adds a command. It copies what c points to, and converts JSON data. A Pass
-// whose Data.Bytes is nil passes the data on as it was handled. An error wraps
-// hub.ErrEncoding where the data cannot be converted, else hub.ErrHandler; nothing
-// was added then.
+// whose Data.Bytes is nil passes the data on unchanged. An error wraps hub.ErrEncoding
+// if the data cannot be converted, otherwise hub.ErrHandler; nothing is added then.
 func (e *AnswerEncoder) Command(c *hub.Command) error {
 	if e.commands == MaxCommands {
 		return hub.Reason(hub.ErrHandler, "answer: more than %d commands", MaxCommands)
 	}
-	if e.to+len(c.To) > MaxRecipients {
+	if e.recipients+len(c.To) > MaxRecipients {
 		return hub.Reason(hub.ErrHandler, "answer: more than %d recipients", MaxRecipients)
 	}
 	name := c.Verb.String()
@@ -182,16 +181,16 @@ func (e *AnswerEncoder) Command(c *hub.Command) error {
 	dst[start] = 0x80 | fields
 	e.dst = dst
 	e.commands++
-	e.to += len(c.To)
+	e.recipients += len(c.To)
 	return nil
 }
 
-// End finishes the answer and returns dst with its payload; err says why the handler
-// failed after its commands, or is nil.
+// End finishes the answer and returns dst with its payload. err is the reason why the
+// handler failed after its commands, or nil.
 func (e *AnswerEncoder) End(err error) []byte {
-	e.dst = setCount(e.dst, e.list, e.commands, 0xdc)
+	e.dst = setCount(e.dst, e.listHeader, e.commands, 0xdc)
 	if err != nil {
-		e.dst[e.list-3]++
+		e.dst[e.listHeader-3]++
 		e.dst = appendReason(append(e.dst, 0xa1, 'e'), err.Error())
 	}
 	dst := e.dst

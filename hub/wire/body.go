@@ -1,10 +1,9 @@
 package wire
 
-// The bodies of the frames that come once a connection, or once a failure. Those of
-// messages and answers, which come all the time, are read by hand (reader). A body
-// must be zero before it is decoded, since msgp leaves an absent field as it was, and
-// checked (checkBody), since msgp follows any nesting and, where an int has 32 bits,
-// any length.
+// The bodies of the rare frames: one per connection or failure. The frequent ones, of
+// messages and answers, are read by a bodyReader. A body must be zero before it is
+// decoded, since msgp leaves an absent field unchanged. It must be checked first
+// (checkBody), since msgp follows any nesting and, where an int has 32 bits, any length.
 
 //go:generate go tool msgp -io=false -tests=false -unexported
 
@@ -18,7 +17,7 @@ type helloBody struct {
 	User     string    `msg:"u,omitempty"`
 	Password string    `msg:"p,omitempty"`
 	Name     string    `msg:"n,omitempty"`
-	Types    *[]string `msg:"t,omitempty"` // nil: it does not say; none is something else
+	Types    *[]string `msg:"t,omitempty"` // nil: it does not say, unlike an empty list
 	Credits  uint64    `msg:"c,omitempty"`
 	Frame    uint64    `msg:"f,omitempty"`
 }

@@ -8,41 +8,41 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// A ClassicMessage is what a classic client or server sends.
+// A ClassicMessage is a message from a classic client or server.
 type ClassicMessage struct {
 	Type hub.Type
-	// ID is the sender's own id for the message: a JSON string as it was written,
-	// with its quotes. Nil if there was none. It aliases the frame.
+	// ID is the sender's own id for the message: a raw JSON string, with its quotes. Nil
+	// if there was none. It aliases the frame.
 	ID []byte
-	// Data is JSON, as it was written. It aliases the frame.
+	// Data is raw JSON. It aliases the frame.
 	Data hub.Data
-	// To are the users here that a server hands the message to; nil if the type
-	// is to pick the way, and from clients. They are the Decoder's until its next call.
+	// To are the users here that a server sends the message to. It is nil if the message
+	// is routed by its type, and for messages from clients. It belongs to the Decoder and
+	// is valid until its next call.
 	To []hub.Address
-	// Hops is how often the message has been sent round, from servers that say so.
+	// Hops is how often the message has been forwarded, if the server says so.
 	Hops int
 }
 
 // A ClassicFirst is the first frame of a classic connection.
 type ClassicFirst struct {
 	Scope          string         // "client" or "server"
-	User, Password string         // a client's, as it gave them: perhaps empty
+	User, Password string         // a client's, as given; may be empty
 	Message        ClassicMessage // a server's; a client's first frame carries none
 }
 
-func want(what string) error { return malformed("frame: %s", what) }
+func frameError(what string) error { return malformed("frame: %s", what) }
 
 // ParseClassicFirst reads the first frame of a classic connection. An error wraps
-// ErrMalformed; or hub.ErrNoHandler, and all is well but the type of a server's
-// message, which no handler can serve. Message.ID is set where one could be read,
-// with an error too.
+// ErrMalformed, or hub.ErrNoHandler if only the type of a server's message is one that no
+// handler can serve. Message.ID is set if it could be read, also with an error.
 func ParseClassicFirst(frame []byte, d *Decoder) (ClassicFirst, error) {
 	var f ClassicFirst
 	var p payload
 	var h firstHeader
 	isObject := false
 	var s scanner
-	s.all(frame, 2)
+	s.init(frame, 2)
 	for more := s.open("{}"); more; more = s.next("{}") {
 		switch string(s.key()) {
 		case "header":
@@ -50,33 +50,33 @@ func ParseClassicFirst(frame []byte, d *Decoder) (ClassicFirst, error) {
 		case "payload":
 			isObject = p.read(&s)
 		default:
-			s.value()
+			s.skipValue()
 		}
 	}
 	f.Message.ID = p.id()
-	if err := s.done(); err != nil {
+	if err := s.end(); err != nil {
 		return f, err
 	}
 	if !h.isObject {
-		return f, want("header: want an object")
+		return f, frameError("header: want an object")
 	}
 	var err error
-	switch f.Scope = d.copied(h.scope); {
+	switch f.Scope = d.stringOrEmpty(h.scope); {
 	case f.Scope == "client":
-		err = h.account(d, &f)
+		err = h.readAccount(d, &f)
 	case f.Scope != "server":
-		err = want(`header.scope: want "client" or "server"`)
+		err = frameError(`header.scope: want "client" or "server"`)
 	case !isObject:
-		err = want("payload: want an object")
+		err = frameError("payload: want an object")
 	default:
-		if err = p.message(d, &f.Message, false); err == nil {
-			err = h.delivery(d, &f.Message)
+		if err = p.readMessage(d, &f.Message, false); err == nil {
+			err = h.readDelivery(d, &f.Message)
 		}
 	}
 	return f, err
 }
 
-// A firstHeader holds the fields of a first frame's header as they were written.
+// A firstHeader holds the fields of a first frame's header as raw JSON.
 type firstHeader struct {
 	isObject                        bool
 	scope, user, password, to, hops []byte
@@ -85,21 +85,21 @@ type firstHeader struct {
 func (h *firstHeader) read(s *scanner) {
 	*h = firstHeader{isObject: s.at('{')}
 	if !h.isObject {
-		s.value()
+		s.skipValue()
 		return
 	}
 	for more := s.open("{}"); more; more = s.next("{}") {
 		switch string(s.key()) {
 		case "scope":
-			h.scope = s.value()
+			h.scope = s.skipValue()
 		case "to":
-			h.to = s.value()
+			h.to = s.skipValue()
 		case "hops":
-			h.hops = s.value()
+			h.hops = s.skipValue()
 		case "authentication":
 			h.readAuthentication(s)
 		default:
-			s.value()
+			s.skipValue()
 		}
 	}
 }
@@ -107,106 +107,106 @@ func (h *firstHeader) read(s *scanner) {
 func (h *firstHeader) readAuthentication(s *scanner) {
 	h.user, h.password = nil, nil
 	if !s.at('{') {
-		s.value()
+		s.skipValue()
 		return
 	}
 	for more := s.open("{}"); more; more = s.next("{}") {
 		switch string(s.key()) {
 		case "username":
-			h.user = s.value()
+			h.user = s.skipValue()
 		case "password":
-			h.password = s.value()
+			h.password = s.skipValue()
 		default:
-			s.value()
+			s.skipValue()
 		}
 	}
 }
 
-// account reads who a client says it is.
-func (h *firstHeader) account(d *Decoder, f *ClassicFirst) (err error) {
+// readAccount reads the user and password of a client.
+func (h *firstHeader) readAccount(d *Decoder, f *ClassicFirst) (err error) {
 	if !isString(h.user) || !isString(h.password) {
-		return want("header.authentication: want username and password, both strings")
+		return frameError("header.authentication: want username and password, both strings")
 	}
-	if f.User, err = d.copy(h.user); err == nil {
-		f.Password, err = d.copy(h.password)
+	if f.User, err = d.unquoteString(h.user); err == nil {
+		f.Password, err = d.unquoteString(h.password)
 	}
 	if err != nil {
-		return want("header.authentication: " + err.Error())
+		return frameError("header.authentication: " + err.Error())
 	}
 	return nil
 }
 
-// delivery reads what our servers add to the header.
-func (h *firstHeader) delivery(d *Decoder, m *ClassicMessage) (err error) {
+// readDelivery reads the fields that our servers add to the header.
+func (h *firstHeader) readDelivery(d *Decoder, m *ClassicMessage) (err error) {
 	if h.hops != nil {
 		n, err := strconv.ParseUint(string(h.hops), 10, 32)
 		if err != nil {
-			return want("header.hops: want a number that is no less than 0")
+			return frameError("header.hops: want a number that is no less than 0")
 		}
 		m.Hops = int(min(n, math.MaxUint16))
 	}
 	if h.to != nil {
-		if m.To, err = d.names(h.to, hub.SendClients); err != nil {
-			return want("header.to: " + err.Error())
+		if m.To, err = d.readNames(h.to, hub.SendClients); err != nil {
+			return frameError("header.to: " + err.Error())
 		}
 	}
 	return nil
 }
 
 // ParseClassicMessage reads a later frame of a classic client. An error wraps
-// ErrMalformed, and ends the session; or hub.ErrNoHandler if only the type is one
-// that no handler can serve. m.ID is set where one could be read, with an error too.
-// In steady state nothing is allocated.
+// ErrMalformed and ends the session, or wraps hub.ErrNoHandler if only the type is one
+// that no handler can serve. m.ID is set if it could be read, also with an error. In
+// steady state nothing is allocated.
 func ParseClassicMessage(frame []byte, d *Decoder, m *ClassicMessage) error {
 	*m = ClassicMessage{}
 	var p payload
 	header, isObject := false, false
 	var s scanner
-	s.all(frame, 2)
+	s.init(frame, 2)
 	for more := s.open("{}"); more; more = s.next("{}") {
 		switch string(s.key()) {
 		case "header":
 			header = true
-			s.value()
+			s.skipValue()
 		case "payload":
 			isObject = p.read(&s)
 		default:
-			s.value()
+			s.skipValue()
 		}
 	}
 	m.ID = p.id()
-	if err := s.done(); err != nil {
+	if err := s.end(); err != nil {
 		return err
 	}
 	if !header {
-		return want("header missing")
+		return frameError("header missing")
 	}
 	if !isObject {
-		return want("payload: want an object")
+		return frameError("payload: want an object")
 	}
-	return p.message(d, m, true)
+	return p.readMessage(d, m, true)
 }
 
-// A payload holds the fields of a frame's payload as they were written.
+// A payload holds the fields of a frame's payload as raw JSON.
 type payload struct{ typ, identity, data []byte }
 
-// read reads a payload, and reports whether it is an object.
+// read reads a payload and reports whether it is an object.
 func (p *payload) read(s *scanner) bool {
 	*p = payload{}
 	if !s.at('{') {
-		s.value()
+		s.skipValue()
 		return false
 	}
 	for more := s.open("{}"); more; more = s.next("{}") {
 		switch string(s.key()) {
 		case "type":
-			p.typ = s.value()
+			p.typ = s.skipValue()
 		case "id":
-			p.identity = s.value()
+			p.identity = s.skipValue()
 		case "data":
-			p.data = s.value()
+			p.data = s.skipValue()
 		default:
-			s.value()
+			s.skipValue()
 		}
 	}
 	return true
@@ -219,18 +219,18 @@ func (p *payload) id() []byte {
 	return p.identity
 }
 
-// message makes the payload m.
-func (p *payload) message(d *Decoder, m *ClassicMessage, needID bool) error {
+// readMessage sets m from the payload.
+func (p *payload) readMessage(d *Decoder, m *ClassicMessage, needID bool) error {
 	m.ID = p.id()
 	switch {
 	case !isString(p.typ):
-		return want("payload.type: want a string")
+		return frameError("payload.type: want a string")
 	case p.identity == nil && needID:
-		return want("payload.id missing")
+		return frameError("payload.id missing")
 	case p.identity != nil && m.ID == nil:
-		return want("payload.id: want a string")
+		return frameError("payload.id: want a string")
 	case p.data == nil:
-		return want("payload.data missing")
+		return frameError("payload.data missing")
 	}
 	m.Data = hub.Data{Encoding: hub.JSON, Bytes: p.data}
 	typ, err := d.unquote(p.typ)
@@ -245,13 +245,14 @@ func (p *payload) message(d *Decoder, m *ClassicMessage, needID bool) error {
 
 func isString(raw []byte) bool { return len(raw) > 0 && raw[0] == '"' }
 
-// unquote returns what a JSON string means. It is valid until the next call.
+// unquote returns the contents of a JSON string, without quotes and escapes. The result is
+// valid until the next call.
 func (d *Decoder) unquote(raw []byte) ([]byte, error) {
 	raw = raw[1 : len(raw)-1]
-	if !escaped(raw) {
+	if !hasEscapes(raw) {
 		return raw, nil
 	}
-	if len(raw) > maxInternedBytes { // too long for any name: not worth keeping room for
+	if len(raw) > maxInternedBytes { // too long for any name: do not keep the buffer
 		return unescape(nil, raw)
 	}
 	var err error
@@ -259,32 +260,32 @@ func (d *Decoder) unquote(raw []byte) ([]byte, error) {
 	return d.unquoted, err
 }
 
-// copy returns what a JSON string means.
-func (d *Decoder) copy(raw []byte) (string, error) {
+// unquoteString is unquote with a copy of the result.
+func (d *Decoder) unquoteString(raw []byte) (string, error) {
 	b, err := d.unquote(raw)
 	return string(b), err
 }
 
-// copied returns what a JSON string means, or "" if raw is none.
-func (d *Decoder) copied(raw []byte) string {
+// stringOrEmpty returns the contents of a JSON string, or "" if raw is not one.
+func (d *Decoder) stringOrEmpty(raw []byte) string {
 	if !isString(raw) {
 		return ""
 	}
-	s, err := d.copy(raw)
+	s, err := d.unquoteString(raw)
 	if err != nil {
 		return ""
 	}
 	return s
 }
 
-// names reads a JSON list of names: addresses of users, or, for SendServers, servers.
-func (d *Decoder) names(raw []byte, v hub.Verb) ([]hub.Address, error) {
+// readNames reads a JSON list of names: addresses of users or, for SendServers, servers.
+func (d *Decoder) readNames(raw []byte, v hub.Verb) ([]hub.Address, error) {
 	if raw[0] != '[' {
 		return nil, errNames
 	}
 	d.to = d.to[:0]
 	var s scanner
-	s.all(raw, 0)
+	s.init(raw, 0)
 	for more := s.open("[]"); more; more = s.next("[]") {
 		if !s.at('"') {
 			return nil, errNames

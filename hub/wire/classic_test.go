@@ -166,7 +166,7 @@ func TestClassicFramesWithoutJSON(t *testing.T) {
 	}
 }
 
-// What a hub writes for another hub, the other reads.
+// A hub can read what another hub writes for it.
 func TestClassicServerReadsItsOwn(t *testing.T) {
 	m := &hub.Message{Type: `a"\b`, Hops: 3, ID: hub.ID{Origin: "ü", Number: 1}, To: []hub.Address{{User: "bob", Server: "b"}}, Data: hub.Data{Bytes: []byte(`[1.10]`)}}
 	b, err := AppendClassicServer(nil, m)

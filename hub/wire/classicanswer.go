@@ -8,10 +8,10 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// ParseClassicAnswer reads what a classic handler answers: one command with its data,
-// which is JSON and aliases frame; its recipients are the Decoder's until its next
-// call. An error wraps hub.ErrHandler and says what is wrong with the answer, or the
-// status that the handler gave. In steady state nothing is allocated.
+// ParseClassicAnswer reads the answer of a classic handler: one command. Its data is JSON
+// and aliases frame. Its recipients belong to the Decoder and are valid until its next
+// call. An error wraps hub.ErrHandler and says what is wrong with the answer, or which
+// status the handler gave. In steady state nothing is allocated.
 func ParseClassicAnswer(frame []byte, d *Decoder) (hub.Command, error) {
 	c, err := d.classicAnswer(frame)
 	if err != nil {
@@ -24,58 +24,58 @@ func (d *Decoder) classicAnswer(frame []byte) (c hub.Command, err error) {
 	var h answerHeader
 	var data []byte
 	var s scanner
-	s.all(frame, 1)
+	s.init(frame, 1)
 	for more := s.open("{}"); more; more = s.next("{}") {
 		switch string(s.key()) {
 		case "header":
 			h.read(&s)
 		case "data":
-			data = s.value()
+			data = s.skipValue()
 		default:
-			s.value()
+			s.skipValue()
 		}
 	}
-	if err := s.done(); err != nil {
-		return c, answered(err.Error())
+	if err := s.end(); err != nil {
+		return c, answerError(err.Error())
 	}
 	if !h.isObject {
-		return c, answered("header: want an object")
+		return c, answerError("header: want an object")
 	}
-	if err := d.status(h.status); err != nil {
+	if err := d.checkStatus(h.status); err != nil {
 		return c, err
 	}
 	if !h.command {
-		return c, answered("header.command: want an object")
+		return c, answerError("header.command: want an object")
 	}
 	if data == nil {
-		return c, answered("data missing")
+		return c, answerError("data missing")
 	}
 	c.Data = hub.Data{Encoding: hub.JSON, Bytes: data}
 	err = d.classicCommand(&c, h.verb, h.with)
 	return c, err
 }
 
-// An answerHeader holds the fields of an answer's header as they were written.
+// An answerHeader holds the fields of an answer's header as raw JSON.
 type answerHeader struct {
 	status, verb, with []byte
 
-	isObject, command bool // there is one, and it is an object
+	isObject, command bool // it is present and an object
 }
 
 func (h *answerHeader) read(s *scanner) {
 	*h = answerHeader{isObject: s.at('{')}
 	if !h.isObject {
-		s.value()
+		s.skipValue()
 		return
 	}
 	for more := s.open("{}"); more; more = s.next("{}") {
 		switch string(s.key()) {
 		case "status":
-			h.status = s.value()
+			h.status = s.skipValue()
 		case "command":
 			h.readCommand(s)
 		default:
-			s.value()
+			s.skipValue()
 		}
 	}
 }
@@ -83,83 +83,83 @@ func (h *answerHeader) read(s *scanner) {
 func (h *answerHeader) readCommand(s *scanner) {
 	h.verb, h.with, h.command = nil, nil, s.at('{')
 	if !h.command {
-		s.value()
+		s.skipValue()
 		return
 	}
 	for more := s.open("{}"); more; more = s.next("{}") {
 		switch string(s.key()) {
 		case "type":
-			h.verb = s.value()
+			h.verb = s.skipValue()
 		case "data":
-			h.with = s.value()
+			h.with = s.skipValue()
 		default:
-			s.value()
+			s.skipValue()
 		}
 	}
 }
 
-// classicCommand reads the command's type and what goes with it.
+// classicCommand reads the command's type and its arguments.
 func (d *Decoder) classicCommand(c *hub.Command, verb, with []byte) (err error) {
 	if !isString(verb) {
-		return answered("header.command.type: want a string")
+		return answerError("header.command.type: want a string")
 	}
 	name, err := d.unquote(verb)
 	if err != nil {
-		return answered("header.command.type: " + err.Error())
+		return answerError("header.command.type: " + err.Error())
 	}
 	switch c.Verb = hub.ParseVerb(name); c.Verb {
 	case hub.SendClients, hub.SendServers:
 		if with == nil {
 			err = errNames
 		} else {
-			c.To, err = d.names(with, c.Verb)
+			c.To, err = d.readNames(with, c.Verb)
 		}
 	case hub.SendHandler:
 		if !isString(with) {
-			return answered("header.command.data: want a type, a string")
+			return answerError("header.command.data: want a type, a string")
 		}
 		if name, err = d.unquote(with); err == nil {
 			c.Type, err = d.typ(name)
 		}
 	default:
-		return answered("unknown command " + strconv.Quote(string(name)) + ": want sendClients, sendServers or sendHandler")
+		return answerError("unknown command " + strconv.Quote(string(name)) + ": want sendClients, sendServers or sendHandler")
 	}
 	if err != nil {
-		return answered("header.command.data: " + err.Error())
+		return answerError("header.command.data: " + err.Error())
 	}
 	return nil
 }
 
-func answered(what string) error { return plain("handler's answer: " + what) }
+func answerError(what string) error { return textError("handler's answer: " + what) }
 
-// status checks the status that a handler answered with: a string that holds an
-// unsigned number, and that is 0.
-func (d *Decoder) status(raw []byte) error {
+// checkStatus checks the status of a handler's answer. It must be a string that holds an
+// unsigned number, and the number must be 0.
+func (d *Decoder) checkStatus(raw []byte) error {
 	if raw == nil {
-		return answered("header.status missing")
+		return answerError("header.status missing")
 	}
 	if !isString(raw) {
-		return answered(`header.status: want a string that holds a number, such as "0"`)
+		return answerError(`header.status: want a string that holds a number, such as "0"`)
 	}
 	text, err := d.unquote(raw)
 	if err != nil || len(text) == 0 {
-		return answered(`header.status: want a string that holds a number, such as "0"`)
+		return answerError(`header.status: want a string that holds a number, such as "0"`)
 	}
 	zero := true
 	for _, c := range text {
 		if c < '0' || c > '9' {
-			return answered(`header.status: want a string that holds a number, such as "0"`)
+			return answerError(`header.status: want a string that holds a number, such as "0"`)
 		}
 		zero = zero && c == '0'
 	}
 	if !zero {
-		return plain("handler answered status " + strconv.Quote(line(text)))
+		return textError("handler answered status " + strconv.Quote(singleLine(text)))
 	}
 	return nil
 }
 
-// user returns the address that a classic name means. One that is no address is the
-// name of a user all the same, who just is not here.
+// user returns the address for a classic name. A name that is not a valid address counts
+// as the name of an absent user.
 func (d *Decoder) user(name []byte) (hub.Address, error) {
 	return d.users.find(name, func(s string) (hub.Address, error) {
 		if a, err := hub.ParseAddress(s); err == nil && a.User != "" {
@@ -197,7 +197,7 @@ func parseServer(s string) (hub.Address, error) {
 	return a, nil
 }
 
-// plain is an error whose text is all that matters of it.
-type plain string
+// textError is an error that consists of its text alone.
+type textError string
 
-func (p plain) Error() string { return string(p) }
+func (p textError) Error() string { return string(p) }

@@ -6,52 +6,52 @@ import "github.com/besterhub/bester/hub"
 type ClassicBuiltin struct {
 	Command     string // "close", "login", "logout", "changePassword", or one unknown here
 	User        string // of login
-	Password    string // of login, and the present one of changePassword
+	Password    string // of login; the current one of changePassword
 	NewPassword string // of changePassword
 }
 
-// ParseClassicBuiltin reads the data of a message of type "builtin". The fields that
-// come with the command are "" where they are missing. An error wraps hub.ErrHandler.
+// ParseClassicBuiltin reads the data of a message of type "builtin". Missing fields of the
+// command are "". An error wraps hub.ErrHandler.
 func ParseClassicBuiltin(data []byte) (ClassicBuiltin, error) {
 	var b ClassicBuiltin
 	var d Decoder
 	var name, user, password, newPassword []byte
 	var s scanner
-	s.all(data, 0)
+	s.init(data, 0)
 	for more := s.open("{}"); more; more = s.next("{}") {
 		if string(s.key()) != "command" || !s.at('{') {
-			s.value()
+			s.skipValue()
 			continue
 		}
 		for more := s.open("{}"); more; more = s.next("{}") {
 			switch key := string(s.key()); {
 			case key == "type":
-				name = s.value()
+				name = s.skipValue()
 			case key == "command" && s.at('{'):
 				for more := s.open("{}"); more; more = s.next("{}") {
 					switch string(s.key()) {
 					case "username":
-						user = s.value()
+						user = s.skipValue()
 					case "password":
-						password = s.value()
+						password = s.skipValue()
 					case "newPassword":
-						newPassword = s.value()
+						newPassword = s.skipValue()
 					default:
-						s.value()
+						s.skipValue()
 					}
 				}
 			default:
-				s.value()
+				s.skipValue()
 			}
 		}
 	}
-	if err := s.done(); err != nil {
+	if err := s.end(); err != nil {
 		return b, hub.Reason(hub.ErrHandler, "builtin: %v", err)
 	}
 	if !isString(name) {
 		return b, hub.Reason(hub.ErrHandler, "builtin: data.command.type: want a string")
 	}
-	b.Command, b.User = d.copied(name), d.copied(user)
-	b.Password, b.NewPassword = d.copied(password), d.copied(newPassword)
+	b.Command, b.User = d.stringOrEmpty(name), d.stringOrEmpty(user)
+	b.Password, b.NewPassword = d.stringOrEmpty(password), d.stringOrEmpty(newPassword)
 	return b, nil
 }

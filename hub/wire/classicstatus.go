@@ -1,41 +1,42 @@
 package wire
 
-// ParseClassicStatus reads a statusReport: whether it says good, and the reason it
-// gives, "" where it gives none. An error wraps ErrMalformed: the frame is something else.
+// ParseClassicStatus reads a statusReport. It returns whether the status is good, and the
+// reason, "" if there is none. An error wraps ErrMalformed: the frame is not a
+// statusReport.
 func ParseClassicStatus(frame []byte) (good bool, reason string, err error) {
 	var d Decoder
 	var kind, status, why []byte
 	var s scanner
-	s.all(frame, 2)
+	s.init(frame, 2)
 	for more := s.open("{}"); more; more = s.next("{}") {
 		if string(s.key()) != "header" || !s.at('{') {
-			s.value()
+			s.skipValue()
 			continue
 		}
 		for more := s.open("{}"); more; more = s.next("{}") {
 			switch string(s.key()) {
 			case "messageType":
-				kind = s.value()
+				kind = s.skipValue()
 			case "status":
-				status = s.value()
+				status = s.skipValue()
 			case "reason":
-				why = s.value()
+				why = s.skipValue()
 			default:
-				s.value()
+				s.skipValue()
 			}
 		}
 	}
-	if err := s.done(); err != nil {
+	if err := s.end(); err != nil {
 		return false, "", malformed("statusReport: %v", err)
 	}
-	if d.copied(kind) != "statusReport" || !isString(status) {
+	if d.stringOrEmpty(kind) != "statusReport" || !isString(status) {
 		return false, "", malformed("frame: want a statusReport")
 	}
 	if isString(why) {
-		if reason, err = d.copy(why); err != nil {
+		if reason, err = d.unquoteString(why); err != nil {
 			return false, "", malformed("statusReport: header.reason: %v", err)
 		}
-		reason = line(reason)
+		reason = singleLine(reason)
 	}
-	return d.copied(status) == "good", reason, nil
+	return d.stringOrEmpty(status) == "good", reason, nil
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// AppendMessagePack appends d in MessagePack: as it is, or converted (ToMessagePack).
+// AppendMessagePack appends d in MessagePack: unchanged, or converted by ToMessagePack.
 func AppendMessagePack(dst []byte, d hub.Data) ([]byte, error) {
 	if d.Encoding != hub.MessagePack {
 		return ToMessagePack(dst, d.Bytes)
@@ -21,7 +21,7 @@ func AppendMessagePack(dst []byte, d hub.Data) ([]byte, error) {
 	return append(dst, d.Bytes...), nil
 }
 
-// AppendJSON appends d in JSON: as it is, or converted (ToJSON).
+// AppendJSON appends d in JSON: unchanged, or converted by ToJSON.
 func AppendJSON(dst []byte, d hub.Data) ([]byte, error) {
 	if d.Encoding == hub.MessagePack {
 		return ToJSON(dst, d.Bytes)
@@ -34,14 +34,14 @@ func AppendJSON(dst []byte, d hub.Data) ([]byte, error) {
 
 func noData() error { return hub.Reason(hub.ErrEncoding, "no data, want one value") }
 
-// ToMessagePack appends the JSON value to dst in MessagePack, as the package comment
-// says. An error wraps hub.ErrEncoding and says what cannot be converted, or is
-// malformed, and where; dst then comes back as it was.
+// ToMessagePack converts a JSON value to MessagePack, as the package comment describes,
+// and appends it to dst. An error wraps hub.ErrEncoding and says what cannot be converted
+// or is malformed, and where. dst is then returned unchanged.
 func ToMessagePack(dst, json []byte) ([]byte, error) {
 	var s scanner
-	s.all(json, 0)
+	s.init(json, 0)
 	out := s.pack(dst)
-	if err := s.done(); err != nil {
+	if err := s.end(); err != nil {
 		return dst, hub.Reason(hub.ErrEncoding, "JSON to MessagePack: %v", err)
 	}
 	return out, nil
@@ -85,8 +85,9 @@ func (s *scanner) pack(dst []byte) []byte {
 	return packNumber(dst, s.number())
 }
 
-// setCount puts n into the head, one byte long until now, of the array or map that
-// begins at dst[head]. long is the first byte where 16 bits hold n.
+// setCount writes the count n into the header of the array or map at dst[head]. The header
+// is one byte long before and grows if necessary. long is the first byte of the header
+// with a 16-bit count.
 func setCount(dst []byte, head, n int, long byte) []byte {
 	switch {
 	case n < 16:
@@ -105,17 +106,17 @@ func setCount(dst []byte, head, n int, long byte) []byte {
 	return dst
 }
 
-// packString appends a string that str has passed, with its quotes.
+// packString appends a string that str has read. raw includes the quotes.
 func (s *scanner) packString(dst, raw []byte) []byte {
 	if len(raw) < 2 {
 		return dst
 	}
 	raw = raw[1 : len(raw)-1]
-	if !escaped(raw) {
+	if !hasEscapes(raw) {
 		return msgp.AppendStringFromBytes(dst, raw)
 	}
-	// What it means is shorter than it is written, so it is put where the longest
-	// head would end, and then moved down behind its own.
+	// The header's size depends on the unescaped length. So unescape behind the longest
+	// header, then move the string down behind its actual header.
 	const longest = 5
 	start := len(dst)
 	dst = append(dst, 0, 0, 0, 0, 0)
@@ -127,7 +128,7 @@ func (s *scanner) packString(dst, raw []byte) []byte {
 	return msgp.AppendStringFromBytes(dst[:start], dst[start+longest:])
 }
 
-func escaped(s []byte) bool {
+func hasEscapes(s []byte) bool {
 	for _, c := range s {
 		if c == '\\' {
 			return true
@@ -136,11 +137,11 @@ func escaped(s []byte) bool {
 	return false
 }
 
-// ToJSON appends the MessagePack value to dst in JSON, as the package comment says.
-// An error wraps hub.ErrEncoding and says what cannot be converted, or is malformed,
-// and where; dst then comes back as it was.
+// ToJSON converts a MessagePack value to JSON, as the package comment describes, and
+// appends it to dst. An error wraps hub.ErrEncoding and says what cannot be converted or
+// is malformed, and where. dst is then returned unchanged.
 func ToJSON(dst, msgpack []byte) ([]byte, error) {
-	end, err := walk(msgpack, 0, 1, 0)
+	end, err := skipValues(msgpack, 0, 1, 0)
 	if err == nil && end < len(msgpack) {
 		err = malformed("byte %d: more bytes after the value", end)
 	}
@@ -154,17 +155,17 @@ func ToJSON(dst, msgpack []byte) ([]byte, error) {
 	return dst, hub.Reason(hub.ErrEncoding, "MessagePack to JSON: %v", err)
 }
 
-// An unpacker writes MessagePack that walk has passed as JSON.
+// An unpacker converts MessagePack that skipValues has checked to JSON.
 type unpacker struct {
 	b    []byte
 	rest []byte // of b, after the value last written
 }
 
-func (u *unpacker) refuse(at []byte, what string) error {
+func (u *unpacker) errorAt(at []byte, what string) error {
 	return malformed("byte %d: %s", len(u.b)-len(at), what)
 }
 
-// value appends the value that b, the rest of u.b, begins with.
+// value appends the first value of b, which is the rest of u.b.
 func (u *unpacker) value(dst, b []byte) ([]byte, error) {
 	var err error
 	switch t := msgp.NextType(b); t {
@@ -196,14 +197,14 @@ func (u *unpacker) value(dst, b []byte) ([]byte, error) {
 		if finite(float64(f)) {
 			return appendFloat(dst, float64(f), 32), err
 		}
-		return dst, u.refuse(b, "NaN and infinity are no JSON")
+		return dst, u.errorAt(b, "NaN and infinity are no JSON")
 	case msgp.Float64Type:
 		var f float64
 		f, u.rest, err = msgp.ReadFloat64Bytes(b)
 		if finite(f) {
 			return appendFloat(dst, f, 64), err
 		}
-		return dst, u.refuse(b, "NaN and infinity are no JSON")
+		return dst, u.errorAt(b, "NaN and infinity are no JSON")
 	case msgp.BoolType:
 		u.rest = b[1:]
 		if b[0] == 0xc3 {
@@ -225,7 +226,7 @@ func (u *unpacker) object(dst, b []byte) ([]byte, error) {
 			dst = append(dst, ',')
 		}
 		if msgp.NextType(rest) != msgp.StrType {
-			return dst, u.refuse(rest, "the key of a map is no string")
+			return dst, u.errorAt(rest, "the key of a map is no string")
 		}
 		if dst, err = u.str(dst, rest); err != nil {
 			break
@@ -240,16 +241,16 @@ func (u *unpacker) object(dst, b []byte) ([]byte, error) {
 func (u *unpacker) str(dst, b []byte) ([]byte, error) {
 	v, rest, err := msgp.ReadStringZC(b)
 	if err == nil && !utf8.Valid(v) {
-		err = u.refuse(b, "a string that is not UTF-8")
+		err = u.errorAt(b, "a string that is not UTF-8")
 	}
 	u.rest = rest
 	return AppendJSONString(dst, msgp.UnsafeString(v)), err
 }
 
-// extension appends a number that only its text can hold; there is no JSON for
-// anything else.
+// extension appends the number in a number extension. Other extensions cannot be converted
+// to JSON.
 func (u *unpacker) extension(dst, b []byte) ([]byte, error) {
-	end, err := walk(b, 0, 1, maxDepth)
+	end, err := skipValues(b, 0, 1, maxDepth)
 	if err != nil {
 		return dst, err
 	}
@@ -258,13 +259,13 @@ func (u *unpacker) extension(dst, b []byte) ([]byte, error) {
 		head += 1 << (b[0] - 0xc7)
 	}
 	if typ := b[head]; typ != numberExtension {
-		return dst, u.refuse(b, extensionName(int8(typ)))
+		return dst, u.errorAt(b, extensionName(int8(typ)))
 	}
 	var s scanner
 	text := b[head+1 : end]
-	s.all(text, 0)
+	s.init(text, 0)
 	if len(s.number()) != len(text) || s.err != nil {
-		return dst, u.refuse(b, "a number extension that holds no JSON number")
+		return dst, u.errorAt(b, "a number extension that holds no JSON number")
 	}
 	u.rest = b[end:]
 	return append(dst, text...), nil

@@ -1,19 +1,20 @@
-// Package wire turns frames into messages and back, in the two dialects that Bester's
-// peers speak: native MessagePack and classic JSON. It works on bytes alone; what
-// reads and writes them are the packages bformat and tristanable.
+// Package wire encodes and decodes messages in the two dialects that Bester's peers
+// speak: native MessagePack and classic JSON. It works on bytes alone; the packages
+// bformat and tristanable read and write them.
 //
-// Whoever wants to write a client or a handler in another language finds all of the
-// wire here. Each case is also a file under testdata, as hex or JSON, with what it means.
+// This comment documents the whole wire format, for clients and handlers in other
+// languages. Each case is also a test vector under testdata, as hex or JSON, with its
+// meaning.
 //
 // # Frames
 //
-// Everything travels in bformat frames over a stream (TCP, TLS or a UNIX domain
-// socket): the length of the payload, 4 bytes, unsigned, little-endian; then the
-// payload. A hub refuses payloads over its limit, 1 MiB unless configured, and 4 KiB
-// before the login.
+// All data is sent in bformat frames over a stream (TCP, TLS or a UNIX domain socket): the
+// length of the payload, 4 bytes, unsigned, little-endian; then the payload. A hub refuses
+// payloads over its limit, which is 1 MiB unless configured, and 4 KiB before the login
+// (pre-authentication).
 //
-// The first frame of a connection tells its dialect: a native payload begins with the
-// byte 0x00, JSON never does.
+// The first frame of a connection determines its dialect: a native payload begins with
+// the byte 0x00, JSON never does.
 //
 // # The native dialect
 //
@@ -24,10 +25,10 @@
 //	8       1     kind, 0x01 to 0x7f
 //	9             body: one MessagePack map, whose keys are strings
 //
-// Bytes after the map are ignored, so are keys that the receiver does not know, and
-// frames of a kind it does not know: the dialect can grow. The order of keys is free;
-// if one comes twice the last counts; a number may be written longer than it needs.
-// All strings are UTF-8. Arrays and maps nest at most 64 deep in any data.
+// A receiver ignores bytes after the map, unknown keys, and frames of an unknown kind, so
+// that the dialect can be extended. The order of keys is free. If a key comes twice, the
+// last one counts. A number may be longer than its shortest form. All strings are UTF-8.
+// Arrays and maps nest at most 64 deep in any data.
 //
 //	kind        sent by         tag                                        body
 //	1 hello     both, first     0                                          hello
@@ -39,25 +40,25 @@
 //	7 ping      both            n: a good status comes under it; or 0      empty map
 //	8 goodbye   both            0                                          e, a reason
 //
-// A tag pairs what comes back with what was sent. It may be used again once its status
-// or answer has come; it stays within 16 bits because older peers read no more of it.
+// A tag pairs a response with its request. It may be used again once its status or answer
+// has come. It stays within 16 bits because older peers read no more of it.
 //
-// hello: the side that connects sends its own first, the hub answers with its own, or
-// with a status under tag 0 that says why not, and closes.
+// hello: the side that connects sends its hello first. The hub answers with its own hello,
+// or refuses with a status under tag 0 that gives the reason, and closes the connection.
 //
 //	key  value
 //	v    version of the dialect: 1
 //	r    role: "client", "server", "handler"; "hub" in the hub's own
-//	u    user, at most 255 bytes   } left out on a UNIX socket
-//	p    password, at most 1024    } that vouches for its peers
+//	u    user, at most 255 bytes   } omitted on a UNIX socket that
+//	p    password, at most 1024    } authenticates peers by their credentials
 //	n    name of the hub or of the handler process, at most 255 bytes
 //	t    handler: list of the patterns it serves, at most 256; hub, to a client: of
-//	     what the account may receive, left out where the hub does not say
-//	c    credits: how many requests without an answer the sender of the hello takes
-//	f    the largest payload that it takes, in bytes
+//	     what the account may receive, omitted if the hub does not say
+//	c    credits: how many requests in flight the sender of the hello accepts
+//	f    the largest payload that it accepts, in bytes
 //
-// message: t and d are always there, the others only where they say something. A
-// client's f, o, n and h are not believed.
+// message: t and d are required, the others are optional. The hub ignores a client's f,
+// o, n and h.
 //
 //	key  value
 //	t    type: 1 to 255 bytes without control characters, + and #
@@ -66,36 +67,36 @@
 //	o    origin: the hub that took the message first
 //	n    number, which never repeats at its origin: 0 to 2⁶⁴-1
 //	w    when: nanoseconds since 1970-01-01 UTC, a signed integer
-//	h    hops: how often it was sent round
+//	h    hops: how often it was forwarded
 //	d    data: any one value
 //
 // status: s is the code, e the reason, one line for people, at most 1024 bytes. With code
-// 0 it may be left out, and else is a note: what the sender may not have meant.
+// 0, e is optional and a note: a hint that the outcome may not be what the sender intended.
 //
 //	0 good            3 too many hops     6 unknown server   9 data cannot be converted
 //	1 failed          4 full: try again   7 no answer in time  10 closing
 //	2 no handler      5 not allowed       8 malformed
 //
-// answer: a is the list of commands, at most 256, carried out in order; none, or an
-// empty list, and the message goes nowhere. e is there only if the handler failed, after its
-// commands: the reason its sender is told. The recipients of all commands together
-// are at most 1024. A command is a map:
+// answer: a is the list of commands, at most 256, executed in order. Without a, or with an
+// empty list, the message is discarded. e is present only if the handler failed, after its
+// commands: it is the reason that the sender of the message gets. All commands together
+// have at most 1024 recipients. A command is a map:
 //
 //	c            needs    means
-//	pass                  on to what comes next on the route, with d as its data; as it was if there is no d
-//	drop                  nowhere, on purpose
+//	pass                  on to the next step of the route, with d as its data; unchanged if there is no d
+//	drop                  the message is discarded on purpose
 //	reply        d        d goes to the sender
 //	sendClients  d, r     d goes to every session of the users r: "user", "user@server"
 //	sendServers  d, r     d goes to the servers r: names in the hub's config, or "host:port"
-//	sendHandler  d, t     d goes to the handler of type t, whose answer is carried out in turn
+//	sendHandler  d, t     d goes to the handler of type t, whose answer is executed in turn
 //
-// ping asks whether the other side is there. goodbye says that its sender will close
-// once what is in flight is answered; nothing new is to be sent then.
+// ping asks whether the peer is alive. goodbye announces that its sender will close the
+// connection once everything in flight is answered. The peer must send nothing new then.
 //
 // # A handler, byte by byte
 //
-// A process connects to the hub's UNIX socket, which vouches for it, and says that it
-// serves reading/# and takes 16 messages at a time:
+// A process connects to the hub's UNIX socket, which authenticates it by its credentials.
+// Its hello says that it serves reading/# and accepts 16 messages in flight:
 //
 //	30 00 00 00                                       48 bytes follow
 //	00 00 00 00 00 00 00 00                           tag 0
@@ -134,11 +135,10 @@
 //
 // # The classic dialect
 //
-// It is the original's, one JSON object a frame, read strictly as RFC 8259 has it:
-// trailing bytes, trailing commas, NaN, a byte order mark, bytes that are not UTF-8
-// and data nested over 64 levels are malformed. Where a key comes twice the last
-// counts. Data, and the ids of clients, are passed through with the bytes they were
-// written with.
+// It is the original's dialect: one JSON object per frame, read strictly according to
+// RFC 8259. Trailing bytes, trailing commas, NaN, a byte order mark, bytes that are not
+// UTF-8 and data nested over 64 levels are malformed. If a key comes twice, the last one
+// counts. Data and the ids of clients are passed through byte for byte.
 //
 //	client, first: {"header":{"scope":"client","authentication":{"username":U,"password":P}}}
 //	client, later: {"header":{},"payload":{"type":T,"id":ID,"data":D}}
@@ -158,14 +158,14 @@
 // "command": login {"username":U,"password":P}, changePassword {"password":P,"newPassword":P}.
 //
 // This hub's additions, all optional, are: reason; to, the users at the receiving hub
-// whom a message is for, past its handlers; hops, so that a circle of hubs ends; a
-// server's message without id; a user at another server, "user@server", in the names of sendClients.
+// that get the message without its handlers; hops, so that a loop of hubs ends; a server's
+// message without id; a user at another server, "user@server", in the names of sendClients.
 //
 // # Data from one dialect to the other
 //
-// Data is converted only where it crosses. Order and duplicate keys stay. JSON to
-// MessagePack and back gives the same values, and the same bytes if it was written
-// without white space, needless escapes, and with numbers as below.
+// Data is converted only between peers of different dialects. Order and duplicate keys are
+// kept. JSON to MessagePack and back gives the same values. It gives the same bytes if the
+// JSON has no white space, no needless escapes, and numbers as below.
 //
 //	JSON                                    MessagePack
 //	number without fraction and exponent    int or uint of the fewest bytes
@@ -175,20 +175,20 @@
 //	string, true, false, null               str, true, false, nil
 //	array, object                           array, map
 //
-// Neither holds an integer beyond 64 bits (below -2⁶³, from 2⁶⁴ on), nor a float whose shortest decimal is
-// not the number that was written: 1e400, 0.12345678901234567891. From MessagePack
-// alone: float 32 becomes the shortest text that reads back as the same float 32; bin
-// becomes a string of base64url without padding (as in SenML's vd), and does not come
-// back. There is no JSON for NaN, infinities, keys that are no strings, strings that
-// are not UTF-8, timestamps and other extensions; there is no MessagePack for the
-// escape of half a surrogate pair. These are errors that say what and where
-// (hub.ErrEncoding), and the message fails.
+// The numbers that these cannot hold are integers beyond 64 bits (below -2⁶³, from 2⁶⁴ on)
+// and numbers with a fraction or exponent that are not the shortest decimal of their
+// float 64: 1e400, 0.12345678901234567891. From MessagePack to JSON only: float 32 becomes
+// the shortest text that parses as the same float 32; bin becomes a string of base64url
+// without padding (as in SenML's vd), and is not converted back. There is no JSON for NaN,
+// infinities, keys that are not strings, strings that are not UTF-8, timestamps and other extensions. There
+// is no MessagePack for the escape of half a surrogate pair. These are errors that say
+// what and where (hub.ErrEncoding), and the message fails.
 //
 // # Using it
 //
-// A [Decoder] belongs to a connection and reads what arrives on it; functions named
-// Append write payloads behind what is in a buffer. On the way of a message neither
-// allocates in steady state. Data and names read are borrowed as each comment says.
-// Everything here may be fed with anything: what does not parse is an error that says
-// what is wrong and where, and costs no more memory than the frame.
+// A [Decoder] belongs to a connection and decodes the frames that arrive on it. The
+// functions named Append append payloads to a buffer. In steady state neither allocates
+// memory per message. Decoded data and names are borrowed as each comment says. All
+// parsers accept hostile input: invalid input gives an error that says what is wrong and
+// where, and takes no more memory than the frame.
 package wire

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// The frames in the package comment are those of the vectors.
+// The frames in the package comment are the same as in the test vectors.
 func TestDocumentedFrames(t *testing.T) {
 	doc, err := os.ReadFile("doc.go")
 	if err != nil {

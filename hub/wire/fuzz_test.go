@@ -16,8 +16,8 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// FuzzNative: what parses encodes to bytes with the same meaning, and those encode to
-// themselves. What does not parse is malformed.
+// FuzzNative checks that a parsed frame encodes to bytes with the same meaning, and that
+// encoding is stable from then on. A frame that does not parse is malformed.
 func FuzzNative(f *testing.F) {
 	vectors(f, "native", func(_ string, v nativeVector) { f.Add(unhex(f, v.Hex)) })
 	f.Fuzz(func(t *testing.T, payload []byte) {
@@ -45,8 +45,8 @@ func FuzzNative(f *testing.F) {
 	})
 }
 
-// FuzzClassic: no reader passes what is not JSON of UTF-8; what the readers pass
-// through is JSON; what is read from a server and written again is read the same.
+// FuzzClassic checks that every parser refuses what is not JSON in UTF-8, that data passed
+// through is JSON, and that a server's message survives writing and reading again.
 func FuzzClassic(f *testing.F) {
 	vectors(f, "classic", func(_ string, v classicVector) { f.Add(v.frame(f)) })
 	f.Fuzz(func(t *testing.T, frame []byte) {
@@ -85,8 +85,8 @@ func FuzzClassic(f *testing.F) {
 	})
 }
 
-// FuzzToMessagePack: the scanner takes what encoding/json takes, but for its limits;
-// JSON → MessagePack → JSON has the same values, and from then on the same bytes.
+// FuzzToMessagePack checks that the scanner accepts what encoding/json accepts, within its
+// limits, and that JSON → MessagePack → JSON keeps the values and, from then on, the bytes.
 func FuzzToMessagePack(f *testing.F) {
 	vectors(f, "data", func(_ string, v dataVector) {
 		if v.JSON != nil {
@@ -95,9 +95,9 @@ func FuzzToMessagePack(f *testing.F) {
 	})
 	f.Fuzz(func(t *testing.T, in []byte) {
 		var s scanner
-		s.all(in, 0)
-		s.value()
-		passes := s.done() == nil
+		s.init(in, 0)
+		s.skipValue()
+		passes := s.end() == nil
 		if want := json.Valid(in) && utf8.Valid(in) && nesting(in) <= maxDepth; passes != want {
 			t.Fatalf("%q: passes %v, want %v", in, passes, want)
 		}
@@ -119,12 +119,12 @@ func FuzzToMessagePack(f *testing.F) {
 	})
 }
 
-// FuzzToJSON: walk passes what msgp skips, but for its limit; MessagePack → JSON →
-// MessagePack has the same values, and from then on the same bytes.
+// FuzzToJSON checks that skipValues accepts what msgp skips, within its limit, and that
+// MessagePack → JSON → MessagePack keeps the values and, from then on, the bytes.
 func FuzzToJSON(f *testing.F) {
 	vectors(f, "data", func(_ string, v dataVector) { f.Add(unhex(f, v.MessagePack)) })
 	f.Fuzz(func(t *testing.T, in []byte) {
-		end, err := walk(in, 0, 1, 0)
+		end, err := skipValues(in, 0, 1, 0)
 		rest, skipErr := msgp.Skip(in)
 		if err == nil && (skipErr != nil || len(in)-len(rest) != end) {
 			t.Fatalf("%x: walk ends at %d, msgp at %d, %v", in, end, len(in)-len(rest), skipErr)

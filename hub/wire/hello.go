@@ -9,25 +9,25 @@ import (
 
 // A Hello is the first frame of each side of a native connection.
 type Hello struct {
-	// Version of the dialect, at least 1. A peer whose version is not Version is
-	// told so and left.
+	// Version of the dialect, at least 1. A peer with another version than Version
+	// gets an error, and the connection is closed.
 	Version int
-	// Role says what the sender is: one of the constants Role…, or what a later
-	// version knows.
+	// Role is the role of the sender: one of the constants Role…, or one of a later
+	// version.
 	Role string
-	// User and Password are the account's; empty where the socket vouches for
-	// the peer. At most 255 and 1024 bytes.
+	// User and Password are the account's, of at most 255 and 1024 bytes. They are empty
+	// if the socket authenticates the peer.
 	User, Password string
 	// Name of the hub or of the handler process, for logs. At most 255 bytes.
 	Name string
-	// Types are the patterns that a handler serves, or in the hub's to a client those of
-	// what the account may receive; at most 256. If nil, the sender does not say.
+	// Types are the patterns that a handler serves or, in the hub's hello to a client,
+	// that the account may receive; at most 256. If nil, the sender does not say.
 	Types []string
-	// Credits is how many unanswered requests the sender of the hello takes at a
-	// time; 0 if it does not say.
+	// Credits is how many requests in flight the sender of the hello accepts; 0 if it
+	// does not say.
 	Credits int
-	// Frame is the largest payload, in bytes, that the sender of the hello takes;
-	// 0 if it does not say.
+	// Frame is the largest payload, in bytes, that the sender of the hello accepts; 0 if
+	// it does not say.
 	Frame int
 }
 
@@ -45,16 +45,16 @@ func AppendHello(dst []byte, h *Hello) []byte {
 	if h.Types != nil {
 		b.Types = &h.Types
 	}
-	dst, err := b.MarshalMsg(begin(dst, 0, KindHello))
+	dst, err := b.MarshalMsg(appendHeader(dst, 0, KindHello))
 	if err != nil {
 		panic("wire: hello: " + err.Error()) // nothing in it can fail
 	}
 	return dst
 }
 
-// ParseHello reads a hello's body. It takes strings of at most 255 bytes (the
-// password 1024) of UTF-8 without control characters, and at most 256 types, each a
-// valid hub.Pattern. Numbers over 2³¹-1 become that. An error wraps ErrMalformed.
+// ParseHello reads a hello's body. Strings must be UTF-8 without control characters, of
+// at most 255 bytes (the password 1024). There may be at most 256 types, each a valid
+// hub.Pattern. Larger numbers than 2³¹-1 become 2³¹-1. An error wraps ErrMalformed.
 func ParseHello(body []byte) (*Hello, error) {
 	var b helloBody
 	if err := unmarshal("hello", body, &b); err != nil {

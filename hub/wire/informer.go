@@ -7,66 +7,66 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// ErrNoCommand says that a request to the informer is JSON but holds no command.
+// ErrNoCommand: a request to the informer is JSON but contains no command.
 var ErrNoCommand = errors.New("informer: command.type: want a string")
 
-// An InformerRequest is what a handler asks the hub about itself.
+// An InformerRequest is a handler's query about the hub.
 type InformerRequest struct {
 	Command string       // "listClients", "isClient", "serverInfo", "quit", or one unknown here
 	Name    hub.UserName // of isClient
-	Named   bool         // there was a name, though it may be empty
+	Named   bool         // a name was given; it may be empty
 }
 
-// ParseInformerRequest reads one request. An error wraps ErrMalformed, and ends the
-// connection, or is ErrNoCommand; both are answered with AppendInformerError.
+// ParseInformerRequest reads one request. An error is ErrNoCommand, or wraps ErrMalformed
+// and ends the connection. Both are answered with AppendInformerError.
 func ParseInformerRequest(frame []byte) (InformerRequest, error) {
 	var r InformerRequest
 	var d Decoder
 	var name, data []byte
 	var s scanner
-	s.all(frame, 0)
+	s.init(frame, 0)
 	if !s.at('{') {
-		s.value()
-		if err := s.done(); err != nil {
+		s.skipValue()
+		if err := s.end(); err != nil {
 			return r, err
 		}
 		return r, ErrNoCommand
 	}
 	for more := s.open("{}"); more; more = s.next("{}") {
 		if string(s.key()) != "command" {
-			s.value()
+			s.skipValue()
 			continue
 		}
 		name, data = nil, nil
 		if !s.at('{') {
-			s.value()
+			s.skipValue()
 			continue
 		}
 		for more := s.open("{}"); more; more = s.next("{}") {
 			switch string(s.key()) {
 			case "type":
-				name = s.value()
+				name = s.skipValue()
 			case "data":
-				data = s.value()
+				data = s.skipValue()
 			default:
-				s.value()
+				s.skipValue()
 			}
 		}
 	}
-	if err := s.done(); err != nil {
+	if err := s.end(); err != nil {
 		return r, err
 	}
 	if !isString(name) {
 		return r, ErrNoCommand
 	}
-	r.Command, r.Name, r.Named = d.copied(name), hub.UserName(d.copied(data)), isString(data)
+	r.Command, r.Name, r.Named = d.stringOrEmpty(name), hub.UserName(d.stringOrEmpty(data)), isString(data)
 	return r, nil
 }
 
-// AppendInformerError appends the answer to a request that is none.
+// AppendInformerError appends the answer to an invalid request.
 func AppendInformerError(dst []byte) []byte { return append(dst, `{"status":"1"}`...) }
 
-// AppendInformerNone appends an answer without data: good to quit, not good to a
+// AppendInformerNone appends an answer without data. It is good for quit, and bad for a
 // command that is unknown or lacks its data.
 func AppendInformerNone(dst []byte, good bool) []byte {
 	if good {
@@ -94,7 +94,7 @@ func AppendInformerUsers(dst []byte, users []hub.UserName) []byte {
 	return append(dst, `],"status":"0"}`...)
 }
 
-// ServerInfo is what the informer tells about the hub.
+// ServerInfo is the informer's information about the hub.
 type ServerInfo struct {
 	Admin     []byte   // JSON value, the config's admin.info; if nil, null
 	Clients   int      // live sessions

@@ -2,10 +2,10 @@ package wire
 
 import "github.com/besterhub/bester/hub"
 
-// A Decoder turns what one peer sends into the hub's own types. It keeps the types
-// and names it has seen, so that in steady state it allocates nothing; what it keeps
-// is bounded, and a peer that sends ever new ones only makes it forget. The zero
-// value is ready. It is used by one goroutine at a time.
+// A Decoder decodes the frames of one peer into the hub's own types. It interns types
+// and names, so that in steady state it allocates nothing. The intern tables are bounded:
+// when one is full, it starts anew. The zero value is ready. A Decoder is used by one
+// goroutine at a time.
 type Decoder struct {
 	types     interned[hub.Type]
 	addresses interned[hub.Address] // of the native dialect
@@ -18,16 +18,16 @@ type Decoder struct {
 	unquoted []byte        // the JSON string last decoded, if it had escapes
 }
 
-// interned keeps strings that have been checked, each with what it means.
+// interned is a bounded table of strings that have been parsed, each with its value.
 type interned[T any] struct {
-	last  *known[T] // the one asked for before
-	all   map[string]*known[T]
+	last  *internEntry[T] // the last one found
+	all   map[string]*internEntry[T]
 	bytes int // of the strings in all
 }
 
-type known[T any] struct {
-	text    string
-	meaning T
+type internEntry[T any] struct {
+	text  string
+	value T
 }
 
 const (
@@ -35,14 +35,14 @@ const (
 	maxInternedBytes = 8 << 10 // of all strings in one table
 )
 
-// find returns what b means: as it did before, or as parse says.
+// find returns the value of b: that in the table, or else the result of parse.
 func (t *interned[T]) find(b []byte, parse func(string) (T, error)) (T, error) {
 	if t.last != nil && string(b) == t.last.text {
-		return t.last.meaning, nil
+		return t.last.value, nil
 	}
 	if k := t.all[string(b)]; k != nil {
 		t.last = k
-		return k.meaning, nil
+		return k.value, nil
 	}
 	s := string(b)
 	meaning, err := parse(s)
@@ -50,9 +50,9 @@ func (t *interned[T]) find(b []byte, parse func(string) (T, error)) (T, error) {
 		return meaning, err
 	}
 	if t.all == nil || len(t.all) >= maxInterned || t.bytes+len(s) > maxInternedBytes {
-		t.all, t.bytes = make(map[string]*known[T]), 0
+		t.all, t.bytes = make(map[string]*internEntry[T]), 0
 	}
-	t.last = &known[T]{s, meaning}
+	t.last = &internEntry[T]{s, meaning}
 	t.all[s] = t.last
 	t.bytes += len(s)
 	return meaning, nil
@@ -66,7 +66,7 @@ func (d *Decoder) address(b []byte) (hub.Address, error) {
 	return d.addresses.find(b, parseAddress)
 }
 
-// hubName returns b as a string: in steady state the one that it returned before.
+// hubName returns b as a string. In steady state that is the string it returned before.
 func (d *Decoder) hubName(b []byte) (string, error) {
 	if string(b) != d.origin {
 		s := string(b)

@@ -2,8 +2,8 @@ package wire
 
 import "unicode/utf8"
 
-// unescape appends what a string that str has passed means; s is without its quotes.
-// It refuses the escape of half a surrogate pair, which is no character.
+// unescape appends s without escapes; s is a string that str has read, without its quotes.
+// It refuses the escape of half a surrogate pair, which is not a character.
 func unescape(dst, s []byte) ([]byte, error) {
 	for i := 0; i < len(s); i++ {
 		if s[i] != '\\' {
@@ -48,11 +48,11 @@ func hex4(s []byte) rune {
 	return hexDigit(s[0])<<12 | hexDigit(s[1])<<8 | hexDigit(s[2])<<4 | hexDigit(s[3])
 }
 
-// AppendJSONString appends s as a JSON string, with as few escapes as there can be.
-// What is not UTF-8 in it becomes U+FFFD.
+// AppendJSONString appends s as a JSON string with as few escapes as possible. Bytes that
+// are not UTF-8 become U+FFFD.
 func AppendJSONString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
-	plain := 0 // what needs no escape, and has not been appended yet, begins here
+	plain := 0 // start of the bytes that need no escape and have not been appended yet
 	for i := 0; i < len(s); {
 		c := s[i]
 		if ' ' <= c && c < utf8.RuneSelf && c != '"' && c != '\\' {

@@ -15,7 +15,7 @@ import (
 
 var one = hub.Data{Encoding: hub.MessagePack, Bytes: []byte{1}}
 
-// A note travels in a good status, which a peer that knows of none reads as good.
+// A good status may carry a note; a peer that does not know notes reads it as good.
 func TestGoodStatusWithANote(t *testing.T) {
 	for _, note := range []string{"", "nobody is there", strings.Repeat("x", MaxReason)} {
 		_, body, err := CutKind(AppendGood(nil, 7, note)[8:])
@@ -51,7 +51,7 @@ func TestStatusSaysWhatTheErrorIs(t *testing.T) {
 	}
 }
 
-func TestReasonsAreCutAndCleaned(t *testing.T) {
+func TestReasonsAreTruncatedAndSanitized(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                                   "",
 		"two\nlines\x1b[31m":                 "two lines [31m",
@@ -144,8 +144,8 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// A message leaves nothing behind in the next, nor touches what is not its own.
-func TestMessageLeavesTheRestAlone(t *testing.T) {
+// Decoding a message keeps nothing of the one before and leaves the other fields unchanged.
+func TestMessageKeepsOtherFields(t *testing.T) {
 	var d Decoder
 	m := hub.Message{From: hub.Address{User: "x"}, To: []hub.Address{{User: "x"}}, ID: hub.ID{Origin: "x", Number: 1}, Time: time.Unix(1, 0), Hops: 7, Tag: 9, Batch: new(hub.Batch)}
 	b, err := AppendMessage(nil, 1, KindSend, &hub.Message{Type: "t", Data: one})

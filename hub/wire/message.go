@@ -10,18 +10,18 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// Message reads the body of a send, deliver or handle into m: Type, From, To, ID,
-// Time, Hops and Data, each zero where the body has none; m's other fields are left
-// alone. Data is MessagePack and aliases body, To belongs to the Decoder and is valid
-// until its next call; strings are m's for good. An error wraps ErrMalformed, and m
-// then holds nothing of use. In steady state nothing is allocated.
+// Message reads the body of a send, deliver or handle into m. It sets Type, From, To,
+// ID, Time, Hops and Data, to zero if the body lacks them, and leaves the other fields
+// unchanged. Data is MessagePack and aliases body. To belongs to the Decoder and is valid
+// until its next call. Strings may be kept. An error wraps ErrMalformed, and m is then
+// invalid. In steady state nothing is allocated.
 func (d *Decoder) Message(body []byte, m *hub.Message) (err error) {
 	m.Type, m.From, m.To = "", hub.Address{}, nil
 	m.ID, m.Time, m.Hops = hub.ID{}, time.Time{}, 0
 	m.Data = hub.Data{Encoding: hub.MessagePack}
 	d.to = d.to[:0]
-	r := reader{b: body}
-	for range r.head(0x80) {
+	r := bodyReader{b: body}
+	for range r.header(0x80) {
 		key := r.key()
 		switch key {
 		case 't':
@@ -29,7 +29,7 @@ func (d *Decoder) Message(body []byte, m *hub.Message) (err error) {
 		case 'f':
 			m.From, err = d.address(r.text())
 		case 'r':
-			m.To, err = d.recipients(&r, hub.SendClients)
+			m.To, err = d.readRecipients(&r, hub.SendClients)
 		case 'o':
 			m.ID.Origin, err = d.hubName(r.text())
 		case 'n':
@@ -39,12 +39,12 @@ func (d *Decoder) Message(body []byte, m *hub.Message) (err error) {
 		case 'h':
 			m.Hops = int(r.unsigned(math.MaxUint16))
 		case 'd':
-			m.Data.Bytes = r.value()
+			m.Data.Bytes = r.skipValue()
 		default:
-			r.value()
+			r.skipValue()
 		}
 		if err != nil || r.err != nil {
-			return r.failed("message", key, err)
+			return r.fieldError("message", key, err)
 		}
 	}
 	switch {
@@ -58,11 +58,11 @@ func (d *Decoder) Message(body []byte, m *hub.Message) (err error) {
 	return nil
 }
 
-// recipients appends the list that comes next to d.to and returns that part of it:
-// addresses, or, for SendServers, the names of servers.
-func (d *Decoder) recipients(r *reader, v hub.Verb) (to []hub.Address, err error) {
+// readRecipients reads a list of addresses or, for SendServers, of server names. It
+// appends the list to d.to and returns that part of it.
+func (d *Decoder) readRecipients(r *bodyReader, v hub.Verb) (to []hub.Address, err error) {
 	start := len(d.to)
-	n := r.head(0x90)
+	n := r.header(0x90)
 	if start+n > MaxRecipients {
 		return nil, malformed("more than %d recipients", MaxRecipients)
 	}
@@ -81,18 +81,18 @@ func (d *Decoder) recipients(r *reader, v hub.Verb) (to []hub.Address, err error
 	return d.to[start:len(d.to):len(d.to)], nil
 }
 
-// AppendMessage appends the payload of a send, deliver or handle. Data that is JSON
-// is converted to MessagePack; data that is MessagePack must be one value and is
-// appended as it is, without allocating. Fields of m that are zero are left out, and
-// a time that 64 bits of nanoseconds cannot express (it is before 1678 or after
-// 2261). An error wraps hub.ErrEncoding: the data cannot be converted, or there are
-// more than MaxRecipients; dst then comes back as it was.
+// AppendMessage appends the payload of a send, deliver or handle. It converts JSON data
+// to MessagePack. MessagePack data must be one value and is appended unchanged, without
+// allocating. It omits fields of m that are zero, and a time that 64 bits of nanoseconds
+// cannot express (before 1678 or after 2261). An error wraps hub.ErrEncoding: the data
+// cannot be converted, or there are more than MaxRecipients. dst is then returned
+// unchanged.
 func AppendMessage(dst []byte, tag uint64, k Kind, m *hub.Message) ([]byte, error) {
 	start := len(dst)
 	if len(m.To) > MaxRecipients {
 		return dst, hub.Reason(hub.ErrEncoding, "message for %d recipients, at most %d are allowed", len(m.To), MaxRecipients)
 	}
-	dst = append(begin(dst, tag, k), 0)
+	dst = append(appendHeader(dst, tag, k), 0)
 	head := len(dst) - 1
 	fields := byte(2)
 	dst = appendText(dst, 't', string(m.Type))
@@ -136,7 +136,7 @@ func AppendMessage(dst []byte, tag uint64, k Kind, m *hub.Message) ([]byte, erro
 	return dst, nil
 }
 
-// appendText appends a field with a string, quickly where it is short, as names are.
+// appendText appends a string field. Short strings, such as names, have a fast path.
 func appendText(dst []byte, key byte, s string) []byte {
 	if len(s) < 32 {
 		return append(append(dst, 0xa1, key, 0xa0|byte(len(s))), s...)
@@ -144,7 +144,7 @@ func appendText(dst []byte, key byte, s string) []byte {
 	return msgp.AppendString(append(dst, 0xa1, key), s)
 }
 
-// appendUnsigned appends one with a number, quickly where it is long, as IDs are.
+// appendUnsigned appends a number field. Large numbers, such as IDs, have a fast path.
 func appendUnsigned(dst []byte, key byte, n uint64) []byte {
 	if n > math.MaxUint32 {
 		return binary.BigEndian.AppendUint64(append(dst, 0xa1, key, 0xcf), n)
@@ -152,7 +152,8 @@ func appendUnsigned(dst []byte, key byte, n uint64) []byte {
 	return msgp.AppendUint64(append(dst, 0xa1, key), n)
 }
 
-// appendSigned does so too, as times are.
+// appendSigned appends a signed number field. Large numbers, such as times, have a fast
+// path.
 func appendSigned(dst []byte, key byte, n int64) []byte {
 	if n > math.MaxInt32 {
 		return binary.BigEndian.AppendUint64(append(dst, 0xa1, key, 0xd3), uint64(n))
@@ -160,7 +161,7 @@ func appendSigned(dst []byte, key byte, n int64) []byte {
 	return msgp.AppendInt64(append(dst, 0xa1, key), n)
 }
 
-// nanoseconds returns t as the wire has it, if it can.
+// nanoseconds returns t in the form of the wire, and whether t can be expressed in it.
 func nanoseconds(t time.Time) (int64, bool) {
 	const safe = math.MaxInt64/1_000_000_000 - 1 // seconds
 	n := t.UnixNano()

@@ -8,18 +8,18 @@ import (
 	"github.com/tinylib/msgp/msgp"
 )
 
-// numberExtension is the type of the MessagePack extension that holds a number as
-// JSON text: what neither 64 bits of an integer nor a float hold without loss.
+// numberExtension is the type of the MessagePack extension that holds a number as JSON
+// text, if neither a 64-bit integer nor a float can hold it without loss.
 const numberExtension = 78 // 'N'
 
-// packNumber appends a JSON number. Written without fraction and exponent it is an
-// integer, else a float.
+// packNumber appends a JSON number: as an integer if it has neither fraction nor exponent,
+// otherwise as a float.
 func packNumber(dst, text []byte) []byte {
 	if bytes.ContainsAny(text, ".eE") {
-		if f, err := strconv.ParseFloat(msgp.UnsafeString(text), 64); err == nil && exact(f, text) {
+		if f, err := strconv.ParseFloat(msgp.UnsafeString(text), 64); err == nil && isLossless(f, text) {
 			return msgp.AppendFloat64(dst, f)
 		}
-		return packText(dst, text)
+		return packNumberText(dst, text)
 	}
 	digits := bytes.TrimPrefix(text, []byte("-"))
 	negative := len(digits) < len(text)
@@ -34,7 +34,7 @@ func packNumber(dst, text []byte) []byte {
 	}
 	switch {
 	case !ok, negative && n > 1<<63:
-		return packText(dst, text)
+		return packNumberText(dst, text)
 	case negative && n == 0:
 		return msgp.AppendFloat64(dst, math.Copysign(0, -1)) // no integer is -0
 	case negative:
@@ -43,8 +43,8 @@ func packNumber(dst, text []byte) []byte {
 	return msgp.AppendUint64(dst, n)
 }
 
-// packText appends a number as its text, in an extension.
-func packText(dst, text []byte) []byte {
+// packNumberText appends a number as its text, in an extension.
+func packNumberText(dst, text []byte) []byte {
 	n := len(text)
 	switch {
 	case n == 1 || n == 2 || n == 4 || n == 8 || n == 16:
@@ -63,11 +63,11 @@ func packText(dst, text []byte) []byte {
 	return append(append(dst, numberExtension), text...)
 }
 
-// exact reports whether the shortest text that reads back as f is the number that was
-// written, so that nothing is lost in f.
-func exact(f float64, text []byte) bool {
+// isLossless reports whether f holds the number in text without loss: the shortest text
+// that parses as f is the same number.
+func isLossless(f float64, text []byte) bool {
 	if len(text) <= 16 && !bytes.ContainsAny(text, "eE") {
-		return true // 15 digits always come back, and with a point it has no more
+		return true // 15 digits always survive, and with the point there are no more
 	}
 	var buf [32]byte
 	short := strconv.AppendFloat(buf[:0], f, 'e', -1, 64)
@@ -75,8 +75,8 @@ func exact(f float64, text []byte) bool {
 	return a == b
 }
 
-// A decimal is a number as at most 18 significant digits, the last one not 0, and the
-// power of ten of the first; more digits than that make it another one than any float's.
+// A decimal is a number as at most 18 significant digits, without trailing zeros, and the
+// power of ten of the first one. more says that there are more digits; no float needs them.
 type decimal struct {
 	digits   [18]byte
 	n        int
@@ -160,7 +160,7 @@ func (u *unpacker) integer(dst, b []byte) ([]byte, error) {
 func appendFloat(dst []byte, f float64, bits int) []byte {
 	a := math.Abs(f)
 	small, large := a < 1e-6, a >= 1e21
-	if bits == 32 { // so that both say the same of one text
+	if bits == 32 { // compare at the precision of f
 		small, large = float32(a) < 1e-6, float32(a) >= 1e21
 	}
 	if a != 0 && (small || large) {

@@ -6,8 +6,8 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// codes are the status codes of the native dialect; good is 0. The first one that an
-// error is, by errors.Is, is the code it is sent with.
+// codes are the status codes of the native dialect; good is 0. An error is sent with the
+// first code whose error it wraps.
 var codes = [...]struct {
 	code uint8
 	err  error
@@ -24,11 +24,11 @@ var codes = [...]struct {
 	{8, ErrMalformed},
 }
 
-// AppendStatus appends the payload of a status: good where err is nil, else the code
-// of the hub's error that err wraps (of hub.ErrHandler, if none) and its text as the
-// reason, cut to MaxReason bytes. It allocates nothing.
+// AppendStatus appends the payload of a status. It is good if err is nil. Otherwise it
+// has the code of the hub's error that err wraps (of hub.ErrHandler, if none) and the
+// text of err as the reason, truncated to MaxReason bytes. It allocates nothing.
 func AppendStatus(dst []byte, tag uint64, err error) []byte {
-	dst = begin(dst, tag, KindStatus)
+	dst = appendHeader(dst, tag, KindStatus)
 	if err == nil {
 		return append(dst, 0x81, 0xa1, 's', 0)
 	}
@@ -49,11 +49,11 @@ func AppendGood(dst []byte, tag uint64, note string) []byte {
 	if note == "" {
 		return AppendStatus(dst, tag, nil)
 	}
-	dst = append(begin(dst, tag, KindStatus), 0x82, 0xa1, 's', 0, 0xa1, 'e')
+	dst = append(appendHeader(dst, tag, KindStatus), 0x82, 0xa1, 's', 0, 0xa1, 'e')
 	return appendReason(dst, note)
 }
 
-// Note returns the note of a good status' body, "" if it has none.
+// Note returns the note in the body of a good status, "" if it has none.
 func Note(body []byte) string {
 	if len(body) == 4 {
 		return ""
@@ -62,13 +62,13 @@ func Note(body []byte) string {
 	if err := unmarshal("status", body, &s); err != nil || s.Code != 0 {
 		return ""
 	}
-	return line(s.Reason)
+	return singleLine(s.Reason)
 }
 
-// ParseStatus reads a status' body. It returns nil if the status is good; else an error whose
-// text is the peer's reason and that wraps the hub's error with that code (ErrMalformed for code 8,
-// hub.ErrHandler for a code unknown here). A body that does not parse is an error that
-// wraps ErrMalformed too.
+// ParseStatus reads a status' body. It returns nil if the status is good. Otherwise the
+// error's text is the peer's reason, and the error wraps the hub's error with that code
+// (ErrMalformed for code 8, hub.ErrHandler for an unknown code). If the body does not
+// parse, the error wraps ErrMalformed.
 func ParseStatus(body []byte) error {
 	if len(body) == 4 && body[0] == 0x81 && body[1] == 0xa1 && body[2] == 's' && body[3] == 0 {
 		return nil // the usual one
@@ -89,7 +89,7 @@ func ParseStatus(body []byte) error {
 			kind = c.err
 		}
 	}
-	reason := line(s.Reason)
+	reason := singleLine(s.Reason)
 	if reason == "" {
 		reason = kind.Error()
 	}

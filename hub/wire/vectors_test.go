@@ -132,8 +132,8 @@ func describeStatus(err error) any {
 	return w
 }
 
-// decode reads a whole payload with whatever its kind asks for, and returns what it
-// means, and the payload that this package makes of that.
+// decode reads a whole payload with the parser for its kind, and returns its meaning and
+// the payload that this package encodes it to.
 func decode(d *Decoder, payload []byte) (k Kind, means any, again []byte, err error) {
 	tag := binary.LittleEndian.Uint64(payload)
 	k, body, err := CutKind(payload[8:])
@@ -188,7 +188,7 @@ func decode(d *Decoder, payload []byte) (k Kind, means any, again []byte, err er
 func TestNativeVectors(t *testing.T) {
 	kinds := map[string]Kind{"hello": KindHello, "send": KindSend, "deliver": KindDeliver, "status": KindStatus,
 		"handle": KindHandle, "answer": KindAnswer, "ping": KindPing, "goodbye": KindGoodbye}
-	var d Decoder // one for all: nothing may stay from the one before
+	var d Decoder // shared: nothing of an earlier frame may remain
 	vectors(t, "native", func(name string, v nativeVector) {
 		t.Run(name, func(t *testing.T) {
 			payload := unhex(t, v.Hex)

@@ -14,7 +14,7 @@ import (
 // Version is the version of the native dialect that this package speaks.
 const Version = 1
 
-// Kind says what a native frame is: the byte after its tag.
+// Kind is the kind of a native frame: the byte after its tag.
 type Kind uint8
 
 // The kinds of frames. A receiver skips those it does not know.
@@ -50,13 +50,12 @@ const (
 	MaxReason = 1024
 )
 
-// ErrMalformed is wrapped by the error of every parser here: the bytes are not what
-// they should be. Its text says what is wrong and where.
+// ErrMalformed is wrapped by the error of every parser here: the input is invalid. The
+// text of the error says what is wrong and where.
 var ErrMalformed = errors.New("malformed")
 
-// CutKind cuts the kind off a native payload whose tag has been cut off, and
-// returns the body that follows. It does not check that the kind is a known one.
-// An error wraps ErrMalformed.
+// CutKind splits a native payload without its tag into the kind and the body. It does
+// not check that the kind is a known one. An error wraps ErrMalformed.
 func CutKind(b []byte) (Kind, []byte, error) {
 	if len(b) == 0 {
 		return 0, nil, malformed("frame: no kind after the tag")
@@ -67,21 +66,21 @@ func CutKind(b []byte) (Kind, []byte, error) {
 	return Kind(b[0]), b[1:], nil
 }
 
-// begin appends tag and kind.
-func begin(dst []byte, tag uint64, k Kind) []byte {
+// appendHeader appends the header of a native frame: tag and kind.
+func appendHeader(dst []byte, tag uint64, k Kind) []byte {
 	return append(binary.LittleEndian.AppendUint64(dst, tag), byte(k))
 }
 
-// AppendPing appends the payload of a ping: answered under its tag with a good
-// status, or by nothing if the tag is 0.
+// AppendPing appends the payload of a ping. The peer answers it with a good status
+// under the same tag, or not at all if the tag is 0.
 func AppendPing(dst []byte, tag uint64) []byte {
-	return append(begin(dst, tag, KindPing), 0x80)
+	return append(appendHeader(dst, tag, KindPing), 0x80)
 }
 
-// AppendGoodbye appends the payload of a goodbye: the sender closes once what is in
+// AppendGoodbye appends the payload of a goodbye: the sender closes once everything in
 // flight is answered. The reason may be empty.
 func AppendGoodbye(dst []byte, reason string) []byte {
-	dst = append(begin(dst, 0, KindGoodbye), 0x81, 0xa1, 'e')
+	dst = append(appendHeader(dst, 0, KindGoodbye), 0x81, 0xa1, 'e')
 	return appendReason(dst, reason)
 }
 
@@ -91,10 +90,10 @@ func ParseGoodbye(body []byte) (reason string, err error) {
 	if err := unmarshal("goodbye", body, &g); err != nil {
 		return "", err
 	}
-	return line(g.Reason), nil
+	return singleLine(g.Reason), nil
 }
 
-// unmarshal decodes a body into v, which is zero.
+// unmarshal decodes a body into v, which must be zero.
 func unmarshal(what string, body []byte, v msgp.Unmarshaler) error {
 	err := checkBody(body)
 	if err == nil {
@@ -107,15 +106,15 @@ func unmarshal(what string, body []byte, v msgp.Unmarshaler) error {
 
 // appendReason appends a reason as a string: valid UTF-8, at most MaxReason bytes.
 func appendReason(dst []byte, reason string) []byte {
-	reason = cut(reason)
+	reason = truncate(reason)
 	if !utf8.ValidString(reason) {
-		reason = cut(strings.ToValidUTF8(reason, "\uFFFD"))
+		reason = truncate(strings.ToValidUTF8(reason, "\uFFFD"))
 	}
 	return msgp.AppendString(dst, reason)
 }
 
-// cut returns the first MaxReason bytes, or a few less so that no character is split.
-func cut(reason string) string {
+// truncate returns the first MaxReason bytes, or a few less so that no character is split.
+func truncate(reason string) string {
 	if len(reason) <= MaxReason {
 		return reason
 	}
@@ -126,9 +125,9 @@ func cut(reason string) string {
 	return reason[:n]
 }
 
-// line makes a reason that a peer gave fit to be printed and logged: one line of
-// UTF-8, of at most MaxReason bytes as it came.
-func line[T string | []byte](reason T) string {
+// singleLine makes a peer's reason safe to print and log: one line of UTF-8, made of at
+// most its first MaxReason bytes.
+func singleLine[T string | []byte](reason T) string {
 	if len(reason) > MaxReason {
 		reason = reason[:MaxReason]
 	}
@@ -140,7 +139,7 @@ func line[T string | []byte](reason T) string {
 	}, strings.ToValidUTF8(string(reason), "\uFFFD"))
 }
 
-// checkName checks what names a user or a server.
+// checkName checks the name of a user or a server.
 func checkName(s string) error {
 	const longest = 512 // user@host:port
 	if len(s) > longest {

@@ -13,13 +13,13 @@ import (
 // What the hub sends to a handler, and what it makes of the answer.
 func TestHandler(t *testing.T) {
 	t.Parallel()
-	hub := start(t, conf{handlers: []string{"echo", "odd"}})
+	hub := start(t, serverConf{handlers: []string{"echo", "odd"}})
 	echo := hub.answer("echo", toUsers("alice"))
 
 	// Per message: connect to the handler's path, send only payload.data as one frame
 	// (no type, id or sender), read one frame, close
 	t.Run("one_connection_a_message", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		hub.serve("odd", func(h *handler, c *conn) {
 			data, err := readFrame(c)
 			if want := `{"only":["the","data"]}`; err != nil || data != want {
@@ -43,7 +43,7 @@ func TestHandler(t *testing.T) {
 	})
 
 	answered := func(t *testing.T, f func(h *handler, c *conn)) *conn {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		hub.serve("odd", f)
 		c := hub.login("alice")
 		c.send(message("odd", "7", `"data"`))
@@ -114,7 +114,7 @@ func TestHandler(t *testing.T) {
 		t.Run("bad_"+name, func(t *testing.T) {
 			c := answered(t, says(body))
 			c.wantBad(`"7"`)
-			c.lives()
+			c.wantAlive()
 		})
 	}
 	for name, f := range map[string]func(h *handler, c *conn){
@@ -131,22 +131,22 @@ func TestHandler(t *testing.T) {
 		t.Run("bad_"+name, func(t *testing.T) {
 			c := answered(t, f)
 			c.wantBad(`"7"`)
-			c.lives()
+			c.wantAlive()
 		})
 	}
 	t.Run("bad_nobody_listens", func(t *testing.T) {
 		path := filepath.Join(hub.dir, socketOf("odd"))
 		os.Remove(path)
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		c.send(message("odd", "7", "1")) // no socket at all
 		c.wantBad(`"7"`)
-		h := hub.in(t).answer("odd", toUsers("alice"))
+		h := hub.withT(t).answer("odd", toUsers("alice"))
 		c.send(message("odd", "8", "1")) // somebody has come
 		c.want(received("1", "odd"), good("8"))
 		h.close()
 		c.send(message("odd", "9", "1")) // a socket that nobody is behind
 		c.wantBad(`"9"`)
-		c.lives()
+		c.wantAlive()
 	})
 	t.Run("bad_socket_is_a_file", func(t *testing.T) {
 		path := filepath.Join(hub.dir, socketOf("odd"))
@@ -155,15 +155,15 @@ func TestHandler(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer os.Remove(path)
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		c.send(message("odd", "7", "1"))
 		c.wantBad(`"7"`)
-		c.lives()
+		c.wantAlive()
 	})
 	// The answer of a handler that does not care what it is sent.
 	t.Run("answer_before_the_message_is_read", func(t *testing.T) {
-		hub.in(t).serve("odd", func(h *handler, c *conn) { c.Write(frame(toUsers("alice")("1"))) })
-		c := hub.in(t).login("alice")
+		hub.withT(t).serve("odd", func(h *handler, c *conn) { c.Write(frame(toUsers("alice")("1"))) })
+		c := hub.withT(t).login("alice")
 		c.send(message("odd", "7", quote(strings.Repeat("x", 900_000))))
 		c.want(received("1", "odd"), good("7"))
 	})
@@ -179,7 +179,7 @@ func TestHandler(t *testing.T) {
 				c.Write(append(frame(toUsers("alice")(`1`)), more...))
 			})
 			c.want(received("1", "odd"), good("7"))
-			c.lives()
+			c.wantAlive()
 		})
 	}
 }
@@ -187,8 +187,8 @@ func TestHandler(t *testing.T) {
 // Any other command, C of the wrong JSON type: bad.
 func TestBadCommand(t *testing.T) {
 	t.Parallel()
-	hub := start(t, conf{handlers: []string{"odd"}})
-	there := newTap(t, "tcp4", "127.0.0.1:0")
+	hub := start(t, serverConf{handlers: []string{"odd"}})
+	there := newServerStub(t, "tcp4", "127.0.0.1:0")
 	_, port, _ := net.SplitHostPort(there.address)
 
 	answers := map[string]string{
@@ -217,15 +217,15 @@ func TestBadCommand(t *testing.T) {
 	}
 	for name, answer := range answers {
 		t.Run(name, func(t *testing.T) {
-			hub := hub.in(t)
+			hub := hub.withT(t)
 			hub.reply("odd", answer)
 			c := hub.login("alice")
 			c.send(message("odd", "1", "1"))
 			c.wantBad(`"1"`)
-			c.lives()
+			c.wantAlive()
 		})
 	}
-	if len(there.got) > 0 {
-		t.Errorf("a server got %s", <-there.got)
+	if len(there.received) > 0 {
+		t.Errorf("a server got %s", <-there.received)
 	}
 }

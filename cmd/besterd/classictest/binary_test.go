@@ -12,7 +12,7 @@ import (
 // handlerBinary is started and supervised when nobody listens on the socket and the
 // file is executable; otherwise only the socket is used.
 func TestHandlerBinary(t *testing.T) {
-	startsMany(t)
+	skipInEmulator(t)
 	t.Parallel()
 	program, err := filepath.Abs(filepath.Join("testdata", "handler.py"))
 	if err != nil {
@@ -29,14 +29,14 @@ func TestHandlerBinary(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := conf{handlers: []string{"echo"}, binaries: map[string]string{"echo": "./echo.sh"}}
+	c := serverConf{handlers: []string{"echo"}, binaries: map[string]string{"echo": "./echo.sh"}}
 	starts := func(dir string) []string {
 		b, _ := os.ReadFile(filepath.Join(dir, "started"))
 		return strings.Fields(string(b))
 	}
 
 	t.Run("started_when_nobody_listens", func(t *testing.T) {
-		dir := folder(t)
+		dir := workDir(t)
 		install(t, dir, 0o755)
 		hub := startIn(t, dir, c)
 		alice := hub.login("alice")
@@ -54,7 +54,7 @@ func TestHandlerBinary(t *testing.T) {
 		}
 	})
 	t.Run("started_again_when_it_ends", func(t *testing.T) {
-		dir := folder(t)
+		dir := workDir(t)
 		install(t, dir, 0o755)
 		hub := startIn(t, dir, c)
 		alice := hub.login("alice")
@@ -79,7 +79,7 @@ func TestHandlerBinary(t *testing.T) {
 		hub.terminate()
 	})
 	t.Run("not_started_when_somebody_listens", func(t *testing.T) {
-		dir := folder(t)
+		dir := workDir(t)
 		install(t, dir, 0o755)
 		(&daemon{t: t, dir: dir}).answer("echo", toUsers("alice"))
 		hub := startIn(t, dir, c)
@@ -91,7 +91,7 @@ func TestHandlerBinary(t *testing.T) {
 		}
 	})
 	t.Run("started_when_a_dead_process_left_its_socket", func(t *testing.T) {
-		dir := folder(t)
+		dir := workDir(t)
 		install(t, dir, 0o755)
 		(&daemon{t: t, dir: dir}).answer("echo", toUsers("alice")).close()
 		hub := startIn(t, dir, c)
@@ -106,7 +106,7 @@ func TestHandlerBinary(t *testing.T) {
 		"not_there":      func(t *testing.T, dir string) {},
 	} {
 		t.Run("only_the_socket_where_it_is_"+name, func(t *testing.T) {
-			dir := folder(t)
+			dir := workDir(t)
 			prepare(t, dir)
 			hub := startIn(t, dir, c)
 			alice := hub.login("alice")

@@ -9,13 +9,13 @@ import (
 // The first frame of a client.
 func TestLogin(t *testing.T) {
 	t.Parallel()
-	hub := start(t, conf{handlers: []string{"echo"}})
+	hub := start(t, serverConf{handlers: []string{"echo"}})
 	echo := hub.answer("echo", toUsers("alice"))
-	authentication := fmt.Sprintf(`"header":{"scope":"client","authentication":{"username":"alice","password":%s}}`, quote(word("alice")))
+	authentication := fmt.Sprintf(`"header":{"scope":"client","authentication":{"username":"alice","password":%s}}`, quote(passwordOf("alice")))
 
 	// First frame authenticates and is never dispatched
 	t.Run("first_frame_is_never_dispatched", func(t *testing.T) {
-		c := hub.in(t).dial()
+		c := hub.withT(t).dial()
 		c.send(`{` + authentication + `,"payload":{"type":"echo","id":"1","data":"the first"}}`)
 		c.want(loggedIn)
 		c.send(message("echo", "2", `"the second"`))
@@ -31,32 +31,32 @@ func TestLogin(t *testing.T) {
 		"object": `,"payload":{"type":1}`, "message": `,"payload":{"type":"nobody's","id":"1","data":null}`,
 	} {
 		t.Run("payload_"+name, func(t *testing.T) {
-			c := hub.in(t).dial()
+			c := hub.withT(t).dial()
 			c.send(`{` + authentication + payload + `}`)
 			c.want(loggedIn)
-			c.lives()
+			c.wantAlive()
 		})
 	}
 	t.Run("keys_in_any_order", func(t *testing.T) {
-		c := hub.in(t).dial()
+		c := hub.withT(t).dial()
 		c.send(fmt.Sprintf(` {"payload" : 1 , "more":[], "header" :
-			{"authentication":{"password":%s,"username":"al\u0069ce","x":1}, "y":{}, "scope":"client"}} `, quote(word("alice"))))
+			{"authentication":{"password":%s,"username":"al\u0069ce","x":1}, "y":{}, "scope":"client"}} `, quote(passwordOf("alice"))))
 		c.want(loggedIn)
 	})
 
 	// on success answer exactly …
 	t.Run("answer_on_success", func(t *testing.T) {
-		c := hub.in(t).dial()
-		c.send(login("alice", word("alice")))
+		c := hub.withT(t).dial()
+		c.send(login("alice", passwordOf("alice")))
 		c.want(`{"header":{"messageType":"statusReport","status":"good"},"payload":{"id":"auth_special"}}`)
-		c.lives()
+		c.wantAlive()
 	})
 
 	// Who has been told so is logged in: what is sent now arrives.
 	t.Run("logged_in_when_it_is_answered", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		sender, i := hub.login("bob"), dial(t, hub.informer())
-		for n := range few(300) {
+		for n := range scaled(300) {
 			id := fmt.Sprint(n)
 			c := hub.login("alice")
 			sender.send(message("echo", id, id))
@@ -68,11 +68,11 @@ func TestLogin(t *testing.T) {
 		}
 	})
 	t.Run("answer_comes_before_any_message", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		sender, stop := hub.login("bob"), make(chan bool)
 		go func() {
 			defer close(stop)
-			for n := range few(3000) {
+			for n := range scaled(3000) {
 				sender.Write(frame(message("echo", fmt.Sprint(n), "1")))
 			}
 			sender.halfClose()
@@ -85,7 +85,7 @@ func TestLogin(t *testing.T) {
 			default:
 			}
 		}
-		for n := range few(3000) {
+		for n := range scaled(3000) {
 			sender.want(good(fmt.Sprint(n)))
 		}
 		sender.wantClosed()
@@ -93,21 +93,21 @@ func TestLogin(t *testing.T) {
 
 	// Names are compared byte for byte, case-sensitive
 	t.Run("names_are_case-sensitive", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		small, big := hub.login("alice"), hub.login("Alice")
 		small.send(message("echo", "1", "1"))
 		small.want(received("1", "echo"), good("1"))
-		big.lives() // and nothing came for it
+		big.wantAlive() // and nothing came for it
 		c := hub.dial()
-		c.send(login("ALICE", word("alice")))
+		c.send(login("ALICE", passwordOf("alice")))
 		c.wantBad(`"auth_special"`)
 		c.wantClosed()
 	})
 	t.Run("names_are_compared_byte_for_byte", func(t *testing.T) {
-		c := hub.in(t).login("Frédéric") // each é one character
-		c.lives()
-		c = hub.in(t).dial()
-		c.send(login("Fre\u0301de\u0301ric", word("Frédéric"))) // each é two
+		c := hub.withT(t).login("Frédéric") // each é one character
+		c.wantAlive()
+		c = hub.withT(t).dial()
+		c.send(login("Fre\u0301de\u0301ric", passwordOf("Frédéric"))) // each é two
 		c.wantBad(`"auth_special"`)
 		c.wantClosed()
 	})
@@ -115,32 +115,32 @@ func TestLogin(t *testing.T) {
 	// a blank name or empty password is refused; the password is checked against the
 	// accounts; on refusal answer the same with "status":"bad", then close
 	for name, first := range map[string]string{
-		"blank_name":           login("", word("alice")),
-		"name_of_spaces":       login("  ", word("alice")),
+		"blank_name":           login("", passwordOf("alice")),
+		"name_of_spaces":       login("  ", passwordOf("alice")),
 		"empty_password":       login("alice", ""),
-		"wrong_password":       login("alice", word("bob")),
-		"prefix_of_password":   login("alice", word("alice")[:8]),
-		"password_and_more":    login("alice", word("alice")+" "),
-		"password_and_NUL":     login("alice", word("alice")+"\x00"),
-		"unknown_user":         login("mallory", word("alice")),
-		"name_with_space":      login("alice ", word("alice")),
-		"very_long_name":       login(strings.Repeat("a", 3000), word("alice")),
+		"wrong_password":       login("alice", passwordOf("bob")),
+		"prefix_of_password":   login("alice", passwordOf("alice")[:8]),
+		"password_and_more":    login("alice", passwordOf("alice")+" "),
+		"password_and_NUL":     login("alice", passwordOf("alice")+"\x00"),
+		"unknown_user":         login("mallory", passwordOf("alice")),
+		"name_with_space":      login("alice ", passwordOf("alice")),
+		"very_long_name":       login(strings.Repeat("a", 3000), passwordOf("alice")),
 		"very_long_password":   login("alice", strings.Repeat("a", 3000)),
-		"name_with_server":     login("alice@127.0.0.1:1", word("alice")),
-		"name_with_line_break": login("alice\n", word("alice")),
+		"name_with_server":     login("alice@127.0.0.1:1", passwordOf("alice")),
+		"name_with_line_break": login("alice\n", passwordOf("alice")),
 	} {
 		t.Run("refused_"+name, func(t *testing.T) {
-			c := hub.in(t).dial()
+			c := hub.withT(t).dial()
 			c.send(first, message("echo", "1", `"not logged in"`))
 			c.wantBad(`"auth_special"`)
 			c.wantClosed()
-			hub.in(t).wantLog("refused")
+			hub.withT(t).wantLog("refused")
 		})
 	}
 	t.Run("refused_without_telling_whether_the_name_exists", func(t *testing.T) {
 		var answers []string
 		for _, name := range []string{"alice", "mallory"} {
-			c := hub.in(t).dial()
+			c := hub.withT(t).dial()
 			c.send(login(name, "wrong"))
 			answers = append(answers, c.recv())
 		}
@@ -155,12 +155,12 @@ func TestLogin(t *testing.T) {
 		"no_object":               `[]`,
 		"no_header":               `{"payload":{}}`,
 		"header_no_object":        `{"header":"client"}`,
-		"no_scope":                fmt.Sprintf(`{"header":{"authentication":{"username":"alice","password":%s}}}`, quote(word("alice"))),
-		"unknown_scope":           fmt.Sprintf(`{"header":{"scope":"root","authentication":{"username":"alice","password":%s}}}`, quote(word("alice"))),
-		"scope_no_string":         fmt.Sprintf(`{"header":{"scope":1,"authentication":{"username":"alice","password":%s}}}`, quote(word("alice"))),
+		"no_scope":                fmt.Sprintf(`{"header":{"authentication":{"username":"alice","password":%s}}}`, quote(passwordOf("alice"))),
+		"unknown_scope":           fmt.Sprintf(`{"header":{"scope":"root","authentication":{"username":"alice","password":%s}}}`, quote(passwordOf("alice"))),
+		"scope_no_string":         fmt.Sprintf(`{"header":{"scope":1,"authentication":{"username":"alice","password":%s}}}`, quote(passwordOf("alice"))),
 		"no_authentication":       `{"header":{"scope":"client"}}`,
 		"authentication_null":     `{"header":{"scope":"client","authentication":null}}`,
-		"authentication_no_name":  fmt.Sprintf(`{"header":{"scope":"client","authentication":{"password":%s}}}`, quote(word("alice"))),
+		"authentication_no_name":  fmt.Sprintf(`{"header":{"scope":"client","authentication":{"password":%s}}}`, quote(passwordOf("alice"))),
 		"authentication_number":   `{"header":{"scope":"client","authentication":{"username":"alice","password":1}}}`,
 		"authentication_no_word":  `{"header":{"scope":"client","authentication":{"username":"alice"}}}`,
 		"malformed":               `{` + authentication + `,}`,
@@ -170,7 +170,7 @@ func TestLogin(t *testing.T) {
 		"message_without_a_login": message("echo", "1", `"not logged in"`),
 	} {
 		t.Run("no_first_frame_"+name, func(t *testing.T) {
-			c := hub.in(t).dial()
+			c := hub.withT(t).dial()
 			c.send(first, message("echo", "1", `"not logged in"`))
 			if got, err := c.next(); err == nil {
 				if strings.Contains(got, `"good"`) {
@@ -193,13 +193,13 @@ func TestLogin(t *testing.T) {
 // Later frames of a client.
 func TestMessage(t *testing.T) {
 	t.Parallel()
-	hub := start(t, conf{handlers: []string{"echo"}})
+	hub := start(t, serverConf{handlers: []string{"echo"}})
 	echo := hub.answer("echo", toUsers("alice"))
 
 	// header: any JSON, must exist
 	for _, header := range []string{`null`, `{}`, `[]`, `0`, `"x"`, `{"scope":7}`, `{"deep":[[[{}]]]}`} {
 		t.Run("header_"+header, func(t *testing.T) {
-			c := hub.in(t).login("alice")
+			c := hub.withT(t).login("alice")
 			c.send(`{"header":` + header + `,"payload":{"type":"echo","id":"1","data":1}}`)
 			c.want(received("1", "echo"), good("1"))
 		})
@@ -207,7 +207,7 @@ func TestMessage(t *testing.T) {
 
 	// data may be null
 	t.Run("data_null", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		c.send(message("echo", "1", "null"))
 		c.want(received("null", "echo"), good("1"))
 	})
@@ -215,7 +215,7 @@ func TestMessage(t *testing.T) {
 	// id may be empty and may repeat: it is an opaque string that is echoed
 	for _, id := range []string{"", "1", "1", "two words", `"quoted\"`, "\n\t", "ä€😀", strings.Repeat("long", 1000)} {
 		t.Run("id_is_echoed", func(t *testing.T) {
-			c := hub.in(t).login("alice")
+			c := hub.withT(t).login("alice")
 			c.send(message("echo", id, "1"), message("nobody's", id, "1"), message("dummy", id, "1"))
 			c.want(received("1", "echo"), good(id))
 			c.wantBad(quote(id))
@@ -225,16 +225,16 @@ func TestMessage(t *testing.T) {
 
 	// The header is not read again: scope and user are fixed by the first frame.
 	t.Run("header_is_not_read_again", func(t *testing.T) {
-		c := hub.in(t).login("bob")
+		c := hub.withT(t).login("bob")
 		for _, header := range []string{
 			`{"scope":"server"}`,
-			`{"scope":"client","authentication":{"username":"alice","password":` + quote(word("alice")) + `}}`,
+			`{"scope":"client","authentication":{"username":"alice","password":` + quote(passwordOf("alice")) + `}}`,
 			`{"scope":"client","authentication":{"username":"alice","password":"wrong"}}`,
 		} {
 			c.send(`{"header":` + header + `,"payload":{"type":"echo","id":"1","data":1}}`)
 			c.want(good("1")) // alice has it: bob is still bob
 		}
-		c.lives() // and still a client: a server's connection would have ended
+		c.wantAlive() // and still a client: a server's connection would have ended
 	})
 
 	// Anything else (a missing or wrongly typed field, top level not an object, empty
@@ -267,7 +267,7 @@ func TestMessage(t *testing.T) {
 		"message_in_a_header": {`{"header":{"payload":{"type":"echo","id":"7","data":"refused"}}}`, `""`},
 	} {
 		t.Run("closed_"+name, func(t *testing.T) {
-			c := hub.in(t).login("bob")
+			c := hub.withT(t).login("bob")
 			c.send(message("echo", "before", "1"), m.frame, message("echo", "after", `"refused"`))
 			c.want(good("before"))
 			c.wantBad(m.id)
@@ -287,7 +287,7 @@ func TestMessage(t *testing.T) {
 // JSON is read strictly (RFC 8259): statusReport bad with reason, then close.
 func TestMalformedJSON(t *testing.T) {
 	t.Parallel()
-	hub := start(t, conf{handlers: []string{"echo"}})
+	hub := start(t, serverConf{handlers: []string{"echo"}})
 	hub.answer("echo", toUsers("alice"))
 
 	for name, body := range map[string]string{
@@ -329,7 +329,7 @@ func TestMalformedJSON(t *testing.T) {
 		"a_million_in_objects":  strings.Repeat(`{"":`, 250_000),
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := hub.in(t).login("bob")
+			c := hub.withT(t).login("bob")
 			go c.Write([]byte(string(frame(body)) + string(frame(message("echo", "after", "1")))))
 			got := c.recv()
 			id := `""`
@@ -343,13 +343,13 @@ func TestMalformedJSON(t *testing.T) {
 
 	// nesting over 64 levels too: of the data, which the frame is around
 	t.Run("64_levels_are_allowed", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		deep := strings.Repeat("[", 64) + strings.Repeat("]", 64)
 		c.send(message("echo", "1", deep))
 		c.want(received(deep, "echo"), good("1"))
 	})
 	t.Run("white_space_is_allowed", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		c.send(" \r\n\t{ \"header\" : { } , \"payload\" :\n{ \"type\" : \"echo\" , \"id\" : \"1\" , \"data\" : 1 } } \n")
 		c.want(received("1", "echo"), good("1"))
 	})

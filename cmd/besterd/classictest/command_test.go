@@ -11,29 +11,29 @@ import (
 // The commands of a handler's answer.
 func TestSendClients(t *testing.T) {
 	t.Parallel()
-	hub := start(t, conf{handlers: []string{"to"}})
+	hub := start(t, serverConf{handlers: []string{"to"}})
 	send := func(t *testing.T, c *conn, names ...string) {
 		t.Helper()
-		hub.in(t).reply("to", command("sendClients", list(names), `"hello"`))
+		hub.withT(t).reply("to", command("sendClients", list(names), `"hello"`))
 		c.send(message("to", "1", "1"))
 	}
 	hello := received(`"hello"`, "to")
 
 	// receivedMessage to every live session of every name
 	t.Run("every_session_of_every_name", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		c := hub.login("carol")
 		sessions := []*conn{hub.login("alice"), hub.login("alice"), hub.login("bob"), hub.login("alice")}
 		send(t, c, "alice", "bob")
 		c.want(good("1"))
 		for _, s := range sessions {
 			s.want(hello)
-			s.lives() // and only once
+			s.wantAlive() // and only once
 		}
 	})
 	// in the order of names, then of connection
 	t.Run("in_the_order_of_names", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		hub.answer("to", func(data string) string {
 			if data == `"ab"` {
 				return command("sendClients", `["alice","bob"]`, data)
@@ -50,15 +50,15 @@ func TestSendClients(t *testing.T) {
 	})
 	// a name listed twice gets it twice
 	t.Run("a_name_listed_twice", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		c, alice := hub.login("carol"), hub.login("alice")
 		send(t, c, "alice", "alice")
 		c.want(good("1"))
 		alice.want(hello, hello)
-		alice.lives()
+		alice.wantAlive()
 	})
 	t.Run("sender_listed_twice", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		send(t, c, "alice", "bob", "alice")
 		c.want(hello, hello, good("1"))
 	})
@@ -68,7 +68,7 @@ func TestSendClients(t *testing.T) {
 		"without_account": {"mallory"}, "empty_name": {""}, "odd_names": {"a b", "@", "x@", "/", "#", "\n", "*"},
 	} {
 		t.Run("good_"+name, func(t *testing.T) {
-			c := hub.in(t).login("alice")
+			c := hub.withT(t).login("alice")
 			send(t, c, names...)
 			for _, n := range names {
 				if n == "alice" {
@@ -76,13 +76,13 @@ func TestSendClients(t *testing.T) {
 				}
 			}
 			c.want(good("1"))
-			c.lives()
+			c.wantAlive()
 		})
 	}
 	// The original reports bad for ever once any earlier session of a recipient has
 	// ended. ours: only live sessions count.
 	t.Run("only_live_sessions_count", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		c := hub.login("carol")
 		for i := range 5 {
 			gone := hub.login("alice")
@@ -98,17 +98,17 @@ func TestSendClients(t *testing.T) {
 		send(t, c, "alice")
 		c.want(good("1"))
 		alice.want(hello)
-		alice.lives()
+		alice.wantAlive()
 	})
 	t.Run("names_with_escapes_and_accents", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		c := hub.login("Frédéric")
 		hub.reply("to", command("sendClients", `["Fr\u00e9d\u00E9ric"]`, `"hello"`))
 		c.send(message("to", "1", "1"))
 		c.want(hello, good("1"))
 	})
 	t.Run("many_names", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		c := hub.login("alice")
 		names := make([]string, 1000)
 		for i := range names {
@@ -121,38 +121,38 @@ func TestSendClients(t *testing.T) {
 
 func TestSendServers(t *testing.T) {
 	t.Parallel()
-	hub := start(t, conf{handlers: []string{"away"}})
-	there := newTap(t, "tcp4", "127.0.0.1:0")
+	hub := start(t, serverConf{handlers: []string{"away"}})
+	there := newServerStub(t, "tcp4", "127.0.0.1:0")
 	send := func(t *testing.T, c *conn, servers ...string) {
 		t.Helper()
-		hub.in(t).reply("away", command("sendServers", list(servers), `{"z":1.50}`))
+		hub.withT(t).reply("away", command("sendServers", list(servers), `{"z":1.50}`))
 		c.send(message("away", "1", "1"))
 	}
 	// per entry: connect, send {"header":{"scope":"server"},"payload":{"data":D,"type":TYPE,"id":…}}, close.
 	exact := regexp.MustCompile(`^\{"header":\{"scope":"server"\},"payload":\{"data":\{"z":1\.50\},"type":"away","id":"[^"]+"\}\}$`)
-	arrived := func(t *testing.T, p *tap) {
+	arrived := func(t *testing.T, p *serverStub) {
 		t.Helper()
-		if got := <-p.got; !exact.MatchString(got) {
+		if got := <-p.received; !exact.MatchString(got) {
 			t.Errorf("the server got %s", got)
 		}
 	}
-	quiet := func(t *testing.T, p *tap) {
+	quiet := func(t *testing.T, p *serverStub) {
 		t.Helper()
-		if len(p.got) > 0 {
-			t.Errorf("the server got %s too", <-p.got)
+		if len(p.received) > 0 {
+			t.Errorf("the server got %s too", <-p.received)
 		}
 	}
 
 	t.Run("one_frame_then_close", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		send(t, c, there.address)
 		arrived(t, there)
 		c.want(good("1"))
 		quiet(t, there)
 	})
 	t.Run("per_entry", func(t *testing.T) {
-		other := newTap(t, "tcp4", "127.0.0.1:0")
-		c := hub.in(t).login("alice")
+		other := newServerStub(t, "tcp4", "127.0.0.1:0")
+		c := hub.withT(t).login("alice")
 		send(t, c, there.address, other.address, there.address)
 		c.want(good("1"))
 		arrived(t, there)
@@ -162,12 +162,12 @@ func TestSendServers(t *testing.T) {
 		quiet(t, other)
 	})
 	t.Run("every_message_has_an_id_of_its_own", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		seen := make(map[string]bool)
 		for range 20 {
 			send(t, c, there.address)
 			c.want(good("1"))
-			got := <-there.got
+			got := <-there.received
 			if seen[got] {
 				t.Fatalf("twice %s", got)
 			}
@@ -175,7 +175,7 @@ func TestSendServers(t *testing.T) {
 		}
 	})
 	t.Run("nobody_listed", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		send(t, c)
 		c.want(good("1"))
 	})
@@ -184,7 +184,7 @@ func TestSendServers(t *testing.T) {
 		l := listenTCP(t, "tcp4", "127.0.0.1:0")
 		gone := l.Addr().String()
 		l.Close()
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		send(t, c, gone)
 		c.wantBad(`"1"`)
 		send(t, c, gone, there.address)
@@ -196,7 +196,7 @@ func TestSendServers(t *testing.T) {
 	})
 	// ours: names and IPv6 too
 	t.Run("name", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		send(t, c, "localhost:"+there.port())
 		c.want(good("1"))
 		arrived(t, there)
@@ -205,8 +205,8 @@ func TestSendServers(t *testing.T) {
 		if !hasIPv6() {
 			t.Skip("this machine has no ::1")
 		}
-		six := newTap(t, "tcp6", "[::1]:0")
-		c := hub.in(t).login("alice")
+		six := newServerStub(t, "tcp6", "[::1]:0")
+		c := hub.withT(t).login("alice")
 		send(t, c, "[::1]:"+six.port())
 		c.want(good("1"))
 		arrived(t, six)
@@ -234,17 +234,17 @@ func TestSendServers(t *testing.T) {
 	for _, entry := range []string{"127.0.0.1", "localhost", "127.0.0.1:", ":", "", "::1", "[::1]", "127.0.0.1:http", "127.0.0.1:0",
 		"127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:80:80", "http://127.0.0.1:80", " 127.0.0.1:80", "no such host.:80"} {
 		t.Run("bad_entry_"+strconv.Quote(entry), func(t *testing.T) {
-			c := hub.in(t).login("alice")
+			c := hub.withT(t).login("alice")
 			send(t, c, entry)
 			c.wantBad(`"1"`)
-			c.lives()
+			c.wantAlive()
 		})
 	}
 }
 
 func TestSendHandler(t *testing.T) {
 	t.Parallel()
-	hub := start(t, conf{handlers: []string{"first", "second", "third", "round", "lost", "down"}})
+	hub := start(t, serverConf{handlers: []string{"first", "second", "third", "round", "lost", "down"}})
 	chain := func(to string) func(string) string {
 		return func(data string) string {
 			return command("sendHandler", quote(to), strings.Replace(data, `"`, `"by `+to+` `, 1))
@@ -254,7 +254,7 @@ func TestSendHandler(t *testing.T) {
 	// D goes to that handler, its answer is executed in turn; the receivedMessage names
 	// the last handler; one statusReport with the original id
 	t.Run("chain_of_three", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		hub.answer("first", chain("second"))
 		hub.answer("second", chain("third"))
 		third := hub.answer("third", toUsers("alice"))
@@ -262,34 +262,34 @@ func TestSendHandler(t *testing.T) {
 		c.send(message("first", "the original id", `"me"`))
 		const want = `"by third by second me"`
 		c.want(received(want, "third"), good("the original id"))
-		c.lives()
+		c.wantAlive()
 		if got := <-third.got; got != want {
 			t.Errorf("the third handler got %s", got)
 		}
 	})
 	t.Run("the_last_one_fails", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		hub.answer("first", chain("second"))
 		hub.reply("second", `{"header":{"status":"1"}}`)
 		c := hub.login("alice")
 		c.send(message("first", "1", `"me"`))
 		c.wantBad(`"1"`)
-		c.lives()
+		c.wantAlive()
 	})
 	// an unknown handler: bad
 	for _, target := range []string{`"nobody's"`, `""`, `" "`, `"First"`, `"#"`, `"dummy"`, `"builtin"`} {
 		t.Run("unknown_handler_"+target, func(t *testing.T) {
-			hub := hub.in(t)
+			hub := hub.withT(t)
 			hub.reply("lost", command("sendHandler", target, "1"))
 			c := hub.login("alice")
 			c.send(message("lost", "1", "1"))
 			c.wantBad(`"1"`)
-			c.lives()
+			c.wantAlive()
 		})
 	}
 	// at most 16 hops, then bad
 	t.Run("16_hops", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		down := hub.answer("down", func(data string) string {
 			n, _ := strconv.Atoi(data)
 			if n == 0 {
@@ -305,17 +305,17 @@ func TestSendHandler(t *testing.T) {
 		}
 		c.send(message("down", "2", "17"))
 		c.wantBad(`"2"`)
-		c.lives()
+		c.wantAlive()
 	})
 	t.Run("in_a_circle", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		round := hub.reply("round", command("sendHandler", `"round"`, "1"))
 		c := hub.login("alice")
 		c.send(message("round", "1", "1"))
 		if reason := c.wantBad(`"1"`); !strings.Contains(reason, "16") {
 			t.Errorf("reason %q", reason)
 		}
-		c.lives()
+		c.wantAlive()
 		if n := round.accepted.Load(); n != 17 {
 			t.Errorf("%d messages to the handler, want 17", n)
 		}

@@ -12,7 +12,7 @@ import (
 
 // Config file server.conf: what is served.
 func TestConfig(t *testing.T) {
-	startsMany(t)
+	skipInEmulator(t)
 	t.Parallel()
 
 	// network.types (list of those to open), network.tcp4|tcp6.{address,port} (port is a
@@ -36,7 +36,7 @@ func TestConfig(t *testing.T) {
 			for k, v := range listeners {
 				block[k] = v
 			}
-			hub := start(t, conf{handlers: []string{"echo"}, network: block})
+			hub := start(t, serverConf{handlers: []string{"echo"}, network: block})
 			hub.answer("echo", toUsers("alice"))
 			if len(hub.listeners) != 1 {
 				t.Errorf("listeners %q, want %s alone", hub.listeners, network)
@@ -59,12 +59,12 @@ func TestConfig(t *testing.T) {
 		for k, v := range listeners {
 			block[k] = v
 		}
-		hub := start(t, conf{handlers: []string{"echo"}, network: block})
+		hub := start(t, serverConf{handlers: []string{"echo"}, network: block})
 		hub.answer("echo", toUsers("alice"))
 		var readers []*conn
 		for _, network := range all {
 			c := dial(t, hub.listener(network))
-			c.send(login("alice", word("alice")))
+			c.send(login("alice", passwordOf("alice")))
 			c.want(loggedIn)
 			readers = append(readers, c)
 		}
@@ -77,24 +77,24 @@ func TestConfig(t *testing.T) {
 	})
 	// ours: the UNIX listener works; and a client there logs in like any other
 	t.Run("unix_needs_a_password_too", func(t *testing.T) {
-		hub := start(t, conf{network: object{"types": []string{"unix"}, "unix": object{"address": "clients.sock"}}})
+		hub := start(t, serverConf{network: object{"types": []string{"unix"}, "unix": object{"address": "clients.sock"}}})
 		c := hub.dial()
 		c.send(login("alice", "wrong"))
 		c.wantBad(`"auth_special"`)
 		c.wantClosed()
 	})
 	t.Run("unix_socket_left_by_a_dead_hub", func(t *testing.T) {
-		dir := folder(t)
+		dir := workDir(t)
 		block := object{"types": []string{"unix"}, "unix": object{"address": "clients.sock"}}
-		dead := startIn(t, dir, conf{network: block})
+		dead := startIn(t, dir, serverConf{network: block})
 		dead.cmd.Process.Kill()
 		<-dead.exited
 		dead.stopped = true
-		hub := startIn(t, dir, conf{network: block})
-		hub.login("alice").lives()
+		hub := startIn(t, dir, serverConf{network: block})
+		hub.login("alice").wantAlive()
 	})
 	t.Run("sockets_are_gone_after_the_end", func(t *testing.T) {
-		hub := start(t, conf{network: object{"types": []string{"unix"}, "unix": object{"address": "clients.sock"}}})
+		hub := start(t, serverConf{network: object{"types": []string{"unix"}, "unix": object{"address": "clients.sock"}}})
 		hub.terminate()
 		for _, name := range []string{"clients.sock", "bInformer"} {
 			if _, err := os.Lstat(filepath.Join(hub.dir, name)); err == nil {
@@ -105,7 +105,7 @@ func TestConfig(t *testing.T) {
 
 	// handlers.availableTypes: what is in typeMap alone has no handler
 	t.Run("only_available_types_have_handlers", func(t *testing.T) {
-		dir := folder(t)
+		dir := workDir(t)
 		writeConf(t, dir, `{"network":{"types":["tcp4"],"tcp4":{"address":"127.0.0.1","port":"0"}},
 			"handlers":{"availableTypes":["one"],"typeMap":{
 				"one":{"handlerBinary":"","unixDomainSocketPath":"one.sock"},
@@ -120,7 +120,7 @@ func TestConfig(t *testing.T) {
 	})
 	// paths relative to the working directory
 	t.Run("paths_are_relative_to_the_working_directory", func(t *testing.T) {
-		dir := folder(t)
+		dir := workDir(t)
 		for _, sub := range []string{"etc", "run"} {
 			if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
 				t.Fatal(err)
@@ -136,7 +136,7 @@ func TestConfig(t *testing.T) {
 		hub := launch(t, dir, file)
 		hub.answer("echo", toUsers("alice"))
 		c := dial(t, "unix://"+filepath.Join(dir, "run", "clients"))
-		c.send(login("alice", word("alice")), message("echo", "1", "1"))
+		c.send(login("alice", passwordOf("alice")), message("echo", "1", "1"))
 		c.want(loggedIn, received("1", "echo"), good("1"))
 		i := dial(t, hub.informer()) // in the working directory, too
 		i.send(`{"command":{"type":"quit"}}`)
@@ -147,22 +147,22 @@ func TestConfig(t *testing.T) {
 	const network = `"network":{"types":["tcp4"],"tcp4":{"address":"127.0.0.1","port":"0"}}`
 	const handlers = `"handlers":{"availableTypes":[],"typeMap":{}}`
 	t.Run("without_database_and_admin", func(t *testing.T) {
-		dir := folder(t)
+		dir := workDir(t)
 		writeConf(t, dir, `{`+network+`,`+handlers+`}`)
 		hub := launch(t, dir)
 		hub.dial()
 	})
 	t.Run("without_typeMap", func(t *testing.T) {
-		dir := folder(t)
+		dir := workDir(t)
 		writeConf(t, dir, `{`+network+`,"handlers":{"availableTypes":[]}}`)
 		launch(t, dir)
 	})
 	t.Run("without_network", func(t *testing.T) {
 		// It then listens on the default port, which may be another's: what counts is that
 		// the file is not what it complains of.
-		dir := folder(t)
+		dir := workDir(t)
 		writeConf(t, dir, `{`+handlers+`}`)
-		cmd := built(bester, "check", "server.conf")
+		cmd := programCommand(bester, "check", "server.conf")
 		cmd.Dir = dir
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("bester check: %v\n%s", err, out)
@@ -170,7 +170,7 @@ func TestConfig(t *testing.T) {
 	})
 	// the original's file, but for its database, whose block may stay
 	t.Run("an_original's_file", func(t *testing.T) {
-		dir := folder(t)
+		dir := workDir(t)
 		writeConf(t, dir, `{
 	"network" : {
 		"types" : ["unix", "tcp4"],
@@ -191,17 +191,17 @@ func TestConfig(t *testing.T) {
 `)
 		hub := launch(t, dir)
 		c := dial(t, hub.listener("tcp4"))
-		c.send(login("alice", word("alice")), message("type1", "1", "1"))
+		c.send(login("alice", passwordOf("alice")), message("type1", "1", "1"))
 		c.want(loggedIn)
 		c.wantBad(`"1"`) // nobody is there yet
-		c.lives()
+		c.wantAlive()
 	})
 	// the accounts file that `bester account` keeps
 	t.Run("accounts_are_kept_by_bester_account", func(t *testing.T) {
-		hub := start(t, conf{})
+		hub := start(t, serverConf{})
 		account := func(password string, args ...string) {
 			t.Helper()
-			cmd := built(bester, append([]string{"account"}, args...)...)
+			cmd := programCommand(bester, append([]string{"account"}, args...)...)
 			cmd.Dir = hub.dir
 			cmd.Stdin = strings.NewReader(password + "\n")
 			if out, err := cmd.CombinedOutput(); err != nil {
@@ -231,7 +231,7 @@ func TestConfig(t *testing.T) {
 
 // A wrong file: a clear error and exit 1.
 func TestConfigRefused(t *testing.T) {
-	startsMany(t)
+	skipInEmulator(t)
 	t.Parallel()
 	const network = `"network":{"types":["tcp4"],"tcp4":{"address":"127.0.0.1","port":"0"}}`
 	const handlers = `"handlers":{"availableTypes":[],"typeMap":{}}`
@@ -272,7 +272,7 @@ func TestConfigRefused(t *testing.T) {
 		"million_brackets": {strings.Repeat("[", 1_000_000), "server.conf:1:"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			said := refused(t, folder(t), c.content)
+			said := startRefused(t, workDir(t), c.content)
 			if !strings.Contains(said, c.want) || !strings.Contains(said, "server.conf") {
 				t.Errorf("it says %.500q, want %q in it", said, c.want)
 			}
@@ -286,24 +286,24 @@ func TestConfigRefused(t *testing.T) {
 	t.Run("port_in_use", func(t *testing.T) {
 		l := listenTCP(t, "tcp4", "127.0.0.1:0")
 		_, port, _ := net.SplitHostPort(l.Addr().String())
-		said := refused(t, folder(t), `{"network":{"types":["tcp4"],"tcp4":{"address":"127.0.0.1","port":"`+port+`"}},`+handlers+`}`)
+		said := startRefused(t, workDir(t), `{"network":{"types":["tcp4"],"tcp4":{"address":"127.0.0.1","port":"`+port+`"}},`+handlers+`}`)
 		if !strings.Contains(said, l.Addr().String()) || !strings.Contains(said, "in use") {
 			t.Errorf("it says %q", said)
 		}
 	})
 	t.Run("unix_socket_in_use", func(t *testing.T) {
-		dir := folder(t)
-		hub := startIn(t, dir, conf{network: object{"types": []string{"unix"}, "unix": object{"address": "clients.sock"}}})
-		said := refused(t, dir, `{"network":{"types":["unix"],"unix":{"address":"clients.sock"}},`+handlers+`}`)
+		dir := workDir(t)
+		hub := startIn(t, dir, serverConf{network: object{"types": []string{"unix"}, "unix": object{"address": "clients.sock"}}})
+		said := startRefused(t, dir, `{"network":{"types":["unix"],"unix":{"address":"clients.sock"}},`+handlers+`}`)
 		if !strings.Contains(said, "clients.sock") || !strings.Contains(said, "in use") {
 			t.Errorf("it says %q", said)
 		}
 		hub.login("alice") // which is still there
 	})
 	t.Run("informer_in_use", func(t *testing.T) {
-		dir := folder(t)
-		hub := startIn(t, dir, conf{})
-		said := refused(t, dir, `{`+network+`,`+handlers+`}`)
+		dir := workDir(t)
+		hub := startIn(t, dir, serverConf{})
+		said := startRefused(t, dir, `{`+network+`,`+handlers+`}`)
 		if !strings.Contains(said, "bInformer") {
 			t.Errorf("it says %q", said)
 		}
@@ -312,7 +312,7 @@ func TestConfigRefused(t *testing.T) {
 		i.want(`{"data":[],"status":"0"}`)
 	})
 	t.Run("file_missing", func(t *testing.T) {
-		cmd := built(besterd, "server.conf")
+		cmd := programCommand(besterd, "server.conf")
 		cmd.Dir = t.TempDir()
 		out, _ := cmd.CombinedOutput()
 		if cmd.ProcessState.ExitCode() != 1 || !bytes.Contains(out, []byte("server.conf")) {
@@ -320,11 +320,11 @@ func TestConfigRefused(t *testing.T) {
 		}
 	})
 	t.Run("accounts_file_damaged", func(t *testing.T) {
-		dir := folder(t)
+		dir := workDir(t)
 		if err := os.WriteFile(filepath.Join(dir, "accounts"), []byte("this is no accounts file\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if said := refused(t, dir, `{`+network+`,`+handlers+`,`+database+`}`); !strings.Contains(said, "accounts") {
+		if said := startRefused(t, dir, `{`+network+`,`+handlers+`,`+database+`}`); !strings.Contains(said, "accounts") {
 			t.Errorf("it says %q", said)
 		}
 	})

@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// A conf is the server.conf of a hub. What is not given is a hub with one tcp4
+// A serverConf is the server.conf of a hub. What is not given is a hub with one tcp4
 // listener on a free port of the loopback, and accounts in "accounts".
-type conf struct {
+type serverConf struct {
 	handlers []string          // types, each with a handler on the socket T.sock
 	binaries map[string]string // handlerBinary of some of them
 	network  map[string]any    // the whole block network
@@ -29,7 +29,7 @@ type conf struct {
 
 type object = map[string]any
 
-func (c conf) file() (name, content string) {
+func (c serverConf) file() (name, content string) {
 	if c.toml != "" {
 		return "bester.toml", c.toml
 	}
@@ -73,9 +73,9 @@ type daemon struct {
 	stopped   bool
 }
 
-// folder is a working directory with the accounts in it. Its path is short enough for
+// workDir is a working directory with the accounts in it. Its path is short enough for
 // UNIX sockets.
-func folder(t *testing.T) string {
+func workDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "b")
 	if err != nil {
@@ -90,12 +90,12 @@ func folder(t *testing.T) string {
 
 // start starts a besterd and waits until it is ready. When the test ends, it must
 // have as few descriptors open as in the beginning, and end with status 0 on SIGTERM.
-func start(t *testing.T, c conf) *daemon {
+func start(t *testing.T, c serverConf) *daemon {
 	t.Helper()
-	return startIn(t, folder(t), c)
+	return startIn(t, workDir(t), c)
 }
 
-func startIn(t *testing.T, dir string, c conf) *daemon {
+func startIn(t *testing.T, dir string, c serverConf) *daemon {
 	t.Helper()
 	name, content := c.file()
 	if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
@@ -104,14 +104,14 @@ func startIn(t *testing.T, dir string, c conf) *daemon {
 	return launch(t, dir, name)
 }
 
-// launch is start with the config file that is in the folder already.
+// launch is start with a config file that is in the folder already.
 func launch(t *testing.T, dir string, file ...string) *daemon {
 	t.Helper()
 	if len(file) == 0 {
 		file = []string{"server.conf"}
 	}
 	d := &daemon{t: t, dir: dir, log: newLogBuffer(), exited: make(chan struct{})}
-	d.cmd = built(besterd, file...)
+	d.cmd = programCommand(besterd, file...)
 	d.cmd.Dir = dir
 	d.cmd.Stderr = d.log
 	if err := d.cmd.Start(); err != nil {
@@ -145,8 +145,8 @@ func (d *daemon) wantLog(pattern string) string {
 
 func (b *logBuffer) wait(pattern string) (string, error) {
 	re := regexp.MustCompile(`.*` + pattern + `.*\n`)
-	late := time.AfterFunc(patience, b.end)
-	defer late.Stop()
+	timer := time.AfterFunc(timeout, b.end)
+	defer timer.Stop()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for {
@@ -156,7 +156,7 @@ func (b *logBuffer) wait(pattern string) (string, error) {
 		if b.ended {
 			return "", fmt.Errorf("nothing that matches %q in:\n%s", pattern, b.text)
 		}
-		b.grew.Wait()
+		b.changed.Wait()
 	}
 }
 
@@ -189,13 +189,13 @@ func (d *daemon) dial() *conn {
 func (d *daemon) login(user string) *conn {
 	d.t.Helper()
 	c := d.dial()
-	c.send(login(user, word(user)))
+	c.send(login(user, passwordOf(user)))
 	c.want(loggedIn)
 	return c
 }
 
-// in is the daemon with another test's (a subtest's) failures and cleanups.
-func (d *daemon) in(t *testing.T) *daemon {
+// withT returns the daemon for a subtest, which gets its failures and cleanups.
+func (d *daemon) withT(t *testing.T) *daemon {
 	sub := *d
 	sub.t = t
 	return &sub
@@ -232,9 +232,9 @@ func (d *daemon) descriptors() int {
 // eventually waits until ok.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(timeout); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not after %v: %s", patience, what)
+			t.Fatalf("not after %v: %s", timeout, what)
 		}
 	}
 }
@@ -279,10 +279,10 @@ func (d *daemon) terminate() {
 	}
 	select {
 	case <-d.exited:
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		d.cmd.Process.Signal(syscall.SIGQUIT)
 		<-d.exited
-		d.t.Errorf("still running %v after SIGTERM\n%s", patience, d.log)
+		d.t.Errorf("still running %v after SIGTERM\n%s", timeout, d.log)
 		return
 	}
 	if code := d.cmd.ProcessState.ExitCode(); code != 0 {
@@ -295,21 +295,21 @@ func (d *daemon) terminate() {
 	}
 }
 
-// refused runs a besterd that cannot start, and returns what it says.
-func refused(t *testing.T, dir, content string) string {
+// startRefused runs a besterd that cannot start, and returns what it says.
+func startRefused(t *testing.T, dir, content string) string {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(dir, "server.conf"), []byte(content), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := built(besterd, "server.conf")
+	cmd := programCommand(besterd, "server.conf")
 	cmd.Dir = dir
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	late := time.AfterFunc(patience, func() { cmd.Process.Kill() })
-	defer late.Stop()
+	timer := time.AfterFunc(timeout, func() { cmd.Process.Kill() })
+	defer timer.Stop()
 	cmd.Wait()
 	if code := cmd.ProcessState.ExitCode(); code != 1 {
 		t.Fatalf("%v, want exit status 1\n%s", cmd.ProcessState, &stderr)

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// patience is how long anything here may take before it counts as hung.
-const patience = 20 * time.Second
+// timeout is how long anything here may take before it counts as hung.
+const timeout = 20 * time.Second
 
 // frame is what goes over the wire for a body.
 func frame(body string) []byte {
@@ -39,7 +39,7 @@ func newConn(t *testing.T, c net.Conn) *conn {
 func dial(t *testing.T, address string) *conn {
 	t.Helper()
 	network, rest, _ := strings.Cut(address, "://")
-	c, err := net.DialTimeout(network, rest, patience)
+	c, err := net.DialTimeout(network, rest, timeout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func dial(t *testing.T, address string) *conn {
 // write writes bytes as they are.
 func (c *conn) write(b []byte) {
 	c.t.Helper()
-	c.SetWriteDeadline(time.Now().Add(patience))
+	c.SetWriteDeadline(time.Now().Add(timeout))
 	if _, err := c.Write(b); err != nil {
 		c.t.Fatalf("write: %v", err)
 	}
@@ -66,7 +66,7 @@ func (c *conn) send(bodies ...string) {
 }
 
 func (c *conn) next() (string, error) {
-	c.SetReadDeadline(time.Now().Add(patience))
+	c.SetReadDeadline(time.Now().Add(timeout))
 	return readFrame(c.r)
 }
 
@@ -150,8 +150,8 @@ func (c *conn) halfClose() {
 	}
 }
 
-// lives expects the next thing that comes to be the answer to a dummy sent now.
-func (c *conn) lives() {
+// wantAlive expects the next thing that comes to be the answer to a dummy sent now.
+func (c *conn) wantAlive() {
 	c.t.Helper()
 	c.send(message("dummy", "still there?", "null"))
 	c.want(`{"header":{"status":"0"},"payload":{"data":null,"id":"still there?","type":"dummy"}}`)

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// What must never happen again, whatever is sent: a crash, a hang, an unbounded
-// buffer, a leaked file descriptor or goroutine. start has every test end with a look
-// at the descriptors, the threads, the log and the exit status.
+// Whatever is sent, the hub must not crash, hang, buffer without bound, or leak a file
+// descriptor or a goroutine. start makes every test end with a check of the descriptors,
+// the threads, the log and the exit status.
 
-// A canary is a client whom nothing that others do may hold up.
+// A canary is a client that must be served whatever other clients do.
 type canary struct{ *conn }
 
 func newCanary(d *daemon) canary { return canary{d.login("erin")} }
 
-func (c canary) sings() {
+func (c canary) wantResponse() {
 	c.t.Helper()
 	c.send(message("canary", "tweet", `"tweet"`))
 	c.want(received(`"tweet"`, "canary"), good("tweet"))
@@ -25,14 +25,14 @@ func (c canary) sings() {
 
 func TestHostileFrames(t *testing.T) {
 	t.Parallel()
-	hub := start(t, conf{handlers: []string{"canary", "big", "odd"}, peers: "open"})
+	hub := start(t, serverConf{handlers: []string{"canary", "big", "odd"}, peers: "open"})
 	hub.answer("canary", toUsers("erin"))
 	hub.answer("big", toUsers())
-	bird := newCanary(hub)
+	probe := newCanary(hub)
 	after := func(t *testing.T, f func(t *testing.T, hub *daemon)) {
 		t.Helper()
-		f(t, hub.in(t))
-		canary{&conn{Conn: bird.Conn, t: t, r: bird.r}}.sings()
+		f(t, hub.withT(t))
+		canary{&conn{Conn: probe.Conn, t: t, r: probe.r}}.wantResponse()
 	}
 	brackets := strings.Repeat("[", 1_000_000)
 
@@ -73,7 +73,7 @@ func TestHostileFrames(t *testing.T) {
 			c := hub.login("alice")
 			c.send(message("odd", "1", "1"))
 			c.wantBad(`"1"`)
-			c.lives()
+			c.wantAlive()
 		})
 	})
 	t.Run("a_million_brackets_to_the_informer", func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestHostileFrames(t *testing.T) {
 			c := hub.login("alice")
 			c.send(message("odd", "1", "1"))
 			c.wantBad(`"1"`)
-			c.lives()
+			c.wantAlive()
 		})
 	})
 
@@ -109,7 +109,7 @@ func TestHostileFrames(t *testing.T) {
 			} {
 				before := hub.status("VmRSS")
 				c := hub.login("alice")
-				for range few(200) {
+				for range scaled(200) {
 					c.send(message("big", name, data))
 					c.want(good(name))
 				}
@@ -126,7 +126,7 @@ func TestHostileFrames(t *testing.T) {
 				readFrame(c)
 				c.Write([]byte{0xff, 0xff, 0xff, 0xff, '{'})
 			})
-			for range few(50) {
+			for range scaled(50) {
 				c := hub.dial()
 				c.write([]byte{0xff, 0xff, 0xff, 0xff, '{'})
 				if got, err := c.next(); err == nil {
@@ -166,9 +166,9 @@ func TestHostileFrames(t *testing.T) {
 			n := rand.New(random)
 			hub.serve("odd", func(h *handler, c *conn) {
 				readFrame(c)
-				c.Write(junk(random, n))
+				c.Write(randomBytes(random, n))
 			})
-			for i := range few(300) {
+			for i := range scaled(300) {
 				var c *conn
 				switch i % 5 {
 				case 0, 1:
@@ -182,9 +182,9 @@ func TestHostileFrames(t *testing.T) {
 					c.send(message("odd", "1", "1"))
 					c.wantBad(`"1"`)
 				}
-				c.Write(junk(random, n))
+				c.Write(randomBytes(random, n))
 				c.halfClose()
-				c.SetReadDeadline(time.Now().Add(patience))
+				c.SetReadDeadline(time.Now().Add(timeout))
 				if _, err := io.Copy(io.Discard, c.r); err != nil && strings.Contains(err.Error(), "timeout") {
 					t.Fatal(err)
 				}
@@ -197,10 +197,10 @@ func TestHostileFrames(t *testing.T) {
 		after(t, func(t *testing.T, hub *daemon) {
 			n := rand.New(rand.NewPCG(1, 2))
 			whole := []string{
-				login("alice", word("alice")), serverMessage("big", `{"a":[1,"b",null]}`), message("big", "1", `{"a":[1,"b",null]}`),
+				login("alice", passwordOf("alice")), serverMessage("big", `{"a":[1,"b",null]}`), message("big", "1", `{"a":[1,"b",null]}`),
 				message("builtin", "1", `{"command":{"type":"login"}}`), `{"command":{"type":"isClient","data":"alice"}}`,
 			}
-			for i := range few(400) {
+			for i := range scaled(400) {
 				body := []byte(whole[n.IntN(len(whole))])
 				body[n.IntN(len(body))] = byte(n.UintN(256))
 				if n.IntN(2) == 0 {
@@ -208,13 +208,13 @@ func TestHostileFrames(t *testing.T) {
 				}
 				c := hub.dial()
 				if i%3 == 1 {
-					c.send(login("alice", word("alice")))
+					c.send(login("alice", passwordOf("alice")))
 				} else if i%3 == 2 {
 					c = dial(t, hub.informer())
 				}
 				c.Write(frame(string(body)))
 				c.halfClose()
-				c.SetReadDeadline(time.Now().Add(patience))
+				c.SetReadDeadline(time.Now().Add(timeout))
 				if _, err := io.Copy(io.Discard, c.r); err != nil && strings.Contains(err.Error(), "timeout") {
 					t.Fatalf("%v after %q", err, body)
 				}
@@ -224,8 +224,8 @@ func TestHostileFrames(t *testing.T) {
 	})
 }
 
-// junk is some bytes; often they are frames.
-func junk(random io.Reader, n *rand.Rand) []byte {
+// randomBytes returns random bytes, half of the time as a frame.
+func randomBytes(random io.Reader, n *rand.Rand) []byte {
 	b := make([]byte, n.IntN(2000))
 	random.Read(b)
 	if n.IntN(2) == 0 {

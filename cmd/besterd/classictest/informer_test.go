@@ -10,7 +10,7 @@ import (
 // Informer (UNIX socket, bInformer in the working directory)
 func TestInformer(t *testing.T) {
 	t.Parallel()
-	hub := start(t, conf{admin: "the hub in the greenhouse"})
+	hub := start(t, serverConf{admin: "the hub in the greenhouse"})
 	ask := func(kind string) string { return `{"command":{"type":` + quote(kind) + `}}` }
 	isClient := func(name string) string { return `{"command":{"type":"isClient","data":` + quote(name) + `}}` }
 
@@ -39,7 +39,7 @@ func TestInformer(t *testing.T) {
 		i.want(`{"data":[],"status":"0"}`)
 	})
 	t.Run("listClients_once_per_session", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		i := dial(t, hub.informer())
 		until(t, i)
 		one, two, bob := hub.login("alice"), hub.login("alice"), hub.login("bob")
@@ -55,7 +55,7 @@ func TestInformer(t *testing.T) {
 		until(t, i)
 	})
 	t.Run("listClients_without_those_not_logged_in", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		i := dial(t, hub.informer())
 		hub.dial()
 		c := hub.dial()
@@ -65,7 +65,7 @@ func TestInformer(t *testing.T) {
 		i.want(`{"data":[],"status":"0"}`)
 	})
 	t.Run("listClients_with_accents", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		i := dial(t, hub.informer())
 		until(t, i)
 		hub.login("Frédéric")
@@ -75,7 +75,7 @@ func TestInformer(t *testing.T) {
 
 	// isClient, data = name: true if that user is connected
 	t.Run("isClient", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		i := dial(t, hub.informer())
 		until(t, i)
 		alice := hub.login("alice")
@@ -89,7 +89,7 @@ func TestInformer(t *testing.T) {
 
 	// serverInfo: clientCount is a string; live sessions, and adminInfo is the config's admin.info
 	t.Run("serverInfo", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		i := dial(t, hub.informer())
 		until(t, i)
 		hub.login("alice")
@@ -100,7 +100,7 @@ func TestInformer(t *testing.T) {
 			hub.host() + `"}}},"status":"0"}`)
 	})
 	t.Run("serverInfo_of_several_listeners_and_any_admin_info", func(t *testing.T) {
-		hub := start(t, conf{
+		hub := start(t, serverConf{
 			admin: object{"contact": "root", "floors": []any{1, 2.5, true}},
 			network: object{
 				"types": []string{"unix", "tcp4"}, "unix": object{"address": "clients"},
@@ -132,7 +132,7 @@ func TestInformer(t *testing.T) {
 		}
 	})
 	t.Run("serverInfo_without_admin_info", func(t *testing.T) {
-		hub := start(t, conf{})
+		hub := start(t, serverConf{})
 		i := dial(t, hub.informer())
 		i.send(ask("serverInfo"))
 		if got := i.recv(); !strings.HasPrefix(got, `{"data":{"adminInfo":"","clientCount":"0","listeners":{"listener0":`) {
@@ -207,7 +207,7 @@ func TestInformer(t *testing.T) {
 		})
 	}
 	t.Run("a_frame_over_the_limit_is_closed", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		before := hub.status("VmRSS")
 		for range 60 {
 			i := dial(t, hub.informer())

@@ -12,42 +12,42 @@ import (
 // close, counted, logged.
 func TestLimit(t *testing.T) {
 	t.Parallel()
-	hub := start(t, conf{handlers: []string{"echo", "big", "huge"}})
+	hub := start(t, serverConf{handlers: []string{"echo", "big", "huge"}})
 	hub.answer("echo", func(data string) string { return toUsers("alice")(fmt.Sprint(len(data))) })
 	const limit = 1 << 20
 
 	t.Run("1_MiB", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		data := limit - len(message("echo", "1", `""`))
 		c.send(message("echo", "1", quote(strings.Repeat("x", data))))
 		c.want(received(fmt.Sprint(data+2), "echo"), good("1"))
-		c.lives()
+		c.wantAlive()
 	})
 	t.Run("over_1_MiB", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		c.send(message("echo", "before", "1"))
 		c.want(received("1", "echo"), good("before"))
 		c.write([]byte{1, 0, 0x10, 0})
 		c.wantBad(`""`)
 		c.wantClosed()
-		hub.in(t).wantLog("1048577")
+		hub.withT(t).wantLog("1048577")
 	})
 	t.Run("4_KiB_before_authentication", func(t *testing.T) {
-		c := hub.in(t).dial()
-		first := fmt.Sprintf(`{"header":{"scope":"client","authentication":{"username":"alice","password":%q}},"payload":""}`, word("alice"))
+		c := hub.withT(t).dial()
+		first := fmt.Sprintf(`{"header":{"scope":"client","authentication":{"username":"alice","password":%q}},"payload":""}`, passwordOf("alice"))
 		first = strings.Replace(first, `""}`, `"`+strings.Repeat("x", 4096-len(first))+`"}`, 1)
 		c.send(first)
 		c.want(loggedIn)
 	})
 	t.Run("over_4_KiB_before_authentication", func(t *testing.T) {
-		c := hub.in(t).dial()
+		c := hub.withT(t).dial()
 		c.write([]byte{1, 0x10, 0, 0})
 		c.wantClosed()
-		hub.in(t).wantLog("4097")
+		hub.withT(t).wantLog("4097")
 	})
 	// A server never authenticates: what lets it in is its address.
 	t.Run("1_MiB_from_a_server", func(t *testing.T) {
-		hub := start(t, conf{handlers: []string{"echo"}, peers: []string{"127.0.0.1"}})
+		hub := start(t, serverConf{handlers: []string{"echo"}, peers: []string{"127.0.0.1"}})
 		hub.answer("echo", func(data string) string { return toUsers("alice")(fmt.Sprint(len(data))) })
 		c, s := hub.login("alice"), hub.dial()
 		data := limit - len(serverMessage("echo", `""`))
@@ -56,10 +56,10 @@ func TestLimit(t *testing.T) {
 		c.want(received(fmt.Sprint(data+2), "echo"))
 	})
 	t.Run("1_MiB_from_a_handler", func(t *testing.T) {
-		reader := hub.in(t).login("alice")
+		reader := hub.withT(t).login("alice")
 		data := limit - len(toUsers("alice")(`""`))
-		hub.in(t).reply("big", toUsers("alice")(quote(strings.Repeat("x", data))))
-		c := hub.in(t).login("bob")
+		hub.withT(t).reply("big", toUsers("alice")(quote(strings.Repeat("x", data))))
+		c := hub.withT(t).login("bob")
 		c.send(message("big", "1", "1"))
 		c.want(good("1"))
 		// It is longer than what may wait for a session, so it may be dropped; if it
@@ -70,24 +70,24 @@ func TestLimit(t *testing.T) {
 		}
 	})
 	t.Run("over_1_MiB_from_a_handler", func(t *testing.T) {
-		hub.in(t).serve("huge", func(h *handler, c *conn) {
+		hub.withT(t).serve("huge", func(h *handler, c *conn) {
 			readFrame(c)
 			c.Write([]byte{1, 0, 0x10, 0})
 			c.Write(make([]byte, 4096))
 		})
-		c := hub.in(t).login("bob")
+		c := hub.withT(t).login("bob")
 		c.send(message("huge", "1", "1"))
 		c.wantBad(`"1"`)
-		c.lives()
+		c.wantAlive()
 	})
 	t.Run("refused_before_allocation", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		lengths := [][]byte{{0xff, 0xff, 0xff, 0xff}, {0, 0, 0, 0x40}, {0, 0, 0, 0x80}, {0xff, 0xff, 0xff, 0x7f}}
 		before := hub.status("VmRSS")
-		for i := range few(200) {
+		for i := range scaled(200) {
 			c := hub.dial()
 			if i%2 == 1 {
-				c.send(login("alice", word("alice")))
+				c.send(login("alice", passwordOf("alice")))
 				c.want(loggedIn)
 			}
 			c.write(lengths[i/2%4])
@@ -100,7 +100,7 @@ func TestLimit(t *testing.T) {
 		wantGrowth(t, hub, before, 16)
 	})
 	t.Run("counted", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		before := hub.count("frames_too_long")
 		hub.dial().write([]byte{0xff, 0xff, 0xff, 0xff})
 		c := hub.login("alice")

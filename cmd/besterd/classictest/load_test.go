@@ -12,7 +12,7 @@ import (
 // 5,000 reconnects bring it to 24 messages/s
 func TestReconnects(t *testing.T) {
 	t.Parallel()
-	hub := start(t, conf{handlers: []string{"echo"}, network: object{
+	hub := start(t, serverConf{handlers: []string{"echo"}, network: object{
 		"types": []string{"unix", "tcp4"}, "unix": object{"address": "clients"}, "tcp4": object{"address": "127.0.0.1", "port": "0"},
 	}})
 	hub.answer("echo", toUsers("alice"))
@@ -42,9 +42,9 @@ func TestReconnects(t *testing.T) {
 	reconnect := func(n int) {
 		for range n {
 			c := dialEither()
-			c.write(append(frame(login("alice", word("alice"))), frame(message("echo", "1", "1"))...))
+			c.write(append(frame(login("alice", passwordOf("alice"))), frame(message("echo", "1", "1"))...))
 			for _, want := range []string{loggedIn, received("1", "echo"), good("1")} {
-				c.SetReadDeadline(time.Now().Add(patience))
+				c.SetReadDeadline(time.Now().Add(timeout))
 				if got, err := readFrame(c); err != nil || got != want {
 					t.Fatalf("got %s, %v, want %s", got, err, want)
 				}
@@ -52,10 +52,10 @@ func TestReconnects(t *testing.T) {
 			c.Close()
 		}
 	}
-	reconnect(few(1000)) // what is lasting has been taken by now
+	reconnect(scaled(1000)) // what is lasting has been taken by now
 	memory, rate := hub.status("VmRSS"), handled()
-	reconnect(few(4000))
-	for range few(2000) { // and those that never log in
+	reconnect(scaled(4000))
+	for range scaled(2000) { // and those that never log in
 		c := dialEither()
 		if dialed%2 == 0 {
 			c.write([]byte{9, 0, 0})
@@ -75,15 +75,15 @@ func TestReconnects(t *testing.T) {
 // it stalls under pipelining in one run of two
 func TestPipelining(t *testing.T) {
 	t.Parallel()
-	hub := start(t, conf{handlers: []string{"echo"}})
+	hub := start(t, serverConf{handlers: []string{"echo"}})
 	hub.answer("echo", toUsers("alice"))
 	for name, kind := range map[string]string{"dummy": "dummy", "no_handler": "nobody's", "handler": "echo"} {
 		t.Run(name, func(t *testing.T) {
 			n := 10_000
 			if kind == "echo" || emulator != "" {
-				n = few(n)
+				n = scaled(n)
 			}
-			c := hub.in(t).login("alice")
+			c := hub.withT(t).login("alice")
 			go func() {
 				var b []byte
 				for i := range n {
@@ -102,12 +102,12 @@ func TestPipelining(t *testing.T) {
 					c.wantBad(quote(id))
 				}
 			}
-			c.lives()
+			c.wantAlive()
 		})
 	}
-	// Who sends thousands before it reads anything still gets every answer.
+	// A client that sends thousands of messages before it reads still gets every answer.
 	t.Run("answers_are_read_late", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		const n = 10_000
 		sent := make(chan bool)
 		go func() {
@@ -126,14 +126,14 @@ func TestPipelining(t *testing.T) {
 	})
 }
 
-// More connections than there may be: those over the limit are closed, and nobody who
-// is in is held up.
+// Connections over the limit are closed, and those that are logged in are not slowed
+// down.
 func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
 	const limit = 1024
-	hub := start(t, conf{handlers: []string{"canary"}})
+	hub := start(t, serverConf{handlers: []string{"canary"}})
 	hub.answer("canary", toUsers("erin"))
-	bird := newCanary(hub)
+	canary := newCanary(hub)
 	before := hub.status("VmRSS")
 	var all []*conn
 	for range limit - 1 {
@@ -141,7 +141,7 @@ func TestTooManyConnections(t *testing.T) {
 	}
 	for range 50 { // accepted in this order
 		hub.dial().wantClosed()
-		bird.sings()
+		canary.wantResponse()
 	}
 	wantGrowth(t, hub, before, 24)
 	for _, c := range all {
@@ -150,7 +150,7 @@ func TestTooManyConnections(t *testing.T) {
 	eventually(t, "room for another", func() bool {
 		c := hub.dial()
 		defer c.Close()
-		c.Write(frame(login("alice", word("alice"))))
+		c.Write(frame(login("alice", passwordOf("alice"))))
 		got, _ := c.next()
 		return got == loggedIn
 	})

@@ -27,10 +27,10 @@ import (
 // The programs under test, built with -race if the tests are.
 var besterd, bester string
 
-// users have accounts in every hub here; their passwords are word(name).
+// users have accounts in every hub here; their passwords are passwordOf(name).
 var users = []string{"alice", "Alice", "bob", "carol", "dave", "erin", "Frédéric"}
 
-func word(user string) string { return "the word of " + user }
+func passwordOf(user string) string { return "the word of " + user }
 
 // accounts is the content of the accounts file of every hub here.
 var accounts []byte
@@ -75,18 +75,18 @@ var emulator string
 
 // findEmulator finds out whether besterd needs one.
 func findEmulator() error {
-	err := built(besterd, "--version").Run()
+	err := programCommand(besterd, "--version").Run()
 	if errors.Is(err, syscall.ENOEXEC) {
 		name := map[string]string{"arm": "qemu-arm-static", "arm64": "qemu-aarch64-static"}[runtime.GOARCH]
 		if emulator, err = exec.LookPath(name); err == nil {
-			err = built(besterd, "--version").Run()
+			err = programCommand(besterd, "--version").Run()
 		}
 	}
 	return err
 }
 
-// built is the command that runs one of the programs under test.
-func built(name string, args ...string) *exec.Cmd {
+// programCommand is the command that runs one of the programs under test.
+func programCommand(name string, args ...string) *exec.Cmd {
 	if emulator != "" {
 		return exec.Command(emulator, append([]string{name}, args...)...)
 	}
@@ -101,15 +101,15 @@ func makeAccounts(path string) ([]byte, error) {
 	for _, name := range users {
 		may := account.DefaultPermissions()
 		may.Admin = name == "dave"
-		if err := s.Add(hub.UserName(name), word(name), may); err != nil {
+		if err := s.Add(hub.UserName(name), passwordOf(name), may); err != nil {
 			return nil, err
 		}
 	}
 	return os.ReadFile(path)
 }
 
-// few is n, or less where the race detector or an emulator makes everything slow.
-func few(n int) int {
+// scaled is n, or less where the race detector or an emulator makes everything slow.
+func scaled(n int) int {
 	switch {
 	case emulator != "":
 		return n / 20
@@ -119,9 +119,9 @@ func few(n int) int {
 	return n
 }
 
-// startsMany skips a test that starts many daemons, each of which is slow to start in
-// an emulator, where only -short is asked for and the machine makes no difference.
-func startsMany(t *testing.T) {
+// skipInEmulator skips a test that starts many daemons if it runs in an emulator, where
+// each is slow to start, with -short. The machine makes no difference to such a test.
+func skipInEmulator(t *testing.T) {
 	if emulator != "" && testing.Short() {
 		t.Skip("starts many daemons")
 	}
@@ -129,15 +129,15 @@ func startsMany(t *testing.T) {
 
 // logBuffer takes what a program writes and says when something is in it.
 type logBuffer struct {
-	mu    sync.Mutex
-	text  []byte
-	ended bool
-	grew  *sync.Cond
+	mu      sync.Mutex
+	text    []byte
+	ended   bool
+	changed *sync.Cond
 }
 
 func newLogBuffer() *logBuffer {
 	b := new(logBuffer)
-	b.grew = sync.NewCond(&b.mu)
+	b.changed = sync.NewCond(&b.mu)
 	return b
 }
 
@@ -145,7 +145,7 @@ func (b *logBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.text = append(b.text, p...)
-	b.grew.Broadcast()
+	b.changed.Broadcast()
 	return len(p), nil
 }
 
@@ -153,7 +153,7 @@ func (b *logBuffer) end() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ended = true
-	b.grew.Broadcast()
+	b.changed.Broadcast()
 }
 
 func (b *logBuffer) String() string {

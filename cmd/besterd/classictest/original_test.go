@@ -20,7 +20,7 @@ func TestOriginalPrograms(t *testing.T) {
 	for mode := range modes {
 		kinds = append(kinds, mode)
 	}
-	hub := start(t, conf{handlers: kinds, peers: []string{"127.0.0.1"}})
+	hub := start(t, serverConf{handlers: kinds, peers: []string{"127.0.0.1"}})
 	handlers := make(map[string]*program)
 	for mode, args := range modes {
 		handlers[mode] = python(t, hub.dir, "handler.py", append([]string{socketOf(mode), mode}, args...)...)
@@ -73,7 +73,7 @@ func TestOriginalPrograms(t *testing.T) {
 	})
 	t.Run("to_an_original_server", func(t *testing.T) {
 		address := there.wantSaid("listening on ")
-		hub.in(t).handler("servers", "servers", address)
+		hub.withT(t).handler("servers", "servers", address)
 		alice.write(`servers m8 {"far": "away"}`)
 		there.want(`server servers {"far": "away"}`)
 		alice.want(`status good m8`)
@@ -136,12 +136,12 @@ func TestOriginalClientOnEveryListener(t *testing.T) {
 	if hasIPv6() {
 		network["types"] = []string{"unix", "tcp4", "tcp6"}
 	}
-	hub := start(t, conf{handlers: []string{"all"}, network: network})
+	hub := start(t, serverConf{handlers: []string{"all"}, network: network})
 	hub.answer("all", toUsers("alice"))
 	var clients []*program
 	for _, address := range hub.listeners {
 		_, address, _ = strings.Cut(address, "://")
-		p := python(t, hub.dir, "chat.py", address, "alice", word("alice"))
+		p := python(t, hub.dir, "chat.py", address, "alice", passwordOf("alice"))
 		p.want("status good auth_special")
 		clients = append(clients, p)
 	}
@@ -162,10 +162,10 @@ func TestOriginalClientOnEveryListener(t *testing.T) {
 func TestTopology(t *testing.T) {
 	t.Parallel()
 	peers := []string{"127.0.0.1"}
-	a := start(t, conf{handlers: []string{"in", "out"}})
-	b := start(t, conf{handlers: []string{"out"}, peers: peers})
-	c := start(t, conf{handlers: []string{"out", "final"}, peers: peers})
-	toB, toC := newTap(t, "tcp4", "127.0.0.1:0"), newTap(t, "tcp4", "127.0.0.1:0") // beside the hubs
+	a := start(t, serverConf{handlers: []string{"in", "out"}})
+	b := start(t, serverConf{handlers: []string{"out"}, peers: peers})
+	c := start(t, serverConf{handlers: []string{"out", "final"}, peers: peers})
+	toB, toC := newServerStub(t, "tcp4", "127.0.0.1:0"), newServerStub(t, "tcp4", "127.0.0.1:0") // beside the hubs
 	handlers := []*program{
 		a.handler("in", "chain", "out"),
 		a.handler("out", "servers", b.host(), toB.address),
@@ -186,11 +186,11 @@ func TestTopology(t *testing.T) {
 		for _, h := range handlers {
 			h.want("got " + data)
 		}
-		for _, server := range []*tap{toB, toC} {
+		for _, server := range []*serverStub{toB, toC} {
 			var m struct {
 				Payload struct{ Type, ID string }
 			}
-			frame := <-server.got
+			frame := <-server.received
 			if err := json.Unmarshal([]byte(frame), &m); err != nil {
 				t.Fatal(err)
 			}
@@ -202,7 +202,7 @@ func TestTopology(t *testing.T) {
 		}
 	}
 	for _, c := range append(bystanders, sender, reader) {
-		c.lives() // and nothing else has come
+		c.wantAlive() // and nothing else has come
 	}
 
 	// What goes wrong far away is told where it began.

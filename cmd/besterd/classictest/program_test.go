@@ -64,7 +64,7 @@ func (d *daemon) handler(kind, mode string, args ...string) *program {
 // chat starts chat.py with a user and waits until the user is logged in.
 func (d *daemon) chat(user string) *program {
 	d.t.Helper()
-	p := python(d.t, d.dir, "chat.py", d.host(), user, word(user))
+	p := python(d.t, d.dir, "chat.py", d.host(), user, passwordOf(user))
 	p.want("status good auth_special")
 	return p
 }
@@ -83,7 +83,7 @@ func (p *program) line() (line string, ok bool) {
 	select {
 	case line, ok = <-p.lines:
 		return line, ok
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		p.t.Fatalf("%s says nothing\n%s", p.name, p.errors)
 		return "", false
 	}

@@ -9,17 +9,17 @@ import (
 	"testing"
 )
 
-// A tap stands in for another server: it takes what is sent to it, says nothing and
+// A serverStub stands in for another server: it takes what is sent to it, says nothing and
 // closes, as the original does.
-type tap struct {
-	address string
-	got     chan string // one frame of each connection
+type serverStub struct {
+	address  string
+	received chan string // one frame of each connection
 }
 
-func newTap(t *testing.T, network, address string) *tap {
+func newServerStub(t *testing.T, network, address string) *serverStub {
 	t.Helper()
 	l := listenTCP(t, network, address)
-	p := &tap{l.Addr().String(), make(chan string, 1000)}
+	p := &serverStub{l.Addr().String(), make(chan string, 1000)}
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -34,7 +34,7 @@ func newTap(t *testing.T, network, address string) *tap {
 				} else if rest, _ := io.ReadAll(c); len(rest) > 0 {
 					body = fmt.Sprintf("%d bytes more than one frame", len(rest))
 				}
-				p.got <- body
+				p.received <- body
 			}()
 		}
 	}()
@@ -42,7 +42,7 @@ func newTap(t *testing.T, network, address string) *tap {
 }
 
 // port is the port alone.
-func (p *tap) port() string {
+func (p *serverStub) port() string {
 	_, port, _ := net.SplitHostPort(p.address)
 	return port
 }
@@ -50,7 +50,7 @@ func (p *tap) port() string {
 // Server to hub.
 func TestServer(t *testing.T) {
 	t.Parallel()
-	hub := start(t, conf{handlers: []string{"echo", "slow", "chain"}, peers: []string{"127.0.0.1"}})
+	hub := start(t, serverConf{handlers: []string{"echo", "slow", "chain"}, peers: []string{"127.0.0.1"}})
 	echo := hub.answer("echo", toUsers("alice"))
 	hub.answer("chain", func(data string) string { return command("sendHandler", `"echo"`, data) })
 	reader := hub.login("alice")
@@ -61,12 +61,12 @@ func TestServer(t *testing.T) {
 
 	// dispatched at once like a client's
 	t.Run("dispatched_at_once", func(t *testing.T) {
-		s := hub.in(t).dial()
+		s := hub.withT(t).dial()
 		s.send(withID("echo", "1", `"at once"`))
 		reader.want(received(`"at once"`, "echo"))
 	})
 	t.Run("dispatched_like_a_client's", func(t *testing.T) {
-		s := hub.in(t).dial()
+		s := hub.withT(t).dial()
 		s.send(withID("chain", "1", `"through two"`))
 		reader.want(received(`"through two"`, "echo"))
 		s.want(good("1"))
@@ -75,7 +75,7 @@ func TestServer(t *testing.T) {
 	// answered (statusReport) where it has an id, then closed
 	t.Run("answered_where_it_has_an_id", func(t *testing.T) {
 		for _, id := range []string{"1", "", "ä \"quoted\""} {
-			s := hub.in(t).dial()
+			s := hub.withT(t).dial()
 			s.send(withID("echo", id, "1"))
 			s.want(good(id))
 			s.wantClosed()
@@ -83,36 +83,36 @@ func TestServer(t *testing.T) {
 		}
 	})
 	t.Run("answered_bad_where_it_has_an_id", func(t *testing.T) {
-		s := hub.in(t).dial()
+		s := hub.withT(t).dial()
 		s.send(withID("nobody's", "1", "1"))
 		s.wantBad(`"1"`)
 		s.wantClosed()
 	})
 	// id is optional here, and an original's frame is dispatched
 	t.Run("an_original's_frame_is_dispatched", func(t *testing.T) {
-		s := hub.in(t).dial()
+		s := hub.withT(t).dial()
 		s.send(`{"header":{"scope":"server"},"payload":{"data":"from an original","type":"echo"}}`)
 		s.wantClosed()
 		reader.want(received(`"from an original"`, "echo"))
 	})
 	t.Run("an_original_that_closes_at_once_is_dispatched", func(t *testing.T) {
-		s := hub.in(t).dial()
+		s := hub.withT(t).dial()
 		s.send(serverMessage("echo", `"and gone"`))
 		s.Close()
 		reader.want(received(`"and gone"`, "echo"))
 	})
 	// one frame a connection
 	t.Run("one_frame_a_connection", func(t *testing.T) {
-		s := hub.in(t).dial()
+		s := hub.withT(t).dial()
 		s.send(withID("echo", "1", `"first"`), withID("echo", "2", `"second"`))
 		s.want(good("1"))
 		s.wantClosed()
 		reader.want(received(`"first"`, "echo"))
-		reader.lives() // and nothing more came
+		reader.wantAlive() // and nothing more came
 	})
 	// the scope is fixed by the first frame: a server is no user
 	t.Run("a_server_is_no_user", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		block := make(chan bool)
 		hub.answer("slow", func(data string) string {
 			<-block
@@ -137,7 +137,7 @@ func TestServer(t *testing.T) {
 		"malformed":    `{"header":{"scope":"server"},"payload":{"type":"echo","data":"refused"}`,
 	} {
 		t.Run("closed_"+name, func(t *testing.T) {
-			s := hub.in(t).dial()
+			s := hub.withT(t).dial()
 			s.send(body)
 			if got, err := s.next(); err == nil {
 				wantBad(t, got, `""`)
@@ -157,7 +157,7 @@ func TestServer(t *testing.T) {
 // a classic server frame is refused (closed, nothing dispatched) unless the config
 // lists the peer: a list of addresses or CIDR ranges, or "open"
 func TestPeers(t *testing.T) {
-	startsMany(t)
+	skipInEmulator(t)
 	t.Parallel()
 	both := object{
 		"types": []string{"tcp4", "tcp6"},
@@ -187,7 +187,7 @@ func TestPeers(t *testing.T) {
 			for k, v := range both {
 				network[k] = v
 			}
-			hub := start(t, conf{handlers: []string{"echo"}, network: network, peers: p.peers})
+			hub := start(t, serverConf{handlers: []string{"echo"}, network: network, peers: p.peers})
 			echo := hub.answer("echo", toUsers("alice"))
 			refused := 0
 			try := func(network, address string, in bool) {

@@ -10,30 +10,30 @@ import (
 )
 
 // a hung handler, a receiver that does not read, a dead session hold up nobody else
-func TestNobodyIsHeldUp(t *testing.T) {
+func TestSlowPeersBlockNobody(t *testing.T) {
 	t.Parallel()
 
 	t.Run("by_a_receiver_that_does_not_read", func(t *testing.T) {
-		hub := start(t, conf{handlers: []string{"all", "canary"}})
+		hub := start(t, serverConf{handlers: []string{"all", "canary"}})
 		hub.answer("all", toUsers("bob", "carol", "dave"))
 		hub.answer("canary", toUsers("erin"))
-		deaf := []*conn{hub.login("bob"), hub.login("dave")}
-		reader, sender, bird := hub.login("carol"), hub.login("alice"), newCanary(hub)
+		stalled := []*conn{hub.login("bob"), hub.login("dave")}
+		reader, sender, probe := hub.login("carol"), hub.login("alice"), newCanary(hub)
 		data := quote(strings.Repeat("x", 10_000))
 		before := hub.status("VmRSS")
-		for i := range few(2000) {
+		for i := range scaled(2000) {
 			id := fmt.Sprint(i)
 			sender.send(message("all", id, data))
 			reader.want(received(data, "all"))
 			sender.want(good(id))
 			if i%100 == 0 {
-				bird.sings()
+				probe.wantResponse()
 			}
 		}
 		wantGrowth(t, hub, before, 24) // though 40 MB were meant for those
-		// The deaf are still there; what they did not read in time is gone, and whole
-		// frames are what is left.
-		for _, c := range deaf {
+		// The stalled receivers are still connected. Deliveries that they did not read in
+		// time were dropped, and only whole frames are left.
+		for _, c := range stalled {
 			c.send(message("dummy", "the end", "null"))
 			n := 0
 			for {
@@ -46,14 +46,14 @@ func TestNobodyIsHeldUp(t *testing.T) {
 				}
 				n++
 			}
-			if all := few(2000); n == 0 || n >= all && all == 2000 { // fewer may be on their way in the kernel
+			if all := scaled(2000); n == 0 || n >= all && all == 2000 { // fewer may be on their way in the kernel
 				t.Errorf("it got %d of %d", n, all)
 			}
 		}
 	})
 
 	t.Run("by_a_hung_handler", func(t *testing.T) {
-		hub := start(t, conf{handlers: []string{"hung", "echo"}})
+		hub := start(t, serverConf{handlers: []string{"hung", "echo"}})
 		hung := hub.serve("hung", func(h *handler, c *conn) {
 			readFrame(c)
 			c.Read(make([]byte, 1))
@@ -71,15 +71,15 @@ func TestNobodyIsHeldUp(t *testing.T) {
 		hung.close() // answers nobody
 		for _, c := range waiting {
 			c.wantBad(`"1"`)
-			c.lives()
+			c.wantAlive()
 		}
 	})
 
 	t.Run("by_a_dead_session", func(t *testing.T) {
-		hub := start(t, conf{handlers: []string{"all"}})
+		hub := start(t, serverConf{handlers: []string{"all"}})
 		hub.answer("all", toUsers("bob", "carol"))
 		sender, reader := hub.login("alice"), hub.login("carol")
-		for i := range few(500) {
+		for i := range scaled(500) {
 			gone := hub.login("bob")
 			id := fmt.Sprint(i)
 			sender.send(message("all", id, id))
@@ -90,25 +90,25 @@ func TestNobodyIsHeldUp(t *testing.T) {
 	})
 
 	t.Run("by_a_sender_that_stops_inside_a_frame", func(t *testing.T) {
-		hub := start(t, conf{handlers: []string{"canary"}})
+		hub := start(t, serverConf{handlers: []string{"canary"}})
 		hub.answer("canary", toUsers("erin"))
-		bird := newCanary(hub)
+		probe := newCanary(hub)
 		for range 50 {
 			f := frame(message("canary", "1", "1"))
 			hub.login("alice").write(f[:len(f)/2])
 			hub.dial().write(f[:3])
-			bird.sings()
+			probe.wantResponse()
 		}
 	})
 
 	t.Run("by_a_handler_that_does_not_read", func(t *testing.T) {
-		hub := start(t, conf{handlers: []string{"deaf", "echo"}})
+		hub := start(t, serverConf{handlers: []string{"stalled", "echo"}})
 		end := make(chan bool)
-		hub.serve("deaf", func(h *handler, c *conn) { <-end })
+		hub.serve("stalled", func(h *handler, c *conn) { <-end })
 		t.Cleanup(func() { close(end) })
 		hub.answer("echo", toUsers("bob"))
 		alice, bob := hub.login("alice"), hub.login("bob")
-		alice.send(message("deaf", "1", quote(strings.Repeat("x", 1_000_000))))
+		alice.send(message("stalled", "1", quote(strings.Repeat("x", 1_000_000))))
 		for i := range 20 {
 			bob.send(message("echo", fmt.Sprint(i), "1"))
 			bob.want(received("1", "echo"), good(fmt.Sprint(i)))
@@ -119,7 +119,7 @@ func TestNobodyIsHeldUp(t *testing.T) {
 // connections to handlers are bounded per type
 func TestConnectionsToAHandler(t *testing.T) {
 	t.Parallel()
-	hub := start(t, conf{handlers: []string{"slow", "queue"}})
+	hub := start(t, serverConf{handlers: []string{"slow", "queue"}})
 	var open, most atomic.Int32
 	hub.serve("slow", func(h *handler, c *conn) {
 		n := open.Add(1)
@@ -134,7 +134,7 @@ func TestConnectionsToAHandler(t *testing.T) {
 		c.Write(frame(toUsers()(data)))
 	})
 	t.Run("bounded_per_type", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		var all []*conn
 		for i := range 80 {
 			c := hub.login(users[i%len(users)])
@@ -150,7 +150,7 @@ func TestConnectionsToAHandler(t *testing.T) {
 	})
 	// A handler of the original's kind has a short backlog.
 	t.Run("handler_with_a_short_backlog", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		p := python(t, hub.dir, "handler.py", socketOf("queue"), "users")
 		p.want("listening")
 		var all []*conn
@@ -166,8 +166,8 @@ func TestConnectionsToAHandler(t *testing.T) {
 }
 
 // tomlConf is a hub with one listener and accounts, and more.
-func tomlConf(more string) conf {
-	return conf{toml: `
+func tomlConf(more string) serverConf {
+	return serverConf{toml: `
 		[[listen]]
 		network = "tcp4"
 		address = "127.0.0.1:0"
@@ -178,7 +178,7 @@ func tomlConf(more string) conf {
 
 // What server.conf has no key for, and so always is its default there, is tested with
 // the same daemon and a bester.toml.
-func TestTimes(t *testing.T) {
+func TestTimeouts(t *testing.T) {
 	t.Parallel()
 	// A connection that has not logged in within 10 s is closed.
 	t.Run("not_logged_in_in_time", func(t *testing.T) {
@@ -187,7 +187,7 @@ func TestTimes(t *testing.T) {
 		var silent []*conn
 		for i := range 50 {
 			c := hub.dial()
-			if first := frame(login("alice", word("alice"))); i%2 == 0 {
+			if first := frame(login("alice", passwordOf("alice"))); i%2 == 0 {
 				c.write(first[:i]) // half a login is none
 			}
 			silent = append(silent, c)
@@ -195,7 +195,7 @@ func TestTimes(t *testing.T) {
 		for _, c := range silent {
 			c.wantClosed()
 		}
-		in.lives() // who is in stays
+		in.wantAlive() // who is in stays
 	})
 	// a handler that does not answer in time (default 10 s) is a failure of that message only
 	t.Run("handler_not_answering_in_time", func(t *testing.T) {
@@ -249,15 +249,15 @@ func TestTimes(t *testing.T) {
 		c := hub.login("alice")
 		c.send(message("trickle", "1", "1"))
 		c.wantBad(`"1"`)
-		c.lives()
+		c.wantAlive()
 	})
 }
 
 // SIGTERM: what was taken is answered, connections are closed, exit 0.
-func TestEnd(t *testing.T) {
+func TestShutdown(t *testing.T) {
 	t.Parallel()
 	t.Run("with_everybody_connected", func(t *testing.T) {
-		hub := start(t, conf{handlers: []string{"echo"}})
+		hub := start(t, serverConf{handlers: []string{"echo"}})
 		hub.answer("echo", toUsers("alice"))
 		alice, bob := hub.login("alice"), hub.login("bob")
 		i := dial(t, hub.informer())
@@ -274,13 +274,13 @@ func TestEnd(t *testing.T) {
 		hub := start(t, tomlConf("[session]\nlogin = \"1h\"")) // it does not wait for that
 		c, half := hub.dial(), hub.dial()
 		half.write([]byte{9, 0})
-		hub.login("alice").lives() // by now the others have been accepted
+		hub.login("alice").wantAlive() // by now the others have been accepted
 		hub.terminate()
 		c.wantClosed()
 		half.wantClosed()
 	})
-	t.Run("with_messages_under_way", func(t *testing.T) {
-		hub := start(t, conf{handlers: []string{"slow"}})
+	t.Run("with_messages_in_flight", func(t *testing.T) {
+		hub := start(t, serverConf{handlers: []string{"slow"}})
 		taken, goOn := make(chan bool), make(chan bool)
 		hub.serve("slow", func(h *handler, c *conn) {
 			data, _ := readFrame(c)
@@ -302,10 +302,10 @@ func TestEnd(t *testing.T) {
 		bob.wantClosed()
 	})
 	t.Run("and_starts_again_in_the_same_place", func(t *testing.T) {
-		dir := folder(t)
+		dir := workDir(t)
 		for range 3 {
-			hub := startIn(t, dir, conf{network: object{"types": []string{"unix"}, "unix": object{"address": "clients"}}})
-			hub.login("alice").lives()
+			hub := startIn(t, dir, serverConf{network: object{"types": []string{"unix"}, "unix": object{"address": "clients"}}})
+			hub.login("alice").wantAlive()
 			hub.terminate()
 		}
 		if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 2 {

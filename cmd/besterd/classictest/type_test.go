@@ -10,7 +10,7 @@ import (
 // The effect of a message's type.
 func TestType(t *testing.T) {
 	t.Parallel()
-	hub := start(t, conf{handlers: []string{"echo", "two words", "Ä/b"}})
+	hub := start(t, serverConf{handlers: []string{"echo", "two words", "Ä/b"}})
 	hub.answer("echo", toUsers("alice"))
 	hub.answer("two words", toUsers("alice"))
 	hub.answer("Ä/b", toUsers("alice"))
@@ -19,41 +19,41 @@ func TestType(t *testing.T) {
 	// dummy: {"header":{"status":"0"},"payload":{"data":null,"id":ID,"type":"dummy"}}
 	for _, data := range []string{`null`, `1`, `{"x":[1]}`} {
 		t.Run("dummy_"+data, func(t *testing.T) {
-			c := hub.in(t).login("alice")
+			c := hub.withT(t).login("alice")
 			c.send(message("dummy", "an id", data))
 			c.want(`{"header":{"status":"0"},"payload":{"data":null,"id":"an id","type":"dummy"}}`)
-			c.lives()
+			c.wantAlive()
 		})
 	}
 
 	// builtin: data.command.type close: closed, no reply
 	t.Run("builtin_close", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		c.send(builtin(`{"type":"close"}`), message("dummy", "2", "null"))
 		c.wantClosed()
 	})
 	t.Run("builtin_close_after_what_came_before", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		c.send(message("echo", "before", "1"), builtin(`{"type":"close"}`))
 		c.want(received("1", "echo"), good("before"))
 		c.wantClosed()
 	})
 	// logout = close
 	t.Run("builtin_logout", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		c.send(builtin(`{"type":"logout"}`), message("dummy", "2", "null"))
 		c.wantClosed()
 	})
 	// login as no-op once in
 	t.Run("builtin_login", func(t *testing.T) {
-		c := hub.in(t).login("bob")
+		c := hub.withT(t).login("bob")
 		c.send(builtin(`{"type":"login","command":{"username":"alice","password":"wrong"}}`), message("echo", "2", "1"))
 		c.want(good("1"), good("2")) // still bob, who gets nothing of what alice gets
-		c.lives()
+		c.wantAlive()
 	})
 	// changePassword
 	t.Run("builtin_changePassword", func(t *testing.T) {
-		hub := start(t, conf{})
+		hub := start(t, serverConf{})
 		const fresh = "something new"
 		change := func(old string) string {
 			return builtin(fmt.Sprintf(`{"type":"changePassword","command":{"password":%s,"newPassword":%s}}`, quote(old), quote(fresh)))
@@ -62,10 +62,10 @@ func TestType(t *testing.T) {
 		c.send(change("wrong"))
 		c.wantBad(`"1"`)
 		hub.login("alice").Close()
-		c.send(change(word("alice")))
+		c.send(change(passwordOf("alice")))
 		c.want(good("1"))
-		c.lives()
-		for password, want := range map[string]string{fresh: loggedIn, word("alice"): ""} {
+		c.wantAlive()
+		for password, want := range map[string]string{fresh: loggedIn, passwordOf("alice"): ""} {
 			c := hub.dial()
 			c.send(login("alice", password))
 			if want == "" {
@@ -77,9 +77,9 @@ func TestType(t *testing.T) {
 		hub.login("bob")
 	})
 	t.Run("builtin_changePassword_of_somebody_else", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		c := hub.login("bob")
-		c.send(builtin(fmt.Sprintf(`{"type":"changePassword","command":{"username":"alice","password":%s,"newPassword":"mine now"}}`, quote(word("alice")))))
+		c.send(builtin(fmt.Sprintf(`{"type":"changePassword","command":{"username":"alice","password":%s,"newPassword":"mine now"}}`, quote(passwordOf("alice")))))
 		c.wantBad(`"1"`)
 		hub.login("alice")
 	})
@@ -97,23 +97,23 @@ func TestType(t *testing.T) {
 		"list":         `[{"type":"close"}]`,
 	} {
 		t.Run("builtin_bad_"+name, func(t *testing.T) {
-			c := hub.in(t).login("bob")
+			c := hub.withT(t).login("bob")
 			c.send(message("builtin", "1", data))
 			c.wantBad(`"1"`)
-			c.lives()
+			c.wantAlive()
 		})
 	}
 
 	// a type with a handler: to the handler
 	for _, kind := range []string{"echo", "two words", "Ä/b"} {
 		t.Run("handler_"+kind, func(t *testing.T) {
-			c := hub.in(t).login("alice")
+			c := hub.withT(t).login("alice")
 			c.send(message(kind, "1", "1"))
 			c.want(received("1", kind), good("1"))
 		})
 	}
 	t.Run("type_written_with_escapes", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		c.send(`{"header":{},"payload":{"type":"\u0065cho","id":"1","data":1}}`)
 		c.want(received("1", "echo"), good("1"))
 	})
@@ -121,10 +121,10 @@ func TestType(t *testing.T) {
 	// else: statusReport bad, connection stays
 	for _, kind := range []string{"nobody's", "Echo", "echo ", "", " ", "echo/x", "#", "+", "/", "\n", "two", "ä"} {
 		t.Run("no_handler_"+fmt.Sprintf("%q", kind), func(t *testing.T) {
-			c := hub.in(t).login("bob")
+			c := hub.withT(t).login("bob")
 			c.send(message(kind, "1", "1"))
 			c.wantBad(`"1"`)
-			c.lives()
+			c.wantAlive()
 		})
 	}
 }
@@ -132,27 +132,27 @@ func TestType(t *testing.T) {
 // statusReport and receivedMessage, and the order in which they come.
 func TestReport(t *testing.T) {
 	t.Parallel()
-	hub := start(t, conf{handlers: []string{"mine", "yours", "slow", "quick", "twice"}})
+	hub := start(t, serverConf{handlers: []string{"mine", "yours", "slow", "quick", "twice"}})
 	hub.answer("mine", toUsers("alice"))
 	hub.answer("yours", toUsers("bob"))
 	hub.answer("quick", toUsers("alice", "bob"))
 
 	// statusReport: {"header":{"messageType":"statusReport","status":"good"|"bad"},"payload":{"id":ID}}
 	t.Run("statusReport_good", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		c.send(message("yours", "an id", "1"))
 		c.want(`{"header":{"messageType":"statusReport","status":"good"},"payload":{"id":"an id"}}`)
 	})
 	// a statusReport may carry more beside the original's fields (reason in its
 	// header); nothing that the original sends is missing or renamed
 	t.Run("statusReport_bad_with_a_reason", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		c.send(message("nobody's", "an id", "1"))
 		c.wantBad(`"an id"`)
 	})
 	// receivedMessage: {"header":{"messageType":"receivedMessage"},"payload":{"data":D,"type":LAST HANDLER'S TYPE}}
 	t.Run("receivedMessage", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		c, reader := hub.login("alice"), hub.login("bob")
 		c.send(message("yours", "1", `{"a":1}`))
 		reader.want(`{"header":{"messageType":"receivedMessage"},"payload":{"data":{"a":1},"type":"yours"}}`)
@@ -161,20 +161,20 @@ func TestReport(t *testing.T) {
 
 	// One statusReport per message, after its deliveries
 	t.Run("one_status_per_message_after_its_deliveries", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		c, reader := hub.login("alice"), hub.login("bob")
 		for i := range 50 {
 			data := fmt.Sprint(i)
 			c.send(message("yours", data, data))
 			c.want(good(data))
-			reader.want(received(data, "yours")) // was under way before the status
+			reader.want(received(data, "yours")) // was in flight before the status
 		}
-		c.lives()
-		reader.lives()
+		c.wantAlive()
+		reader.wantAlive()
 	})
 	// if the sender is also a recipient its receivedMessage comes first
 	t.Run("sender_as_recipient_gets_the_message_first", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		for i := range 50 {
 			data := fmt.Sprint(i)
 			c.send(message("mine", data, data))
@@ -184,7 +184,7 @@ func TestReport(t *testing.T) {
 
 	// Messages of one connection are handled in order
 	t.Run("one_connection_in_order", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		hub.answer("slow", func(data string) string {
 			time.Sleep(5 * time.Millisecond) // slow is what it is
 			return toUsers("alice", "bob")(data)
@@ -205,7 +205,7 @@ func TestReport(t *testing.T) {
 	// connections in parallel
 	for name, second := range map[string]string{"of_two_users": "bob", "of_one_user": "alice"} {
 		t.Run("connections_in_parallel_"+name, func(t *testing.T) {
-			hub := hub.in(t)
+			hub := hub.withT(t)
 			both := make(chan bool)
 			hub.serve("twice", func(h *handler, c *conn) {
 				// Each is answered when the other has come.
@@ -231,7 +231,7 @@ func TestReport(t *testing.T) {
 
 	// Half-close: frames already sent are answered, then closed
 	t.Run("half-close", func(t *testing.T) {
-		hub := hub.in(t)
+		hub := hub.withT(t)
 		hub.answer("slow", func(data string) string {
 			time.Sleep(20 * time.Millisecond)
 			return toUsers("alice")(data)
@@ -245,14 +245,14 @@ func TestReport(t *testing.T) {
 		c.wantClosed()
 	})
 	t.Run("half-close_after_the_login", func(t *testing.T) {
-		c := hub.in(t).dial()
-		c.send(login("alice", word("alice")))
+		c := hub.withT(t).dial()
+		c.send(login("alice", passwordOf("alice")))
 		c.halfClose()
 		c.want(loggedIn)
 		c.wantClosed()
 	})
 	t.Run("half-close_inside_a_frame", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		f := frame(message("mine", "2", "2"))
 		c.write(append(frame(message("mine", "1", "1")), f[:len(f)-1]...))
 		c.halfClose()
@@ -265,8 +265,8 @@ func TestReport(t *testing.T) {
 // sender wrote them.
 func TestPassThrough(t *testing.T) {
 	t.Parallel()
-	hub := start(t, conf{handlers: []string{"echo", "away", "far"}, peers: []string{"127.0.0.1"}})
-	there := newTap(t, "tcp4", "127.0.0.1:0")
+	hub := start(t, serverConf{handlers: []string{"echo", "away", "far"}, peers: []string{"127.0.0.1"}})
+	there := newServerStub(t, "tcp4", "127.0.0.1:0")
 	echo := hub.answer("echo", toUsers("alice"))
 	hub.answer("far", func(data string) string { return command("sendHandler", `"echo"`, data) })
 	hub.answer("away", func(data string) string { return command("sendServers", list([]string{there.address}), data) })
@@ -294,7 +294,7 @@ func TestPassThrough(t *testing.T) {
 		"literals":         `[true,false,null,"","{}"]`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := hub.in(t).login("alice")
+			c := hub.withT(t).login("alice")
 			for _, kind := range []string{"echo", "far"} {
 				c.send(message(kind, "1", data))
 				if got := <-echo.got; got != data {
@@ -303,11 +303,11 @@ func TestPassThrough(t *testing.T) {
 				c.want(received(data, "echo"), good("1"))
 			}
 			c.send(message("away", "1", data))
-			if got, want := <-there.got, `{"header":{"scope":"server"},"payload":{"data":`+data+`,"type":"away"`; !strings.HasPrefix(got, want) {
+			if got, want := <-there.received, `{"header":{"scope":"server"},"payload":{"data":`+data+`,"type":"away"`; !strings.HasPrefix(got, want) {
 				t.Errorf("the server got %q, want %q…", got, want)
 			}
 			c.want(good("1"))
-			s := hub.in(t).dial()
+			s := hub.withT(t).dial()
 			s.send(serverMessage("echo", data))
 			c.want(received(data, "echo"))
 			s.wantClosed()

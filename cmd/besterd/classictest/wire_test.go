@@ -9,12 +9,12 @@ import (
 
 func TestFrame(t *testing.T) {
 	t.Parallel()
-	hub := start(t, conf{handlers: []string{"echo"}, peers: []string{"127.0.0.1"}})
+	hub := start(t, serverConf{handlers: []string{"echo"}, peers: []string{"127.0.0.1"}})
 	hub.answer("echo", toUsers("alice"))
 
 	// u32 little-endian length | body
 	t.Run("length_is_little_endian_and_excludes_itself", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		id := strings.Repeat("x", 0x10203)
 		c.send(message("dummy", id, "null"))
 		raw := make([]byte, 4)
@@ -36,12 +36,12 @@ func TestFrame(t *testing.T) {
 		if string(got) != body {
 			t.Fatalf("got %.80s…", got)
 		}
-		c.lives()
+		c.wantAlive()
 	})
 
 	// body is UTF-8 JSON
 	t.Run("body_is_UTF-8", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		c.send(message("echo", "ä€😀", `"ä€😀"`))
 		c.want(received(`"ä€😀"`, "echo"), good("ä€😀"))
 		c.send(message("echo", "latin1", "\"\xe4\""))
@@ -51,7 +51,7 @@ func TestFrame(t *testing.T) {
 
 	// Length 0 is legal on the wire.
 	t.Run("length_0_is_legal", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		c.write(append(frame(message("dummy", "1", "null")), 0, 0, 0, 0))
 		c.want(`{"header":{"status":"0"},"payload":{"data":null,"id":"1","type":"dummy"}}`)
 		c.wantBad(`""`) // it is a frame; only, it is no message
@@ -60,7 +60,7 @@ func TestFrame(t *testing.T) {
 
 	// Towards an original: one write per frame
 	t.Run("one_write_per_frame_to_a_client", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		for i := range 100 {
 			id := fmt.Sprint(i)
 			want := string(frame(good(id)))
@@ -75,7 +75,7 @@ func TestFrame(t *testing.T) {
 		}
 	})
 	t.Run("one_write_per_frame_to_a_handler", func(t *testing.T) {
-		hub := start(t, conf{handlers: []string{"once"}})
+		hub := start(t, serverConf{handlers: []string{"once"}})
 		hub.serve("once", func(h *handler, c *conn) {
 			b := make([]byte, 64<<10)
 			n, err := c.Read(b)
@@ -91,7 +91,7 @@ func TestFrame(t *testing.T) {
 		}
 	})
 	t.Run("one_write_per_frame_to_a_server", func(t *testing.T) {
-		hub := start(t, conf{handlers: []string{"away"}})
+		hub := start(t, serverConf{handlers: []string{"away"}})
 		there := listenTCP(t, "tcp4", "127.0.0.1:0")
 		got := make(chan string, 1)
 		go func() {
@@ -122,7 +122,7 @@ func TestFrame(t *testing.T) {
 
 	// length and body in two writes is fine too
 	t.Run("length_and_body_in_two_writes", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		for i := range 50 {
 			f := frame(message("echo", fmt.Sprint(i), `"two"`))
 			c.write(f[:4])
@@ -136,7 +136,7 @@ func TestFrame(t *testing.T) {
 // frames in one segment
 func TestSplit(t *testing.T) {
 	t.Parallel()
-	hub := start(t, conf{handlers: []string{"echo", "slowly", "away", "split"}, peers: []string{"127.0.0.1"}})
+	hub := start(t, serverConf{handlers: []string{"echo", "slowly", "away", "split"}, peers: []string{"127.0.0.1"}})
 	hub.answer("echo", toUsers("alice"))
 	byByte := func(c *conn, b []byte) {
 		for i := range b {
@@ -145,8 +145,8 @@ func TestSplit(t *testing.T) {
 	}
 
 	t.Run("client_one_byte_at_a_time", func(t *testing.T) {
-		c := hub.in(t).dial()
-		byByte(c, frame(login("alice", word("alice"))))
+		c := hub.withT(t).dial()
+		byByte(c, frame(login("alice", passwordOf("alice"))))
 		c.want(loggedIn)
 		for i := range 5 {
 			byByte(c, frame(message("echo", fmt.Sprint(i), `{"by":"byte"}`)))
@@ -154,23 +154,23 @@ func TestSplit(t *testing.T) {
 		}
 	})
 	t.Run("client_in_two_pieces_wherever", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		f := frame(message("echo", "1", "true"))
 		for i := 1; i < len(f); i++ {
 			c.write(f[:i])
 			// So that the rest comes later, something else happens in between.
-			hub.in(t).login("bob").Close()
+			hub.withT(t).login("bob").Close()
 			c.write(f[i:])
 			c.want(received("true", "echo"), good("1"))
 		}
 	})
 	t.Run("login_and_messages_in_one_segment", func(t *testing.T) {
-		c := hub.in(t).dial()
-		c.send(login("alice", word("alice")), message("echo", "1", "1"), message("echo", "2", "2"))
+		c := hub.withT(t).dial()
+		c.send(login("alice", passwordOf("alice")), message("echo", "1", "1"), message("echo", "2", "2"))
 		c.want(loggedIn, received("1", "echo"), good("1"), received("2", "echo"), good("2"))
 	})
 	t.Run("thousands_of_frames_in_one_segment", func(t *testing.T) {
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		var bodies []string
 		for i := range 3000 {
 			bodies = append(bodies, message("dummy", fmt.Sprint(i), "null"))
@@ -181,28 +181,28 @@ func TestSplit(t *testing.T) {
 		}
 	})
 	t.Run("handler_one_byte_at_a_time", func(t *testing.T) {
-		hub.in(t).serve("slowly", func(h *handler, c *conn) {
+		hub.withT(t).serve("slowly", func(h *handler, c *conn) {
 			readFrame(c)
 			byByte(c, frame(toUsers("alice")(`"slow"`)))
 		})
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		c.send(message("slowly", "1", "1"))
 		c.want(received(`"slow"`, "slowly"), good("1"))
 	})
 	t.Run("handler_length_and_body_in_two_writes", func(t *testing.T) {
-		hub.in(t).serve("split", func(h *handler, c *conn) {
+		hub.withT(t).serve("split", func(h *handler, c *conn) {
 			readFrame(c)
 			f := frame(toUsers("alice")(`"split"`))
 			c.write(f[:4])
 			c.write(f[4:])
 		})
-		c := hub.in(t).login("alice")
+		c := hub.withT(t).login("alice")
 		c.send(message("split", "1", "1"))
 		c.want(received(`"split"`, "split"), good("1"))
 	})
 	t.Run("server_one_byte_at_a_time", func(t *testing.T) {
-		c := hub.in(t).login("alice")
-		s := hub.in(t).dial()
+		c := hub.withT(t).login("alice")
+		s := hub.withT(t).dial()
 		byByte(s, frame(serverMessage("echo", `"from afar"`)))
 		s.wantClosed()
 		c.want(received(`"from afar"`, "echo"))

@@ -12,13 +12,15 @@ import (
 
 // Load reads a config and checks all of it, the options of filters and devices too.
 // The error names each problem with file, line, column and remedy.
-func Load(path string) (*config.Config, error) { return config.Load(path, check) }
+func Load(path string) (*config.Config, error) { return config.Load(path, checkKinds) }
 
 // Parse is Load of what has been read already; name is for the errors.
-func Parse(name string, data []byte) (*config.Config, error) { return config.Parse(name, data, check) }
+func Parse(name string, data []byte) (*config.Config, error) {
+	return config.Parse(name, data, checkKinds)
+}
 
-// check makes each filter and device once, to see what they say of their options.
-func check(c *config.Config) (problems []config.Problem) {
+// checkKinds makes each filter and device once, to check its options.
+func checkKinds(c *config.Config) (problems []config.Problem) {
 	for _, f := range c.Filters {
 		if _, err := handlers.New(f.Kind, f.Options); err != nil {
 			problems = append(problems, problem(c, err, f.Options, "filters", f.Name))
@@ -29,32 +31,32 @@ func check(c *config.Config) (problems []config.Problem) {
 			problems = append(problems, problem(c, err, d.Options, "devices", d.Name))
 		}
 	}
-	return append(problems, waysIn(c)...)
+	return append(problems, checkHandlerSockets(c)...)
 }
 
-// waysIn looks whether the handlers that the hub starts can connect to it.
-func waysIn(c *config.Config) (problems []config.Problem) {
-	trusting := false
+// checkHandlerSockets checks that the handlers that the hub starts can connect to it.
+func checkHandlerSockets(c *config.Config) (problems []config.Problem) {
+	trusted := false
 	for _, l := range c.Listen {
-		trusting = trusting || l.Network == config.Unix && l.Trust
+		trusted = trusted || l.Network == config.Unix && l.Trust
 	}
 	for _, h := range c.Handlers {
-		if !trusting && h.Dialect == config.Native && len(h.Command) > 0 {
+		if !trusted && h.Dialect == config.Native && len(h.Command) > 0 {
 			problems = append(problems, c.Problem(`no way for its process into the hub: add a listener with network = "unix" and trust = true`, "handlers", h.Name, "command"))
 		}
 	}
 	return problems
 }
 
-// Unused are the filters that no route leads through: no mistake, since a filter may be
-// prepared before its route, but worth a word.
-func Unused(c *config.Config) (found []config.Problem) {
+// UnusedFilters returns the filters that are in no route. They are no error, because a
+// filter may be prepared before its route, but they are worth a warning.
+func UnusedFilters(c *config.Config) (problems []config.Problem) {
 	for _, f := range c.Filters {
 		if !c.Routed(f.Name) {
-			found = append(found, c.Problem("is in no route: name it in a route's through, or remove it", "filters", f.Name))
+			problems = append(problems, c.Problem("is in no route: name it in a route's through, or remove it", "filters", f.Name))
 		}
 	}
-	return found
+	return problems
 }
 
 // problem points at the option that the error names, or at the kind.

@@ -1,0 +1,216 @@
+package setup
+
+import (
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/besterhub/bester/hub/account"
+	"github.com/besterhub/bester/hub/config"
+)
+
+// CheckEnvironment checks a valid config against this machine: whether the files, programs,
+// folders and addresses that it names exist and can be used. With a refused problem
+// besterd, run by this user in this folder, would not start. With a warning it would
+// start, but do less than the config says.
+func CheckEnvironment(c *config.Config) (refused, warnings []config.Problem) {
+	e := environment{c: c, now: time.Now()}
+	for i, l := range c.Listen {
+		at := fmt.Sprintf("#%d", i)
+		switch l.Network {
+		case config.Unix:
+			e.socket(e.refuse, l.Address, true, "listen", at, "address")
+			e.group(l.Group, "listen", at, "group")
+		case config.TLS:
+			e.certificate(l, at)
+		}
+		if l.Network != config.Unix {
+			e.address(l.Address, "listen", at, "address")
+		}
+	}
+	if path := c.Accounts.File; path != "" {
+		if _, err := account.Open(path, account.Options{}); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			e.refuse(err.Error(), "accounts", "file")
+		}
+	}
+	if c.Informer.Socket != "" {
+		e.socket(e.refuse, c.Informer.Socket, false, "informer", "socket")
+	}
+	for _, h := range c.Handlers {
+		if h.Dialect == config.Classic && len(h.Command) > 0 && h.Start == config.StartAlways {
+			e.socket(e.warn, h.Socket, false, "handlers", h.Name, "socket")
+		}
+		if len(h.Command) > 0 && h.Start != config.StartNeeded { // that one may be there or not
+			e.program(h.Command[0], "handlers", h.Name, "command", "#0")
+		}
+	}
+	sortByPosition(e.refused)
+	sortByPosition(e.warnings)
+	return e.refused, e.warnings
+}
+
+func sortByPosition(all []config.Problem) {
+	slices.SortStableFunc(all, func(a, b config.Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+}
+
+// An environment collects the problems that a config has on this machine.
+type environment struct {
+	c   *config.Config
+	now time.Time
+
+	refused, warnings []config.Problem
+}
+
+func (e *environment) refuse(text string, path ...string) {
+	e.refused = append(e.refused, e.c.Problem(text, path...))
+}
+
+func (e *environment) warn(text string, path ...string) {
+	e.warnings = append(e.warnings, e.c.Problem(text, path...))
+}
+
+// expiryNotice is how long before its expiry a certificate gets a warning.
+const expiryNotice = 14 * 24 * time.Hour
+
+// certificate checks the certificate and the key of a TLS listener.
+func (e *environment) certificate(l config.Listen, at string) {
+	certificate, certErr := os.ReadFile(l.Certificate)
+	if certErr != nil {
+		e.refuse(certErr.Error(), "listen", at, "certificate")
+	}
+	key, keyErr := os.ReadFile(l.Key)
+	if keyErr != nil {
+		e.refuse(keyErr.Error(), "listen", at, "key")
+	} else if info, err := os.Stat(l.Key); err == nil && info.Mode().Perm()&0o007 != 0 {
+		e.warn(fmt.Sprintf("%s: everybody may use it (mode %04o): chmod o= %[1]s", l.Key, info.Mode().Perm()), "listen", at, "key")
+	}
+	if certErr != nil || keyErr != nil {
+		return
+	}
+	pair, err := tls.X509KeyPair(certificate, key)
+	if err != nil {
+		e.refuse(fmt.Sprintf("%s and %s: %v", l.Certificate, l.Key, err), "listen", at, "certificate")
+		return
+	}
+	leaf, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		e.warn(fmt.Sprintf("%s: %v", l.Certificate, err), "listen", at, "certificate")
+		return
+	}
+	const layout = "2006-01-02 15:04 UTC"
+	switch {
+	case e.now.After(leaf.NotAfter):
+		e.warn(fmt.Sprintf("%s has run out, on %s: renew it", l.Certificate, leaf.NotAfter.UTC().Format(layout)), "listen", at, "certificate")
+	case e.now.Before(leaf.NotBefore):
+		e.warn(fmt.Sprintf("%s is good only from %s on: is this machine's clock right?", l.Certificate, leaf.NotBefore.UTC().Format(layout)), "listen", at, "certificate")
+	case leaf.NotAfter.Sub(leaf.NotBefore) > 2*expiryNotice && leaf.NotAfter.Sub(e.now) < expiryNotice:
+		e.warn(fmt.Sprintf("%s runs out soon, on %s: renew it", l.Certificate, leaf.NotAfter.UTC().Format(layout)), "listen", at, "certificate")
+	}
+}
+
+// writable asks access(2) whether files can be made in a folder: W_OK and X_OK.
+const writable = 2 | 1
+
+// socket checks the path of a UNIX socket and passes problems to report. With creates,
+// the hub creates a missing folder, and an existing one must be its own or root's.
+func (e *environment) socket(report func(text string, path ...string), socket string, creates bool, path ...string) {
+	if info, err := os.Lstat(socket); err == nil && info.Mode().Type() != fs.ModeSocket {
+		report(fmt.Sprintf("%s exists and is no socket: remove it or choose another path", socket), path...)
+		return
+	}
+	dir := filepath.Dir(socket)
+	info, err := os.Stat(dir)
+	if creates {
+		for parent := dir; errors.Is(err, fs.ErrNotExist) && parent != filepath.Dir(parent); info, err = os.Stat(parent) {
+			parent = filepath.Dir(parent)
+			dir = parent
+		}
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		report(fmt.Sprintf("there is no folder %s: make it first", dir), path...)
+	case err != nil:
+		report(err.Error(), path...)
+	case !info.IsDir():
+		report(fmt.Sprintf("%s is no folder", dir), path...)
+	case syscall.Access(dir, writable) != nil:
+		report(fmt.Sprintf("you may not make anything in the folder %s; may the hub's user?", dir), path...)
+	case creates && dir == filepath.Dir(socket) && foreignOwner(info):
+		report(fmt.Sprintf("the folder %s belongs to another user: remove it or choose another path", dir), path...)
+	}
+}
+
+// foreignOwner reports whether a folder belongs neither to this user nor to root.
+func foreignOwner(folder fs.FileInfo) bool {
+	s, ok := folder.Sys().(*syscall.Stat_t)
+	return ok && s.Uid != 0 && int(s.Uid) != os.Geteuid()
+}
+
+// group checks whether a socket can be given this group.
+func (e *environment) group(name string, path ...string) {
+	if name == "" {
+		return
+	}
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		e.refuse(fmt.Sprintf("there is no group %q on this machine: groupadd %[1]s", name), path...)
+		return
+	}
+	groups, err := os.Getgroups()
+	matches := func(id int) bool { return strconv.Itoa(id) == g.Gid }
+	if err == nil && os.Geteuid() != 0 && !matches(os.Getegid()) && !slices.ContainsFunc(groups, matches) {
+		e.refuse(fmt.Sprintf("you are not in the group %s, and cannot give it a socket; is the hub's user?", name), path...)
+	}
+}
+
+// program checks for a program that the hub is to start.
+func (e *environment) program(name string, path ...string) {
+	_, err := exec.LookPath(name)
+	var wrong *exec.Error
+	switch {
+	case err == nil:
+	case errors.Is(err, exec.ErrNotFound):
+		e.warn(fmt.Sprintf("%q is not in PATH, as it is here: install it, or write its whole path", name), path...)
+	case errors.As(err, &wrong):
+		e.warn(fmt.Sprintf("%q: %v", name, wrong.Err), path...)
+	default:
+		e.warn(err.Error(), path...)
+	}
+}
+
+// address checks whether the address of a TCP listener is one of this machine's.
+func (e *environment) address(s string, path ...string) {
+	host, _, err := net.SplitHostPort(s)
+	if err != nil || host == "" {
+		return
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil || ip.IsUnspecified() || ip.IsLoopback() {
+		return
+	}
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return
+	}
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Unmap() == ip.Unmap().WithZone("") {
+			return
+		}
+	}
+	e.refuse(fmt.Sprintf("no interface of this machine has the address %s now", ip), path...)
+}

@@ -1,0 +1,102 @@
+package hub
+
+import (
+	"maps"
+	"slices"
+	"sync/atomic"
+)
+
+// A Route is the operator's pipeline: the types it matches, the handlers that process
+// a message in turn, and the receivers it goes to then.
+type Route struct {
+	Match   Pattern
+	Through []Handler
+	To      []Address
+}
+
+// A pipeline is a route or a single handler in the form that the router executes.
+type pipeline struct {
+	handlers []Handler
+	users    []*user   // receivers here
+	servers  []Address // receivers elsewhere
+}
+
+// A routingTable maps types to pipelines. A new table replaces it when a route or
+// handler is added or removed; only its cache changes.
+type routingTable struct {
+	exact    map[Type]*pipeline
+	patterns []patternPipeline // the most specific first
+
+	// cache holds the results of pattern matching by type, so that a known type
+	// costs one look-up. It is bounded: beyond maxCachedTypes a type is matched anew.
+	cache atomic.Pointer[map[Type]*pipeline]
+}
+
+type patternPipeline struct {
+	pattern  Pattern
+	pipeline *pipeline
+}
+
+const maxCachedTypes = 512
+
+func newRoutingTable(routes []Route, handlers map[Pattern]Handler, d *Directory) *routingTable {
+	t := &routingTable{exact: make(map[Type]*pipeline)}
+	pipelines := make(map[Pattern]*pipeline, len(routes)+len(handlers))
+	for p, h := range handlers {
+		pipelines[p] = &pipeline{handlers: []Handler{h}}
+	}
+	for _, r := range routes { // a route comes before a handler of the same pattern
+		pl := &pipeline{handlers: r.Through}
+		for _, a := range r.To {
+			if a.Server == "" {
+				pl.users = append(pl.users, d.pin(a.User))
+			} else {
+				pl.servers = append(pl.servers, a)
+			}
+		}
+		pipelines[r.Match] = pl
+	}
+	for p, pl := range pipelines {
+		if p.Exact() {
+			t.exact[Type(p)] = pl
+		} else {
+			t.patterns = append(t.patterns, patternPipeline{p, pl})
+		}
+	}
+	slices.SortFunc(t.patterns, func(a, b patternPipeline) int { return a.pattern.Compare(b.pattern) })
+	t.cache.Store(&map[Type]*pipeline{})
+	return t
+}
+
+// lookup returns the pipeline of a type, or nil: an exact name comes first, then the most
+// specific pattern.
+func (t *routingTable) lookup(typ Type) *pipeline {
+	if pl := t.exact[typ]; pl != nil {
+		return pl
+	}
+	if len(t.patterns) == 0 {
+		return nil
+	}
+	cached := t.cache.Load()
+	if pl := (*cached)[typ]; pl != nil {
+		return pl
+	}
+	for _, pp := range t.patterns {
+		if pp.pattern.Match(typ) {
+			t.addToCache(typ, pp.pipeline, cached)
+			return pp.pipeline
+		}
+	}
+	return nil
+}
+
+// addToCache replaces the cache with a copy that has one more result. If another
+// goroutine was quicker, its copy stays, and this type is matched once more.
+func (t *routingTable) addToCache(typ Type, pl *pipeline, cached *map[Type]*pipeline) {
+	if len(*cached) >= maxCachedTypes {
+		return
+	}
+	next := maps.Clone(*cached)
+	next[typ] = pl
+	t.cache.CompareAndSwap(cached, &next)
+}
