@@ -2,9 +2,11 @@ package devices
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"strings"
 	"time"
+
+	"github.com/besterhub/bester/hub"
 )
 
 // A Part is one thing that a sensor reads on its own, such as a mount, a chip or a bus.
@@ -13,7 +15,8 @@ type Part struct {
 	// "disk/data". It does not change.
 	Name string
 	// Read appends the part's readings to dst and returns it, as Sensor.Read does. It
-	// may block for as long as the kernel does; its readings are then left out.
+	// may block for as long as the kernel does; its readings are then left out. If its
+	// error is a PartErrors, the names in that count instead of Name.
 	Read func(dst []Reading) ([]Reading, error)
 }
 
@@ -132,11 +135,16 @@ func (p *Parts) gather(dst []Reading) ([]Reading, error) {
 		v.late = !v.fresh
 		switch {
 		case v.late:
-			err := fmt.Errorf("no answer for %v: %w", time.Since(v.started).Round(time.Second/10), context.DeadlineExceeded)
+			err := hub.Reason(context.DeadlineExceeded, "no answer for %v", time.Since(v.started).Round(time.Second/10))
 			failed = append(failed, PartError{v.Name, err})
 		default:
 			dst = append(dst, v.readings...)
-			if v.err != nil {
+			var inner PartErrors
+			switch {
+			case v.err == nil:
+			case errors.As(v.err, &inner): // it says itself which
+				failed = append(failed, inner...)
+			default:
 				failed = append(failed, PartError{v.Name, v.err})
 			}
 		}

@@ -114,7 +114,7 @@ func (p *Poller) Run(ctx context.Context, sink hub.Sink) error {
 			overdue.Reset(p.o.Timeout / 4)
 
 		case <-overdue.C: // the sensor does not heed its context
-			err := fmt.Errorf("no answer within %v: %w", p.o.Timeout, context.DeadlineExceeded)
+			err := hub.Reason(context.DeadlineExceeded, "no answer within %v", p.o.Timeout)
 			p.noteRead(true, err)
 			p.sensorLog.record(err)
 
