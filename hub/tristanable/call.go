@@ -13,10 +13,10 @@ type Call struct {
 	// must not block, panic or use the Conn.
 	Encode func(dst []byte) []byte
 
-	// Part, if not nil, is called on the goroutine that reads for each message under the
+	// Partial, if not nil, is called on the goroutine that reads for each message under the
 	// call's tag, before Done: where it returns true, the message is a part of the
 	// reply, and more follow under the same tag. message is borrowed until it returns.
-	Part func(call *Call, message []byte) bool
+	Partial func(call *Call, message []byte) bool
 
 	// Done is called once for every Go that returned nil, perhaps before it returned, on
 	// the goroutine that reads the connection: it must not block, and must not Call.
@@ -58,7 +58,7 @@ func (c *Conn) start(call *Call) (uint16, error) {
 	} else {
 		err = c.out.End(call.Encode(Append(b, uint64(tag))), false)
 	}
-	if err != nil && c.forget(call, tag) {
+	if err != nil && c.cancel(call, tag) {
 		if e := c.Err(); e != nil {
 			err = e
 		}
@@ -67,8 +67,8 @@ func (c *Conn) start(call *Call) (uint16, error) {
 	return tag, nil // also if the connection ended meanwhile and Done was told
 }
 
-// forget takes back a call that was not sent. It reports false if Done has the call.
-func (c *Conn) forget(call *Call, tag uint16) bool {
+// cancel takes back a call that was not sent. It reports false if Done has the call.
+func (c *Conn) cancel(call *Call, tag uint16) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.tags.get(uint64(tag)) != call {

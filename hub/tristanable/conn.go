@@ -61,15 +61,15 @@ type Options struct {
 // breaks the rules, or by Close, Fail or Shutdown; then every call in flight and every
 // queue gets the error, once.
 type Conn struct {
-	rw      io.ReadWriteCloser
-	r       *bformat.Reader
-	out     *bformat.Queue
-	o       Options
-	def     *Queue // nil with Options.Incoming
-	late    atomic.Uint64
-	close   func() error // closes rw, once
-	written chan struct{}
-	done    chan struct{}
+	rw           io.ReadWriteCloser
+	r            *bformat.Reader
+	out          *bformat.Queue
+	o            Options
+	defaultQueue *Queue // nil with Options.Incoming
+	late         atomic.Uint64
+	close        func() error // closes rw, once
+	written      chan struct{}
+	done         chan struct{}
 
 	mu     sync.Mutex
 	tags   tags
@@ -98,7 +98,7 @@ func NewConn(rw io.ReadWriteCloser, o Options) *Conn {
 		written: make(chan struct{}), done: make(chan struct{}),
 	}
 	if o.Incoming == nil {
-		c.def = newQueue(0, &c.o)
+		c.defaultQueue = newQueue(0, &c.o)
 	}
 	go c.writeLoop()
 	go c.readLoop()
@@ -112,7 +112,7 @@ func (c *Conn) writeLoop() {
 	if err == nil {
 		err = ErrClosed
 	}
-	c.end(err)
+	c.setErr(err)
 	c.close()
 }
 
@@ -120,14 +120,14 @@ func (c *Conn) writeLoop() {
 func (c *Conn) readLoop() {
 	defer close(c.done)
 	err := c.readAll()
-	c.end(err)
+	c.setErr(err)
 	if err == io.EOF {
 		c.out.Shutdown() // the peer may have closed one way only: what it asked is answered
 	} else {
 		c.out.Fail(err)
 		c.close()
 	}
-	c.tellAll()
+	c.notifyAll()
 	c.r.Release()
 	<-c.written
 }
@@ -162,11 +162,11 @@ func (c *Conn) dispatch(payload []byte) error {
 		return c.err
 	}
 	call := c.tags.get(tag)
-	if call != nil && call.Part != nil {
+	if call != nil && call.Partial != nil {
 		c.mu.Unlock()
-		part := call.Part(call, message)
+		more := call.Partial(call, message)
 		c.mu.Lock()
-		if part {
+		if more {
 			c.mu.Unlock()
 			return nil
 		}
@@ -174,7 +174,7 @@ func (c *Conn) dispatch(payload []byte) error {
 	if call != nil {
 		c.tags.release(uint16(tag))
 	}
-	q := c.def
+	q := c.defaultQueue
 	if len(c.queues) > 0 && c.queues[tag] != nil {
 		q = c.queues[tag]
 	}
@@ -193,9 +193,9 @@ func (c *Conn) dispatch(payload []byte) error {
 	return nil
 }
 
-// end notes why the connection ended: the first reason counts. From then on no call is
+// setErr notes why the connection ended: the first reason counts. From then on no call is
 // registered.
-func (c *Conn) end(err error) {
+func (c *Conn) setErr(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err == nil {
@@ -203,8 +203,8 @@ func (c *Conn) end(err error) {
 	}
 }
 
-// tellAll gives every call in flight and every queue the error. The connection has ended.
-func (c *Conn) tellAll() {
+// notifyAll gives every call in flight and every queue the error. The connection has ended.
+func (c *Conn) notifyAll() {
 	c.mu.Lock()
 	err, slots, queues := c.err, c.tags.slots, c.queues
 	c.tags, c.queues = tags{}, nil
@@ -215,10 +215,10 @@ func (c *Conn) tellAll() {
 		}
 	}
 	for _, q := range queues {
-		q.end(err)
+		q.close(err)
 	}
-	if c.def != nil {
-		c.def.end(err)
+	if c.defaultQueue != nil {
+		c.defaultQueue.close(err)
 	}
 }
 
@@ -239,7 +239,7 @@ func (c *Conn) Send(tag uint64, parts ...[]byte) error {
 func (c *Conn) Out() *bformat.Queue { return c.out }
 
 // Register returns a queue of the messages that come under tag and are not replies. No
-// request will have this tag. It returns ErrTaken if the tag has a queue or a request in
+// request will have this tag. It returns ErrTagInUse if the tag has a queue or a request in
 // flight, or the error that the connection ended with.
 func (c *Conn) Register(tag uint64) (*Queue, error) {
 	c.mu.Lock()
@@ -248,7 +248,7 @@ func (c *Conn) Register(tag uint64) (*Queue, error) {
 		return nil, c.err
 	}
 	if c.queues[tag] != nil || c.tags.get(tag) != nil {
-		return nil, ErrTaken
+		return nil, ErrTagInUse
 	}
 	if c.queues == nil {
 		c.queues = make(map[uint64]*Queue)
@@ -265,17 +265,17 @@ func (c *Conn) Unregister(q *Queue) {
 	mine := c.queues[q.tag] == q
 	if mine {
 		delete(c.queues, q.tag)
-		c.tags.unpark(q.tag)
+		c.tags.unreserve(q.tag)
 	}
 	c.mu.Unlock()
 	if mine {
-		q.end(ErrUnregistered)
+		q.close(ErrUnregistered)
 	}
 }
 
 // Default returns the queue of messages under tags that nobody registered, replies to nothing
 // among them. It is nil if Options.Incoming gets those.
-func (c *Conn) Default() *Queue { return c.def }
+func (c *Conn) Default() *Queue { return c.defaultQueue }
 
 // Flush has what waits written. It does not wait for that.
 func (c *Conn) Flush() { c.out.Flush() }
@@ -290,7 +290,7 @@ func (c *Conn) Close() error { return c.Fail(ErrClosed) }
 
 // Fail is Close with err as the reason that calls and queues get.
 func (c *Conn) Fail(err error) error {
-	c.end(err)
+	c.setErr(err)
 	c.out.Fail(err)
 	return c.close()
 }

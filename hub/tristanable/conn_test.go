@@ -93,7 +93,7 @@ func TestCallGivesUp(t *testing.T) {
 	if _, err := c.Call(ctx, nil, nil); err != context.Canceled {
 		t.Errorf("Call with an ended context: %v", err)
 	}
-	for range 2 * spread { // the tag must not come back before its late reply
+	for range 2 * reuseDistance { // the tag must not come back before its late reply
 		call, results := newCall("x")
 		if err := c.Go(call); err != nil {
 			t.Fatal(err)
@@ -172,8 +172,8 @@ func TestTagsAreRecycled(t *testing.T) {
 		seen[tag]++
 		ts.release(tag)
 	}
-	if len(seen) != spread {
-		t.Errorf("%d tags used one at a time, want %d", len(seen), spread)
+	if len(seen) != reuseDistance {
+		t.Errorf("%d tags used one at a time, want %d", len(seen), reuseDistance)
 	}
 	for n := 1; ; n++ {
 		tag := ts.take(call, nil)
@@ -192,7 +192,7 @@ func TestRegister(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Register(300); err != ErrTaken {
+	if _, err := c.Register(300); err != ErrTagInUse {
 		t.Errorf("registered twice: %v", err)
 	}
 	call, _ := newCall("x")
@@ -201,7 +201,7 @@ func TestRegister(t *testing.T) {
 	}
 	c.Flush()
 	tag, _ := peer.next()
-	if _, err := c.Register(tag); err != ErrTaken {
+	if _, err := c.Register(tag); err != ErrTagInUse {
 		t.Errorf("registered the tag of a request in flight: %v", err)
 	}
 	for i := range 5 {

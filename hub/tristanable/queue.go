@@ -8,8 +8,8 @@ import (
 	"github.com/besterhub/bester/hub/bformat"
 )
 
-// keep is the capacity in bytes that a queue keeps when it runs empty.
-const keep = 4 << 10
+// maxIdleCap is the capacity in bytes that a queue keeps when it runs empty.
+const maxIdleCap = 4 << 10
 
 // A Queue holds messages of one tag, or of all tags that nobody registered, until they
 // are dequeued. It is bounded in messages and bytes; Options says what happens when it is
@@ -63,7 +63,7 @@ func (q *Queue) pop(dst []byte) (tag uint64, message []byte, ok bool, err error)
 	if q.n == 0 {
 		return 0, nil, false, q.err
 	}
-	tag, message, _ = Cut(q.next())
+	tag, message, _ = Cut(q.popFrame())
 	message = append(dst, message...)
 	if q.n > 0 {
 		q.signal() // for another goroutine in Dequeue
@@ -71,15 +71,15 @@ func (q *Queue) pop(dst []byte) (tag uint64, message []byte, ok bool, err error)
 	return tag, message, true, nil
 }
 
-// next takes the oldest payload. It stays valid until the lock is released.
-func (q *Queue) next() []byte {
+// popFrame takes the oldest payload. It stays valid until the lock is released.
+func (q *Queue) popFrame() []byte {
 	b := q.buf[q.off:]
 	n := int(binary.LittleEndian.Uint32(b))
 	q.off += bformat.HeaderSize + n
 	q.n--
 	if q.n == 0 {
 		q.off = 0
-		if q.buf = q.buf[:0]; cap(q.buf) > keep {
+		if q.buf = q.buf[:0]; cap(q.buf) > maxIdleCap {
 			q.buf = nil
 		}
 	}
@@ -110,7 +110,7 @@ func (q *Queue) put(payload []byte) error {
 		if q.full == bformat.DropNewest || size > q.limit {
 			return nil
 		}
-		q.next()
+		q.popFrame()
 	}
 	if q.off > 0 && len(q.buf)+size > cap(q.buf) && q.off >= len(q.buf)/2 {
 		q.buf = q.buf[:copy(q.buf, q.buf[q.off:])]
@@ -122,8 +122,8 @@ func (q *Queue) put(payload []byte) error {
 	return nil
 }
 
-// end ends the queue, once.
-func (q *Queue) end(err error) {
+// close ends the queue, once.
+func (q *Queue) close(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.err == nil {

@@ -1,8 +1,8 @@
 package tristanable
 
-// spread is how many tags are used before one is used again, so that a reply sent
+// reuseDistance is how many tags are used before one is used again, so that a reply sent
 // twice seldom meets a request that it was not meant for.
-const spread = 256
+const reuseDistance = 256
 
 // tags knows which request each tag stands for. It is not safe for concurrent use.
 type tags struct {
@@ -13,9 +13,9 @@ type tags struct {
 
 // A slot is one tag's.
 type slot struct {
-	call   *Call  // in flight; nil if none
-	next   uint16 // in the list of free tags
-	parked bool   // neither free nor in flight: skipped because a queue has it
+	call     *Call  // in flight; nil if none
+	next     uint16 // in the list of free tags
+	reserved bool   // neither free nor in flight: skipped because a queue has it
 }
 
 // abandoned takes the place of a call whose reply nobody waits for any more.
@@ -26,7 +26,7 @@ func (t *tags) take(call *Call, skip map[uint64]*Queue) uint16 {
 	for {
 		var tag uint16
 		switch {
-		case len(t.slots) <= MaxTag && (t.free == 0 || len(t.slots) <= spread):
+		case len(t.slots) <= MaxTag && (t.free == 0 || len(t.slots) <= reuseDistance):
 			if len(t.slots) == 0 {
 				t.slots = make([]slot, 1, 16)
 			}
@@ -40,7 +40,7 @@ func (t *tags) take(call *Call, skip map[uint64]*Queue) uint16 {
 			return 0
 		}
 		if len(skip) > 0 && skip[uint64(tag)] != nil {
-			t.slots[tag].parked = true
+			t.slots[tag].reserved = true
 			continue
 		}
 		t.slots[tag].call = call
@@ -68,9 +68,9 @@ func (t *tags) release(tag uint16) {
 	t.free++
 }
 
-// unpark makes a tag free again that was skipped for its queue's sake.
-func (t *tags) unpark(tag uint64) {
-	if tag < uint64(len(t.slots)) && t.slots[tag].parked {
+// unreserve makes a tag free again that was skipped for its queue's sake.
+func (t *tags) unreserve(tag uint64) {
+	if tag < uint64(len(t.slots)) && t.slots[tag].reserved {
 		t.release(uint16(tag))
 	}
 }

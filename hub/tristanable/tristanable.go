@@ -44,8 +44,8 @@ var (
 	// ErrClosed is the error of a connection that this side closed.
 	ErrClosed = errors.New("tristanable: connection closed")
 
-	// ErrTaken refuses to register a tag that has a queue or a request already.
-	ErrTaken = errors.New("tristanable: tag is in use")
+	// ErrTagInUse refuses to register a tag that has a queue or a request already.
+	ErrTagInUse = errors.New("tristanable: tag is in use")
 
 	// ErrUnregistered is the error of a queue after Unregister.
 	ErrUnregistered = errors.New("tristanable: queue is no longer registered")
