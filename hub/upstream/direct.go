@@ -27,9 +27,9 @@ type Options struct {
 	Addresses map[hub.ServerName]string
 	// Timeout is how long connecting and sending may take together. If zero, 10 s.
 	Timeout time.Duration
-	// Wait is how long a server that has been sent a message may take to answer and
+	// AnswerTimeout is how long a server that has been sent a message may take to answer and
 	// close, before the next message goes to it. If zero, 2 s.
-	Wait time.Duration
+	AnswerTimeout time.Duration
 	// Queue is how many messages may wait for one server. If zero, 256.
 	Queue int
 	// Bytes is how much data may wait for one server. If zero, 4 MiB.
@@ -46,17 +46,17 @@ type Options struct {
 // server, Put refuses with hub.ErrFull. What waits for a server that turns out to be
 // unreachable fails together.
 type Direct struct {
-	o     Options
-	sent  atomic.Uint64
-	lost  atomic.Uint64
-	named map[hub.ServerName]*record // never changes
-	ctx   context.Context
-	stop  context.CancelFunc
+	o      Options
+	sent   atomic.Uint64
+	failed atomic.Uint64
+	named  map[hub.ServerName]*serverStatus // never changes
+	ctx    context.Context
+	stop   context.CancelFunc
 
-	mu     sync.Mutex
-	queues map[string]*queue // by host:port; only those with work
-	closed bool
-	work   sync.WaitGroup
+	mu      sync.Mutex
+	queues  map[string]*queue // by host:port; only those with work
+	closed  bool
+	senders sync.WaitGroup
 }
 
 // A queue is what waits for one server. Its goroutine lives as long as it is not empty.
@@ -67,7 +67,7 @@ type queue struct {
 }
 
 type job struct {
-	server  *record // nil: it has no name
+	server  *serverStatus // nil: it has no name
 	frame   []byte
 	receipt hub.Receipt
 	message hub.Message // for the receipt
@@ -76,13 +76,13 @@ type job struct {
 // NewDirect returns a Direct. Shutdown ends it.
 func NewDirect(o Options) *Direct {
 	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
-	o.Wait = cmp.Or(o.Wait, 2*time.Second)
+	o.AnswerTimeout = cmp.Or(o.AnswerTimeout, 2*time.Second)
 	o.Queue = cmp.Or(o.Queue, 256)
 	o.Bytes = cmp.Or(o.Bytes, 4<<20)
 	o.Servers = cmp.Or(o.Servers, 64)
-	d := &Direct{o: o, named: make(map[hub.ServerName]*record), queues: make(map[string]*queue)}
+	d := &Direct{o: o, named: make(map[hub.ServerName]*serverStatus), queues: make(map[string]*queue)}
 	for name, address := range o.Addresses {
-		d.named[name] = &record{ServerStats: ServerStats{Name: name, Address: address, State: Untried}}
+		d.named[name] = &serverStatus{ServerStats: ServerStats{Name: name, Address: address, State: Untried}}
 	}
 	d.ctx, d.stop = context.WithCancel(context.Background())
 	return d
@@ -90,7 +90,7 @@ func NewDirect(o Options) *Direct {
 
 // Put queues m for the server in m.To, which holds exactly one address. Its nil
 // reaches as far as memory. The receipt is told when the server has the message: it
-// was sent whole, and the server neither said within Options.Wait that it failed nor
+// was sent whole, and the server neither said within Options.AnswerTimeout that it failed nor
 // reset the connection. A server that refuses us without a word, as ours does where
 // its config does not list us, cannot be told from one of the original's.
 func (d *Direct) Put(m *hub.Message) error {
@@ -134,13 +134,13 @@ func (d *Direct) add(address string, j job) error {
 		}
 		q = &queue{address: address}
 		d.queues[address] = q
-		d.work.Add(1)
+		d.senders.Add(1)
 		go d.serve(q)
 	}
 	if len(q.jobs) >= d.o.Queue || q.bytes+len(j.frame) > d.o.Bytes {
 		return fmt.Errorf("server %s: %w: %d messages wait for it", j.server.label(address), hub.ErrFull, len(q.jobs))
 	}
-	j.server.takes()
+	j.server.queued()
 	q.jobs = append(q.jobs, j)
 	q.bytes += len(j.frame)
 	return nil
@@ -148,20 +148,20 @@ func (d *Direct) add(address string, j job) error {
 
 // serve sends what waits for one server until nothing does.
 func (d *Direct) serve(q *queue) {
-	defer d.work.Done()
+	defer d.senders.Done()
 	for {
 		j, ok := d.next(q)
 		if !ok {
 			return
 		}
 		reached, err := d.send(q.address, j.frame)
-		var behind []job
+		var rest []job
 		if !reached {
-			behind = d.take(q)
+			rest = d.takeAll(q)
 		}
 		d.done(q, &j, err)
-		for i := range behind { // else each would wait as long to learn the same
-			d.done(q, &behind[i], err)
+		for i := range rest { // else each would wait as long to learn the same
+			d.done(q, &rest[i], err)
 		}
 	}
 }
@@ -181,8 +181,8 @@ func (d *Direct) next(q *queue) (job, bool) {
 	return j, true
 }
 
-// take takes all that waits.
-func (d *Direct) take(q *queue) []job {
+// takeAll takes all that waits.
+func (d *Direct) takeAll(q *queue) []job {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	all := q.jobs
@@ -193,8 +193,8 @@ func (d *Direct) take(q *queue) []job {
 // done counts a message and tells its receipt.
 func (d *Direct) done(q *queue, j *job, err error) {
 	if err != nil {
-		d.lost.Add(1)
-		err = fmt.Errorf("server %s: %w", j.server.label(q.address), explained(err))
+		d.failed.Add(1)
+		err = fmt.Errorf("server %s: %w", j.server.label(q.address), explain(err))
 	} else {
 		d.sent.Add(1)
 	}
@@ -219,26 +219,26 @@ func (d *Direct) send(address string, frame []byte) (reached bool, err error) {
 	defer unblock()
 	deadline, _ := ctx.Deadline()
 	conn.SetDeadline(deadline)
-	_, broken := conn.Write(frame)
-	if half, ok := conn.(interface{ CloseWrite() error }); ok && broken == nil {
+	_, writeErr := conn.Write(frame)
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && writeErr == nil {
 		half.CloseWrite() // where it fails, reading says why
 	}
-	conn.SetReadDeadline(time.Now().Add(d.o.Wait))
-	in := bformat.NewReader(conn, answerLimit)
+	conn.SetReadDeadline(time.Now().Add(d.o.AnswerTimeout))
+	in := bformat.NewReader(conn, maxAnswer)
 	defer in.Release()
-	if err := verdict(in); err != nil { // a server that does not want to hear it all may say so
+	if err := readStatus(in); err != nil { // a server that does not want to hear it all may say so
 		return true, err
 	}
-	return true, broken
+	return true, writeErr
 }
 
-// answerLimit is the longest answer of a server that is read.
-const answerLimit = 64 << 10
+// maxAnswer is the longest answer of a server that is read.
+const maxAnswer = 64 << 10
 
-// verdict reads what the server says of the message. The original says nothing: to
+// readStatus reads what the server says of the message. The original says nothing: to
 // have been reached is good. A server of ours says where it failed. One that resets
 // the connection has not read the message.
-func verdict(r *bformat.Reader) error {
+func readStatus(r *bformat.Reader) error {
 	frame, err := r.Next()
 	if errors.Is(err, syscall.ECONNRESET) {
 		return err
@@ -264,7 +264,7 @@ func (d *Direct) Shutdown(ctx context.Context) error {
 	d.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
-		d.work.Wait()
+		d.senders.Wait()
 		close(done)
 	}()
 	defer d.stop()
@@ -295,7 +295,7 @@ type Stats struct {
 func (d *Direct) Stats() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := Stats{Sent: d.sent.Load(), Failed: d.lost.Load()}
+	s := Stats{Sent: d.sent.Load(), Failed: d.failed.Load()}
 	for _, q := range d.queues {
 		s.Waiting += len(q.jobs)
 	}

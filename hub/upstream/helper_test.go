@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 20 * time.Second
+const testTimeout = 20 * time.Second
 
 // A server is the other end: it gives each connection's frame to got, and then does
 // with the connection as it is told.
@@ -40,7 +40,7 @@ func listen(t *testing.T, network, address string, do func(c *net.TCPConn, frame
 			if err != nil {
 				return
 			}
-			c.SetDeadline(time.Now().Add(patience))
+			c.SetDeadline(time.Now().Add(testTimeout))
 			frame, err := bformat.NewReader(c, 0).Next()
 			if err != nil {
 				t.Errorf("server: %v", err)
@@ -61,7 +61,7 @@ func direct(t *testing.T, o Options) *Direct {
 	t.Helper()
 	d := NewDirect(o)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
 		if err := d.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
@@ -92,7 +92,7 @@ func (r receipts) want(t *testing.T, tag uint64, parts ...string) {
 				t.Errorf("got %v without %q", got.err, part)
 			}
 		}
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Fatal("no receipt came")
 	}
 }

@@ -38,13 +38,13 @@ const (
 	Fails   State = "fails"   // it has not: see Error
 )
 
-// A record is what is kept of a server that has a name. A nil one is of a server without.
-type record struct {
+// A serverStatus is what is kept of a server that has a name. A nil one is of a server without.
+type serverStatus struct {
 	mu sync.Mutex
 	ServerStats
 }
 
-func (r *record) takes() {
+func (r *serverStatus) queued() {
 	if r != nil {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -52,7 +52,7 @@ func (r *record) takes() {
 	}
 }
 
-func (r *record) done(err error) {
+func (r *serverStatus) done(err error) {
 	if r == nil {
 		return
 	}
@@ -70,7 +70,7 @@ func (r *record) done(err error) {
 }
 
 // label is what an error calls a server: by its name, if it has one, and its address.
-func (r *record) label(address string) string {
+func (r *serverStatus) label(address string) string {
 	if r == nil {
 		return address
 	}
@@ -90,8 +90,8 @@ func (d *Direct) Servers() []ServerStats {
 	return all
 }
 
-// explained says what to look at where the network gave an error.
-func explained(err error) error {
+// explain says what to look at where the network gave an error.
+func explain(err error) error {
 	var name *net.DNSError
 	var timeout interface{ Timeout() bool }
 	text := ""
