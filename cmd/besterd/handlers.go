@@ -24,7 +24,7 @@ type handler struct {
 
 // A seat stays while the handler of its name is replaced: what comes meanwhile waits.
 type seat struct {
-	*link.Seat
+	*link.Slot
 	serves map[hub.Pattern]func() // what ends serving them
 }
 
@@ -82,7 +82,7 @@ func (d *daemon) setHandlers(ctx context.Context, c *config.Config) error {
 			continue
 		}
 		if have == nil {
-			have = &handler{seat: &seat{link.NewSeat(h.Name, linkOptions(wanted[h.Name], d)), make(map[hub.Pattern]func())}}
+			have = &handler{seat: &seat{link.NewSlot(h.Name, linkOptions(wanted[h.Name], d)), make(map[hub.Pattern]func())}}
 			handlers[h.Name] = have
 		}
 		if err := d.startHandler(have, wanted[h.Name]); err != nil {
@@ -160,16 +160,16 @@ func (d *daemon) startHandler(have *handler, m made) error {
 		if err != nil {
 			return err
 		}
-		have.made, have.end, have.stats = m, g.Retire, g.Stats
-		have.seat.Take(g)
+		have.made, have.end, have.stats = m, g.HandOver, g.Stats
+		have.seat.Install(g)
 		return nil
 	}
 	l := link.NewClassic(link.ClassicConfig{
 		Name: h.Name, Path: h.Socket, Options: options, Connections: h.Connections,
 		Command: command, Needed: h.Start == config.StartNeeded,
 	})
-	have.made, have.end, have.stats = m, l.Retire, l.Stats
-	have.seat.Take(l)
+	have.made, have.end, have.stats = m, l.HandOver, l.Stats
+	have.seat.Install(l)
 	return nil
 }
 

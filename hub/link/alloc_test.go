@@ -12,15 +12,15 @@ import (
 	"github.com/besterhub/bester/hub/hubtest"
 )
 
-// A tally is a sender that waits for its receipts.
-type tally struct {
+// A burstSender is a sender that waits for its receipts.
+type burstSender struct {
 	batch hub.Batch
 	wg    sync.WaitGroup
 	mu    sync.Mutex
 	er    error
 }
 
-func (y *tally) Done(m *hub.Message, err error) {
+func (y *burstSender) Done(m *hub.Message, err error) {
 	if err != nil {
 		y.mu.Lock()
 		y.er = err
@@ -31,7 +31,7 @@ func (y *tally) Done(m *hub.Message, err error) {
 
 // burst puts n messages, of each sender in turn, as a session does that has read them at
 // once, and waits for what becomes of them.
-func (y *tally) burst(t testing.TB, r *hub.Router, ms []*hub.Message, n int) {
+func (y *burstSender) burst(t testing.TB, r *hub.Router, ms []*hub.Message, n int) {
 	y.wg.Add(n)
 	for i := range n {
 		m := ms[i%len(ms)]
@@ -53,7 +53,7 @@ type sink struct{}
 func (sink) Put(*hub.Message) error { return nil }
 
 // readings are messages of 64 bytes of data for user anna, one for each of n senders.
-func readings(y *tally, n int) []*hub.Message {
+func readings(y *burstSender, n int) []*hub.Message {
 	ms := make([]*hub.Message, n)
 	for i := range ms {
 		ms[i] = message("reading/a", fmt.Sprint("board", i), 0, "")
@@ -87,7 +87,7 @@ func TestNoAllocationPerMessage(t *testing.T) {
 				h.kit(hub.HandlerFunc(hubtest.Pass), c.o, "reading/#")
 			}
 			defer h.router.Directory().Join("anna", sink{})()
-			var y tally
+			var y burstSender
 			ms := readings(&y, c.senders)
 			run := func(bursts int) uint64 {
 				var before, after runtime.MemStats
@@ -124,7 +124,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 			h := newHub(b, Options{})
 			h.kit(hub.HandlerFunc(hubtest.Pass), handlers.Options{Name: "x"}, "reading/#")
 			defer h.router.Directory().Join("anna", sink{})()
-			var y tally
+			var y burstSender
 			ms := readings(&y, 1)
 			b.ReportAllocs()
 			b.ResetTimer()

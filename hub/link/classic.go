@@ -48,19 +48,19 @@ type Classic struct {
 	addr    *net.UnixAddr
 	command *supervisor // nil: somebody else starts it
 	log     lograte.Limiter
-	cut     chan struct{} // closed when what is under way is given up
+	aborted chan struct{} // closed when the exchanges in flight are aborted
 
-	mu      sync.Mutex // guards what follows; never held while a sink or handler is called
-	streams streams
-	ready   streamList // streams of which no message is with the handler
-	workers map[*worker]struct{}
-	jobs    int // taken and not done
-	asking  int // of these, with the handler
-	bytes   int // of all jobs
-	closing bool
-	heir    hub.Handler   // gets what comes, and what waits, once closing; may be nil
-	empty   chan struct{} // closed when jobs is 0 and closing; nil until somebody waits
-	stats   Stats         // its counters
+	mu        sync.Mutex // guards what follows; never held while a sink or handler is called
+	streams   streams
+	ready     streamList // streams of which no message is with the handler
+	workers   map[*worker]struct{}
+	jobs      int // taken and not done
+	inFlight  int // of these, with the handler
+	bytes     int // of all jobs
+	closing   bool
+	successor hub.Handler   // gets what comes, and what waits, once closing; may be nil
+	drained   chan struct{} // closed when jobs is 0 and closing; nil until somebody waits
+	stats     Stats         // its counters
 }
 
 // A worker is one goroutine and what it uses again for each message.
@@ -82,13 +82,13 @@ func NewClassic(c ClassicConfig) *Classic {
 	h := &Classic{
 		c:       c,
 		addr:    &net.UnixAddr{Name: c.Path, Net: "unix"},
-		cut:     make(chan struct{}),
+		aborted: make(chan struct{}),
 		workers: make(map[*worker]struct{}),
 	}
 	if len(c.Command.Argv) > 0 {
 		h.command = newSupervisor(c.Name, c.Command, c.Log)
 		h.command.prepare = func() { socket.RemoveStale(c.Path) } // where that fails, the program says why it cannot listen
-		if !c.Needed || nothingAt(c.Path) && executable(c.Command) == nil {
+		if !c.Needed || notExist(c.Path) && checkExecutable(c.Command) == nil {
 			h.command.start()
 		}
 	}
@@ -112,7 +112,7 @@ func (c *Classic) Handle(m *hub.Message, a *hub.Answer) {
 	j := newJob(m, a, now)
 	c.jobs++
 	c.bytes += j.size
-	if s := c.streams.add(j); !s.busy && s.in == nil {
+	if s := c.streams.add(j); !s.busy && s.list == nil {
 		c.ready.push(s)
 	}
 	// A worker ends when nothing is ready: those there are have their hands full.
@@ -126,11 +126,11 @@ func (c *Classic) Handle(m *hub.Message, a *hub.Answer) {
 
 // admit says why m cannot be taken.
 func (c *Classic) admit(m *hub.Message) error {
-	switch waiting := c.jobs - c.asking; {
-	case c.closing && c.heir == nil:
+	switch waiting := c.jobs - c.inFlight; {
+	case c.closing && c.successor == nil:
 		return hub.Reason(hub.ErrClosed, "handler %q is being ended", c.c.Name)
 	case waiting >= c.c.Waiting || c.bytes+sizeOf(m) > c.c.Bytes && c.jobs > 0:
-		return full(c.c.Name, &c.c.Options, waiting)
+		return fullError(c.c.Name, &c.c.Options, waiting)
 	}
 	return nil
 }
@@ -143,20 +143,20 @@ func (c *Classic) work(w *worker) {
 		c.ready.remove(s)
 		s.busy = true
 		j := s.head
-		c.asking++
-		heir := c.heir
+		c.inFlight++
+		successor := c.successor
 		c.mu.Unlock()
 
 		var err error
-		if heir != nil {
-			j.handOver(heir, &w.batch)
+		if successor != nil {
+			j.handOver(successor, &w.batch)
 			w.batch.Flush()
 		} else {
 			err = c.handle(j, w)
 		}
 
 		c.mu.Lock()
-		c.asking--
+		c.inFlight--
 		if err != nil {
 			c.stats.Failed++
 		}
@@ -170,14 +170,14 @@ func (c *Classic) work(w *worker) {
 		c.jobs--
 		c.bytes -= j.size
 		j.recycle()
-		if c.jobs == 0 && c.empty != nil {
-			close(c.empty)
-			c.empty = nil
+		if c.jobs == 0 && c.drained != nil {
+			close(c.drained)
+			c.drained = nil
 		}
 	}
 	delete(c.workers, w)
 	c.mu.Unlock()
-	if cap(w.frame) > maxKept {
+	if cap(w.frame) > maxRecycled {
 		w.frame = nil
 	}
 	workers.Put(w)
@@ -197,12 +197,12 @@ func (c *Classic) handle(j *job, w *worker) error {
 	}
 	if err == nil {
 		w.frame = bformat.End(frame, 0)
-		in, err = c.ask(w)
+		in, err = c.sendRequest(w)
 	}
 	if in != nil {
 		defer in.Release() // the command points into it
 		if err == nil {
-			command, err = c.read(in, w)
+			command, err = c.readAnswer(in, w)
 		}
 	}
 	a.Resume(&w.batch)
@@ -223,7 +223,7 @@ func (c *Classic) count(n *uint64) {
 func (c *Classic) Stats() Stats {
 	c.mu.Lock()
 	s := c.stats
-	s.Processes, s.InFlight, s.Waiting = c.asking, c.asking, c.jobs-c.asking
+	s.Processes, s.InFlight, s.Waiting = c.inFlight, c.inFlight, c.jobs-c.inFlight
 	c.mu.Unlock()
 	s.Name = c.c.Name
 	if c.command != nil {
@@ -238,32 +238,34 @@ func (c *Classic) Stats() Stats {
 // unanswered fails, and Shutdown returns ctx's error after everything has ended.
 func (c *Classic) Shutdown(ctx context.Context) error { return c.shutdown(ctx, nil) }
 
-// Retire is Shutdown for a handler that another replaces: what waits for it, and what
-// still comes, goes to heir, in order and behind what it has.
-func (c *Classic) Retire(ctx context.Context, heir hub.Handler) error { return c.shutdown(ctx, heir) }
+// HandOver is Shutdown for a handler that another replaces: what waits for it, and what
+// still comes, goes to successor, in order and behind what it has.
+func (c *Classic) HandOver(ctx context.Context, successor hub.Handler) error {
+	return c.shutdown(ctx, successor)
+}
 
-func (c *Classic) shutdown(ctx context.Context, heir hub.Handler) error {
+func (c *Classic) shutdown(ctx context.Context, successor hub.Handler) error {
 	c.mu.Lock()
 	c.closing = true
-	c.heir = heir
-	empty := c.empty
-	if empty == nil {
-		empty = make(chan struct{})
+	c.successor = successor
+	drained := c.drained
+	if drained == nil {
+		drained = make(chan struct{})
 		if c.jobs == 0 {
-			close(empty)
+			close(drained)
 		} else {
-			c.empty = empty
+			c.drained = drained
 		}
 	}
 	c.mu.Unlock()
 
 	var err error
 	select {
-	case <-empty:
+	case <-drained:
 	case <-ctx.Done():
 		err = fmt.Errorf("handler %q: shutdown: %w", c.c.Name, ctx.Err())
-		c.giveUp()
-		<-empty
+		c.abort()
+		<-drained
 	}
 	if c.command != nil {
 		c.command.stop()
@@ -271,16 +273,16 @@ func (c *Classic) shutdown(ctx context.Context, heir hub.Handler) error {
 	return err
 }
 
-// giveUp fails what is under way and what waits.
-func (c *Classic) giveUp() {
+// abort fails what is under way and what waits.
+func (c *Classic) abort() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	select {
-	case <-c.cut:
+	case <-c.aborted:
 		return
 	default:
 	}
-	close(c.cut)
+	close(c.aborted)
 	for w := range c.workers {
 		if w.conn != nil {
 			w.conn.Close()
@@ -288,7 +290,7 @@ func (c *Classic) giveUp() {
 	}
 }
 
-// complain logs what the operator should know about a failed exchange.
-func (c *Classic) complain(err error) {
+// logFailure logs what the operator should know about a failed exchange.
+func (c *Classic) logFailure(err error) {
 	c.log.Log(c.c.Log, slog.LevelWarn, "handler failed", slog.String("handler", c.c.Name), slog.String("reason", err.Error()))
 }

@@ -371,7 +371,7 @@ func BenchmarkClassic(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer router.Directory().Join("anna", sink{})()
-	var y tally
+	var y burstSender
 	var ms [16]*hub.Message
 	for i := range ms {
 		ms[i] = message("t", fmt.Sprint("s", i), 0, "0")

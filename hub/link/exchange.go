@@ -17,25 +17,25 @@ import (
 
 // Times of an exchange.
 const (
-	firstKnock = time.Millisecond // before connecting once more; then twice as long each time
-	mostKnock  = 50 * time.Millisecond
-	startTime  = 5 * time.Second // in which a program must listen after its start
+	minDialBackoff = time.Millisecond // before connecting once more; then twice as long each time
+	maxDialBackoff = 50 * time.Millisecond
+	startTimeout   = 5 * time.Second // in which a program must listen after its start
 )
 
 // ask connects, sends w.frame and returns what the answer is to be read from. What
 // comes of it goes to read, which closes the connection.
-func (c *Classic) ask(w *worker) (*bformat.Reader, error) {
+func (c *Classic) sendRequest(w *worker) (*bformat.Reader, error) {
 	deadline := time.Now().Add(c.c.Timeout)
 	conn, err := c.dial(deadline)
 	if err != nil {
-		c.complain(err)
+		c.logFailure(err)
 		return nil, err
 	}
 	c.mu.Lock()
 	w.conn = conn
 	c.stats.Sent++
 	select {
-	case <-c.cut:
+	case <-c.aborted:
 		conn.Close()
 	default:
 	}
@@ -48,7 +48,7 @@ func (c *Classic) ask(w *worker) (*bformat.Reader, error) {
 }
 
 // read reads the answer, closes the connection and returns the command.
-func (c *Classic) read(in *bformat.Reader, w *worker) (hub.Command, error) {
+func (c *Classic) readAnswer(in *bformat.Reader, w *worker) (hub.Command, error) {
 	frame, err := in.Next()
 	c.mu.Lock()
 	w.conn.Close()
@@ -65,7 +65,7 @@ func (c *Classic) read(in *bformat.Reader, w *worker) (hub.Command, error) {
 	} else {
 		err = c.unanswered(err)
 	}
-	c.complain(err)
+	c.logFailure(err)
 	return command, err
 }
 
@@ -93,11 +93,11 @@ func (c *Classic) unanswered(err error) error {
 // dial connects to the handler; it starts the program if nobody listens and that is how
 // it is to be, and waits for it to listen.
 func (c *Classic) dial(deadline time.Time) (net.Conn, error) {
-	knock := firstKnock
+	backoff := minDialBackoff
 	var starting time.Time // when nobody listened for the first time
 	for {
 		select {
-		case <-c.cut:
+		case <-c.aborted:
 			return nil, hub.Reason(hub.ErrClosed, "handler %q is being ended", c.c.Name)
 		default:
 		}
@@ -111,7 +111,7 @@ func (c *Classic) dial(deadline time.Time) (net.Conn, error) {
 			if starting.IsZero() {
 				starting = time.Now()
 			}
-			if err := c.summon(starting); err != nil {
+			if err := c.ensureStarted(starting); err != nil {
 				return nil, err
 			}
 		default:
@@ -122,36 +122,36 @@ func (c *Classic) dial(deadline time.Time) (net.Conn, error) {
 			c.count(&c.stats.Timeouts)
 			return nil, hub.Reason(hub.ErrTimeout, "handler %q: accepts no connection on %q for %v", c.c.Name, c.c.Path, c.c.Timeout)
 		}
-		timer := time.NewTimer(min(knock, left))
+		timer := time.NewTimer(min(backoff, left))
 		select {
 		case <-timer.C:
-		case <-c.cut:
+		case <-c.aborted:
 			timer.Stop()
 		}
-		knock = min(2*knock, mostKnock)
+		backoff = min(2*backoff, maxDialBackoff)
 	}
 }
 
-// summon sees to it that somebody will listen, or says why nobody will.
-func (c *Classic) summon(starting time.Time) error {
+// ensureStarted sees to it that somebody will listen, or says why nobody will.
+func (c *Classic) ensureStarted(starting time.Time) error {
 	if c.command == nil {
 		return hub.Reason(hub.ErrHandler, "handler %q: nobody listens on %q", c.c.Name, c.c.Path)
 	}
-	if err := executable(c.c.Command); err != nil {
+	if err := checkExecutable(c.c.Command); err != nil {
 		return hub.Reason(hub.ErrHandler, "handler %q: nobody listens on %q, and its program cannot be started: %v", c.c.Name, c.c.Path, err)
 	}
 	c.command.start()
 	if why, down := c.command.down(); down {
 		return hub.Reason(hub.ErrHandler, "handler %q: nobody listens on %q: %s; it is started again soon", c.c.Name, c.c.Path, why)
 	}
-	if time.Since(starting) > startTime {
-		return hub.Reason(hub.ErrHandler, "handler %q: nobody listens on %q, though its program was started %v ago", c.c.Name, c.c.Path, startTime)
+	if time.Since(starting) > startTimeout {
+		return hub.Reason(hub.ErrHandler, "handler %q: nobody listens on %q, though its program was started %v ago", c.c.Name, c.c.Path, startTimeout)
 	}
 	return nil
 }
 
 // executable says why the program cannot be started, nil if it looks as if it can.
-func executable(c Command) error {
+func checkExecutable(c Command) error {
 	if c.Dir != "" { // a relative path is relative to that, which LookPath does not know
 		if fi, err := os.Stat(c.Dir); err != nil || !fi.IsDir() {
 			return fmt.Errorf("no directory %q", c.Dir)
@@ -162,8 +162,8 @@ func executable(c Command) error {
 	return err
 }
 
-// nothingAt reports whether there is no file of that name.
-func nothingAt(path string) bool {
+// notExist reports whether there is no file of that name.
+func notExist(path string) bool {
 	_, err := os.Lstat(path)
 	return errors.Is(err, os.ErrNotExist)
 }

@@ -17,9 +17,9 @@ func (g *Group) arm(d time.Duration) {
 
 // expire fails the jobs whose time is over. It runs on the timer's goroutine.
 func (g *Group) expire() {
-	h := hands.Get().(*hand)
+	e := executors.Get().(*executor)
 	var batch hub.Batch
-	h.batch = &batch
+	e.batch = &batch
 	now := clock()
 
 	g.mu.Lock()
@@ -28,36 +28,36 @@ func (g *Group) expire() {
 	for j := g.waiting.head; j != nil && j.since <= over; j = g.waiting.head {
 		g.stats.Timeouts++
 		err := hub.Reason(hub.ErrTimeout, "handler %q: took no message for %v", g.name, g.o.Timeout)
-		g.complain(err)
+		g.logFailure(err)
 		g.unqueue(j, err)
 	}
 	for j := g.sent.head; j != nil && j.since <= over; j = g.sent.head {
 		g.stats.Timeouts++
-		p := j.at
-		p.forget(j.tag)
-		g.landed(j)
+		p := j.process
+		p.markOverdue(j.tag)
+		g.removeInFlight(j)
 		err := hub.Reason(hub.ErrTimeout, "handler %q: no answer for %v", g.name, g.o.Timeout)
-		g.complain(err)
+		g.logFailure(err)
 		j.fail(err)
-		g.makeDue(j.stream)
-		p.checkDebt()
+		g.markDue(j.stream)
+		p.checkOverdue()
 	}
-	g.pump(&batch, now)
+	g.dispatch(&batch, now)
 	g.rearm() // before the lock is let go of
-	g.settle(h)
-	forgotten := len(g.processes) == 0 && g.jobs == 0 && !g.standing
+	g.executeDue(e)
+	forgotten := len(g.processes) == 0 && g.jobs == 0 && !g.configured
 	g.mu.Unlock()
 
 	batch.Flush()
-	h.batch = nil
-	hands.Put(h)
+	e.batch = nil
+	executors.Put(e)
 	if forgotten {
-		g.groups.forget(g)
+		g.groups.removeIfIdle(g)
 	}
 }
 
-// complain logs why a message has failed.
-func (g *Group) complain(err error) {
+// logFailure logs why a message has failed.
+func (g *Group) logFailure(err error) {
 	g.log.Log(g.o.Log, slog.LevelWarn, "handler failed", slog.String("handler", g.name), slog.String("reason", err.Error()))
 }
 
@@ -75,9 +75,9 @@ func (g *Group) rearm() {
 // unqueue fails j, which waits and is the oldest that does.
 func (g *Group) unqueue(j *job, err error) {
 	s := j.stream
-	j.leave()
+	j.removeFromExpiry()
 	s.unsent = j.next // the oldest of all is also the oldest of its stream
-	g.place(s)
+	g.schedule(s)
 	j.fail(err)
-	g.makeDue(s)
+	g.markDue(s)
 }

@@ -23,41 +23,41 @@ import (
 // A Group is a native handler: all processes that serve one name. It is a
 // hub.Handler from the start, also while no process is connected.
 type Group struct {
-	name     string
-	o        Options
-	groups   *Groups
-	command  *supervisor // nil: somebody else starts its processes
-	log      *lograte.Limiter
-	standing bool // named in the config: messages may wait for a process
+	name       string
+	o          Options
+	groups     *Groups
+	command    *supervisor // nil: somebody else starts its processes
+	log        *lograte.Limiter
+	configured bool // named in the config: messages may wait for a process
 
-	mu        sync.Mutex // guards what follows; never held while a sink or handler is called
-	streams   streams
-	processes []*process
-	ready     streamList // streams with something to send and nothing in flight
-	waiting   timeline   // jobs not sent
-	sent      timeline   // jobs in flight
-	due       *stream    // streams whose head may be done, through nextDue
-	jobs      int        // taken and not done
-	inFlight  int
-	bytes     int         // of all jobs
-	timer     *time.Timer // runs expire; armed while there is anything to expire
-	armed     bool
-	closing   bool
-	heir      hub.Handler   // gets what comes, and what is not sent, once closing; may be nil
-	empty     chan struct{} // closed when jobs is 0 and closing; nil until somebody waits
-	gone      chan struct{} // closed when processes is empty and closing; nil until somebody waits
-	stats     Stats         // its counters
+	mu           sync.Mutex // guards what follows; never held while a sink or handler is called
+	streams      streams
+	processes    []*process
+	ready        streamList  // streams with something to send and nothing in flight
+	waiting      expiryQueue // jobs not sent
+	sent         expiryQueue // jobs in flight
+	due          *stream     // streams whose head may be done, through nextDue
+	jobs         int         // taken and not done
+	inFlight     int
+	bytes        int         // of all jobs
+	timer        *time.Timer // runs expire; armed while there is anything to expire
+	armed        bool
+	closing      bool
+	successor    hub.Handler   // gets what comes, and what is not sent, once closing; may be nil
+	drained      chan struct{} // closed when jobs is 0 and closing; nil until somebody waits
+	disconnected chan struct{} // closed when processes is empty and closing; nil until somebody waits
+	stats        Stats         // its counters
 }
 
 // A hand is what a goroutine needs to carry out answers.
-type hand struct {
+type executor struct {
 	batch *hub.Batch
 	dec   wire.Decoder
 	job   *job         // the one that answer belongs to
 	reply *wire.Answer // its answer, while it can still be read from the frame
 }
 
-var hands = sync.Pool{New: func() any { return new(hand) }}
+var executors = sync.Pool{New: func() any { return new(executor) }}
 
 func newGroup(name string, o Options, gs *Groups) *Group {
 	g := &Group{name: name, o: o.withDefaults(), groups: gs, log: &lograte.Limiter{Burst: 5}}
@@ -91,22 +91,22 @@ func (g *Group) Handle(m *hub.Message, a *hub.Answer) {
 	g.jobs++
 	g.bytes += j.size
 	s := g.streams.add(j)
-	if g.heir == nil {
+	if g.successor == nil {
 		g.waiting.push(j)
 		g.arm(g.o.Timeout)
-		g.place(s)
-		g.pump(b, now)
+		g.schedule(s)
+		g.dispatch(b, now)
 	} else {
 		s.unsent = nil
-		j.fail(g.closed())
-		g.makeDue(s)
+		j.fail(g.closedError())
+		g.markDue(s)
 	}
 	if g.due != nil {
-		h := hands.Get().(*hand)
-		h.batch = b
-		g.settle(h)
-		h.batch = nil
-		hands.Put(h)
+		e := executors.Get().(*executor)
+		e.batch = b
+		g.executeDue(e)
+		e.batch = nil
+		executors.Put(e)
 	}
 	g.mu.Unlock()
 }
@@ -114,32 +114,32 @@ func (g *Group) Handle(m *hub.Message, a *hub.Answer) {
 // admit says why m cannot be taken.
 func (g *Group) admit(m *hub.Message) error {
 	switch waiting := g.jobs - g.inFlight; {
-	case g.closing && g.heir == nil:
-		return g.closed()
-	case len(g.processes) == 0 && !g.standing:
+	case g.closing && g.successor == nil:
+		return g.closedError()
+	case len(g.processes) == 0 && !g.configured:
 		return hub.Reason(hub.ErrHandler, "handler %q is not connected", g.name)
 	case waiting >= g.o.Waiting || g.bytes+sizeOf(m) > g.o.Bytes && g.jobs > 0:
-		return full(g.name, &g.o, waiting)
-	case len(g.processes) == 0 && g.heir == nil:
+		return fullError(g.name, &g.o, waiting)
+	case len(g.processes) == 0 && g.successor == nil:
 		return g.down()
 	}
 	return nil
 }
 
 // place puts s on the list where a process with a free credit looks for it, or on none.
-func (g *Group) place(s *stream) {
+func (g *Group) schedule(s *stream) {
 	var where *streamList
 	if s.unsent != nil {
 		where = &g.ready
-		if s.at != nil {
-			where = &s.at.ready
+		if s.process != nil {
+			where = &s.process.ready
 		}
 	}
-	if s.in == where {
+	if s.list == where {
 		return
 	}
-	if s.in != nil {
-		s.in.remove(s)
+	if s.list != nil {
+		s.list.remove(s)
 	}
 	if where != nil {
 		where.push(s)
@@ -148,20 +148,20 @@ func (g *Group) place(s *stream) {
 
 // pump sends what can be sent. Afterwards nothing waits that some process has a credit
 // for. now is what clock says, or 0 if it has not been asked.
-func (g *Group) pump(b *hub.Batch, now time.Duration) {
+func (g *Group) dispatch(b *hub.Batch, now time.Duration) {
 	for _, p := range g.processes {
-		for p.ready.head != nil && p.room() {
+		for p.ready.head != nil && p.available() {
 			// Streams that have nothing in flight get every second turn, so that
 			// busy ones cannot starve them.
 			s := p.ready.head
-			if p.turn = !p.turn; p.turn && g.ready.head != nil {
+			if p.alternate = !p.alternate; p.alternate && g.ready.head != nil {
 				s = g.ready.head
 			}
 			g.send(s, p, b, now)
 		}
 	}
 	for g.ready.head != nil {
-		p := g.freest()
+		p := g.leastLoaded()
 		if p == nil {
 			return
 		}
@@ -169,15 +169,15 @@ func (g *Group) pump(b *hub.Batch, now time.Duration) {
 	}
 }
 
-// freest returns the process with the most credits free, preferring those that owe
+// leastLoaded returns the process with the most credits free, preferring those that owe
 // no answer past its time; nil if none has any.
-func (g *Group) freest() *process {
+func (g *Group) leastLoaded() *process {
 	var best *process
 	for _, p := range g.processes {
-		if !p.room() {
+		if !p.available() {
 			continue
 		}
-		if best == nil || p.owes() < best.owes() || p.owes() == best.owes() && p.free > best.free {
+		if best == nil || p.overdueRank() < best.overdueRank() || p.overdueRank() == best.overdueRank() && p.free > best.free {
 			best = p
 		}
 	}
@@ -187,64 +187,64 @@ func (g *Group) freest() *process {
 // send sends the first unsent job of s to p, which has room.
 func (g *Group) send(s *stream, p *process, b *hub.Batch, now time.Duration) {
 	j := s.unsent
-	err := p.put(j, b)
+	err := p.enqueue(j, b)
 	if p.broken {
 		return // nothing was sent; the job goes on waiting
 	}
-	j.leave()
+	j.removeFromExpiry()
 	s.unsent = j.next
 	if err != nil {
 		j.fail(err)
-		g.makeDue(s)
+		g.markDue(s)
 	} else {
 		g.stats.Sent++
 		g.inFlight++
-		s.sent++
-		s.at = p
+		s.inFlight++
+		s.process = p
 		if now == 0 {
 			now = clock()
 		}
 		j.since = now
 		g.sent.push(j)
 	}
-	if s.in != nil { // to the end, for the others' sake
-		s.in.remove(s)
+	if s.list != nil { // to the end, for the others' sake
+		s.list.remove(s)
 	}
-	g.place(s)
+	g.schedule(s)
 }
 
-// landed notes that j is no longer in flight.
-func (g *Group) landed(j *job) {
-	j.leave()
-	j.at = nil
+// removeInFlight notes that j is no longer in flight.
+func (g *Group) removeInFlight(j *job) {
+	j.removeFromExpiry()
+	j.process = nil
 	g.inFlight--
 	s := j.stream
-	if s.sent--; s.sent == 0 {
-		s.at = nil
-		g.place(s)
+	if s.inFlight--; s.inFlight == 0 {
+		s.process = nil
+		g.schedule(s)
 	}
 }
 
-// makeDue has settle look at s.
-func (g *Group) makeDue(s *stream) {
+// markDue has settle look at s.
+func (g *Group) markDue(s *stream) {
 	if !s.due {
 		s.due, s.nextDue, g.due = true, g.due, s
 	}
 }
 
 // settle carries out what is due. It is called with the lock, and lets go of it meanwhile.
-func (g *Group) settle(h *hand) {
+func (g *Group) executeDue(e *executor) {
 	for g.due != nil {
 		s := g.due
 		s.due, g.due, s.nextDue = false, s.nextDue, nil
-		g.carry(s, h)
+		g.execute(s, e)
 	}
 }
 
 // carry carries out the answers at the head of s, unless another goroutine is at it:
 // that one will see what has been done meanwhile. It is called with the lock, and lets
 // go of it meanwhile; s may be gone when it returns.
-func (g *Group) carry(s *stream, h *hand) {
+func (g *Group) execute(s *stream, e *executor) {
 	if s.busy {
 		return
 	}
@@ -256,12 +256,12 @@ func (g *Group) carry(s *stream, h *hand) {
 		}
 	}()
 	for s.head != nil && s.head.done {
-		g.carryHead(s, h)
+		g.executeHead(s, e)
 	}
 }
 
-// carryHead hands the answer at the head of s to the router, without the lock.
-func (g *Group) carryHead(s *stream, h *hand) {
+// executeHead hands the answer at the head of s to the router, without the lock.
+func (g *Group) executeHead(s *stream, e *executor) {
 	j, failed := s.head, true
 	g.mu.Unlock()
 	defer func() {
@@ -271,7 +271,7 @@ func (g *Group) carryHead(s *stream, h *hand) {
 		}
 		g.release(s.pop())
 	}()
-	failed = j.finish(g.name, h)
+	failed = j.finish(g.name, e)
 }
 
 // release forgets j, which has been carried out.
@@ -279,27 +279,27 @@ func (g *Group) release(j *job) {
 	g.jobs--
 	g.bytes -= j.size
 	j.recycle()
-	if g.jobs == 0 && g.empty != nil {
-		close(g.empty)
-		g.empty = nil
+	if g.jobs == 0 && g.drained != nil {
+		close(g.drained)
+		g.drained = nil
 	}
 }
 
 // finish hands the answer of j to the router and reports whether j has failed. The
 // data that a pass leaves out is that of the message as it was handled.
-func (j *job) finish(name string, h *hand) bool {
+func (j *job) finish(name string, e *executor) bool {
 	a, err := j.answer, j.err
-	if m, yes := err.(*moved); yes {
-		j.handOver(m.to, h.batch)
+	if m, yes := err.(*handedOverError); yes {
+		j.handOver(m.to, e.batch)
 		return false
 	}
-	a.Resume(h.batch)
+	a.Resume(e.batch)
 	if err == nil {
 		var reply *wire.Answer
-		if h.job == j {
-			reply, h.job, h.reply = h.reply, nil, nil // j's memory may be another job's soon
+		if e.job == j {
+			reply, e.job, e.reply = e.reply, nil, nil // j's memory may be another job's soon
 		} else {
-			reply, err = h.dec.Answer(j.reply) // was parsed when it came
+			reply, err = e.dec.Answer(j.reply) // was parsed when it came
 		}
 		if err == nil {
 			if len(reply.Commands) == 0 && reply.Reason == "" {

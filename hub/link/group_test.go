@@ -91,15 +91,15 @@ func TestRoundAndRound(t *testing.T) {
 	}
 }
 
-// A taker makes jobs and leaves them to the test.
-type taker struct{ jobs []*job }
+// A jobRecorder makes jobs and leaves them to the test.
+type jobRecorder struct{ jobs []*job }
 
-func (k *taker) Handle(m *hub.Message, a *hub.Answer) { k.jobs = append(k.jobs, newJob(m, a, 0)) }
+func (k *jobRecorder) Handle(m *hub.Message, a *hub.Answer) { k.jobs = append(k.jobs, newJob(m, a, 0)) }
 
 // The memory of a job that has been answered is used again, while the goroutine that
 // carried its answer out goes on with others.
 func TestReplyIsUsedOnce(t *testing.T) {
-	var k taker
+	var k jobRecorder
 	var as hubtest.Answers
 	ask(&as, &k, "anna", 2)
 	reply := func(word string) []byte {
@@ -116,7 +116,7 @@ func TestReplyIsUsedOnce(t *testing.T) {
 		}
 		return body
 	}
-	h := hand{batch: new(hub.Batch)}
+	h := executor{batch: new(hub.Batch)}
 	j := k.jobs[0]
 	h.job = j
 	var err error
@@ -134,11 +134,11 @@ func TestReplyIsUsedOnce(t *testing.T) {
 	}
 }
 
-func TestAnswersOutOfTurnAreBounded(t *testing.T) {
+func TestOutOfOrderAnswersAreBounded(t *testing.T) {
 	g := newGroup("x", Options{Bytes: 100}, nil)
 	g.bytes = 200
 	var j job
-	g.keep(&j, []byte("1"))
+	g.bufferReply(&j, []byte("1"))
 	wantErr(t, j.err, hub.ErrFull, "fill 200 bytes already")
 }
 

@@ -32,14 +32,14 @@ type Groups struct {
 	o   GroupsOptions
 	log lograte.Limiter // of what those cause that the config does not name
 
-	mu      sync.Mutex // taken before a group's
-	byName  map[string]*Group
-	members map[*Group]*membership
-	closing bool
+	mu            sync.Mutex // taken before a group's
+	byName        map[string]*Group
+	registrations map[*Group]*registration
+	closing       bool
 }
 
-// A membership is what Groups know about a group beside the group itself.
-type membership struct {
+// A registration is what Groups know about a group beside the group itself.
+type registration struct {
 	types     []hub.Pattern // what it serves, sorted
 	fixed     bool          // types are from the config, and served also without a process
 	stop      func()        // of the router; nil while it serves none
@@ -49,7 +49,7 @@ type membership struct {
 // NewGroups returns Groups without any handler.
 func NewGroups(o GroupsOptions) *Groups {
 	o.Options = o.Options.withDefaults()
-	return &Groups{o: o, byName: make(map[string]*Group), members: make(map[*Group]*membership), log: lograte.Limiter{Burst: 5}}
+	return &Groups{o: o, byName: make(map[string]*Group), registrations: make(map[*Group]*registration), log: lograte.Limiter{Burst: 5}}
 }
 
 // Config describes a native handler that the config names.
@@ -75,7 +75,7 @@ func (gs *Groups) Add(c Config) (*Group, error) {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
 	g := gs.byName[c.Name]
-	if g != nil && g.standing {
+	if g != nil && g.configured {
 		return nil, fmt.Errorf("handler %q: there are two; give each a name of its own", c.Name)
 	}
 	if gs.closing {
@@ -84,31 +84,31 @@ func (gs *Groups) Add(c Config) (*Group, error) {
 	if c.Log == nil {
 		c.Log = gs.o.Log
 	}
-	fresh := g == nil
-	if fresh {
-		g = gs.enter(c.Name, c.Options)
+	isNew := g == nil
+	if isNew {
+		g = gs.register(c.Name, c.Options)
 	}
-	ms := gs.members[g]
+	reg := gs.registrations[g]
 	if c.Types != nil {
-		old := ms.types
+		old := reg.types
 		gs.unserve(g)
 		if err := gs.serve(g, c.Types); err != nil {
-			if fresh {
-				gs.leave(g)
+			if isNew {
+				gs.unregister(g)
 			} else {
 				gs.serve(g, old) // they were its own a moment ago
 			}
 			return nil, err
 		}
-		ms.fixed = true
+		reg.fixed = true
 	}
 	g.mu.Lock()
 	g.o = c.Options.withDefaults()
-	g.standing = true
+	g.configured = true
 	g.log = &lograte.Limiter{Burst: 5}
 	if len(c.Command.Argv) > 0 {
 		g.command = newSupervisor(c.Name, c.Command, g.o.Log)
-		g.command.fell = g.fell
+		g.command.onExit = g.programEnded
 		g.command.start()
 	}
 	g.mu.Unlock()
@@ -122,8 +122,8 @@ func (gs *Groups) Group(name string) *Group {
 	return gs.byName[name]
 }
 
-// errBug is why a process parts that is served no more because of a panic.
-var errBug = errors.New("a bug of the hub")
+// errPanic is why a process parts that is served no more because of a panic.
+var errPanic = errors.New("a bug of the hub")
 
 // Attach serves one connection of a handler process until it ends, and then returns
 // why. in has read the process's hello, whose right to serve its types has been
@@ -148,12 +148,12 @@ func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello) (err err
 	log.Log(o.Log, slog.LevelInfo, "handler connected", slog.String("handler", g.name),
 		slog.String("types", strings.Join(h.Types, " ")), slog.Int("credits", p.credits()))
 
-	g.join(p)
-	err = errBug
+	g.addProcess(p)
+	err = errPanic
 	defer func() { // also where serve panics, so that nobody is kept waiting
-		gs.dismiss(g)
-		g.part(p, err)
-		gs.forget(g)
+		gs.processEnded(g)
+		g.removeProcess(p, err)
+		gs.removeIfIdle(g)
 	}()
 	err = p.serve()
 	return err
@@ -176,21 +176,21 @@ func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello) (*process
 	}
 	g := gs.byName[name]
 	if g == nil {
-		g = gs.enter(name, gs.o.Options)
+		g = gs.register(name, gs.o.Options)
 	}
-	ms := gs.members[g]
+	reg := gs.registrations[g]
 	switch {
-	case ms.fixed: // the config says what it serves
-	case ms.processes == 0:
-		if len(types) == 0 && !g.standing {
+	case reg.fixed: // the config says what it serves
+	case reg.processes == 0:
+		if len(types) == 0 && !g.configured {
 			err = hub.Reason(hub.ErrDenied, "handler %q: its hello names no types, and neither does the config", name)
 		} else {
 			gs.unserve(g)
 			err = gs.serve(g, types)
 		}
-	case !slices.Equal(types, ms.types):
+	case !slices.Equal(types, reg.types):
 		err = hub.Reason(hub.ErrDenied, "handler %q serves %q, as other processes of that name say; this one wants %q: "+
-			"give it another name", name, ms.types, types)
+			"give it another name", name, reg.types, types)
 	}
 	g.mu.Lock()
 	if err == nil && g.closing {
@@ -198,10 +198,10 @@ func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello) (*process
 	}
 	g.mu.Unlock()
 	if err != nil {
-		gs.forgetLocked(g)
+		gs.removeIfIdleLocked(g)
 		return nil, err
 	}
-	ms.processes++
+	reg.processes++
 	return newProcess(g, c, in, h), nil
 }
 
@@ -229,18 +229,18 @@ func (gs *Groups) refuse(c net.Conn, h *wire.Hello, err error) {
 }
 
 // enter makes a group without types.
-func (gs *Groups) enter(name string, o Options) *Group {
+func (gs *Groups) register(name string, o Options) *Group {
 	g := newGroup(name, o, gs)
 	g.log = &gs.log // it would bring a fresh one each time it comes
 	gs.byName[name] = g
-	gs.members[g] = new(membership)
+	gs.registrations[g] = new(registration)
 	return g
 }
 
 // leave forgets a group.
-func (gs *Groups) leave(g *Group) {
+func (gs *Groups) unregister(g *Group) {
 	gs.unserve(g)
-	delete(gs.members, g)
+	delete(gs.registrations, g)
 	if gs.byName[g.name] == g {
 		delete(gs.byName, g.name)
 	}
@@ -251,54 +251,54 @@ func (gs *Groups) serve(g *Group, types []hub.Pattern) error {
 	types = slices.Clone(types)
 	slices.Sort(types)
 	types = slices.Compact(types)
-	ms := gs.members[g]
+	reg := gs.registrations[g]
 	stop, err := gs.o.Router.ServeAll(types, g)
 	if err != nil {
 		return hub.Reason(hub.ErrDenied, "handler %q: %v", g.name, err)
 	}
-	ms.stop, ms.types = stop, types
+	reg.stop, reg.types = stop, types
 	return nil
 }
 
 func (gs *Groups) unserve(g *Group) {
-	ms := gs.members[g]
-	if ms.stop != nil {
-		ms.stop()
+	reg := gs.registrations[g]
+	if reg.stop != nil {
+		reg.stop()
 	}
-	ms.stop, ms.types = nil, nil
+	reg.stop, reg.types = nil, nil
 }
 
-// dismiss notes that a connection of g has ended.
-func (gs *Groups) dismiss(g *Group) {
+// processEnded notes that a connection of g has ended.
+func (gs *Groups) processEnded(g *Group) {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
-	ms := gs.members[g]
-	if ms == nil {
+	reg := gs.registrations[g]
+	if reg == nil {
 		return // it has been shut down meanwhile
 	}
-	ms.processes--
-	if ms.processes == 0 && !ms.fixed {
+	reg.processes--
+	if reg.processes == 0 && !reg.fixed {
 		gs.unserve(g)
 	}
 }
 
 // forget forgets g if it is not named in the config and nothing of it is left.
-func (gs *Groups) forget(g *Group) {
+func (gs *Groups) removeIfIdle(g *Group) {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
-	gs.forgetLocked(g)
+	gs.removeIfIdleLocked(g)
 }
 
-func (gs *Groups) forgetLocked(g *Group) {
-	ms := gs.members[g]
-	if ms == nil || ms.processes > 0 {
+func (gs *Groups) removeIfIdleLocked(g *Group) {
+	reg := gs.registrations[g]
+	if reg == nil || reg.processes > 0 {
 		return
 	}
 	g.mu.Lock()
-	idle := g.jobs == 0 && !g.standing
+	idle := g.jobs == 0 && !g.configured
 	g.mu.Unlock()
 	if idle {
-		gs.leave(g)
+		gs.unregister(g)
 	}
 }
 
@@ -306,10 +306,10 @@ func (gs *Groups) forgetLocked(g *Group) {
 func (gs *Groups) Stats() []Stats {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
-	all := make([]Stats, 0, len(gs.members))
-	for g, ms := range gs.members {
+	all := make([]Stats, 0, len(gs.registrations))
+	for g, reg := range gs.registrations {
 		s := g.Stats()
-		for _, p := range ms.types {
+		for _, p := range reg.types {
 			s.Types = append(s.Types, string(p))
 		}
 		all = append(all, s)
@@ -325,8 +325,8 @@ func (gs *Groups) Stats() []Stats {
 func (gs *Groups) Shutdown(ctx context.Context) error {
 	gs.mu.Lock()
 	gs.closing = true
-	groups := make([]*Group, 0, len(gs.members))
-	for g := range gs.members {
+	groups := make([]*Group, 0, len(gs.registrations))
+	for g := range gs.registrations {
 		groups = append(groups, g)
 	}
 	gs.mu.Unlock()

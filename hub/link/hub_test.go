@@ -29,7 +29,7 @@ type testHub struct {
 	router *hub.Router
 	socket string
 	conns  sync.WaitGroup // Attach calls
-	log    *logBook
+	log    *logRecorder
 	bug    chan any // what Attach may panic with; nil: it may not
 }
 
@@ -37,7 +37,7 @@ type testHub struct {
 func newHub(t testing.TB, o Options) *testHub {
 	t.Helper()
 	leaks := goleak.IgnoreCurrent()
-	h := &testHub{t: t, router: hub.NewRouter(hub.RouterOptions{}), log: newLogBook()}
+	h := &testHub{t: t, router: hub.NewRouter(hub.RouterOptions{}), log: newLogRecorder()}
 	h.socket = filepath.Join(shortDir(t), "hub")
 	if o.Log == nil {
 		o.Log = slog.New(h.log)
@@ -162,21 +162,21 @@ func until(t testing.TB, what string, poll func() (Stats, bool)) Stats {
 	}
 }
 
-// A logBook keeps the lines that were logged.
-type logBook struct {
+// A logRecorder keeps the lines that were logged.
+type logRecorder struct {
 	mu    sync.Mutex
 	lines []string
 	more  chan struct{}
 }
 
-func newLogger(b *logBook) *slog.Logger { return slog.New(b) }
+func newLogger(b *logRecorder) *slog.Logger { return slog.New(b) }
 
-func newLogBook() *logBook { return &logBook{more: make(chan struct{})} }
+func newLogRecorder() *logRecorder { return &logRecorder{more: make(chan struct{})} }
 
-func (b *logBook) Enabled(context.Context, slog.Level) bool { return true }
-func (b *logBook) WithAttrs([]slog.Attr) slog.Handler       { return b }
-func (b *logBook) WithGroup(string) slog.Handler            { return b }
-func (b *logBook) Handle(_ context.Context, r slog.Record) error {
+func (b *logRecorder) Enabled(context.Context, slog.Level) bool { return true }
+func (b *logRecorder) WithAttrs([]slog.Attr) slog.Handler       { return b }
+func (b *logRecorder) WithGroup(string) slog.Handler            { return b }
+func (b *logRecorder) Handle(_ context.Context, r slog.Record) error {
 	line := r.Message
 	r.Attrs(func(a slog.Attr) bool {
 		line += fmt.Sprintf(" %s=%v", a.Key, a.Value)
@@ -191,7 +191,7 @@ func (b *logBook) Handle(_ context.Context, r slog.Record) error {
 }
 
 // wait waits for the nth line that is ok.
-func (b *logBook) wait(t testing.TB, n int, ok func(string) bool) string {
+func (b *logRecorder) wait(t testing.TB, n int, ok func(string) bool) string {
 	t.Helper()
 	deadline := time.After(hubtest.Patience)
 	for {

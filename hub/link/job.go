@@ -17,12 +17,12 @@ type job struct {
 	stream *stream
 	next   *job // in the stream
 
-	at  *process // where it was sent
-	tag uint16
+	process *process // where it was sent
+	tag     uint16
 
-	since          time.Duration // on clock: when it came; once it is sent, when that was
-	line           *timeline     // the one it is on; nil if none
-	earlier, later *job          // in it
+	since                  time.Duration // on clock: when it came; once it is sent, when that was
+	expiry                 *expiryQueue  // the one it is on; nil if none
+	prevExpiry, nextExpiry *job          // in it
 
 	done  bool   // answered or failed, and to be carried out when its turn comes
 	err   error  // what it failed with
@@ -34,8 +34,8 @@ var jobs = sync.Pool{New: func() any { return new(job) }}
 const (
 	// jobOverhead is about what a message costs beside its data, in bytes.
 	jobOverhead = 512
-	// maxKept is how long a job's buffers may be to be used again, in bytes.
-	maxKept = 64 << 10
+	// maxRecycled is how long a job's buffers may be to be used again, in bytes.
+	maxRecycled = 64 << 10
 )
 
 func sizeOf(m *hub.Message) int { return jobOverhead + len(m.Data.Bytes) + 64*len(m.To) }
@@ -58,10 +58,10 @@ func newJob(m *hub.Message, a *hub.Answer, now time.Duration) *job {
 // recycle gives back j, which is on no list.
 func (j *job) recycle() {
 	data, reply := j.data[:0], j.reply[:0]
-	if cap(data) > maxKept {
+	if cap(data) > maxRecycled {
 		data = nil
 	}
-	if cap(reply) > maxKept {
+	if cap(reply) > maxRecycled {
 		reply = nil
 	}
 	*j = job{data: data, reply: reply}
@@ -80,37 +80,37 @@ var epoch = time.Now()
 // clock returns the monotonic time, which costs half of what time.Now does.
 func clock() time.Duration { return time.Since(epoch) }
 
-// A timeline is jobs in the order of their since. All on it may take equally long,
+// A expiryQueue is jobs in the order of their since. All on it may take equally long,
 // so the first is always the first whose time is over.
-type timeline struct {
+type expiryQueue struct {
 	head, tail *job
 }
 
-func (l *timeline) push(j *job) {
-	j.line, j.earlier, j.later = l, l.tail, nil
+func (l *expiryQueue) push(j *job) {
+	j.expiry, j.prevExpiry, j.nextExpiry = l, l.tail, nil
 	if l.tail == nil {
 		l.head = j
 	} else {
-		l.tail.later = j
+		l.tail.nextExpiry = j
 	}
 	l.tail = j
 }
 
-// leave takes j off the timeline it is on.
-func (j *job) leave() {
-	l := j.line
+// leave takes j off the expiryQueue it is on.
+func (j *job) removeFromExpiry() {
+	l := j.expiry
 	if l == nil {
 		return
 	}
-	if j.earlier == nil {
-		l.head = j.later
+	if j.prevExpiry == nil {
+		l.head = j.nextExpiry
 	} else {
-		j.earlier.later = j.later
+		j.prevExpiry.nextExpiry = j.nextExpiry
 	}
-	if j.later == nil {
-		l.tail = j.earlier
+	if j.nextExpiry == nil {
+		l.tail = j.prevExpiry
 	} else {
-		j.later.earlier = j.earlier
+		j.nextExpiry.prevExpiry = j.prevExpiry
 	}
-	j.line, j.earlier, j.later = nil, nil, nil
+	j.expiry, j.prevExpiry, j.nextExpiry = nil, nil, nil
 }

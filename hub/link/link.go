@@ -7,9 +7,9 @@
 // given credits. [Groups] knows them all and takes the connections from the
 // listener. A [Classic] is a handler of the original kind, which the hub dials once
 // for each message. A [Command] starts either kind's program and keeps it running.
-// A [Seat] keeps a handler's place while another replaces it.
+// A [Slot] keeps a handler's place while another replaces it.
 //
-// A Group, a Classic and a Seat are each a hub.Handler. The first two keep a handler from holding up anybody: Handle
+// A Group, a Classic and a Slot are each a hub.Handler. The first two keep a handler from holding up anybody: Handle
 // copies what it needs, queues and returns; what waits is bounded in messages and
 // bytes; a message that is not answered in time fails alone. Messages of one sender,
 // lane and type are answered in order, whatever the processes do.
@@ -91,7 +91,7 @@ type Stats struct {
 }
 
 // full is the reason for a refusal.
-func full(name string, o *Options, waiting int) error {
+func fullError(name string, o *Options, waiting int) error {
 	if waiting >= o.Waiting {
 		return hub.Reason(hub.ErrFull, "handler %q: %d messages wait for it already", name, waiting)
 	}

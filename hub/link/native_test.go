@@ -42,7 +42,7 @@ func TestHelloIsAnsweredWithTheHubs(t *testing.T) {
 	}
 }
 
-func TestOutOfTurnAnswersAreCarriedOutInOrder(t *testing.T) {
+func TestOutOfOrderAnswersAreExecutedInOrder(t *testing.T) {
 	h := newHub(t, Options{})
 	p := h.peer(hello(10))
 	var as hubtest.Answers

@@ -11,12 +11,12 @@ import (
 )
 
 const (
-	maxLine      = 1 << 10 // bytes of a line that are logged; the rest of it is left out
-	linesASecond = 20      // lines that are logged; the others are counted
+	maxLine           = 1 << 10 // bytes of a line that are logged; the rest of it is left out
+	maxLinesPerSecond = 20      // lines that are logged; the others are counted
 )
 
 // lines logs what a program writes, line by line.
-type lines struct {
+type outputLog struct {
 	name string
 	log  *slog.Logger
 	rate lograte.Limiter
@@ -26,12 +26,12 @@ type lines struct {
 	long bool   // line is full; what follows of it is left out
 }
 
-func newLines(name string, log *slog.Logger) *lines {
-	return &lines{name: name, log: log, rate: lograte.Limiter{Every: time.Second, Burst: linesASecond}}
+func newOutputLog(name string, log *slog.Logger) *outputLog {
+	return &outputLog{name: name, log: log, rate: lograte.Limiter{Every: time.Second, Burst: maxLinesPerSecond}}
 }
 
 // Write never fails: the program must not end because its output cannot be logged.
-func (l *lines) Write(b []byte) (int, error) {
+func (l *outputLog) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := len(b)
@@ -49,13 +49,13 @@ func (l *lines) Write(b []byte) (int, error) {
 }
 
 // flush logs a line that was begun and not ended.
-func (l *lines) flush() {
+func (l *outputLog) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.put()
 }
 
-func (l *lines) put() {
+func (l *outputLog) put() {
 	text := strings.ToValidUTF8(strings.TrimRight(string(l.line), "\r\t "), "\uFFFD")
 	if l.long {
 		text += "…"

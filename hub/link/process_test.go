@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 		fmt.Println("about to fail")
 		os.Exit(7)
 	case "hub": // one that keeps a program running, until it is killed
-		log := newLogBook()
+		log := newLogRecorder()
 		s := newSupervisor("x", Command{Argv: []string{"sleep", "1000"}}, newLogger(log))
 		s.start()
 		for s.running() == 0 {

@@ -7,55 +7,55 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// A Seat is the place of one handler, which may be replaced while messages come for
+// A Slot is the place of one handler, which may be replaced while messages come for
 // it. It is a hub.Handler. Its other methods come one after the other:
 //
-//  1. Vacate: the handler that has the seat is to go. Its Retire is given the heir that
+//  1. Vacate: the handler that has the seat is to go. Its HandOver is given the successor that
 //     Vacate returns: there waits what it leaves, and what still comes.
 //  2. Take: the next handler gets what waits, and then the seat.
-type Seat struct {
-	name   string
-	holder atomic.Pointer[hub.Handler] // nil: nobody has had it yet, or it is closed
+type Slot struct {
+	name    string
+	handler atomic.Pointer[hub.Handler] // nil: nobody has had it yet, or it is closed
 
 	mu         sync.Mutex // guards what follows; never held while a handler is called
 	o          Options
-	vacant     bool // holder, if any, leaves what it gets to the heir
+	vacant     bool // handler, if any, leaves what it gets to the successor
 	head, tail *job // what waits, in the order in which it came
 	jobs       int
 	bytes      int
 	closed     error
 }
 
-// NewSeat returns a vacant Seat. Of o, Waiting and Bytes count: they bound what waits
+// NewSlot returns a vacant Slot. Of o, Waiting and Bytes count: they bound what waits
 // while it is vacant, and what comes on top is refused with hub.ErrFull.
-func NewSeat(name string, o Options) *Seat {
-	return &Seat{name: name, o: o.withDefaults(), vacant: true}
+func NewSlot(name string, o Options) *Slot {
+	return &Slot{name: name, o: o.withDefaults(), vacant: true}
 }
 
 // Handle gives m to the handler that has the seat.
-func (s *Seat) Handle(m *hub.Message, a *hub.Answer) {
-	if h := s.holder.Load(); h != nil {
+func (s *Slot) Handle(m *hub.Message, a *hub.Answer) {
+	if h := s.handler.Load(); h != nil {
 		(*h).Handle(m, a)
 		return
 	}
-	(*heir)(s).Handle(m, a)
+	(*successor)(s).Handle(m, a)
 }
 
-// An heir is a Seat as the handler that its next holder will be.
-type heir Seat
+// An successor is a Slot as the handler that its next handler will be.
+type successor Slot
 
 // Handle keeps m until the seat is taken.
-func (s *heir) Handle(m *hub.Message, a *hub.Answer) {
+func (s *successor) Handle(m *hub.Message, a *hub.Answer) {
 	s.mu.Lock()
 	err := s.closed
 	if err == nil && !s.vacant {
-		h := *s.holder.Load()
+		h := *s.handler.Load()
 		s.mu.Unlock()
 		h.Handle(m, a)
 		return
 	}
 	if err == nil && (s.jobs >= s.o.Waiting || s.bytes+sizeOf(m) > s.o.Bytes && s.jobs > 0) {
-		err = full(s.name, &s.o, s.jobs)
+		err = fullError(s.name, &s.o, s.jobs)
 	}
 	if err != nil {
 		s.mu.Unlock()
@@ -74,18 +74,18 @@ func (s *heir) Handle(m *hub.Message, a *hub.Answer) {
 	s.mu.Unlock()
 }
 
-// Vacate returns the heir of the handler that has the seat, which is to retire. What
-// comes meanwhile waits behind what that one has, bounded as NewSeat says.
-func (s *Seat) Vacate(o Options) hub.Handler {
+// Vacate returns the successor of the handler that has the seat, which is to retire. What
+// comes meanwhile waits behind what that one has, bounded as NewSlot says.
+func (s *Slot) Vacate(o Options) hub.Handler {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.o = o.withDefaults()
 	s.vacant = true
-	return (*heir)(s)
+	return (*successor)(s)
 }
 
 // Take gives h all that has waited, in order, and then the seat.
-func (s *Seat) Take(h hub.Handler) {
+func (s *Slot) Install(h hub.Handler) {
 	var batch hub.Batch
 	s.mu.Lock()
 	for j := s.pop(); j != nil; j = s.pop() {
@@ -94,7 +94,7 @@ func (s *Seat) Take(h hub.Handler) {
 		j.recycle()
 		s.mu.Lock()
 	}
-	s.holder.Store(&h)
+	s.handler.Store(&h)
 	s.vacant, s.closed = false, nil
 	s.mu.Unlock()
 	batch.Flush()
@@ -102,10 +102,10 @@ func (s *Seat) Take(h hub.Handler) {
 
 // Close takes the seat away until the next Take: what waits, and whatever comes until
 // then, fails with err.
-func (s *Seat) Close(err error) {
+func (s *Slot) Close(err error) {
 	s.mu.Lock()
 	s.closed = err
-	s.holder.Store(nil)
+	s.handler.Store(nil)
 	for j := s.pop(); j != nil; j = s.pop() {
 		s.mu.Unlock()
 		j.answer.Resume(nil)
@@ -117,7 +117,7 @@ func (s *Seat) Close(err error) {
 }
 
 // pop removes the first of what waits; nil if nothing does.
-func (s *Seat) pop() *job {
+func (s *Slot) pop() *job {
 	j := s.head
 	if j == nil {
 		return nil
@@ -139,6 +139,6 @@ func (j *job) handOver(to hub.Handler, b *hub.Batch) {
 }
 
 // moved is the error of a job that its handler leaves to another.
-type moved struct{ to hub.Handler }
+type handedOverError struct{ to hub.Handler }
 
-func (m *moved) Error() string { return "left to another handler" }
+func (m *handedOverError) Error() string { return "left to another handler" }

@@ -4,9 +4,9 @@ import "github.com/besterhub/bester/hub"
 
 // A key names what must stay in order: the messages of one sender, lane and type.
 type key struct {
-	from hub.Address
-	lane uint64
-	typ  hub.Type
+	from     hub.Address
+	orderKey uint64
+	typ      hub.Type
 }
 
 // A stream is the messages of one key that are not done yet, in the order in which
@@ -15,11 +15,11 @@ type stream struct {
 	key        key
 	head, tail *job
 	unsent     *job     // the first that has not been sent; nil if all have
-	sent       int      // how many are in flight
-	at         *process // where they are in flight; nil if none is
+	inFlight   int      // how many are in flight
+	process    *process // where they are in flight; nil if none is
 	busy       bool     // a goroutine is carrying out the answer of head
 
-	in         *streamList // the list it is on, of those below; nil if on none
+	list       *streamList // the list it is on, of those below; nil if on none
 	prev, next *stream     // in that list
 	due        bool        // on the group's due list
 	nextDue    *stream
@@ -27,20 +27,20 @@ type stream struct {
 
 // streams finds a stream by its key. Its owner's lock guards it.
 type streams struct {
-	byKey  map[key]*stream
-	spare  *stream // streams to use again, through next
-	spares int
+	byKey     map[key]*stream
+	free      *stream // streams to reuse, through next
+	freeCount int
 }
 
-// maxSpares is how many unused streams are kept for use again.
-const maxSpares = 256
+// maxFreeStreams is how many unused streams are kept for use again.
+const maxFreeStreams = 256
 
 // add appends j to its stream.
 func (ss *streams) add(j *job) *stream {
 	k := key{j.m.From, j.m.Lane, j.m.Type}
 	s := ss.byKey[k]
 	if s == nil {
-		s = ss.fresh()
+		s = ss.get()
 		s.key = k
 		if ss.byKey == nil {
 			ss.byKey = make(map[key]*stream)
@@ -74,19 +74,19 @@ func (s *stream) pop() *job {
 func (ss *streams) remove(s *stream) {
 	delete(ss.byKey, s.key)
 	*s = stream{}
-	if ss.spares < maxSpares {
-		s.next, ss.spare = ss.spare, s
-		ss.spares++
+	if ss.freeCount < maxFreeStreams {
+		s.next, ss.free = ss.free, s
+		ss.freeCount++
 	}
 }
 
-func (ss *streams) fresh() *stream {
-	s := ss.spare
+func (ss *streams) get() *stream {
+	s := ss.free
 	if s == nil {
 		return new(stream)
 	}
-	ss.spare, s.next = s.next, nil
-	ss.spares--
+	ss.free, s.next = s.next, nil
+	ss.freeCount--
 	return s
 }
 
@@ -96,7 +96,7 @@ type streamList struct {
 }
 
 func (l *streamList) push(s *stream) {
-	s.in, s.prev, s.next = l, l.tail, nil
+	s.list, s.prev, s.next = l, l.tail, nil
 	if l.tail == nil {
 		l.head = s
 	} else {
@@ -116,5 +116,5 @@ func (l *streamList) remove(s *stream) {
 	} else {
 		s.next.prev = s.prev
 	}
-	s.in, s.prev, s.next = nil, nil, nil
+	s.list, s.prev, s.next = nil, nil, nil
 }

@@ -19,8 +19,8 @@ import (
 )
 
 // A Command is a handler's program, which the hub starts and keeps running. It is
-// started anew whenever it ends, after 100 ms at first and twice as long each time,
-// up to 30 s; once it has run for a minute, after 100 ms again. Its output goes to the log.
+// started anew whenever it ends, after 100 reg at first and twice as long each time,
+// up to 30 s; once it has run for a minute, after 100 reg again. Its output goes to the log.
 //
 // It leads a process group, all of which the hub ends when it ends the handler, and
 // kills when the program has ended by itself; if the hub is killed, the program alone gets
@@ -40,10 +40,10 @@ type Command struct {
 
 // Times of a supervisor.
 const (
-	firstPause = 100 * time.Millisecond
-	mostPause  = 30 * time.Second
-	steady     = time.Minute     // a program that has run so long starts with firstPause again
-	patience   = 5 * time.Second // from SIGTERM to SIGKILL
+	minBackoff  = 100 * time.Millisecond
+	maxBackoff  = 30 * time.Second
+	stableAfter = time.Minute     // a program that has run so long starts with minBackoff again
+	killTimeout = 5 * time.Second // from SIGTERM to SIGKILL
 )
 
 // A supervisor keeps one program running.
@@ -51,35 +51,35 @@ type supervisor struct {
 	name    string
 	command Command
 	log     *slog.Logger
-	out     *lines
+	out     *outputLog
 	prepare func()        // called before each start, if not nil
-	fell    func()        // called after each end that stop has not asked for, if not nil
+	onExit  func()        // called after each end that stop has not asked for, if not nil
 	starts  atomic.Uint64 // that did not fail
 
 	mu       sync.Mutex
-	begun    bool
+	started  bool
 	pid      int // its process group; 0 while it does not run, or may have been reaped
 	stopping chan struct{}
 	stopped  chan struct{} // closed when run has returned; nil before start
 
-	state  sync.Mutex // guards what follows; not held while a program is started, as mu is
-	why    string     // how it last ended, while it waits to be started again
-	again  time.Time  // when it will be, then
-	worked bool       // it has connected since its last start
+	state         sync.Mutex // guards what follows; not held while a program is started, as mu is
+	why           string     // how it last ended, while it waits to be started again
+	again         time.Time  // when it will be, then
+	connectedOnce bool       // it has connected since its last start
 }
 
 func newSupervisor(name string, c Command, log *slog.Logger) *supervisor {
-	return &supervisor{name: name, command: c, log: log, out: newLines(name, log), stopping: make(chan struct{})}
+	return &supervisor{name: name, command: c, log: log, out: newOutputLog(name, log), stopping: make(chan struct{})}
 }
 
 // start starts the program, unless that was done before.
 func (s *supervisor) start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.begun {
+	if s.started {
 		return
 	}
-	s.begun = true
+	s.started = true
 	s.stopped = make(chan struct{})
 	go s.run()
 }
@@ -93,21 +93,21 @@ func (s *supervisor) stop() {
 	default:
 		close(s.stopping)
 	}
-	begun := s.begun
-	s.begun = true // it never will
+	begun := s.started
+	s.started = true // it never will
 	s.mu.Unlock()
 	if !begun || s.stopped == nil {
 		return
 	}
 	s.signal(syscall.SIGTERM)
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(killTimeout)
 	defer timer.Stop()
 	select {
 	case <-s.stopped:
 		return
 	case <-timer.C:
 	}
-	s.log.Warn("handler does not end by itself: killed", "handler", s.name, "after", patience)
+	s.log.Warn("handler does not end by itself: killed", "handler", s.name, "after", killTimeout)
 	s.signal(syscall.SIGKILL)
 	<-s.stopped
 }
@@ -131,16 +131,16 @@ func (s *supervisor) down() (why string, yes bool) {
 // connected notes that the program has come as far as that.
 func (s *supervisor) connected() {
 	s.state.Lock()
-	s.worked = true
+	s.connectedOnce = true
 	s.state.Unlock()
 }
 
 // hopeless says why a message that could wait for a time need not: the program could
 // not be started, or ended before it had connected, or its next start is too far away.
-func (s *supervisor) hopeless(wait time.Duration) (why string, yes bool) {
+func (s *supervisor) failFast(wait time.Duration) (why string, yes bool) {
 	s.state.Lock()
 	defer s.state.Unlock()
-	if s.why == "" || s.worked && time.Until(s.again) < wait {
+	if s.why == "" || s.connectedOnce && time.Until(s.again) < wait {
 		return "", false
 	}
 	return s.why, true
@@ -152,14 +152,14 @@ func (s *supervisor) run() {
 	var pause time.Duration
 	for {
 		began := time.Now()
-		err := s.once()
+		err := s.runOnce()
 		select {
 		case <-s.stopping:
 			s.log.Info("handler stopped", "handler", s.name, "status", status(err))
 			return
 		default:
 		}
-		pause = nextPause(pause, time.Since(began))
+		pause = nextBackoff(pause, time.Since(began))
 		var start *startError
 		why := "its program has ended: " + status(err)
 		if errors.As(err, &start) {
@@ -171,8 +171,8 @@ func (s *supervisor) run() {
 		s.state.Lock()
 		s.why, s.again = why, time.Now().Add(pause)
 		s.state.Unlock()
-		if s.fell != nil {
-			s.fell()
+		if s.onExit != nil {
+			s.onExit()
 		}
 		timer := time.NewTimer(pause)
 		select {
@@ -187,18 +187,18 @@ func (s *supervisor) run() {
 // restarts is how often the program was started again.
 func (s *supervisor) restarts() uint64 { return max(s.starts.Load(), 1) - 1 }
 
-// nextPause returns how long to wait before the next start, after a wait of last (0
+// nextBackoff returns how long to wait before the next start, after a wait of last (0
 // if it was the first start) and a run of ran.
-func nextPause(last, ran time.Duration) time.Duration {
-	if last == 0 || ran >= steady {
-		return firstPause
+func nextBackoff(last, ran time.Duration) time.Duration {
+	if last == 0 || ran >= stableAfter {
+		return minBackoff
 	}
-	return min(2*last, mostPause)
+	return min(2*last, maxBackoff)
 }
 
 // once starts the program and waits for its end. What it leaves behind in its process
 // group is killed.
-func (s *supervisor) once() error {
+func (s *supervisor) runOnce() error {
 	if s.prepare != nil {
 		s.prepare()
 	}
@@ -219,7 +219,7 @@ func (s *supervisor) once() error {
 	default:
 	}
 	s.state.Lock()
-	s.why, s.worked = "", false
+	s.why, s.connectedOnce = "", false
 	s.state.Unlock()
 	if err := cmd.Start(); err != nil {
 		s.mu.Unlock()
@@ -278,7 +278,7 @@ func (e *startError) Error() string {
 		return fmt.Sprintf("%q is not in the hub's PATH", name.Name)
 	case !errors.As(e.error, &path):
 		return e.error.Error()
-	case errors.Is(path.Err, syscall.ENOENT) && !nothingAt(path.Path):
+	case errors.Is(path.Err, syscall.ENOENT) && !notExist(path.Path):
 		return fmt.Sprintf("%q: what runs it, named in its first line, is not there", path.Path)
 	}
 	return fmt.Sprintf("%q: %v", path.Path, path.Err)
