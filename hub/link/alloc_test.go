@@ -12,7 +12,7 @@ import (
 	"github.com/besterhub/bester/hub/hubtest"
 )
 
-// A burstSender is a sender that waits for its receipts.
+// A burstSender sends messages in bursts and waits for their receipts.
 type burstSender struct {
 	batch hub.Batch
 	wg    sync.WaitGroup
@@ -29,8 +29,8 @@ func (y *burstSender) Done(m *hub.Message, err error) {
 	y.wg.Done()
 }
 
-// burst puts n messages, of each sender in turn, as a session does that has read them at
-// once, and waits for what becomes of them.
+// burst puts n messages, of each sender in turn, in one batch, as a session does with the
+// messages it has read at once, and waits for their receipts.
 func (y *burstSender) burst(t testing.TB, r *hub.Router, ms []*hub.Message, n int) {
 	y.wg.Add(n)
 	for i := range n {
@@ -105,7 +105,7 @@ func TestNoAllocationPerMessage(t *testing.T) {
 			run(bursts / 10)
 			most := uint64(64*bursts) / 1000
 			if testing.Short() {
-				most = 640 // of few messages, what the runtime and its collector take shows
+				most = 640 // with few messages the runtime's own allocations count
 			}
 			if n := run(bursts); n > most {
 				t.Errorf("%d allocations in %d messages, want at most %d", n, 64*bursts, most)
@@ -116,8 +116,8 @@ func TestNoAllocationPerMessage(t *testing.T) {
 	}
 }
 
-// BenchmarkRoundTrip is router → link → kit in a goroutine → link → router → sink, with so
-// many messages at once.
+// BenchmarkRoundTrip is router → link → kit in a goroutine → link → router → sink, with a
+// burst of 1, 16 or 64 messages at once.
 func BenchmarkRoundTrip(b *testing.B) {
 	for _, burst := range []int{1, 16, 64} {
 		b.Run(fmt.Sprint(burst), func(b *testing.B) {

@@ -17,10 +17,11 @@ import (
 // The way of a message through a Classic:
 //
 //  1. Handle copies it into a job, at the end of its stream.
-//  2. A worker, of at most Connections, takes the head of a stream: so one message of
+//  2. One of at most Connections workers takes the head of a stream. Only one message of
 //     a stream is with the handler at a time.
-//  3. ask connects, sends the data as one frame, reads one frame, closes.
-//  4. The worker carries out the command that was in it.
+//  3. sendRequest connects and sends the data as one frame.
+//  4. readAnswer reads one frame and closes the connection.
+//  5. The worker executes the command in the answer.
 
 // ClassicConfig describes a handler of the original kind.
 type ClassicConfig struct {
@@ -32,17 +33,17 @@ type ClassicConfig struct {
 	// Connections is how many connections to the handler there may be at once, each
 	// for one message. If zero, 16.
 	Connections int
-	// Command is the handler's program. If its Argv is empty, somebody else starts it.
+	// Command is the handler's program. If its Argv is empty, the hub starts none.
 	Command Command
-	// Needed says that the program is only started once nobody listens on Path, and only
-	// if the file is executable: what the original's handlerBinary means here. A socket
-	// file that is there at the start is taken at its word until a message finds
-	// nobody behind it. Otherwise the program is started at once.
+	// Needed starts the program on demand: only once nobody listens on Path, and only if
+	// its file is executable. That is how the original's handlerBinary is served. If a
+	// socket file exists at the start, the program is not started until a message finds
+	// that nobody listens. Without Needed the program is started at once.
 	Needed bool
 }
 
 // A Classic is a handler of the original kind: a UNIX socket to which the hub connects
-// once for each message. It is a hub.Handler. Each message costs a connection, and so memory.
+// once for each message. It is a hub.Handler. Each message in flight costs one connection.
 type Classic struct {
 	c       ClassicConfig
 	addr    *net.UnixAddr
@@ -63,12 +64,12 @@ type Classic struct {
 	stats     Stats         // its counters
 }
 
-// A worker is one goroutine and what it uses again for each message.
+// A worker is the state of one goroutine, reused for each message.
 type worker struct {
 	batch hub.Batch
 	dec   wire.Decoder
 	frame []byte   // the one to be sent
-	conn  net.Conn // while it has one; the Classic's lock guards it
+	conn  net.Conn // nil while there is none; the Classic's lock guards it
 }
 
 var workers = sync.Pool{New: func() any { return new(worker) }}
@@ -98,8 +99,8 @@ func NewClassic(c ClassicConfig) *Classic {
 // Name returns the name from the config.
 func (c *Classic) Name() string { return c.c.Name }
 
-// Handle queues m for the handler and returns at once. What it cannot take fails with an
-// error that wraps hub.ErrFull or hub.ErrClosed.
+// Handle queues m for the handler and returns at once. A message that it refuses fails with
+// an error that wraps hub.ErrFull or hub.ErrClosed.
 func (c *Classic) Handle(m *hub.Message, a *hub.Answer) {
 	now := clock()
 	c.mu.Lock()
@@ -115,7 +116,7 @@ func (c *Classic) Handle(m *hub.Message, a *hub.Answer) {
 	if s := c.streams.add(j); !s.busy && s.list == nil {
 		c.ready.push(s)
 	}
-	// A worker ends when nothing is ready: those there are have their hands full.
+	// A worker ends when nothing is ready, so all workers there are now are busy.
 	if c.ready.head != nil && len(c.workers) < c.c.Connections {
 		w := workers.Get().(*worker)
 		c.workers[w] = struct{}{}
@@ -124,7 +125,7 @@ func (c *Classic) Handle(m *hub.Message, a *hub.Answer) {
 	c.mu.Unlock()
 }
 
-// admit says why m cannot be taken.
+// admit returns why m is refused, nil if it is admitted.
 func (c *Classic) admit(m *hub.Message) error {
 	switch waiting := c.jobs - c.inFlight; {
 	case c.closing && c.successor == nil:
@@ -135,7 +136,7 @@ func (c *Classic) admit(m *hub.Message) error {
 	return nil
 }
 
-// work takes what is ready until nothing is.
+// work handles the ready streams until none is left.
 func (c *Classic) work(w *worker) {
 	c.mu.Lock()
 	for c.ready.head != nil {
@@ -183,7 +184,7 @@ func (c *Classic) work(w *worker) {
 	workers.Put(w)
 }
 
-// handle asks the handler and carries out its answer. It returns why the message failed.
+// handle sends j to the handler and executes its answer. It returns why the message failed.
 func (c *Classic) handle(j *job, w *worker) error {
 	defer w.batch.Flush()
 	a := j.answer
@@ -200,7 +201,7 @@ func (c *Classic) handle(j *job, w *worker) error {
 		in, err = c.sendRequest(w)
 	}
 	if in != nil {
-		defer in.Release() // the command points into it
+		defer in.Release() // only now: the command points into it
 		if err == nil {
 			command, err = c.readAnswer(in, w)
 		}
@@ -233,13 +234,13 @@ func (c *Classic) Stats() Stats {
 	return s
 }
 
-// Shutdown takes no new messages (hub.ErrClosed), waits until those it has are
-// answered, and ends the program if the hub has started it. When ctx ends first, what is
-// unanswered fails, and Shutdown returns ctx's error after everything has ended.
+// Shutdown refuses new messages (hub.ErrClosed), waits until those it has are answered,
+// and stops the program if the hub has started it. If ctx ends first, the unanswered
+// messages fail, and Shutdown returns ctx's error after everything has ended.
 func (c *Classic) Shutdown(ctx context.Context) error { return c.shutdown(ctx, nil) }
 
-// HandOver is Shutdown for a handler that another replaces: what waits for it, and what
-// still comes, goes to successor, in order and behind what it has.
+// HandOver is Shutdown for a handler that is replaced. Messages that wait, and those that
+// still come, go to successor, in order and after those in flight.
 func (c *Classic) HandOver(ctx context.Context, successor hub.Handler) error {
 	return c.shutdown(ctx, successor)
 }
@@ -273,7 +274,7 @@ func (c *Classic) shutdown(ctx context.Context, successor hub.Handler) error {
 	return err
 }
 
-// abort fails what is under way and what waits.
+// abort fails the messages that are in flight and those that wait.
 func (c *Classic) abort() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -15,15 +15,15 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// Times of an exchange.
+// Timeouts and backoff of an exchange.
 const (
-	minDialBackoff = time.Millisecond // before connecting once more; then twice as long each time
+	minDialBackoff = time.Millisecond // before the first retry; doubled for each further one
 	maxDialBackoff = 50 * time.Millisecond
-	startTimeout   = 5 * time.Second // in which a program must listen after its start
+	startTimeout   = 5 * time.Second // from a program's start until it must listen
 )
 
-// ask connects, sends w.frame and returns what the answer is to be read from. What
-// comes of it goes to read, which closes the connection.
+// sendRequest connects, sends w.frame and returns a reader of the answer. The caller must
+// call readAnswer, which closes the connection.
 func (c *Classic) sendRequest(w *worker) (*bformat.Reader, error) {
 	deadline := time.Now().Add(c.c.Timeout)
 	conn, err := c.dial(deadline)
@@ -41,13 +41,13 @@ func (c *Classic) sendRequest(w *worker) (*bformat.Reader, error) {
 	}
 	c.mu.Unlock()
 	conn.SetDeadline(deadline)
-	// A handler may answer and close before it has read everything: what it has said
-	// counts, so an error of writing is left to show in the reading.
+	// A handler may answer and close before it has read everything. Its answer counts, so
+	// a write error is ignored here and shows up when the answer is read.
 	conn.Write(w.frame)
 	return bformat.NewReader(conn, c.c.Frame), nil
 }
 
-// read reads the answer, closes the connection and returns the command.
+// readAnswer reads the answer, closes the connection and returns the command.
 func (c *Classic) readAnswer(in *bformat.Reader, w *worker) (hub.Command, error) {
 	frame, err := in.Next()
 	c.mu.Lock()
@@ -69,7 +69,7 @@ func (c *Classic) readAnswer(in *bformat.Reader, w *worker) (hub.Command, error)
 	return command, err
 }
 
-// unanswered says for the sender why there was no answer.
+// unanswered returns the sender's error for an answer that could not be read.
 func (c *Classic) unanswered(err error) error {
 	var limit *bformat.LimitError
 	switch {
@@ -90,8 +90,8 @@ func (c *Classic) unanswered(err error) error {
 	return hub.Reason(hub.ErrHandler, "handler %q: %v", c.c.Name, err)
 }
 
-// dial connects to the handler; it starts the program if nobody listens and that is how
-// it is to be, and waits for it to listen.
+// dial connects to the handler. If nobody listens and the hub is to start the program, dial
+// starts it and waits for it to listen.
 func (c *Classic) dial(deadline time.Time) (net.Conn, error) {
 	backoff := minDialBackoff
 	var starting time.Time // when nobody listened for the first time
@@ -106,7 +106,7 @@ func (c *Classic) dial(deadline time.Time) (net.Conn, error) {
 		case err == nil:
 			return conn, nil
 		case errors.Is(err, syscall.EAGAIN):
-			// Its backlog is full. The kernel has no event for when it is not.
+			// Its backlog is full. The kernel does not notify us when that changes.
 		case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
 			if starting.IsZero() {
 				starting = time.Now()
@@ -132,7 +132,7 @@ func (c *Classic) dial(deadline time.Time) (net.Conn, error) {
 	}
 }
 
-// ensureStarted sees to it that somebody will listen, or says why nobody will.
+// ensureStarted starts the program if it does not run, or returns why nobody will listen.
 func (c *Classic) ensureStarted(starting time.Time) error {
 	if c.command == nil {
 		return hub.Reason(hub.ErrHandler, "handler %q: nobody listens on %q", c.c.Name, c.c.Path)
@@ -150,9 +150,9 @@ func (c *Classic) ensureStarted(starting time.Time) error {
 	return nil
 }
 
-// executable says why the program cannot be started, nil if it looks as if it can.
+// checkExecutable returns why the program cannot be started, nil if it seems that it can.
 func checkExecutable(c Command) error {
-	if c.Dir != "" { // a relative path is relative to that, which LookPath does not know
+	if c.Dir != "" { // a relative path is relative to Dir, which LookPath does not know
 		if fi, err := os.Stat(c.Dir); err != nil || !fi.IsDir() {
 			return fmt.Errorf("no directory %q", c.Dir)
 		}

@@ -7,7 +7,7 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// arm has expire run after d, if it is not to run already.
+// arm makes expire run after d, unless it is armed already.
 func (g *Group) arm(d time.Duration) {
 	if !g.armed {
 		g.armed = true
@@ -15,7 +15,7 @@ func (g *Group) arm(d time.Duration) {
 	}
 }
 
-// expire fails the jobs whose time is over. It runs on the timer's goroutine.
+// expire fails the jobs that have timed out. It runs on the timer's goroutine.
 func (g *Group) expire() {
 	e := executors.Get().(*executor)
 	var batch hub.Batch
@@ -43,15 +43,15 @@ func (g *Group) expire() {
 		p.checkOverdue()
 	}
 	g.dispatch(&batch, now)
-	g.rearm() // before the lock is let go of
+	g.rearm() // before executeDue releases the lock
 	g.executeDue(e)
-	forgotten := len(g.processes) == 0 && g.jobs == 0 && !g.configured
+	idle := len(g.processes) == 0 && g.jobs == 0 && !g.configured
 	g.mu.Unlock()
 
 	batch.Flush()
 	e.batch = nil
 	executors.Put(e)
-	if forgotten {
+	if idle {
 		g.groups.removeIfIdle(g)
 	}
 }
@@ -61,7 +61,7 @@ func (g *Group) logFailure(err error) {
 	g.log.Log(g.o.Log, slog.LevelWarn, "handler failed", slog.String("handler", g.name), slog.String("reason", err.Error()))
 }
 
-// rearm arms the timer for what is to expire next.
+// rearm arms the timer for the job that expires next.
 func (g *Group) rearm() {
 	next := g.waiting.head
 	if j := g.sent.head; next == nil || j != nil && j.since < next.since {
@@ -72,7 +72,7 @@ func (g *Group) rearm() {
 	}
 }
 
-// unqueue fails j, which waits and is the oldest that does.
+// unqueue fails j, which is the oldest waiting job.
 func (g *Group) unqueue(j *job, err error) {
 	s := j.stream
 	j.removeFromExpiry()

@@ -11,8 +11,8 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// Whatever frames a process sends: every credit is free, owed in time or owed late, and
-// every message it had is done once the process has parted.
+// Whatever frames a process sends, every credit is free, in flight or overdue, and every
+// message is done once the process has been removed.
 func FuzzFramesOfAProcess(f *testing.F) {
 	two := func(a, b []byte) []byte { return bformat.Append(bformat.Append(nil, a), b) }
 	f.Add(two(answerTo(1), answerTo(2)))

@@ -12,13 +12,14 @@ import (
 // The way of a message through a Group:
 //
 //  1. Handle copies it into a job, at the end of its stream.
-//  2. pump gives it to a process with a free credit: the one that has others of its
-//     stream in flight, or, if none has, the one with the most credits free. Else it waits.
+//  2. dispatch sends it to a process with a free credit: the one that has other jobs of
+//     the stream in flight, or, if none has, the one with the most free credits.
+//     Without a free credit the job waits.
 //  3. The process answers; its reading goroutine marks the job done (process.answer).
-//  4. carry takes what is done from the head of the stream and hands the answer to the
+//  4. execute takes done jobs from the head of the stream and hands their answers to the
 //     router, without the lock.
 //
-// expire fails jobs whose time is over; they go through 4 like any other.
+// expire fails jobs that have timed out; they go through step 4 like any other.
 
 // A Group is a native handler: all processes that serve one name. It is a
 // hub.Handler from the start, also while no process is connected.
@@ -34,8 +35,8 @@ type Group struct {
 	streams      streams
 	processes    []*process
 	ready        streamList  // streams with something to send and nothing in flight
-	waiting      expiryQueue // jobs not sent
-	sent         expiryQueue // jobs in flight
+	waiting      expiryQueue // jobs not sent, the oldest first
+	sent         expiryQueue // jobs in flight, the oldest first
 	due          *stream     // streams whose head may be done, through nextDue
 	jobs         int         // taken and not done
 	inFlight     int
@@ -49,12 +50,12 @@ type Group struct {
 	stats        Stats         // its counters
 }
 
-// A hand is what a goroutine needs to carry out answers.
+// An executor is what a goroutine needs to execute answers.
 type executor struct {
 	batch *hub.Batch
 	dec   wire.Decoder
-	job   *job         // the one that answer belongs to
-	reply *wire.Answer // its answer, while it can still be read from the frame
+	job   *job         // the one that reply belongs to
+	reply *wire.Answer // its answer, which points into the frame that was just read
 }
 
 var executors = sync.Pool{New: func() any { return new(executor) }}
@@ -75,9 +76,9 @@ func (g *Group) options() (Options, *lograte.Limiter) {
 	return g.o, g.log
 }
 
-// Handle queues m for a process and returns at once. What it cannot take fails with
-// an error that wraps hub.ErrFull, hub.ErrClosed, or, where no process is
-// connected and none is to come, hub.ErrHandler. It allocates nothing in steady state.
+// Handle queues m for a process and returns at once. A message that it refuses fails
+// with an error that wraps hub.ErrFull, hub.ErrClosed, or, if no process is connected
+// and none is expected, hub.ErrHandler. It allocates nothing in steady state.
 func (g *Group) Handle(m *hub.Message, a *hub.Answer) {
 	b, now := m.Batch, clock()
 	g.mu.Lock()
@@ -111,7 +112,7 @@ func (g *Group) Handle(m *hub.Message, a *hub.Answer) {
 	g.mu.Unlock()
 }
 
-// admit says why m cannot be taken.
+// admit returns why m is refused, nil if it is admitted.
 func (g *Group) admit(m *hub.Message) error {
 	switch waiting := g.jobs - g.inFlight; {
 	case g.closing && g.successor == nil:
@@ -126,28 +127,29 @@ func (g *Group) admit(m *hub.Message) error {
 	return nil
 }
 
-// place puts s on the list where a process with a free credit looks for it, or on none.
+// schedule puts s on the ready list of the process that must send it, or on the group's
+// if any process may. If s has nothing to send, schedule takes it off its list.
 func (g *Group) schedule(s *stream) {
-	var where *streamList
+	var list *streamList
 	if s.unsent != nil {
-		where = &g.ready
+		list = &g.ready
 		if s.process != nil {
-			where = &s.process.ready
+			list = &s.process.ready
 		}
 	}
-	if s.list == where {
+	if s.list == list {
 		return
 	}
 	if s.list != nil {
 		s.list.remove(s)
 	}
-	if where != nil {
-		where.push(s)
+	if list != nil {
+		list.push(s)
 	}
 }
 
-// pump sends what can be sent. Afterwards nothing waits that some process has a credit
-// for. now is what clock says, or 0 if it has not been asked.
+// dispatch sends jobs until none is left that some process has a credit for. now is the
+// time of clock, or 0 if the caller has not read it.
 func (g *Group) dispatch(b *hub.Batch, now time.Duration) {
 	for _, p := range g.processes {
 		for p.ready.head != nil && p.available() {
@@ -169,8 +171,8 @@ func (g *Group) dispatch(b *hub.Batch, now time.Duration) {
 	}
 }
 
-// leastLoaded returns the process with the most credits free, preferring those that owe
-// no answer past its time; nil if none has any.
+// leastLoaded returns the process with the most free credits, preferring processes without
+// overdue answers. It returns nil if no process has a free credit.
 func (g *Group) leastLoaded() *process {
 	var best *process
 	for _, p := range g.processes {
@@ -184,12 +186,12 @@ func (g *Group) leastLoaded() *process {
 	return best
 }
 
-// send sends the first unsent job of s to p, which has room.
+// send sends the first unsent job of s to p, which must be available.
 func (g *Group) send(s *stream, p *process, b *hub.Batch, now time.Duration) {
 	j := s.unsent
 	err := p.enqueue(j, b)
 	if p.broken {
-		return // nothing was sent; the job goes on waiting
+		return // nothing was sent; the job still waits
 	}
 	j.removeFromExpiry()
 	s.unsent = j.next
@@ -207,7 +209,7 @@ func (g *Group) send(s *stream, p *process, b *hub.Batch, now time.Duration) {
 		j.since = now
 		g.sent.push(j)
 	}
-	if s.list != nil { // to the end, for the others' sake
+	if s.list != nil { // to the end: round-robin among streams
 		s.list.remove(s)
 	}
 	g.schedule(s)
@@ -225,14 +227,15 @@ func (g *Group) removeInFlight(j *job) {
 	}
 }
 
-// markDue has settle look at s.
+// markDue puts s on the due list, for executeDue.
 func (g *Group) markDue(s *stream) {
 	if !s.due {
 		s.due, s.nextDue, g.due = true, g.due, s
 	}
 }
 
-// settle carries out what is due. It is called with the lock, and lets go of it meanwhile.
+// executeDue executes the answers of the due streams. The caller holds the lock;
+// executeDue releases it while it executes.
 func (g *Group) executeDue(e *executor) {
 	for g.due != nil {
 		s := g.due
@@ -241,15 +244,15 @@ func (g *Group) executeDue(e *executor) {
 	}
 }
 
-// carry carries out the answers at the head of s, unless another goroutine is at it:
-// that one will see what has been done meanwhile. It is called with the lock, and lets
-// go of it meanwhile; s may be gone when it returns.
+// execute executes the answers at the head of s. If another goroutine does so already,
+// execute returns: that goroutine will also see the jobs done meanwhile. The caller holds
+// the lock; execute releases it while it executes. s may be gone when it returns.
 func (g *Group) execute(s *stream, e *executor) {
 	if s.busy {
 		return
 	}
 	s.busy = true
-	defer func() { // also where a sink panics
+	defer func() { // also if a sink panics
 		s.busy = false
 		if s.head == nil && !s.due {
 			g.streams.remove(s)
@@ -274,7 +277,7 @@ func (g *Group) executeHead(s *stream, e *executor) {
 	failed = j.finish(g.name, e)
 }
 
-// release forgets j, which has been carried out.
+// release recycles j, whose answer has been executed.
 func (g *Group) release(j *job) {
 	g.jobs--
 	g.bytes -= j.size
@@ -285,8 +288,8 @@ func (g *Group) release(j *job) {
 	}
 }
 
-// finish hands the answer of j to the router and reports whether j has failed. The
-// data that a pass leaves out is that of the message as it was handled.
+// finish hands the answer of j to the router and reports whether j has failed. A pass
+// without data passes on the data of the message as it was handled.
 func (j *job) finish(name string, e *executor) bool {
 	a, err := j.answer, j.err
 	if m, yes := err.(*handedOverError); yes {

@@ -18,11 +18,11 @@ import (
 
 // GroupsOptions are what Groups need to know.
 type GroupsOptions struct {
-	// Options are those of handlers that dial in without being named in the config.
+	// Options apply to handlers that dial in without being named in the config.
 	Options
 	// Router is where the handlers serve their types. It must not be nil.
 	Router *hub.Router
-	// Name is the hub's, which its hello says. May be empty.
+	// Name is the hub's name, for its hello. May be empty.
 	Name string
 }
 
@@ -30,9 +30,9 @@ type GroupsOptions struct {
 // many goroutines.
 type Groups struct {
 	o   GroupsOptions
-	log lograte.Limiter // of what those cause that the config does not name
+	log lograte.Limiter // for handlers that the config does not name
 
-	mu            sync.Mutex // taken before a group's
+	mu            sync.Mutex // locked before a group's mu
 	byName        map[string]*Group
 	registrations map[*Group]*registration
 	closing       bool
@@ -42,7 +42,7 @@ type Groups struct {
 type registration struct {
 	types     []hub.Pattern // what it serves, sorted
 	fixed     bool          // types are from the config, and served also without a process
-	stop      func()        // of the router; nil while it serves none
+	stop      func()        // ends serving types in the router; nil while it serves none
 	processes int           // connections that belong to it, or are about to
 }
 
@@ -56,21 +56,20 @@ func NewGroups(o GroupsOptions) *Groups {
 type Config struct {
 	// Name is what its processes say in their hellos.
 	Name string
-	// Types are the patterns it serves, from now on and whatever its processes say.
-	// If nil, those that its processes name, while any is connected; empty: none,
-	// it is there for routes alone.
+	// Types are the patterns it serves from now on, whatever its processes say. If nil, it
+	// serves the types that its processes name, while any is connected. If empty, it serves
+	// none and is only used by routes.
 	Types []hub.Pattern
 	Options
-	// Command starts its process. If its Argv is empty, somebody else does.
+	// Command starts its process. If its Argv is empty, the hub starts none.
 	Command Command
 }
 
 // Add makes the handler that c describes. Its Handle may be called at once: messages
-// wait for a process, no longer than c.Timeout; but they fail at once while c.Command
-// cannot be started, ends before it connects, or is to be started again too late for
-// them. A handler of that name which has
-// dialled in already becomes it. Add fails if another handler serves one of its types or
-// a handler of this name has been added before.
+// wait for a process, no longer than c.Timeout. They fail fast while c.Command cannot be
+// started, ends before it connects, or will be restarted too late for them. If a handler
+// of that name has dialled in already, it becomes the configured one. Add fails if another
+// handler serves one of its types or a handler of this name has been added before.
 func (gs *Groups) Add(c Config) (*Group, error) {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
@@ -122,16 +121,16 @@ func (gs *Groups) Group(name string) *Group {
 	return gs.byName[name]
 }
 
-// errPanic is why a process parts that is served no more because of a panic.
+// errPanic is why a process is removed after a panic in serve.
 var errPanic = errors.New("a bug of the hub")
 
-// Attach serves one connection of a handler process until it ends, and then returns
-// why. in has read the process's hello, whose right to serve its types has been
-// checked; nothing has been answered. Attach answers it, and closes c in any case. A
-// process without a name has its types for one.
+// Attach serves one connection of a handler process until it ends, and returns why it
+// ended. The caller has read the hello h from in and checked that the process may serve
+// its types, but has not answered. Attach answers the hello, and closes c in any case. A
+// process without a name is named after its types.
 //
-// It is refused, with a status that says why, if another handler serves one of its
-// types, or if processes of its name serve others than it wants to.
+// The process is refused, with a status that says why, if another handler serves one of
+// its types, or if processes of its name serve other types.
 func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello) (err error) {
 	defer c.Close()
 	p, err := gs.admit(c, in, h)
@@ -150,7 +149,7 @@ func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello) (err err
 
 	g.addProcess(p)
 	err = errPanic
-	defer func() { // also where serve panics, so that nobody is kept waiting
+	defer func() { // also if serve panics, so that nobody waits for ever
 		gs.processEnded(g)
 		g.removeProcess(p, err)
 		gs.removeIfIdle(g)
@@ -159,7 +158,7 @@ func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello) (err err
 	return err
 }
 
-// admit makes the process that says h one of the group it belongs to.
+// admit makes a process of the group that the hello h names.
 func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello) (*process, error) {
 	types, err := patterns(h.Types)
 	if err != nil {
@@ -228,16 +227,16 @@ func (gs *Groups) refuse(c net.Conn, h *wire.Hello, err error) {
 	q.Run()
 }
 
-// enter makes a group without types.
+// register adds a group without types.
 func (gs *Groups) register(name string, o Options) *Group {
 	g := newGroup(name, o, gs)
-	g.log = &gs.log // it would bring a fresh one each time it comes
+	g.log = &gs.log // shared: a process that reconnects must not get a new limit each time
 	gs.byName[name] = g
 	gs.registrations[g] = new(registration)
 	return g
 }
 
-// leave forgets a group.
+// unregister removes a group.
 func (gs *Groups) unregister(g *Group) {
 	gs.unserve(g)
 	delete(gs.registrations, g)
@@ -246,7 +245,7 @@ func (gs *Groups) unregister(g *Group) {
 	}
 }
 
-// serve has the router give g messages of these types: all of them, or, with an error, none.
+// serve makes the router send g the messages of these types. After an error it sends none.
 func (gs *Groups) serve(g *Group, types []hub.Pattern) error {
 	types = slices.Clone(types)
 	slices.Sort(types)
@@ -282,7 +281,7 @@ func (gs *Groups) processEnded(g *Group) {
 	}
 }
 
-// forget forgets g if it is not named in the config and nothing of it is left.
+// removeIfIdle unregisters g if it is not configured and has neither processes nor jobs.
 func (gs *Groups) removeIfIdle(g *Group) {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
@@ -302,7 +301,7 @@ func (gs *Groups) removeIfIdleLocked(g *Group) {
 	}
 }
 
-// Stats returns those of all handlers, by name.
+// Stats returns the counters of all handlers, sorted by name.
 func (gs *Groups) Stats() []Stats {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
@@ -318,10 +317,10 @@ func (gs *Groups) Stats() []Stats {
 	return all
 }
 
-// Shutdown takes no new processes and messages (hub.ErrClosed), waits until all that
-// was taken is answered, says goodbye to the processes, closes their connections and
-// ends those that the hub has started. When ctx ends first, what is still
-// unanswered fails, and Shutdown returns ctx's error after everything has ended.
+// Shutdown refuses new processes and messages (hub.ErrClosed), waits until all admitted
+// messages are answered, sends the processes a goodbye, closes their connections and
+// stops the programs that the hub has started. If ctx ends first, the unanswered messages
+// fail, and Shutdown returns ctx's error after everything has ended.
 func (gs *Groups) Shutdown(ctx context.Context) error {
 	gs.mu.Lock()
 	gs.closing = true

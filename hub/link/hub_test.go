@@ -30,7 +30,7 @@ type testHub struct {
 	socket string
 	conns  sync.WaitGroup // Attach calls
 	log    *logRecorder
-	bug    chan any // what Attach may panic with; nil: it may not
+	bug    chan any // gets what Attach panics with; nil if it must not panic
 }
 
 // newHub starts a hub; the test fails if it leaves a goroutine behind.
@@ -133,7 +133,7 @@ func (h *testHub) kit(f hub.Handler, o handlers.Options, types ...string) (stop 
 	return stop
 }
 
-// until waits for a condition that the counters show.
+// until waits until the handler's counters meet a condition.
 func (h *testHub) until(name, what string, ok func(Stats) bool) Stats {
 	h.t.Helper()
 	return until(h.t, what, func() (Stats, bool) {
@@ -146,7 +146,7 @@ func (h *testHub) until(name, what string, ok func(Stats) bool) Stats {
 	})
 }
 
-// until polls: what it waits for is a counter, which nobody announces.
+// until polls, because nothing signals a change of a counter.
 func until(t testing.TB, what string, poll func() (Stats, bool)) Stats {
 	t.Helper()
 	deadline := time.Now().Add(hubtest.Patience)

@@ -11,19 +11,19 @@ import (
 )
 
 const (
-	maxLine           = 1 << 10 // bytes of a line that are logged; the rest of it is left out
-	maxLinesPerSecond = 20      // lines that are logged; the others are counted
+	maxLine           = 1 << 10 // logged bytes of a line; the rest is left out
+	maxLinesPerSecond = 20      // logged lines; the others are counted
 )
 
-// lines logs what a program writes, line by line.
+// An outputLog logs what a program writes, line by line.
 type outputLog struct {
 	name string
 	log  *slog.Logger
 	rate lograte.Limiter
 
 	mu   sync.Mutex
-	line []byte // begun
-	long bool   // line is full; what follows of it is left out
+	line []byte // the line so far
+	long bool   // line is full; the rest of it is left out
 }
 
 func newOutputLog(name string, log *slog.Logger) *outputLog {
@@ -37,25 +37,25 @@ func (l *outputLog) Write(b []byte) (int, error) {
 	n := len(b)
 	for len(b) > 0 {
 		part, rest, end := bytes.Cut(b, []byte("\n"))
-		room := maxLine - len(l.line)
-		l.long = l.long || len(part) > room
-		l.line = append(l.line, part[:min(room, len(part))]...)
+		free := maxLine - len(l.line)
+		l.long = l.long || len(part) > free
+		l.line = append(l.line, part[:min(free, len(part))]...)
 		if end {
-			l.put()
+			l.logLine()
 		}
 		b = rest
 	}
 	return n, nil
 }
 
-// flush logs a line that was begun and not ended.
+// flush logs an unfinished line.
 func (l *outputLog) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.put()
+	l.logLine()
 }
 
-func (l *outputLog) put() {
+func (l *outputLog) logLine() {
 	text := strings.ToValidUTF8(strings.TrimRight(string(l.line), "\r\t "), "\uFFFD")
 	if l.long {
 		text += "…"

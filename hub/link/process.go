@@ -12,8 +12,8 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// A process is one connected handler process of a group. The group's lock guards
-// what is not said to be the reading goroutine's.
+// A process is one connected handler process of a group. The group's lock guards its
+// fields, except those marked as the reading goroutine's.
 type process struct {
 	g        *Group
 	conn     net.Conn
@@ -24,12 +24,12 @@ type process struct {
 	maxFrame int       // the longest frame it takes, in bytes
 
 	inFlight  []*job   // by tag; inFlight[0] is not used
-	tags      []uint16 // a ring of the tags that are free, each with a credit to it
-	next      int      // where in it the next one is
-	free      int      // how many there are
-	overdue   int      // tags whose answer is owed past its time
+	tags      []uint16 // a ring of the free tags; each stands for one credit
+	next      int      // index of the next free tag
+	free      int      // number of free tags
+	overdue   int      // number of tags whose answer is overdue
 	ready     streamList
-	alternate bool  // whether a stream with nothing in flight goes next, see Group.dispatch
+	alternate bool  // toggled by Group.dispatch, so that it takes from ready and the group's ready in turn
 	broken    bool  // takes nothing more
 	draining  bool  // has said goodbye
 	closeErr  error // why the hub closes the connection, if it does
@@ -38,7 +38,7 @@ type process struct {
 	inBatch atomic.Bool // on a batch that somebody will flush
 }
 
-// overdue stands in the slot of a tag whose answer is owed past its time.
+// overdueJob takes the place of a job that has timed out, until its late answer comes.
 var overdueJob = new(job)
 
 func newProcess(g *Group, c net.Conn, in *bformat.Reader, h *wire.Hello) *process {
@@ -56,24 +56,24 @@ func newProcess(g *Group, c net.Conn, in *bformat.Reader, h *wire.Hello) *proces
 	for i := range p.tags {
 		p.tags[i] = uint16(i + 1)
 	}
-	// Messages are bounded by the group's bytes, so that the queue never ends for
-	// want of room while the process reads late: JSON can grow a little on its way.
+	// The group's limit in bytes bounds the messages, so the queue never overflows while
+	// the process reads slowly. Twice that limit, because JSON can grow when it is encoded.
 	p.out = bformat.NewQueue(c, bformat.QueueOptions{Limit: 2*g.o.Bytes + credits*jobOverhead})
 	p.exec.batch = &p.b
 	return p
 }
 
-// room reports whether p can be sent another message.
+// available reports whether p can be sent another message.
 func (p *process) available() bool { return p.free > 0 && !p.broken && !p.draining }
 
-// owes returns 1 if p owes an answer past its time, else 0.
+// overdueRank returns 1 if p has overdue answers, else 0.
 func (p *process) overdueRank() int { return min(p.overdue, 1) }
 
 // credits returns how many unanswered messages p takes.
 func (p *process) credits() int { return len(p.inFlight) - 1 }
 
-// put encodes j for p under a tag of its own. If it cannot, j has failed; if p.broken is
-// set afterwards, nothing happened.
+// enqueue encodes j into p's send queue under a free tag. An error is why j fails. If
+// p.broken is set afterwards, j was not queued and has not failed.
 func (p *process) enqueue(j *job, b *hub.Batch) error {
 	tag := p.tags[p.next]
 	buf := p.out.Begin()
@@ -101,29 +101,29 @@ func (p *process) enqueue(j *job, b *hub.Batch) error {
 	return nil
 }
 
-// Flush sends what put has gathered.
+// Flush sends what enqueue has queued.
 func (p *process) Flush() {
 	p.inBatch.Store(false)
 	p.out.Flush()
 }
 
-// releaseTag makes tag free, the last to be used again: so an answer that comes twice is
-// likely to be found out.
+// releaseTag makes tag free. It is reused last, so that a duplicate answer most likely
+// finds no job under it and is noticed.
 func (p *process) releaseTag(tag uint16) {
 	p.inFlight[tag] = nil
 	p.tags[(p.next+p.free)%len(p.tags)] = tag
 	p.free++
 }
 
-// forget notes that the answer under tag is owed past its time: the credit comes back
-// with it, if it ever comes.
+// markOverdue notes that the job under tag has timed out. Its credit comes back with the
+// late answer, if that ever comes.
 func (p *process) markOverdue(tag uint16) {
 	p.inFlight[tag] = overdueJob
 	p.overdue++
 }
 
-// checkOverdue closes p if it owes answers for all its credits past their time, or
-// if that is all that keeps it from leaving.
+// checkOverdue closes p if all its credits are overdue, or if p is draining and has only
+// overdue answers left.
 func (p *process) checkOverdue() {
 	switch {
 	case p.broken:
@@ -134,7 +134,7 @@ func (p *process) checkOverdue() {
 	}
 }
 
-// end closes the connection, for the reason given. fault says whether the process is to blame.
+// close closes the connection for the reason given. atFault says whether the process is to blame.
 func (p *process) close(reason error, atFault bool) {
 	if p.closeErr == nil {
 		p.closeErr, p.atFault = reason, atFault
@@ -143,7 +143,7 @@ func (p *process) close(reason error, atFault bool) {
 	p.conn.Close() // the reading goroutine does the rest
 }
 
-// closeIfDrained closes a leaving process that has answered what it had.
+// closeIfDrained closes a draining process that has no message in flight.
 func (p *process) closeIfDrained() {
 	if p.draining && p.free+p.overdue == p.credits() {
 		p.broken = true
@@ -158,7 +158,7 @@ func (p *process) serve() error {
 		defer close(written)
 		p.writeLoop()
 	}()
-	defer func() { // also where readLoop panics
+	defer func() { // also if readLoop panics
 		p.conn.Close()
 		p.out.Fail(net.ErrClosed)
 		<-written
@@ -172,10 +172,10 @@ func (p *process) writeLoop() {
 	p.conn.Close()
 }
 
-// errProtocol is wrapped by what a process did that no handler may do.
+// errProtocol is wrapped by the errors of a process that breaks the protocol.
 var errProtocol = errors.New("breach of protocol")
 
-// readLoop takes frames until the connection ends, and says why it did.
+// readLoop handles frames until the connection ends, and returns why it ended.
 func (p *process) readLoop() error {
 	p.in.SetIdle(p.b.Flush)
 	for {
@@ -195,7 +195,7 @@ func (p *process) readLoop() error {
 	}
 }
 
-// take acts on one frame.
+// handleFrame handles one frame.
 func (p *process) handleFrame(frame []byte) error {
 	tag, rest, err := tristanable.Cut(frame)
 	if err != nil {
@@ -227,7 +227,8 @@ func (p *process) handleFrame(frame []byte) error {
 	return nil
 }
 
-// status sends a status. It may be lost if the process does not read: it asks for as many as it likes.
+// sendStatus sends a status as a droppable frame: a process that does not read could ask
+// for any number of them.
 func (p *process) sendStatus(tag uint64, reason error) {
 	p.out.End(wire.AppendStatus(p.out.Begin(), tag, reason), true)
 	if p.inBatch.CompareAndSwap(false, true) {
@@ -235,7 +236,8 @@ func (p *process) sendStatus(tag uint64, reason error) {
 	}
 }
 
-// answer marks the job under tag as done and carries it out if its turn has come.
+// answer marks the job under tag as done and executes its answer if the job is at the head
+// of its stream.
 func (p *process) answer(tag uint64, body []byte) error {
 	g := p.g
 	reply, bad := p.exec.dec.Answer(body)
@@ -281,7 +283,7 @@ func (p *process) answer(tag uint64, body []byte) error {
 	return nil
 }
 
-// keep copies an answer that has come out of turn.
+// bufferReply copies an answer that has come out of order.
 func (g *Group) bufferReply(j *job, body []byte) {
 	if g.bytes+len(body) > 2*g.o.Bytes {
 		j.fail(hub.Reason(hub.ErrFull, "handler %q: its answer came out of turn, and answers that wait fill %d bytes already",

@@ -9,7 +9,7 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// join makes p one of the group's processes and sends it what waits.
+// addProcess adds p to the group and sends it what waits.
 func (g *Group) addProcess(p *process) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -17,15 +17,15 @@ func (g *Group) addProcess(p *process) {
 	if g.command != nil {
 		g.command.connected()
 	}
-	if g.closing { // since it was admitted
+	if g.closing { // shutdown began after p was admitted
 		p.close(errors.New(g.goodbye()), false)
 	}
 	g.dispatch(&p.b, 0)
 	g.executeDue(&p.exec)
 }
 
-// part takes p, whose connection has ended with err, out of the group. What it owes
-// fails; what waited for it goes to another process, or waits for one.
+// removeProcess removes p, whose connection has ended with err. Its messages in flight
+// fail; those that waited for it go to another process, or wait for one.
 func (g *Group) removeProcess(p *process, err error) {
 	g.mu.Lock()
 	p.broken = true
@@ -40,7 +40,7 @@ func (g *Group) removeProcess(p *process, err error) {
 			continue
 		}
 		p.inFlight[tag] = nil
-		g.removeInFlight(j) // its stream goes to the others once nothing of it is in flight here
+		g.removeInFlight(j) // another process may take its stream once none of it is in flight here
 		j.fail(hub.Reason(hub.ErrHandler, "handler %q ended before it answered", g.name))
 		g.markDue(j.stream)
 	}
@@ -71,7 +71,7 @@ func (g *Group) removeProcess(p *process, err error) {
 	p.b.Flush()
 }
 
-// down says why messages need not wait for a process, where there is none; nil if they may.
+// down returns why messages must not wait for a process to connect, nil if they may.
 func (g *Group) down() error {
 	if g.command == nil {
 		return nil
@@ -82,7 +82,7 @@ func (g *Group) down() error {
 	return nil
 }
 
-// fell fails what waits for a program that does not come up.
+// programEnded fails what waits for a program that does not come up again.
 func (g *Group) programEnded() {
 	var e executor // without a batch: every command is flushed at once
 	g.mu.Lock()
@@ -103,7 +103,7 @@ func (g *Group) failWaiting(err error) {
 	}
 }
 
-// ending says in an operator's words how a connection ended.
+// closeReason says in an operator's words how a connection ended.
 func closeReason(err error) string {
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):

@@ -13,8 +13,8 @@ import (
 // again when it returns; its processes may dial in anew.
 func (g *Group) Shutdown(ctx context.Context) error { return g.shutdown(ctx, nil) }
 
-// HandOver is Shutdown for a handler that another replaces: what it has not sent yet, and
-// what still comes, goes to successor, in order and behind what was sent.
+// HandOver is Shutdown for a handler that is replaced. Messages that are not sent yet, and
+// those that still come, go to successor, in order and after those that were sent.
 func (g *Group) HandOver(ctx context.Context, successor hub.Handler) error {
 	return g.shutdown(ctx, successor)
 }
@@ -70,8 +70,9 @@ func (g *Group) shutdown(ctx context.Context, successor hub.Handler) error {
 	return err
 }
 
-// disconnect ends the connections, at once or after all that waits to be written has
-// been. It returns what is closed when they have gone, nil if there were none.
+// disconnect closes the connections, immediately or after a goodbye and all that waits has
+// been written. It returns a channel that is closed when all processes are disconnected,
+// nil if there are none.
 func (g *Group) disconnect(e *executor, immediately bool) <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -97,6 +98,7 @@ func (g *Group) disconnect(e *executor, immediately bool) <-chan struct{} {
 	return g.disconnected
 }
 
+// forceDisconnect closes the connections immediately.
 func (g *Group) forceDisconnect() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -105,7 +107,7 @@ func (g *Group) forceDisconnect() {
 	}
 }
 
-// closed is what becomes of messages that a closing group does not handle.
+// closedError is the error of messages that a closing group does not handle.
 func (g *Group) closedError() error {
 	if g.successor != nil {
 		return &handedOverError{g.successor}

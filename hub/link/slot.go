@@ -7,32 +7,33 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// A Slot is the place of one handler, which may be replaced while messages come for
-// it. It is a hub.Handler. Its other methods come one after the other:
+// A Slot is a hub.Handler in front of another handler, which can be replaced while
+// messages arrive. The caller replaces it in two steps, one after the other:
 //
-//  1. Vacate: the handler that has the seat is to go. Its HandOver is given the successor that
-//     Vacate returns: there waits what it leaves, and what still comes.
-//  2. Take: the next handler gets what waits, and then the seat.
+//  1. Vacate returns a successor, which the caller gives to the HandOver of the old
+//     handler. The successor queues the messages that the old handler has not sent and
+//     those that still arrive.
+//  2. Install gives the queued messages to the new handler, and then all further ones.
 type Slot struct {
 	name    string
-	handler atomic.Pointer[hub.Handler] // nil: nobody has had it yet, or it is closed
+	handler atomic.Pointer[hub.Handler] // nil before the first Install and after Close
 
 	mu         sync.Mutex // guards what follows; never held while a handler is called
 	o          Options
-	vacant     bool // handler, if any, leaves what it gets to the successor
-	head, tail *job // what waits, in the order in which it came
+	vacant     bool // messages are queued; handler, if any, hands over to the successor
+	head, tail *job // queued messages, in the order in which they came
 	jobs       int
 	bytes      int
-	closed     error
+	closed     error // from Close; nil while open
 }
 
-// NewSlot returns a vacant Slot. Of o, Waiting and Bytes count: they bound what waits
-// while it is vacant, and what comes on top is refused with hub.ErrFull.
+// NewSlot returns a vacant Slot. Waiting and Bytes of o bound the messages that queue while
+// it is vacant; more are refused with hub.ErrFull. The other options are not used.
 func NewSlot(name string, o Options) *Slot {
 	return &Slot{name: name, o: o.withDefaults(), vacant: true}
 }
 
-// Handle gives m to the handler that has the seat.
+// Handle gives m to the installed handler, or queues it while the slot is vacant.
 func (s *Slot) Handle(m *hub.Message, a *hub.Answer) {
 	if h := s.handler.Load(); h != nil {
 		(*h).Handle(m, a)
@@ -41,10 +42,10 @@ func (s *Slot) Handle(m *hub.Message, a *hub.Answer) {
 	(*successor)(s).Handle(m, a)
 }
 
-// An successor is a Slot as the handler that its next handler will be.
+// A successor is a Slot that stands in for the handler to be installed next.
 type successor Slot
 
-// Handle keeps m until the seat is taken.
+// Handle queues m until the next Install.
 func (s *successor) Handle(m *hub.Message, a *hub.Answer) {
 	s.mu.Lock()
 	err := s.closed
@@ -74,8 +75,8 @@ func (s *successor) Handle(m *hub.Message, a *hub.Answer) {
 	s.mu.Unlock()
 }
 
-// Vacate returns the successor of the handler that has the seat, which is to retire. What
-// comes meanwhile waits behind what that one has, bounded as NewSlot says.
+// Vacate returns the successor for the HandOver of the installed handler. Messages that
+// come meanwhile queue behind those of that handler, bounded as by NewSlot.
 func (s *Slot) Vacate(o Options) hub.Handler {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,7 +85,7 @@ func (s *Slot) Vacate(o Options) hub.Handler {
 	return (*successor)(s)
 }
 
-// Take gives h all that has waited, in order, and then the seat.
+// Install gives h the queued messages, in order, and then makes it the slot's handler.
 func (s *Slot) Install(h hub.Handler) {
 	var batch hub.Batch
 	s.mu.Lock()
@@ -100,8 +101,8 @@ func (s *Slot) Install(h hub.Handler) {
 	batch.Flush()
 }
 
-// Close takes the seat away until the next Take: what waits, and whatever comes until
-// then, fails with err.
+// Close closes the slot until the next Install. The queued messages, and all that come
+// until then, fail with err.
 func (s *Slot) Close(err error) {
 	s.mu.Lock()
 	s.closed = err
@@ -116,7 +117,7 @@ func (s *Slot) Close(err error) {
 	s.mu.Unlock()
 }
 
-// pop removes the first of what waits; nil if nothing does.
+// pop removes and returns the first queued message, nil if there is none.
 func (s *Slot) pop() *job {
 	j := s.head
 	if j == nil {
@@ -131,14 +132,14 @@ func (s *Slot) pop() *job {
 	return j
 }
 
-// handOver gives a message that was taken and not handled to another handler.
+// handOver gives a message that was queued and not handled to another handler.
 func (j *job) handOver(to hub.Handler, b *hub.Batch) {
 	j.answer.Resume(b)
 	j.m.Batch = b
 	to.Handle(&j.m, j.answer)
 }
 
-// moved is the error of a job that its handler leaves to another.
+// handedOverError is the error of a job that is handed over to a successor.
 type handedOverError struct{ to hub.Handler }
 
 func (m *handedOverError) Error() string { return "left to another handler" }

@@ -45,7 +45,7 @@ func TestVacantSlotIsBounded(t *testing.T) {
 	s.Close(hub.ErrClosed)
 }
 
-// Who takes a closed seat has it as any other, also for what comes while it retires.
+// A handler can be installed in a closed slot, and handed over from there.
 func TestHandlerIsInstalledInAClosedSlot(t *testing.T) {
 	s := NewSlot("x", Options{})
 	var as hubtest.Answers
@@ -61,8 +61,8 @@ func TestHandlerIsInstalledInAClosedSlot(t *testing.T) {
 	}
 }
 
-// A handler is replaced while messages are in flight, wait and come: each is answered,
-// in order, those in flight by the old one and the others by the new.
+// A handler is replaced while messages are in flight, wait and arrive. Each is answered in
+// order: those in flight by the old handler, the others by the new one.
 func TestGroupIsReplacedWithoutLoss(t *testing.T) {
 	h := newHub(t, Options{})
 	s := NewSlot("x", Options{})
@@ -86,7 +86,7 @@ func TestGroupIsReplacedWithoutLoss(t *testing.T) {
 		defer old.mu.Unlock()
 		return Stats{}, old.successor != nil
 	})
-	for i := 3; i < 5; i++ { // by the seat, and by a route that had the old handler
+	for i := 3; i < 5; i++ { // through the slot, and through a route that still has the old handler
 		as.Ask([]hub.Handler{s, old}[i-3], message("reading/a", "anna", i, fmt.Sprint(i)))
 	}
 	p.pass(tag)

@@ -2,37 +2,38 @@ package link
 
 import "github.com/besterhub/bester/hub"
 
-// A key names what must stay in order: the messages of one sender, lane and type.
+// A key identifies a stream: messages of one sender, ordering key and type stay in order.
 type key struct {
 	from     hub.Address
 	orderKey uint64
 	typ      hub.Type
 }
 
-// A stream is the messages of one key that are not done yet, in the order in which
-// they came. It is there only while it has any.
+// A stream holds the messages of one key that are not done yet, in the order in which
+// they came. It exists only while it has any.
 type stream struct {
 	key        key
 	head, tail *job
 	unsent     *job     // the first that has not been sent; nil if all have
-	inFlight   int      // how many are in flight
-	process    *process // where they are in flight; nil if none is
-	busy       bool     // a goroutine is carrying out the answer of head
+	inFlight   int      // number of jobs in flight
+	process    *process // the one they were sent to; nil if none is in flight
+	busy       bool     // a goroutine is handling head (Classic) or executing its answer (Group)
 
-	list       *streamList // the list it is on, of those below; nil if on none
+	list       *streamList // the ready list it is on; nil if on none
 	prev, next *stream     // in that list
 	due        bool        // on the group's due list
 	nextDue    *stream
 }
 
-// streams finds a stream by its key. Its owner's lock guards it.
+// streams maps keys to streams and has a free list of unused ones. Its owner's lock
+// guards it.
 type streams struct {
 	byKey     map[key]*stream
-	free      *stream // streams to reuse, through next
+	free      *stream // the free list, linked by next
 	freeCount int
 }
 
-// maxFreeStreams is how many unused streams are kept for use again.
+// maxFreeStreams is how many streams the free list may hold.
 const maxFreeStreams = 256
 
 // add appends j to its stream.
@@ -70,7 +71,7 @@ func (s *stream) pop() *job {
 	return j
 }
 
-// remove forgets s, which is empty and on no list.
+// remove removes s, which is empty and on no list, and puts it on the free list.
 func (ss *streams) remove(s *stream) {
 	delete(ss.byKey, s.key)
 	*s = stream{}
@@ -80,6 +81,7 @@ func (ss *streams) remove(s *stream) {
 	}
 }
 
+// get returns an unused stream, from the free list if it has one.
 func (ss *streams) get() *stream {
 	s := ss.free
 	if s == nil {

@@ -60,14 +60,14 @@ func TestFailingProgramIsRestartedWithBackoff(t *testing.T) {
 	if _, err := h.Add(h.handler("fail")); err != nil {
 		t.Fatal(err)
 	}
-	for i, pause := range []string{"100ms", "200ms", "400ms"} {
+	for i, backoff := range []string{"100ms", "200ms", "400ms"} {
 		h.log.wait(t, i+1, func(l string) bool { return contains(l, "handler ended") })
-		h.log.wait(t, 1, func(l string) bool { return l == "handler ended handler=x status=exit status 7 restart="+pause })
+		h.log.wait(t, 1, func(l string) bool { return l == "handler ended handler=x status=exit status 7 restart="+backoff })
 	}
 	h.log.wait(t, 1, func(l string) bool { return l == "handler says handler=x line=about to fail" })
 }
 
-// What cannot be started is said with all that mends it, and no message waits for it.
+// The log says why a program cannot be started, and messages for it fail at once.
 func TestProgramThatCannotBeStarted(t *testing.T) {
 	script := filepath.Join(shortDir(t), "script")
 	if err := os.WriteFile(script, []byte("#!/nowhere/sh\n"), 0o755); err != nil {
@@ -116,25 +116,25 @@ func TestNoMessageWaitsForAProgramThatNeverConnects(t *testing.T) {
 
 func TestFailFast(t *testing.T) {
 	for _, c := range []struct {
-		why    string
-		worked bool
-		again  time.Duration
-		want   bool
+		why           string
+		connectedOnce bool
+		restartIn     time.Duration
+		want          bool
 	}{
 		{"", false, 0, false}, // it runs
 		{"ended", false, 0, true},
 		{"ended", true, time.Second, false},
 		{"ended", true, time.Hour, true},
 	} {
-		s := supervisor{why: c.why, connectedOnce: c.worked, again: time.Now().Add(c.again)}
+		s := supervisor{why: c.why, connectedOnce: c.connectedOnce, restartAt: time.Now().Add(c.restartIn)}
 		if _, got := s.failFast(time.Minute); got != c.want {
 			t.Errorf("%+v: got %v", c, got)
 		}
 	}
 }
 
-// While a program is being started, which may take long, nobody waits to ask how it is.
-func TestStartHoldsUpNobody(t *testing.T) {
+// Starting a program may take long; meanwhile its state can be read without blocking.
+func TestStartDoesNotBlockReadersOfTheState(t *testing.T) {
 	s := supervisor{why: "ended"}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -174,8 +174,8 @@ func TestProgramEndsWithAHubThatIsKilled(t *testing.T) {
 	until(t, "end of the program", func() (Stats, bool) { return Stats{}, !alive(pid) })
 }
 
-// A program that does not end by SIGTERM, and what it has started, are killed; no
-// zombie and no descriptor is left.
+// A program that ignores SIGTERM is killed together with its process group. No zombie and
+// no file descriptor is left.
 func TestStopKillsTheWholeGroup(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits 5 s for the kill")
@@ -320,14 +320,14 @@ func TestOutputLinesAreBoundedAndRateLimited(t *testing.T) {
 }
 
 func TestBackoffIsResetAfterAStableRun(t *testing.T) {
-	for _, c := range []struct{ pause, ran, want time.Duration }{
+	for _, c := range []struct{ last, ran, want time.Duration }{
 		{minBackoff, 0, 2 * minBackoff},
 		{maxBackoff, 0, maxBackoff},
 		{20 * time.Second, time.Second, maxBackoff},
 		{maxBackoff, stableAfter, minBackoff},
 	} {
-		if got := nextBackoff(c.pause, c.ran); got != c.want {
-			t.Errorf("after a pause of %v and a run of %v: %v, want %v", c.pause, c.ran, got, c.want)
+		if got := nextBackoff(c.last, c.ran); got != c.want {
+			t.Errorf("after a backoff of %v and a run of %v: %v, want %v", c.last, c.ran, got, c.want)
 		}
 	}
 }
