@@ -80,7 +80,7 @@ func TestRepliesOutOfOrderTwiceAndUnasked(t *testing.T) {
 	}
 }
 
-func TestCallGivesUp(t *testing.T) {
+func TestCallIsCancelled(t *testing.T) {
 	c, peer := pair(t, Options{})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
@@ -266,7 +266,7 @@ func TestQueueWhenFull(t *testing.T) {
 	}
 }
 
-// What a listener read to tell the dialects apart is not lost.
+// Frames that a listener has read to detect the dialect are not lost.
 func TestTakesOverReader(t *testing.T) {
 	a, b := sockets(t)
 	var stream []byte
@@ -292,7 +292,7 @@ func TestTakesOverReader(t *testing.T) {
 	<-c.Done()
 }
 
-// A peer that closes its way out still gets its answers.
+// A peer that closes its sending side still gets its answers.
 func TestHalfClose(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	a, b := sockets(t)

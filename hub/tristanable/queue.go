@@ -8,22 +8,22 @@ import (
 	"github.com/besterhub/bester/hub/bformat"
 )
 
-// maxIdleCap is the capacity in bytes that a queue keeps when it runs empty.
+// maxIdleCap is the capacity, in bytes, that an empty queue may keep.
 const maxIdleCap = 4 << 10
 
-// A Queue holds messages of one tag, or of all tags that nobody registered, until they
-// are dequeued. It is bounded in messages and bytes; Options says what happens when it is
+// A Queue holds the messages of one tag, or of all unregistered tags, until they are
+// dequeued. It is bounded in messages and bytes; Options says what happens when it is
 // full. It ends with its connection or by Unregister.
 type Queue struct {
 	tag    uint64
-	limit  int // bytes, headers and tags included
+	limit  int // bytes, including headers and tags
 	count  int // messages
 	full   bformat.Full
-	ready  chan struct{} // holds one token while there may be something to take
+	ready  chan struct{} // holds one token while there may be a message
 	closed chan struct{}
 
 	mu      sync.Mutex
-	buf     []byte // frames; those before off have been taken
+	buf     []byte // frames; those before off have been dequeued
 	off     int
 	n       int // messages in buf[off:]
 	dropped uint64
@@ -56,7 +56,7 @@ func (q *Queue) Dequeue(ctx context.Context, dst []byte) (tag uint64, message []
 	}
 }
 
-// pop takes the oldest message, if there is one.
+// pop removes the oldest message, if there is one, and appends it to dst.
 func (q *Queue) pop(dst []byte) (tag uint64, message []byte, ok bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -71,7 +71,7 @@ func (q *Queue) pop(dst []byte) (tag uint64, message []byte, ok bool, err error)
 	return tag, message, true, nil
 }
 
-// popFrame takes the oldest payload. It stays valid until the lock is released.
+// popFrame removes and returns the oldest payload, which is valid until the lock is released.
 func (q *Queue) popFrame() []byte {
 	b := q.buf[q.off:]
 	n := int(binary.LittleEndian.Uint32(b))
@@ -93,7 +93,8 @@ func (q *Queue) signal() {
 	}
 }
 
-// put adds a frame's payload, tag and all. It returns an error if the connection is to end.
+// put adds a frame's payload, including its tag. It returns an error if the connection must
+// end.
 func (q *Queue) put(payload []byte) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -122,7 +123,7 @@ func (q *Queue) put(payload []byte) error {
 	return nil
 }
 
-// close ends the queue, once.
+// close ends the queue with err, once.
 func (q *Queue) close(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
