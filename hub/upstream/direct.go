@@ -1,8 +1,8 @@
 // Package upstream hands messages to other Bester servers.
 //
-// Direct speaks the classic dialect as the original's servers do among themselves:
-// one connection for each message, nothing kept. It is what the command sendServers
-// and addresses of the form user@server lead to.
+// Direct speaks the classic dialect as the original's servers do among themselves: one
+// connection for each message, and nothing is stored. It gets the messages of the command
+// sendServers and those to addresses of the form user@server.
 package upstream
 
 import (
@@ -23,43 +23,42 @@ import (
 
 // Options are the options of a Direct. The zero value works.
 type Options struct {
-	// Addresses are the servers that have names, as host:port.
+	// Addresses are the named servers, as host:port.
 	Addresses map[hub.ServerName]string
 	// Timeout is how long connecting and sending may take together. If zero, 10 s.
 	Timeout time.Duration
-	// AnswerTimeout is how long a server that has been sent a message may take to answer and
-	// close, before the next message goes to it. If zero, 2 s.
+	// AnswerTimeout is how long a server may take to answer and close after it was sent a
+	// message. Then the next message goes to it. If zero, 2 s.
 	AnswerTimeout time.Duration
 	// Queue is how many messages may wait for one server. If zero, 256.
 	Queue int
 	// Bytes is how much data may wait for one server. If zero, 4 MiB.
 	Bytes int
-	// Servers is how many servers may have messages waiting before one without a name is
-	// refused. If zero, 64.
+	// Servers is how many servers may have messages waiting. Beyond that a message for a
+	// further server without a name is refused. If zero, 64.
 	Servers int
 }
 
-// A Direct is the hub.Sink of all servers: those with names and any host:port.
+// A Direct is the hub.Sink of all servers: the named ones and any host:port.
 //
-// Messages for one server go one after the other, each over a connection of its own;
-// servers do not wait for each other. When as much as Options allow waits for a
-// server, Put refuses with hub.ErrFull. What waits for a server that turns out to be
-// unreachable fails together.
+// Messages for one server are sent one after the other, each over a connection of its own.
+// Servers do not wait for each other. When a server's queue is full, Put refuses with
+// hub.ErrFull. When a server cannot be reached, all messages in its queue fail.
 type Direct struct {
 	o      Options
 	sent   atomic.Uint64
 	failed atomic.Uint64
-	named  map[hub.ServerName]*serverStatus // never changes
+	named  map[hub.ServerName]*serverStatus // immutable
 	ctx    context.Context
 	stop   context.CancelFunc
 
 	mu      sync.Mutex
-	queues  map[string]*queue // by host:port; only those with work
+	queues  map[string]*queue // by host:port; only those in use
 	closed  bool
 	senders sync.WaitGroup
 }
 
-// A queue is what waits for one server. Its goroutine lives as long as it is not empty.
+// A queue holds the messages that wait for one server. Its goroutine ends when it is empty.
 type queue struct {
 	address string
 	jobs    []job
@@ -88,11 +87,11 @@ func NewDirect(o Options) *Direct {
 	return d
 }
 
-// Put queues m for the server in m.To, which holds exactly one address. Its nil
-// reaches as far as memory. The receipt is told when the server has the message: it
-// was sent whole, and the server neither said within Options.AnswerTimeout that it failed nor
-// reset the connection. A server that refuses us without a word, as ours does where
-// its config does not list us, cannot be told from one of the original's.
+// Put queues m, in memory alone, for the server in m.To, which holds exactly one address.
+// The receipt is told when the server has the message: it was sent completely, and within
+// Options.AnswerTimeout the server neither said that it failed nor reset the connection. A
+// server that closes without an answer counts as one that has the message, because the
+// original's servers never answer. A hub of ours closes so if its config does not list us.
 func (d *Direct) Put(m *hub.Message) error {
 	if len(m.To) != 1 || m.To[0].Server == "" {
 		return fmt.Errorf("%w: upstream: want one server, got %v", hub.ErrUnknownServer, m.To)
@@ -146,7 +145,7 @@ func (d *Direct) add(address string, j job) error {
 	return nil
 }
 
-// serve sends what waits for one server until nothing does.
+// serve sends the messages of a queue until it is empty.
 func (d *Direct) serve(q *queue) {
 	defer d.senders.Done()
 	for {
@@ -160,13 +159,13 @@ func (d *Direct) serve(q *queue) {
 			rest = d.takeAll(q)
 		}
 		d.done(q, &j, err)
-		for i := range rest { // else each would wait as long to learn the same
+		for i := range rest { // each would wait as long for the same error
 			d.done(q, &rest[i], err)
 		}
 	}
 }
 
-// next takes the message that has waited longest; without any the queue ends.
+// next removes and returns the oldest message. If there is none, it removes the queue.
 func (d *Direct) next(q *queue) (job, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -181,7 +180,7 @@ func (d *Direct) next(q *queue) (job, bool) {
 	return j, true
 }
 
-// takeAll takes all that waits.
+// takeAll removes and returns all messages of a queue.
 func (d *Direct) takeAll(q *queue) []job {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -221,43 +220,43 @@ func (d *Direct) send(address string, frame []byte) (reached bool, err error) {
 	conn.SetDeadline(deadline)
 	_, writeErr := conn.Write(frame)
 	if half, ok := conn.(interface{ CloseWrite() error }); ok && writeErr == nil {
-		half.CloseWrite() // where it fails, reading says why
+		half.CloseWrite() // if it fails, reading returns why
 	}
 	conn.SetReadDeadline(time.Now().Add(d.o.AnswerTimeout))
 	in := bformat.NewReader(conn, maxAnswer)
 	defer in.Release()
-	if err := readStatus(in); err != nil { // a server that does not want to hear it all may say so
+	if err := readStatus(in); err != nil { // counts first: a server may refuse before it has read everything
 		return true, err
 	}
 	return true, writeErr
 }
 
-// maxAnswer is the longest answer of a server that is read.
+// maxAnswer is the longest answer, in bytes, that is read from a server.
 const maxAnswer = 64 << 10
 
-// readStatus reads what the server says of the message. The original says nothing: to
-// have been reached is good. A server of ours says where it failed. One that resets
-// the connection has not read the message.
+// readStatus reads the server's status of the message. The original sends none, so a close
+// without an answer, and no answer in time, are success. A hub of ours sends a status if the
+// message failed. A server that resets the connection has not read the message.
 func readStatus(r *bformat.Reader) error {
 	frame, err := r.Next()
 	if errors.Is(err, syscall.ECONNRESET) {
 		return err
 	}
 	if err != nil {
-		return nil // closed, or no word in time
+		return nil // closed, or no answer in time
 	}
 	good, reason, err := wire.ParseClassicStatus(frame)
 	if err == nil && !good {
 		return errors.New("refused: " + reason)
 	}
-	for err == nil { // until it closes: then it is ready for the next
+	for err == nil { // wait until it closes: then it is ready for the next message
 		_, err = r.Next()
 	}
 	return nil
 }
 
-// Shutdown refuses new messages and waits until those that wait are sent, or until
-// ctx ends: then the rest fail.
+// Shutdown refuses new messages and waits until the queued ones are sent. When ctx ends, the
+// rest fail.
 func (d *Direct) Shutdown(ctx context.Context) error {
 	d.mu.Lock()
 	d.closed = true

@@ -35,7 +35,7 @@ func TestMessageIsHandedOver(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	}
-	put(t, d, "@far", 4, nil) // nobody asks
+	put(t, d, "@far", 4, nil) // without a receipt
 	<-s.got
 }
 
@@ -111,7 +111,7 @@ func TestQueueIsBounded(t *testing.T) {
 	d := direct(t, Options{Queue: 3, Bytes: 1000, Servers: 2, AnswerTimeout: testTimeout})
 	r := make(receipts, 10)
 	put(t, d, "@"+slow.address, 1, r)
-	<-slow.got // under way
+	<-slow.got // in flight
 	for tag := range uint64(3) {
 		put(t, d, "@"+slow.address, 2+tag, r)
 	}

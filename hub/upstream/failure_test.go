@@ -15,7 +15,7 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// unreachable is an address where nobody listens, as long as the test runs.
+// unreachable returns an address where nobody listens.
 func unreachable(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -39,7 +39,7 @@ func TestServerThatCannotBeReached(t *testing.T) {
 	if s := d.Stats(); s.Failed != 100 || s.Sent != 0 {
 		t.Errorf("got %+v", s)
 	}
-	put(t, d, "@"+address, 100, r) // and it is tried anew
+	put(t, d, "@"+address, 100, r) // the next message is tried again
 	r.want(t, 100, "refused")
 }
 
@@ -73,7 +73,7 @@ func TestServerThatNeverCloses(t *testing.T) {
 	}
 }
 
-func TestWhatTheServerSays(t *testing.T) {
+func TestServerStatus(t *testing.T) {
 	status := func(err error) []byte {
 		return bformat.Append(nil, wire.AppendClassicStatus(nil, []byte(`"x"`), err))
 	}

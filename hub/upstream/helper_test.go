@@ -18,8 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const testTimeout = 20 * time.Second
 
-// A server is the other end: it gives each connection's frame to got, and then does
-// with the connection as it is told.
+// A server is the other end: it sends each connection's frame to got, and then calls do.
 type server struct {
 	address string
 	got     chan string
@@ -70,7 +69,7 @@ func direct(t *testing.T, o Options) *Direct {
 	return d
 }
 
-// receipts get what became of messages.
+// receipts records the outcome of messages.
 type receipts chan result
 
 type result struct {
