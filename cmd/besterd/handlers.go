@@ -160,7 +160,7 @@ func (d *daemon) startHandler(have *handler, m made) error {
 		if err != nil {
 			return err
 		}
-		have.made, have.end, have.stats = m, g.HandOver, g.Stats
+		have.made, have.end, have.stats = m, g.Retire, g.Stats
 		have.seat.Install(g)
 		return nil
 	}
@@ -168,7 +168,7 @@ func (d *daemon) startHandler(have *handler, m made) error {
 		Name: h.Name, Path: h.Socket, Options: options, Connections: h.Connections,
 		Command: command, Needed: h.Start == config.StartNeeded,
 	})
-	have.made, have.end, have.stats = m, l.HandOver, l.Stats
+	have.made, have.end, have.stats = m, l.Retire, l.Stats
 	have.seat.Install(l)
 	return nil
 }

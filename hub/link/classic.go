@@ -239,9 +239,9 @@ func (c *Classic) Stats() Stats {
 // messages fail, and Shutdown returns ctx's error after everything has ended.
 func (c *Classic) Shutdown(ctx context.Context) error { return c.shutdown(ctx, nil) }
 
-// HandOver is Shutdown for a handler that is replaced. Messages that wait, and those that
+// Retire is Shutdown for a handler that is replaced. Messages that wait, and those that
 // still come, go to successor, in order and after those in flight.
-func (c *Classic) HandOver(ctx context.Context, successor hub.Handler) error {
+func (c *Classic) Retire(ctx context.Context, successor hub.Handler) error {
 	return c.shutdown(ctx, successor)
 }
 

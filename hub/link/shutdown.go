@@ -13,9 +13,9 @@ import (
 // again when it returns; its processes may dial in anew.
 func (g *Group) Shutdown(ctx context.Context) error { return g.shutdown(ctx, nil) }
 
-// HandOver is Shutdown for a handler that is replaced. Messages that are not sent yet, and
+// Retire is Shutdown for a handler that is replaced. Messages that are not sent yet, and
 // those that still come, go to successor, in order and after those that were sent.
-func (g *Group) HandOver(ctx context.Context, successor hub.Handler) error {
+func (g *Group) Retire(ctx context.Context, successor hub.Handler) error {
 	return g.shutdown(ctx, successor)
 }
 

@@ -10,7 +10,7 @@ import (
 // A Slot is a hub.Handler in front of another handler, which can be replaced while
 // messages arrive. The caller replaces it in two steps, one after the other:
 //
-//  1. Vacate returns a successor, which the caller gives to the HandOver of the old
+//  1. Vacate returns a successor, which the caller gives to the Retire of the old
 //     handler. The successor queues the messages that the old handler has not sent and
 //     those that still arrive.
 //  2. Install gives the queued messages to the new handler, and then all further ones.
@@ -75,7 +75,7 @@ func (s *successor) Handle(m *hub.Message, a *hub.Answer) {
 	s.mu.Unlock()
 }
 
-// Vacate returns the successor for the HandOver of the installed handler. Messages that
+// Vacate returns the successor for the Retire of the installed handler. Messages that
 // come meanwhile queue behind those of that handler, bounded as by NewSlot.
 func (s *Slot) Vacate(o Options) hub.Handler {
 	s.mu.Lock()

@@ -79,8 +79,8 @@ func TestGroupIsReplacedWithoutLoss(t *testing.T) {
 	tag, _ := p.handle()
 
 	successor := s.Vacate(Options{})
-	handedOver := make(chan error, 1)
-	go func() { handedOver <- old.HandOver(t.Context(), successor) }()
+	retired := make(chan error, 1)
+	go func() { retired <- old.Retire(t.Context(), successor) }()
 	until(t, "closing", func() (Stats, bool) {
 		old.mu.Lock()
 		defer old.mu.Unlock()
@@ -93,7 +93,7 @@ func TestGroupIsReplacedWithoutLoss(t *testing.T) {
 	if kinds := p.closed(); len(kinds) != 1 || kinds[0] != wire.KindGoodbye {
 		t.Errorf("the old process got frames of kind %v, want a goodbye alone", kinds)
 	}
-	if err := <-handedOver; err != nil {
+	if err := <-retired; err != nil {
 		t.Fatal(err)
 	}
 
@@ -139,8 +139,8 @@ func TestClassicIsReplacedWithoutLoss(t *testing.T) {
 		t.Fatalf("got %s", got)
 	}
 	successor := s.Vacate(Options{})
-	handedOver := make(chan error, 1)
-	go func() { handedOver <- old.HandOver(t.Context(), successor) }()
+	retired := make(chan error, 1)
+	go func() { retired <- old.Retire(t.Context(), successor) }()
 	until(t, "closing", func() (Stats, bool) {
 		old.mu.Lock()
 		defer old.mu.Unlock()
@@ -150,7 +150,7 @@ func TestClassicIsReplacedWithoutLoss(t *testing.T) {
 	as.Ask(s, message("t", "bert", 0, "10"))
 	as.Ask(old, message("t", "bert", 1, "11"))
 	close(answer)
-	if err := <-handedOver; err != nil {
+	if err := <-retired; err != nil {
 		t.Fatal(err)
 	}
 	if a := as.Wait(t, 1); len(a) != 1 || len(asked) != 0 {
