@@ -19,7 +19,7 @@ type Queue struct {
 	limit  int // bytes, including headers and tags
 	count  int // messages
 	full   bformat.Full
-	ready  chan struct{} // holds one token while there may be a message
+	ready  chan struct{} // holds one token while there may be something to take
 	closed chan struct{}
 
 	mu      sync.Mutex
