@@ -99,7 +99,7 @@ func TestOrderForEachServer(t *testing.T) {
 			t.Error(got.err)
 		}
 	}
-	if s := d.Stats(); s.Sent != 2*n || s.Failed != 0 || s.Waiting != 0 {
+	if s := d.Stats(); s.Unconfirmed != 2*n || s.Failed != 0 || s.Waiting != 0 {
 		t.Errorf("got %+v", s)
 	}
 }
