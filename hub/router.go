@@ -86,6 +86,9 @@ func NewRouter(o RouterOptions) *Router {
 // Directory returns the router's directory of users and servers.
 func (r *Router) Directory() *Directory { return r.directory }
 
+// Name returns this hub's name.
+func (r *Router) Name() string { return r.name }
+
 // Put routes m. If it returns nil, the handlers and receivers have the message, in
 // memory, and the receipt tells the outcome. An error wraps ErrNoHandler or ErrHops. A
 // message without an ID gets one. In steady state Put allocates nothing.

@@ -64,15 +64,15 @@ func (o *checkOptions) run(cmd *cobra.Command, args []string) error {
 	c, err := setup.Load(args[0])
 	var refused, warnings []config.Problem
 	if err == nil {
-		warnings = setup.UnusedFilters(c)
+		warnings = append(setup.UnusedFilters(c), setup.ServersAtTLS(c)...)
 		if !o.elsewhere {
 			var more []config.Problem
 			refused, more = setup.CheckEnvironment(c)
 			warnings = append(warnings, more...)
-			slices.SortStableFunc(warnings, func(a, b config.Problem) int {
-				return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-			})
 		}
+		slices.SortStableFunc(warnings, func(a, b config.Problem) int {
+			return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		})
 	}
 	if o.json {
 		return o.writeJSON(cmd, err, refused, warnings)

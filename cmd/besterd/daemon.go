@@ -16,6 +16,7 @@ import (
 	"github.com/besterhub/bester/hub/config"
 	"github.com/besterhub/bester/hub/informer"
 	"github.com/besterhub/bester/hub/link"
+	"github.com/besterhub/bester/hub/lograte"
 	"github.com/besterhub/bester/hub/session"
 	"github.com/besterhub/bester/hub/upstream"
 )
@@ -30,6 +31,7 @@ type daemon struct {
 	sessions *session.Server
 	groups   *link.Groups
 	informer *informer.Server
+	circles  lograte.Limiter
 
 	applyMu sync.Mutex // held while a config is applied, and by shutdown
 
@@ -56,7 +58,7 @@ func start(c *config.Config, log *slog.Logger) (*daemon, error) {
 		filters:   make(map[string]*filter),
 		devices:   make(map[string]*device),
 	}
-	d.router = hub.NewRouter(hub.RouterOptions{Name: c.Hub.Name, MaxHops: c.Hub.MaxHops, Log: log})
+	d.router = hub.NewRouter(hub.RouterOptions{Name: c.Hub.Name, MaxHops: c.Hub.MaxHops, OnHops: d.logHops, Log: log})
 	d.accounts = &accounts{log: log, changed: func() { d.sessions.Recheck() }}
 	d.groups = link.NewGroups(link.GroupsOptions{Router: d.router, Name: c.Hub.Name, Options: link.Options{Log: log}})
 	d.sessions = session.NewServer(session.Options{

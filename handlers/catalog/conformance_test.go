@@ -151,7 +151,7 @@ func across(t *testing.T, h hub.Handler) hub.Handler {
 				if _, body, err = wire.CutKind(body); err == nil {
 					var hello *wire.Hello
 					if hello, err = wire.ParseHello(body); err == nil {
-						groups.Attach(c, in, hello)
+						groups.Attach(c, in, hello, nil)
 						return
 					}
 				}

@@ -120,6 +120,7 @@ func ParseClassic(name string, data []byte, checks ...Check) (*Config, error) {
 	c.Accounts.File = from.file
 	c.Informer.Socket = "bInformer"
 	c.Peers = from.peers
+	c.classic = true
 	c.Hub.Dial.Open = true // sendServers knows servers by host:port alone
 	if from.info != nil {
 		c.Admin.Info = from.info

@@ -46,7 +46,8 @@ type Config struct {
 	Devices  []Device
 	Routes   []Route
 
-	from *reader // the reader of its file; nil: no file
+	classic bool    // from a server.conf
+	from    *reader // the reader of its file; nil: no file
 }
 
 // Hub is the section [hub].
@@ -300,6 +301,9 @@ func (r *reader) err() error {
 	})
 	return &Error{r.found, r.more}
 }
+
+// Classic reports whether the config was read from the original's server.conf.
+func (c *Config) Classic() bool { return c.classic }
 
 // Problem makes a Problem with a key. keys is the key's path, such as "filters", "coarse",
 // "kind"; an element of a list is "#" and its index: "route", "#0", "match". The position

@@ -27,10 +27,12 @@ func TestClassicServerIsLetInByItsAddress(t *testing.T) {
 		p.text(classicServer(header, payload))
 		return p
 	}
-	// By default no address is allowed, and not even a reason is given.
-	hand("tcp", h.tcp, "", `"type":"t","data":1,"id":"x"`).want("end")
+	// By default no address is allowed. The server is told, so that it does not take the
+	// close for that of an original.
+	const denied = "this hub does not list the sender's address among its peers; its log says what to add"
+	hand("tcp", h.tcp, "", `"type":"t","data":1,"id":"x"`).want(classicBad("x", denied), "end")
 	h.log.want(t, "not among the peers", `add \"127.0.0.1\" to peers.classic in bester.toml`, "network.peers in server.conf")
-	hand("unix", h.closed, "", `"type":"t","data":1`).want("end")
+	hand("unix", h.closed, "", `"type":"t","data":1`).want(classicBad("", denied), "end")
 	if s := h.Stats(); s.Denied != 2 {
 		t.Errorf("counted %d", s.Denied)
 	}
@@ -41,7 +43,7 @@ func TestClassicServerIsLetInByItsAddress(t *testing.T) {
 	h.SetLimits(Limits{Peer: listed.Contains})
 	hand("tcp", h.tcp, "", `"type":"t","data":3`).want("end")
 	got.want("deliver 0: t  3")
-	hand("unix", h.closed, "", `"type":"t","data":4`).want("end")
+	hand("unix", h.closed, "", `"type":"t","data":4`).want(classicBad("", denied), "end")
 	// If every address is allowed, so is the UNIX socket.
 	h.SetLimits(Limits{Peer: func(netip.Addr) bool { return true }})
 	hand("unix", h.closed, "", `"type":"t","data":5,"id":"five"`).want(classicGood("five"), "end")
@@ -61,7 +63,7 @@ func TestClassicServerHandsInOneMessage(t *testing.T) {
 		{"", `"type":"t","id":"d"`, classicBad("d", "frame: payload.data missing")},
 		{`,"to":["bob"]`, `"type":"t","data":1,"id":"e"`, classicGood("e")},
 		{`,"hops":14`, `"type":"t","data":1,"id":"f"`, classicGood("f")},
-		{`,"hops":16`, `"type":"t","data":1,"id":"g"`, classicBad("g", `type "t": more than 16 hops: do hubs send it in a circle?`)},
+		{`,"hops":16`, `"type":"t","data":1,"id":"g"`, `"reason":"type \"t\": more than 16 hops at hub \"test\": do hubs send it in a circle?","code":"hops"`},
 		{`,"hops":4294967296`, `"type":"t","data":1,"id":"h"`, `"bad"`},
 	} {
 		p := h.peer(t, "tcp", h.tcp)

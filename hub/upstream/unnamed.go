@@ -18,6 +18,9 @@ import (
 type Unnamed struct {
 	// All allows every server, this machine's own ports too.
 	All bool
+	// Routed are the servers, as host:port, that the operator's own routes name: they are
+	// allowed wherever the name leads.
+	Routed []string
 	// Hosts are servers as host:port: a name, or an IP address (IPv6 in brackets).
 	Hosts []string
 	// Ranges are addresses that are allowed on any port.
@@ -29,7 +32,7 @@ var errNotAllowed = errors.New("the hub's config does not allow that address: hu
 
 // allowsName reports whether host:port may be looked up: the address is checked after that.
 func (u *Unnamed) allowsName(address string) bool {
-	if u.All || u.listed(address) {
+	if u.All || contains(u.Routed, address) || contains(u.Hosts, address) {
 		return true
 	}
 	host, port, err := net.SplitHostPort(address)
@@ -44,12 +47,12 @@ func (u *Unnamed) allowsName(address string) bool {
 
 // allows reports whether a connection for host:port may go to the address a.
 func (u *Unnamed) allows(address string, a netip.Addr) bool {
-	if u.All {
+	if u.All || contains(u.Routed, address) {
 		return true
 	}
 	a = a.Unmap()
 	private := isLoopbackOrLink(a) || isOwn(a)
-	if u.listed(address) {
+	if contains(u.Hosts, address) {
 		host, _, _ := net.SplitHostPort(address)
 		literal, err := netip.ParseAddr(host)
 		return !private || err == nil && literal.Unmap() == a || strings.EqualFold(host, "localhost") && a.IsLoopback()
@@ -59,8 +62,8 @@ func (u *Unnamed) allows(address string, a netip.Addr) bool {
 	})
 }
 
-func (u *Unnamed) listed(address string) bool {
-	return slices.ContainsFunc(u.Hosts, func(h string) bool { return strings.EqualFold(h, address) })
+func contains(hosts []string, address string) bool {
+	return slices.ContainsFunc(hosts, func(h string) bool { return strings.EqualFold(h, address) })
 }
 
 // isLoopbackOrLink reports whether a leads no further than this machine or its link, or

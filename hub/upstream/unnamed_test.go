@@ -14,6 +14,7 @@ import (
 
 func TestUnnamedServersThatAreAllowed(t *testing.T) {
 	u := Unnamed{
+		Routed: []string{"this.local:2223"},
 		Hosts:  []string{"house.local:2223", "10.1.1.1:2223", "127.0.0.1:99", "localhost:98", "[::1]:97"},
 		Ranges: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("10.4.0.0/16"), netip.MustParsePrefix("2001:db8::/32")},
 	}
@@ -28,6 +29,8 @@ func TestUnnamedServersThatAreAllowed(t *testing.T) {
 		{&u, "house.local:2223", "127.0.0.1", false}, // what a name server says is not the operator's word
 		{&u, "house.local:2223", "169.254.169.254", false},
 		{&u, "house.local:2223", "::ffff:127.0.0.1", false},
+		{&u, "this.local:2223", "127.0.0.1", true},
+		{&u, "this.local:22", "127.0.0.1", false},
 		{&u, "127.0.0.1:99", "127.0.0.1", true},
 		{&u, "127.0.0.1:22", "127.0.0.1", false},
 		{&u, "localhost:98", "::1", true},

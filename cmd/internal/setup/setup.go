@@ -3,6 +3,8 @@
 package setup
 
 import (
+	"fmt"
+	"net"
 	"strings"
 
 	devices "github.com/besterhub/bester/devices/catalog"
@@ -43,6 +45,30 @@ func checkHandlerSockets(c *config.Config) (problems []config.Problem) {
 	for _, h := range c.Handlers {
 		if !trusted && h.Dialect == config.Native && len(h.Command) > 0 {
 			problems = append(problems, c.Problem(`no way for its process into the hub: add a listener with network = "unix" and trust = true`, "handlers", h.Name, "command"))
+		}
+	}
+	return problems
+}
+
+// ServersAtTLS returns the servers whose port is one where this config itself listens with
+// TLS alone: hubs of one owner are mostly set up alike, and a server is reached without
+// TLS. They are no error, because another hub may use its ports otherwise.
+func ServersAtTLS(c *config.Config) (problems []config.Problem) {
+	tls, plain := make(map[string]bool), make(map[string]bool)
+	for _, l := range c.Listen {
+		_, port, err := net.SplitHostPort(l.Address)
+		switch {
+		case err != nil || port == "0" || l.Network == config.Unix:
+		case l.Network == config.TLS:
+			tls[port] = true
+		default:
+			plain[port] = true
+		}
+	}
+	for _, s := range c.Servers {
+		if _, port, err := net.SplitHostPort(s.Address); err == nil && tls[port] && !plain[port] {
+			problems = append(problems, c.Problem(fmt.Sprintf("%q: a server is reached without TLS, and on port %s this config listens with TLS: does that hub not?", s.Address, port),
+				"servers", string(s.Name), "address"))
 		}
 	}
 	return problems
