@@ -1,12 +1,14 @@
 package session
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/besterhub/bester/hub"
@@ -56,15 +58,27 @@ func (n *native) mayClaim(name string) bool {
 	return may != nil && may(string(n.name), name)
 }
 
-// tellServer tells a classic server whose first frame was not read why, so that it does
-// not take the close for that of an original, which says nothing: its frame is too long
-// for who is not known, or this is a TLS port, and it came without.
+// isHubID reports whether a message's id, a raw JSON string, is one that a hub of this kind
+// has given: origin/number. Only such a hub reads why it was refused; an original is closed
+// without a word.
+func isHubID(id []byte) bool {
+	origin, number, ok := bytes.Cut(bytes.Trim(id, `"`), []byte("/"))
+	_, err := strconv.ParseUint(string(number), 10, 64)
+	return ok && len(origin) > 0 && err == nil
+}
+
+// tellServer has a server whose first frame was not read learn that, so that it does not
+// take the close for that of an original, which says nothing. One that came to a TLS port
+// without TLS gets a status. Where a frame was too long to be looked into, the connection
+// is reset.
 func (c *connection) tellServer(err error) {
 	var limit *bformat.LimitError
 	var record tls.RecordHeaderError
 	switch {
-	case errors.As(err, &limit) && sniffProtocol(err) == err && int64(limit.Length) <= int64(c.limits.Frame):
-		tell(c.conn, hub.Reason(hub.ErrDenied, "a first frame of %d bytes: only peers may send over %d, and this hub does not list the sender's address among them", limit.Length, limit.Limit))
+	case errors.As(err, &limit) && int64(limit.Length) <= int64(c.limits.Frame): // a known peer could send it
+		if t, ok := c.conn.(*net.TCPConn); ok {
+			t.SetLinger(0)
+		}
 	case errors.As(err, &record) && record.Conn != nil && record.RecordHeader[4] == '{':
 		tell(record.Conn, hub.Reason(hub.ErrDenied, "this port speaks TLS, and servers are reached without: use a port where this hub listens with tcp4 or tcp6"))
 	}
