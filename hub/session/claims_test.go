@@ -68,3 +68,33 @@ func TestClassicServerAtATLSPort(t *testing.T) {
 	p.want("end")
 	h.log.want(t, "without TLS at a TLS port")
 }
+
+// The commands of a handler that logs in are bounded by its account, as it is at the time;
+// one that the operating system vouches for is the operator's own.
+func TestRightsOfHandlers(t *testing.T) {
+	got := make(chan Handshake, 1)
+	h := run(t, Options{Handler: func(s Handshake) { got <- s; waitForEnd(s) }})
+	h.account(t, "bot", func(p *account.Permissions) {
+		p.Serve, p.Send, p.Reach = []hub.Pattern{"t"}, []hub.Pattern{"t"}, []hub.Address{{User: "ann"}}
+	})
+	own := h.peer(t, "unix", h.unix)
+	own.hello(&wire.Hello{Role: wire.RoleHandler, Name: "own", Types: []string{"u"}})
+	if s := <-got; s.Rights != nil {
+		t.Errorf("the operator's own handler has the rights %v", s.Rights)
+	}
+	bot := h.peer(t, "unix", h.closed)
+	bot.hello(&wire.Hello{Role: wire.RoleHandler, Name: "bot", Types: []string{"t"}, User: "bot", Password: "p"})
+	r := (<-got).Rights
+	if r == nil || !r.MayReach(hub.Address{User: "ann"}) || r.MayReach(hub.Address{User: "bob"}) || !r.MaySend("t") || r.MaySend("u") {
+		t.Fatalf("got rights %v", r)
+	}
+	if err := h.accounts.Allow("bot", func(p *account.Permissions) { p.Reach = append(p.Reach, hub.Address{User: "bob"}) }); err != nil {
+		t.Fatal(err)
+	}
+	h.Recheck()
+	if !r.MayReach(hub.Address{User: "bob"}) {
+		t.Error("a changed account does not count")
+	}
+	bot.Close()
+	own.Close()
+}

@@ -144,7 +144,7 @@
 //	client, later: {"header":{},"payload":{"type":T,"id":ID,"data":D}}
 //	server, first: {"header":{"scope":"server","to":[U…],"hops":N},"payload":{"data":D,"type":T,"id":ID}}
 //	to a client:   {"header":{"messageType":"statusReport","status":"good"},"payload":{"id":ID}}
-//	               {"header":{"messageType":"statusReport","status":"bad","reason":R},"payload":{"id":ID}}
+//	               {"header":{"messageType":"statusReport","status":"bad","reason":R,"code":"hops"},"payload":{"id":ID}}
 //	               {"header":{"messageType":"receivedMessage"},"payload":{"data":D,"type":T}}
 //	to a handler:  D
 //	its answer:    {"header":{"status":"0","command":{"type":COMMAND,"data":C}},"data":D}
@@ -157,7 +157,8 @@
 // {"command":{"type":"close"}}, or logout, or with what belongs to it in another
 // "command": login {"username":U,"password":P}, changePassword {"password":P,"newPassword":P}.
 //
-// This hub's additions, all optional, are: reason; to, the users at the receiving hub
+// This hub's additions, all optional, are: reason; code, only for a message that had too
+// many hops; to, the users at the receiving hub
 // that get the message without its handlers; hops, so that a loop of hubs ends; a server's
 // message without id; a user at another server, "user@server", in the names of sendClients.
 //
