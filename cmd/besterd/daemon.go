@@ -31,7 +31,7 @@ type daemon struct {
 	sessions *session.Server
 	groups   *link.Groups
 	informer *informer.Server
-	circles  lograte.Limiter
+	circles  lograte.Limiter // of messages that go in a circle
 
 	applyMu sync.Mutex // held while a config is applied, and by shutdown
 
@@ -52,7 +52,7 @@ type daemon struct {
 // start starts a hub. It is ready when start returns.
 func start(c *config.Config, log *slog.Logger) (*daemon, error) {
 	d := &daemon{
-		log: log, startedAt: time.Now(), config: new(config.Config),
+		log: log, startedAt: time.Now(), config: new(config.Config), circles: lograte.Limiter{Every: time.Minute, Burst: 4},
 		listeners: make(map[listenAddress]*session.Listener),
 		handlers:  make(map[string]*handler),
 		filters:   make(map[string]*filter),

@@ -30,6 +30,9 @@ type Dialer struct {
 	Write time.Duration
 	// Local looks up the names that end in ".local". If nil, Lookup asks the link.
 	Local func(ctx context.Context, name string) ([]netip.Addr, error)
+
+	// resolve is the program's own resolver. If nil, net.DefaultResolver.
+	resolve func(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
 // DialContext connects to address. network is "tcp", "tcp4" or "tcp6", or "unix", which
@@ -98,6 +101,10 @@ func (d *Dialer) lookupLocal(ctx context.Context, network, host string) ([]netip
 	if lookup == nil {
 		lookup = Lookup
 	}
+	resolve := d.resolve
+	if resolve == nil {
+		resolve = net.DefaultResolver.LookupNetIP
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type answer struct {
@@ -111,7 +118,7 @@ func (d *Dialer) lookupLocal(ctx context.Context, network, host string) ([]netip
 		answers <- answer{addrs, true, err}
 	}()
 	go func() {
-		addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		addrs, err := resolve(ctx, "ip", host)
 		answers <- answer{addrs, false, err}
 	}()
 	var failed error

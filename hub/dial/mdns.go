@@ -169,10 +169,6 @@ type way struct {
 
 // openLink opens a socket for one kind of addresses, "udp4" or "udp6".
 func openLink(network string) (*link, error) {
-	all, err := net.Interfaces()
-	if err != nil {
-		return nil, err
-	}
 	// A port of its own makes it a one-shot query, which is answered to that port alone.
 	conn, err := net.ListenUDP(network, nil)
 	if err != nil {
@@ -180,6 +176,10 @@ func openLink(network string) (*link, error) {
 	}
 	l := &link{conn: conn, port: mdnsPort, pause: firstPause}
 	const usable = net.FlagUp | net.FlagMulticast
+	all, err := net.Interfaces()
+	if err != nil { // as in a sandbox without netlink: the system chooses the interface
+		l.ways = []way{{to: &net.UDPAddr{IP: groups[network], Port: mdnsPort}}}
+	}
 	for _, i := range all {
 		if i.Flags&usable != usable || i.Flags&net.FlagPointToPoint != 0 {
 			continue

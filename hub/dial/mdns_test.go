@@ -83,7 +83,7 @@ func linkTo(t *testing.T, c *net.UDPConn) *link {
 	return &link{conn: conn, ways: []way{{to: to}}, port: uint16(to.Port), pause: patience}
 }
 
-func question1(t *testing.T, name string) *question {
+func mustAsk(t *testing.T, name string) *question {
 	t.Helper()
 	q, err := newQuestion(name)
 	if err != nil {
@@ -102,7 +102,7 @@ func TestAnswersOfTheLink(t *testing.T) {
 			answer(t, query, "Pi.Local.", "224.0.0.1", "0.0.0.0", "10.0.0.1", "10.0.0.1", "fe80::1", "2001:db8::1"),
 		}
 	})
-	got := linkTo(t, c).converse(t.Context(), question1(t, "PI.local"))
+	got := linkTo(t, c).converse(t.Context(), mustAsk(t, "PI.local"))
 	want := []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fe80::1"), netip.MustParseAddr("2001:db8::1")}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -118,7 +118,7 @@ func TestAnswerFromAnotherPort(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	found := make(chan []netip.Addr, 1)
-	l.ask(ctx, question1(t, "pi.local"), found)
+	l.ask(ctx, mustAsk(t, "pi.local"), found)
 	if got := <-found; len(got) > 0 {
 		t.Errorf("got %v", got)
 	}
@@ -135,7 +135,7 @@ func TestQuestionIsRepeated(t *testing.T) {
 	})
 	l := linkTo(t, c)
 	l.pause = 10 * time.Millisecond
-	if got := l.converse(t.Context(), question1(t, "pi.local")); len(got) != 1 {
+	if got := l.converse(t.Context(), mustAsk(t, "pi.local")); len(got) != 1 {
 		t.Errorf("got %v", got)
 	}
 }
@@ -147,7 +147,7 @@ func TestLookupEndsWithItsContext(t *testing.T) {
 	found := make(chan []netip.Addr, 1)
 	time.AfterFunc(10*time.Millisecond, cancel)
 	l := linkTo(t, c)
-	l.ask(ctx, question1(t, "pi.local"), found)
+	l.ask(ctx, mustAsk(t, "pi.local"), found)
 	cancel()
 	if _, err := Lookup(ctx, "nobody.local"); err == nil {
 		t.Error("got no error")
@@ -223,6 +223,7 @@ func TestDialLocalName(t *testing.T) {
 	var asked []string
 	var checked []string
 	d := Dialer{
+		resolve: nobody,
 		Local: func(_ context.Context, name string) ([]netip.Addr, error) {
 			asked = append(asked, name)
 			return []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.1")}, nil
@@ -247,6 +248,7 @@ func TestDialIsChecked(t *testing.T) {
 	port := listener(t)
 	no := errors.New("not there")
 	d := Dialer{
+		resolve: nobody,
 		Local: func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 		},
@@ -264,8 +266,13 @@ func TestDialIsChecked(t *testing.T) {
 	}
 }
 
+// nobody is a resolver that knows no name.
+func nobody(_ context.Context, _, host string) ([]netip.Addr, error) {
+	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+}
+
 func TestDialNameThatNobodyHas(t *testing.T) {
-	d := Dialer{Local: func(_ context.Context, name string) ([]netip.Addr, error) {
+	d := Dialer{resolve: nobody, Local: func(_ context.Context, name string) ([]netip.Addr, error) {
 		return nil, notFound(name, ErrNoAnswer)
 	}}
 	_, err := d.DialContext(t.Context(), "tcp", "no-such-board.local:1")
@@ -273,6 +280,22 @@ func TestDialNameThatNobodyHas(t *testing.T) {
 	if !errors.As(err, &e) || !errors.Is(err, ErrNoAnswer) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// A name in /etc/hosts or of a name server is found while the link is still asked.
+func TestDialNameThatTheResolverKnows(t *testing.T) {
+	port := listener(t)
+	d := Dialer{
+		Local: func(ctx context.Context, _ string) ([]netip.Addr, error) { <-ctx.Done(); return nil, ctx.Err() },
+		resolve: func(context.Context, string, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("::ffff:127.0.0.1")}, nil
+		},
+	}
+	c, err := d.DialContext(t.Context(), "tcp", "printer.LOCAL.:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
 }
 
 func ExampleDialer() {

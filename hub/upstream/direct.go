@@ -57,7 +57,7 @@ type Direct struct {
 	unconfirmed atomic.Uint64
 	failed      atomic.Uint64
 	named       map[hub.ServerName]*serverStatus // immutable
-	often       lograte.Limiter                  // of servers without a name
+	often       *lograte.Limiter                 // of servers without a name
 	ctx         context.Context
 	stop        context.CancelFunc
 
@@ -74,13 +74,16 @@ func NewDirect(o Options) *Direct {
 	o.Queue = cmp.Or(o.Queue, 256)
 	o.Bytes = cmp.Or(o.Bytes, 4<<20)
 	o.Servers = cmp.Or(o.Servers, 64)
-	d := &Direct{o: o, named: make(map[hub.ServerName]*serverStatus), servers: make(map[string]*destination)}
+	d := &Direct{o: o, named: make(map[hub.ServerName]*serverStatus), often: newLimiter(), servers: make(map[string]*destination)}
 	for name, address := range o.Addresses {
-		d.named[name] = &serverStatus{ServerStats: ServerStats{Name: name, Address: address, State: Untried}}
+		d.named[name] = &serverStatus{often: newLimiter(), ServerStats: ServerStats{Name: name, Address: address, State: Untried}}
 	}
 	d.ctx, d.stop = context.WithCancel(context.Background())
 	return d
 }
+
+// newLimiter bounds the lines on a server: an outage may last, and a server may come and go.
+func newLimiter() *lograte.Limiter { return &lograte.Limiter{Every: time.Minute, Burst: 4} }
 
 // Put queues m, in memory alone, for the server in m.To, which holds exactly one address.
 // The receipt is told when the server has confirmed the message, or why it has not. A

@@ -40,7 +40,7 @@ const (
 type serverStatus struct {
 	mu sync.Mutex
 	ServerStats
-	often lograte.Limiter
+	often *lograte.Limiter // of all lines on it
 }
 
 // hasAnswered reports whether the server has ever confirmed a message.
@@ -112,10 +112,10 @@ func (d *Direct) log(s *destination, j *job, err error) {
 	case state == Fails: // another cause, or another message
 		j.status.often.Log(d.o.Log, slog.LevelWarn, "message not handed over", name,
 			slog.String("type", string(j.message.Type)), slog.Any("err", err))
-	case changed && d.o.Log != nil && state == Works:
-		d.o.Log.Info("server works", name, at)
-	case changed && d.o.Log != nil:
-		d.o.Log.Warn("server took a message and did not confirm it, as an original Bester does", name, at,
+	case changed && state == Works:
+		j.status.often.Log(d.o.Log, slog.LevelInfo, "server works", name, at)
+	case changed:
+		j.status.often.Log(d.o.Log, slog.LevelWarn, "server took a message and did not confirm it, as an original Bester does", name, at,
 			slog.String("remedy", "if it is a hub of this kind, the address must be a port where it listens without TLS"))
 	}
 }
