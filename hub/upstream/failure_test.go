@@ -106,7 +106,7 @@ func TestServerStatus(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := listen(t, "tcp4", "127.0.0.1:0", func(conn *net.TCPConn, _ string) { c.do(conn) })
-			d := direct(t, Options{AnswerTimeout: time.Second})
+			d := direct(t, Options{AnswerTimeout: testTimeout})
 			r := make(receipts, 1)
 			put(t, d, "@"+s.address, 1, r)
 			got := <-r

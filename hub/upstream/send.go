@@ -54,8 +54,10 @@ func (d *Direct) send(s *destination, j *job) (reached bool, err error) {
 	return true, err
 }
 
-// maxAnswer is the longest answer, in bytes, that is read from a server.
-const maxAnswer = 64 << 10
+const (
+	maxAnswer = 64 << 10 // the longest answer that is read from a server, in bytes
+	maxFrames = 16       // how many frames after the status are waited out
+)
 
 var (
 	// errUnconfirmed: the message was sent whole, and no status came. The original's
@@ -89,7 +91,7 @@ func readStatus(conn io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("refused: %w", err)
 	}
-	for err == nil {
+	for n := 0; err == nil && n < maxFrames; n++ {
 		_, err = r.Next()
 	}
 	return nil
