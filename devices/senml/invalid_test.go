@@ -1,7 +1,9 @@
 package senml_test
 
 import (
+	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -18,7 +20,8 @@ import (
 var invalidRecords = []string{
 	`{"n":"x","v":null}`, `{"n":"x","v":"1"}`, `{"n":"x","v":[1,{"a":2}]}`, `{"n":"x","v":1e999}`, `{"n":"x"}`, `{"n":"a b","v":1}`,
 	`{"n":7,"v":1}`, `{"n":"x","v":1,"v":2}`, `{"n":"x","v":1,"vb":true}`, `{"n":"x","vd":"="}`, `{"n":"x","vb":1}`, `{"n":"x","v":1,"t":1e300}`,
-	`{"v":1,"":2,"n":"x"}`, `{"n":"x","u":1,"v":1}`, `{"n":"x","s":"1"}`,
+	`{"v":1,"":2,"n":"x"}`, `{"n":"x","u":1,"v":1}`, `{"n":"x","s":"1"}`, `{"n":"x","lock_":1,"v":2}`,
+	`null`, `7`, `"x"`, `[[{"n":"x","v":1}]]`, `[]`, `true`,
 }
 
 // readAll returns the records that are valid, as text, and how many are not.
@@ -89,10 +92,11 @@ func TestInvalidMessagePackRecord(t *testing.T) {
 // A base field that cannot be used makes all records invalid to which it applies: without
 // it they would be taken for what they are not.
 func TestInvalidBaseField(t *testing.T) {
-	text := `[{"n":"a","v":1},{"bn":7,"n":"b","v":2},{"n":"c","v":3},{"bn":"x/","n":"d","v":4},{"bt":null,"n":"e","v":5},{"n":"f","v":6},{"bt":0,"n":"g","v":7}]`
+	text := `[{"n":"a","v":1},{"bn":7,"n":"b","v":2},{"n":"c","v":3},{"bn":"x/","n":"d","v":4},{"bt":null,"n":"e","v":5},{"n":"f","v":6},{"bt":0,"n":"g","v":7},` +
+		`{"bver":5,"n":"h","v":8},{"n":"i","v":9},{"bver":10,"n":"j","v":10},{"bnew_":1,"n":"k","v":11},{"n":"l","v":12}]`
 	got, invalid := readAll(t, hub.Data{Encoding: hub.JSON, Bytes: []byte(text)})
-	if want := "a v 1,x/d v 4,x/g v 7"; strings.Join(got, ",") != want || invalid != 4 {
-		t.Errorf("got %v and %d invalid ones, want %s and 4", got, invalid, want)
+	if want := "a v 1,x/d v 4,x/g v 7,x/j v 10"; strings.Join(got, ",") != want || invalid != 8 {
+		t.Errorf("got %v and %d invalid ones, want %s and 8", got, invalid, want)
 	}
 }
 
@@ -161,4 +165,65 @@ func TestWritersPrintAlike(t *testing.T) {
 			t.Errorf("%v: JSON %s, MessagePack %s", f, texts[0], texts[1])
 		}
 	}
+}
+
+// Whatever valid JSON stands in the array, each of its elements is read, and what a filter
+// keeps is an array again, with those records that were kept.
+func FuzzRecordByRecord(f *testing.F) {
+	for _, r := range invalidRecords {
+		f.Add([]byte(`[{"bn":"a/","n":"t","v":1},`+r+`,{"n":"h","v":2}]`), uint64(5))
+	}
+	f.Add([]byte(`[{"n":"x","vs":"\ud800"},{"n":"y\u0041","vs":"\ud83d\ude00"}]`), uint64(2))
+	f.Fuzz(func(t *testing.T, text []byte, keep uint64) {
+		var elements []json.RawMessage
+		if json.Unmarshal(text, &elements) != nil {
+			return
+		}
+		packed, err := wire.ToMessagePack(nil, text)
+		if err != nil {
+			return // it does not come as far as a filter
+		}
+		for _, d := range []hub.Data{{Bytes: text}, {Encoding: hub.MessagePack, Bytes: packed}} {
+			var r senml.Reader
+			var kept []string
+			i := 0
+			for r.Reset(d); r.NextOrInvalid(); i++ {
+				if keep>>(i%64)&1 == 1 {
+					r.Keep()
+					kept = append(kept, describe(r.Record()))
+				}
+			}
+			if r.Err() != nil {
+				if !strings.Contains(r.Err().Error(), "base fields") && !strings.Contains(r.Err().Error(), "is empty") {
+					t.Fatalf("%v: %s: %v", d.Encoding, d.Bytes, r.Err())
+				}
+				continue
+			}
+			smaller, n := r.Kept()
+			if n != len(kept) {
+				t.Fatalf("%v: %s: kept %d, Kept says %d", d.Encoding, d.Bytes, len(kept), n)
+			}
+			if n == 0 {
+				continue
+			}
+			smaller.Bytes = bytes.Clone(smaller.Bytes)
+			i = 0
+			for r.Reset(smaller); r.NextOrInvalid(); i++ {
+				if got := describe(r.Record()); i >= n || got != kept[i] {
+					t.Fatalf("%v: %s: of %s record %d is %s, want %q", d.Encoding, smaller.Bytes, d.Bytes, i, got, kept)
+				}
+			}
+			if r.Err() != nil || i != n {
+				t.Fatalf("%v: %s: of %s: %d records, want %d: %v", d.Encoding, smaller.Bytes, d.Bytes, i, n, r.Err())
+			}
+		}
+	})
+}
+
+// describe writes what a record means, without why one is invalid.
+func describe(r *senml.Record) string {
+	if r.Err != nil {
+		return fmt.Sprintf("invalid %q", r.Name)
+	}
+	return fmt.Sprintf("%q %q %v %v %q %v %v %v", r.Name, r.Unit, r.Kind, r.Number, r.Text, r.Sum, r.HasSum, r.At(time.Unix(2e9, 0)).UnixMicro())
 }

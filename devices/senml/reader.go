@@ -84,9 +84,10 @@ func (r *Reader) Next() bool {
 
 // NextOrInvalid is Next for those who judge each record by itself: an invalid one costs
 // no other. Record().Err then says what is wrong with it; of its other fields only Name
-// may be used, which is nil if the name is not known either. It returns false only at the
-// end and where nothing more can be read: no array of maps, cut off, of another version,
-// or with a label that must be understood.
+// may be used, which is nil if the name is not known either. A base field that is invalid,
+// of another version, or must be understood and is not, makes all records invalid to which
+// it applies. NextOrInvalid returns false only at the end and where nothing more can be
+// read: data that is no array, or cut off, or with more than 12 base fields.
 func (r *Reader) NextOrInvalid() bool {
 	more, invalid := r.next()
 	if r.rec.Err = nil; invalid != nil {

@@ -26,6 +26,7 @@ const (
 	hasBaseValue
 	hasBaseSum
 	hasBaseVersion
+	hasUnknownBase // one that must be understood: see Reader.value
 
 	values = hasNumber | hasBool | hasText | hasBlob
 )
@@ -67,12 +68,7 @@ func label(key []byte) uint16 {
 }
 
 // baseFields are the labels of base fields that apply to the records after theirs.
-const baseFields = hasBaseName | hasBaseUnit | hasBaseTime | hasBaseValue | hasBaseSum
-
-// A packError is one that concerns the whole pack, not just one record.
-type packError struct{ error }
-
-func (e packError) Unwrap() error { return e.error }
+const baseFields = hasBaseName | hasBaseUnit | hasBaseTime | hasBaseValue | hasBaseSum | hasBaseVersion
 
 // fields are the values of one record before the base fields are applied.
 type fields struct {
@@ -88,12 +84,18 @@ type fields struct {
 // alone; after err nothing more can be read.
 func (r *Reader) record() (invalid, err error) {
 	var f fields
-	r.rec.Text, r.rec.Kind, r.rec.HasSum = nil, None, false
+	r.rec.Name, r.rec.Text, r.rec.Kind, r.rec.HasSum = nil, nil, None, false
+	start := r.pos
 	n, err := r.open()
+	r.bodyStart, r.fields, r.noMap, r.baseOnly = r.pos, n, false, false
 	if err != nil {
-		return nil, err
+		r.pos = start
+		if r.skip(2) != nil {
+			return nil, err
+		}
+		r.bodyStart, r.noMap = start, true
+		return err, nil
 	}
-	r.bodyStart, r.fields = r.pos, n
 	if r.json {
 		err = r.jsonFields(&f)
 	} else {
@@ -102,9 +104,8 @@ func (r *Reader) record() (invalid, err error) {
 	if err != nil {
 		return nil, err
 	}
-	r.baseOnly = f.has&(hasBaseVersion|baseFields) == f.has && f.err == nil && !r.hasValue && !r.hasSum
+	r.baseOnly = f.has&baseFields == f.has && f.err == nil && !r.hasValue && !r.hasSum
 	if f.err != nil {
-		r.rec.Name = nil
 		if err := r.resolveName(&f); err == nil {
 			r.rec.Name = r.name
 		}
@@ -145,10 +146,6 @@ func (r *Reader) field(f *fields) error {
 	}
 	if err != nil {
 		err = fmt.Errorf("field %.64q: %w", key, err)
-		var ends packError
-		if errors.As(err, &ends) {
-			return err
-		}
 		r.pos = from
 		if r.skip(3) != nil {
 			return err
@@ -219,9 +216,13 @@ func (r *Reader) value(f *fields, l uint16, key []byte) (err error) {
 	case hasBaseVersion:
 		err = r.version()
 	default:
-		// RFC 8428, 4.4: a label that ends in "_" must be understood; others are skipped.
+		// RFC 8428, 4.4: a label that ends in "_" must be understood; others are skipped. A
+		// base field of that kind may change the meaning of all records after it.
 		if key[len(key)-1] == '_' {
-			return packError{errors.New("must be understood, and is not")}
+			if key[0] == 'b' {
+				r.invalidBases |= hasUnknownBase
+			}
+			return errors.New("must be understood, and is not")
 		}
 		err = r.skip(3)
 	}
@@ -275,14 +276,14 @@ func (r *Reader) version() error {
 	v, err := r.number()
 	switch {
 	case err != nil:
-		return packError{err}
+		return err
 	case v != math.Trunc(v) || v < 1 || v > 10 && v != 10|1<<4:
-		return packError{fmt.Errorf("version %v is not understood: want 10 or 26", v)}
+		return fmt.Errorf("version %v is not understood: want 10 or 26", v)
 	case r.baseVersion == 0 && r.records > 0:
 		r.baseVersion = defaultVersion
 	}
 	if r.baseVersion != 0 && r.baseVersion != v {
-		return packError{fmt.Errorf("version %v in a pack of version %v: want one in all records", v, r.baseVersion)}
+		return fmt.Errorf("version %v in a pack of version %v: want one in all records", v, r.baseVersion)
 	}
 	r.baseVersion = v
 	return nil
@@ -321,11 +322,11 @@ func (r *Reader) resolve(f *fields) error {
 	if err := r.resolveName(f); err != nil {
 		return err
 	}
+	rec := &r.rec
+	rec.Name, rec.Unit = r.name, f.unit
 	if r.invalidBases != 0 {
 		return errBase
 	}
-	rec := &r.rec
-	rec.Name, rec.Unit = r.name, f.unit
 	if f.has&hasUnit == 0 {
 		rec.Unit = r.baseUnit
 	}

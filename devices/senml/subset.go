@@ -19,8 +19,9 @@ const maxBases = 12
 // dropped still apply to the records after it. They are pending until the next kept
 // record, which gets them in front of its own fields.
 type subset struct {
-	bodyStart int // offset of the first field of the present record
-	fields    int // number of its fields
+	bodyStart int  // offset of the first field of the present record
+	fields    int  // number of its fields
+	noMap     bool // it is no map and has no fields: bodyStart is that of the value
 	own       [maxBases]baseField
 	nown      int // base fields of the present record
 	pending   [maxBases]baseField
@@ -68,6 +69,10 @@ func (r *Reader) Keep() {
 		return
 	}
 	r.startCopying()
+	if r.noMap {
+		r.copyValue()
+		return
+	}
 	r.copyRecord()
 	r.npending = 0
 }
@@ -116,6 +121,15 @@ func (r *Reader) startCopying() {
 		r.prefix = len(r.b) - len(o)
 	}
 	r.out = append(r.out, r.b[:r.prefix]...)
+}
+
+// copyValue copies an element that is no map. Pending base fields stay pending.
+func (r *Reader) copyValue() {
+	if r.json && r.written > 0 {
+		r.out = append(r.out, ',')
+	}
+	r.out = append(r.out, r.b[r.bodyStart:r.pos]...)
+	r.written++
 }
 
 func (r *Reader) copyRecord() {
