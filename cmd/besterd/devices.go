@@ -28,7 +28,7 @@ func (d *daemon) makeFilters(c *config.Config) (map[string]*filter, error) {
 			all[f.Name] = have
 			continue
 		}
-		h, err := handlercatalog.New(f.Kind, f.Options)
+		h, err := handlercatalog.New(f.Kind, f.Options, d.log.With("filter", f.Name))
 		if err != nil {
 			return nil, err // load has checked it: not reached
 		}

@@ -5,6 +5,7 @@ package catalog
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/besterhub/bester/handlers/alarm"
@@ -20,24 +21,34 @@ type Kind struct {
 	Help string // what it does, in a line
 	// Options describes the options that it takes, from the tags of its Options struct.
 	Options []options.Option
-	// New makes a filter from the operator's options: see options.Decode. The filter
-	// starts no goroutine and needs no Close.
-	New func(o map[string]any) (hub.Handler, error)
+	// New makes a filter from the operator's options: see options.Decode. It writes to log,
+	// which may be nil, where its memory is too small. The filter starts no goroutine and
+	// needs no Close.
+	New func(o map[string]any, log *slog.Logger) (hub.Handler, error)
 }
 
 // Kinds are the filters that exist, in alphabetical order.
 var Kinds = []Kind{
-	kind("alarm", "watches a value and makes a message when it goes beyond a limit and when it is back", alarm.New),
-	kind("deadband", "passes on what has changed", deadband.New),
-	kind("throttle", "passes on one message, or one value, in an interval", throttle.New),
+	kind("alarm", "watches a value and makes a message when it goes beyond a limit and when it is back",
+		func(o alarm.Options, log *slog.Logger) (*alarm.Filter, error) { o.Log = log; return alarm.New(o) }),
+	kind("deadband", "passes on what has changed",
+		func(o deadband.Options, log *slog.Logger) (*deadband.Filter, error) {
+			o.Log = log
+			return deadband.New(o)
+		}),
+	kind("throttle", "passes on one message, or one value, in an interval",
+		func(o throttle.Options, log *slog.Logger) (*throttle.Filter, error) {
+			o.Log = log
+			return throttle.New(o)
+		}),
 }
 
 // New makes a filter of the kind. If there is no such kind, the error lists those there are.
-func New(name string, o map[string]any) (hub.Handler, error) {
+func New(name string, o map[string]any, log *slog.Logger) (hub.Handler, error) {
 	names := make([]string, len(Kinds))
 	for i, k := range Kinds {
 		if k.Name == name {
-			return k.New(o)
+			return k.New(o, log)
 		}
 		names[i] = k.Name
 	}
@@ -45,13 +56,13 @@ func New(name string, o map[string]any) (hub.Handler, error) {
 }
 
 // kind makes a line of the table from a constructor.
-func kind[O any, H hub.Handler](name, help string, make func(O) (H, error)) Kind {
-	return Kind{name, help, options.List(*new(O)), func(m map[string]any) (hub.Handler, error) {
+func kind[O any, H hub.Handler](name, help string, make func(O, *slog.Logger) (H, error)) Kind {
+	return Kind{name, help, options.List(*new(O)), func(m map[string]any, log *slog.Logger) (hub.Handler, error) {
 		var o O
 		if err := options.Decode(m, &o); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		h, err := make(o)
+		h, err := make(o, log)
 		if err != nil {
 			return nil, err
 		}
