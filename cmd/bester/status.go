@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -110,7 +111,10 @@ func showStatus(out io.Writer, report []byte, self string) error {
 			Waiting                     int
 			Since                       time.Time
 		}
-		Filters []struct{ Name, Kind string }
+		Filters []struct {
+			Name, Kind string
+			Counts     map[string]uint64
+		}
 		Routes  []struct {
 			Match       string
 			Through, To []string
@@ -141,9 +145,9 @@ func showStatus(out io.Writer, report []byte, self string) error {
 		}
 	}
 	if len(r.Filters) > 0 {
-		fmt.Fprintf(w, "\nFILTER\tKIND\n")
+		fmt.Fprintf(w, "\nFILTER\tKIND\tCOUNTS\n")
 		for _, f := range r.Filters {
-			fmt.Fprintf(w, "%s\t%s\n", escapeName(f.Name), escapeName(f.Kind))
+			fmt.Fprintf(w, "%s\t%s\t%s\n", escapeName(f.Name), escapeName(f.Kind), allCounters(f.Counts))
 		}
 	}
 	if len(r.Upstreams) > 0 {
@@ -257,7 +261,11 @@ const statusLegend = `Counts are since the hub started; those that are 0 are mos
   sessions   open now, without the one that asks, and what became of connections
   servers    messages for other servers, those without a name in the config too
   ROUTE      as the config has them, THROUGH its filters and handlers, TO its receivers
-  FILTER     inside the hub
+  FILTER     inside the hub; COUNTS: messages that it has passed on or dropped whole, or
+             messages seen by an alarm; records left out; malformed: messages that are no
+             SenML pack; invalid: records that cannot be judged; evicted: names forgotten,
+             and unwatched: values not judged, since its memory is full; alarms raised,
+             repeated and cleared
   SERVER     of the config: messages SENT, FAILED and WAITING since it has this address;
              STATE by the last message, and when: untried, works or fails, and why
   HANDLER    as the config, or the process itself, names it
@@ -294,7 +302,8 @@ const statusKeys = `  hub        its name
              state (untried, works, fails), since (RFC 3339: when that was seen last;
              left out if never), error (empty if it works)
   routes     list in the config's order: match, through (names), to (addresses)
-  filters    list: name, kind
+  filters    list: name, kind, counts (messages, passed, dropped, records, malformed,
+             invalid, evicted, unwatched, raised, repeated, cleared: those of its kind)
   handlers   list: name, types, native (false: classic), processes, waiting, in_flight,
              sent, answered, failed, timeouts, late, refused, garbage (what it sent
              made no sense), restarts, down (why its program does not run, or empty)
@@ -302,6 +311,20 @@ const statusKeys = `  hub        its name
              refused, lost (taken, then failed), missing (parts not read while others
              were), failing (true: the last read failed or part of it), state (unread,
              works, partial, undelivered, fails), error (why; empty if it works)`
+
+// allCounters writes the counters that are not zero, in alphabetical order.
+func allCounters(of map[string]uint64) string {
+	var out []string
+	for _, key := range slices.Sorted(maps.Keys(of)) {
+		if of[key] > 0 {
+			out = append(out, fmt.Sprintf("%s %d", escapeName(key), of[key]))
+		}
+	}
+	if len(out) == 0 {
+		return "-"
+	}
+	return strings.Join(out, ", ")
+}
 
 // counterList writes the first counter, and those of the others that are not zero.
 func counterList(of map[string]uint64, all []counter) string {

@@ -90,6 +90,9 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	for _, p := range setup.UnusedFilters(c) {
 		d.log.Warn("a filter is in no route", "at", p.Error())
 	}
+	for _, p := range setup.StarvedFilters(c) {
+		d.log.Warn("a filter does not see all values", "at", p.Error())
+	}
 	if c.Accounts.File != old.Accounts.File {
 		d.accounts.replace(accounts)
 	}

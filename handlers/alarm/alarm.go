@@ -71,7 +71,7 @@ type Options struct {
 	// Memory bounds what is remembered, in bytes. When it is full, a new name
 	// evicts the least recently used one without an alarm; if all have one, it is not
 	// watched. If zero, 1 MiB.
-	Memory options.Bytes `toml:"memory" help:"bytes of memory for what is remembered; past it the one longest unheard of is forgotten" default:"1 MiB"`
+	Memory options.Bytes `toml:"memory" help:"bytes of memory for what is remembered; past it the one longest unheard of that has no alarm is forgotten" default:"1 MiB"`
 
 	// Now tells the time. Intervals count the time that passes on it, by its monotonic
 	// reading if it has one. If nil, time.Now.
@@ -169,7 +169,7 @@ func (f *Filter) Stats() Stats {
 	return s
 }
 
-// Report returns Stats, for the hub's status.
+// Report returns Stats: see catalog.Filter.
 func (f *Filter) Report() any { return f.Stats() }
 
 // elapsed returns the time that has passed since the filter was made.

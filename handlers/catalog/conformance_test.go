@@ -76,10 +76,7 @@ func TestSameAnswers(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			var answers [2][]hubtest.Answer
 			for side := range answers {
-				h, err := catalog.New(f.name, f.o, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
+				h := newFilter(t, f.name, f.o)
 				if side == 1 {
 					h = across(t, h)
 				}

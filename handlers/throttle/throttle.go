@@ -103,7 +103,7 @@ func (f *Filter) Stats() Stats {
 	return s
 }
 
-// Report returns Stats, for the hub's status.
+// Report returns Stats: see catalog.Filter.
 func (f *Filter) Report() any { return f.Stats() }
 
 // elapsed returns the time that has passed since the filter was made.
