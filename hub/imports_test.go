@@ -32,6 +32,8 @@ var importRules = []importRule{
 		"frames know nothing of what is in them, and serve any program"},
 	{"hub/tristanable", "hub/bformat",
 		"tags know nothing of messages, and serve any program"},
+	{"hub/asynclog", "",
+		"it writes any log"},
 	{"hub/lograte", "",
 		"it slows down any log"},
 	{"hub/socket", "",
