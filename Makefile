@@ -17,7 +17,7 @@ export GOTOOLCHAIN = auto
 # What make test needs, as command:package of Debian's.
 NEEDS = qemu-arm-static:qemu-user-static qemu-aarch64-static:qemu-user-static python3:python3 gcc:gcc gcc:libc6-dev git:git
 
-.PHONY: all build run test unit race arm fuzz check bench compare torture size generate deps man install clean help
+.PHONY: all build run test unit race arm fuzz check bench compare torture size vuln generate deps man install clean help
 
 all: build ## the same as build
 
@@ -89,6 +89,17 @@ size: ## besterd for ARMv6 must stay within 8 MB
 	GOARCH=arm GOARM=6 $(GOBUILD) -o bin/armv6/ ./cmd/besterd ./cmd/bester
 	@wc -c bin/armv6/besterd bin/armv6/bester
 	@[ $$(wc -c <bin/armv6/besterd) -le 8000000 ] || { echo "bin/armv6/besterd is larger than 8000000 bytes"; exit 1; }
+
+# The database is a module, so the proxy for modules is all that is asked; the index that
+# govulncheck reads is made of it once. VULNDB=latest takes the newest.
+VULNDB ?= v0.0.0-20261105234957-e22db6528018
+
+vuln: bin/vulndb-$(VULNDB) ## what is known of vulnerabilities in the code that is called, by VULNDB=VERSION of golang.org/x/vulndb
+	$(HOSTGO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 -db file://$(CURDIR)/bin/vulndb-$(VULNDB) ./...
+
+bin/vulndb-$(VULNDB):
+	osv=$$($(HOSTGO) mod download -json golang.org/x/vulndb@$(VULNDB) | sed -nE 's/^\s*"Dir": "(.*)".*/\1/p')/data/osv && \
+	$(HOSTGO) run golang.org/x/vulndb/cmd/indexdb@$(VULNDB) -vulns "$$osv" -out $@.part && mv $@.part $@
 
 generate: ## make the generated files anew
 	go generate ./...

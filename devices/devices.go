@@ -1,6 +1,6 @@
-// Package devices turns what is wired to the board into messages: a Sensor
-// yields Readings, and a Poller, which is a hub.Source, asks it in time and puts
-// each answer into the hub as a SenML pack.
+// Package devices turns what is wired to the board into messages. A Sensor yields
+// Readings. A Poller, which is a hub.Source, reads it at intervals and puts the
+// readings into the hub as SenML packs.
 //
 // A chip or kind of device is a folder of its own below this one, and one line in
 // the table of devices/catalog. Its test calls the conformance suite in
@@ -54,14 +54,14 @@ func Text(name, v string) Reading {
 // A Sensor yields readings of one device.
 type Sensor interface {
 	// Read measures, appends the readings to dst and returns it. What cannot be
-	// measured now is left out, not zero. With an error, the readings appended
-	// before it still count.
+	// measured now is left out, not zero. Readings returned with an error are
+	// valid.
 	//
-	// The readings are the caller's; their strings must not change any more. ctx
-	// ends at the caller's deadline or when the program does; Read then returns
+	// The caller owns the readings; their strings must not change afterwards. ctx
+	// ends at the caller's deadline or when the program ends; Read then returns
 	// soon, with ctx's error. ctx is valid until Read returns. Read is called by
-	// one goroutine at a time. A sensor holds nothing that would have to be
-	// closed: buses and pins are the program's.
+	// one goroutine at a time. A sensor needs no Close: the program owns the buses
+	// and pins.
 	Read(ctx context.Context, dst []Reading) ([]Reading, error)
 }
 

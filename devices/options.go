@@ -25,28 +25,29 @@ type PollerOptions struct {
 	// From is the messages' sender. If zero, they have none: nobody to reply to.
 	From hub.Address
 
-	// Interval is the time from one reading to the next. Readings fall on its
-	// multiples as the wall clock shows them, so that those of several sensors
-	// and boards come together; only the first is made at once. If zero, 10 s.
+	// Interval is the time from one reading to the next. Readings are aligned to
+	// its multiples on the wall clock, so that those of several sensors and boards
+	// coincide; only the first is made at once. If zero, 10 s.
 	Interval time.Duration
-	// Timeout is how long the sensor may take; then its context ends, which
+	// Timeout is how long a read may take. After it the read's context ends, which
 	// counts as a failure. If zero, 5 s.
 	Timeout time.Duration
-	// Jitter delays each reading but the first by a random time below it, where
-	// many at once would be too much. It must be below Interval. If zero, none.
+	// Jitter delays each reading but the first by a random time less than Jitter,
+	// so that many sensors are not read at the same time. It must be less than
+	// Interval. If zero, there is none.
 	Jitter time.Duration
 
 	// Now tells the time that readings and messages get. If nil, time.Now.
 	Now func() time.Time
-	// Log is told when the sensor or the sink begins to fail, and when it works
-	// again: one line each. If nil, nobody is.
+	// Log gets one line when the sensor or the sink begins to fail, and one when it
+	// works again. If nil, nothing is logged.
 	Log *slog.Logger
 }
 
-// maxBackoff is the longest pause that failures alone bring about.
+// maxBackoff is the longest interval to which failures alone extend the polling.
 const maxBackoff = time.Minute
 
-// complete fills in the defaults and checks the result.
+// complete fills in the defaults and validates the result.
 func (o *PollerOptions) complete() error {
 	path := o.Device
 	if o.Hub != "" {

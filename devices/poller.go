@@ -15,50 +15,50 @@ import (
 
 // A Poller is the hub.Source of one sensor's readings.
 //
-//  1. Its ticks fall on the multiples of the interval; the first is at once.
+//  1. Its ticks are aligned to multiples of the interval; the first is at once.
 //  2. On a tick a goroutine of its own reads the sensor, under a deadline.
-//  3. What came becomes one message: a SenML pack in MessagePack.
-//  4. The message is put into the sink, which does not wait for anyone.
+//  3. The readings become one message: a SenML pack in MessagePack.
+//  4. The message is put into the sink, which does not block.
 //
-// A sensor that is still being read at a tick loses that tick. One that fails is
-// asked less and less often, once a minute at least (or once an interval, if
-// that is longer), and at the interval again as soon as it works. In steady
-// state a Poller allocates nothing.
+// A tick is skipped if the sensor is still being read. While the sensor fails, the
+// Poller backs off: it doubles the interval with each failure, up to one minute (or
+// the interval, if that is longer). When the sensor works again, the interval is
+// restored. In steady state a Poller allocates nothing.
 type Poller struct {
 	o      PollerOptions
 	sensor Sensor
 	stats  pollerStats
 
-	// Of the goroutine that runs Run:
-	ctx     *readContext
-	timer   *time.Timer // the next tick
-	due     time.Time   // when it is, before jitter
-	limit   *time.Timer // the deadline of the present read
-	pack    senml.Pack
-	message hub.Message
-	batch   hub.Batch
-	read    trouble // what is wrong with the sensor
-	put     trouble // what is wrong with the sink
-	bad     trouble // what is wrong with a reading
+	// Owned by the goroutine that runs Run:
+	ctx        *readContext
+	timer      *time.Timer // fires at the next tick
+	nextTick   time.Time   // its time, before jitter
+	deadline   *time.Timer // the deadline of the present read
+	pack       senml.Pack
+	message    hub.Message
+	batch      hub.Batch
+	sensorLog  failureLog // failures of the sensor
+	sinkLog    failureLog // failures of the sink
+	readingLog failureLog // invalid readings
 
-	outcome outcome
+	receipt receipt
 }
 
-// An outcome is the Receipt of a Poller's messages.
-type outcome struct {
-	lost   atomic.Uint64
-	mu     sync.Mutex
-	failed trouble
+// A receipt is the hub.Receipt of a Poller's messages.
+type receipt struct {
+	lost atomic.Uint64
+	mu   sync.Mutex
+	log  failureLog
 }
 
-// Done notes what became of a message that the sink had taken.
-func (o *outcome) Done(_ *hub.Message, err error) {
+// Done records the result of a message that the sink had accepted.
+func (o *receipt) Done(_ *hub.Message, err error) {
 	if err != nil {
 		o.lost.Add(1)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.failed.is(err)
+	o.log.record(err)
 }
 
 // NewPoller returns a Poller of s. It is an error if the options contradict
@@ -68,22 +68,22 @@ func NewPoller(s Sensor, o PollerOptions) (*Poller, error) {
 		return nil, fmt.Errorf("device %q: %w", o.Device, err)
 	}
 	p := &Poller{o: o, sensor: s}
-	p.read = trouble{log: o.Log, begins: "sensor fails", ends: "sensor works again"}
-	p.put = trouble{log: o.Log, begins: "readings are refused", ends: "readings are taken again"}
-	p.outcome.failed = trouble{log: o.Log, begins: "readings do not get through", ends: "readings get through again"}
-	p.bad = trouble{log: o.Log, begins: "reading is left out", ends: "readings are whole again"}
+	p.sensorLog = failureLog{log: o.Log, failing: "sensor fails", recovered: "sensor works again"}
+	p.sinkLog = failureLog{log: o.Log, failing: "readings are refused", recovered: "readings are taken again"}
+	p.receipt.log = failureLog{log: o.Log, failing: "readings do not get through", recovered: "readings get through again"}
+	p.readingLog = failureLog{log: o.Log, failing: "reading is left out", recovered: "readings are whole again"}
 	return p, nil
 }
 
 // PollerStats counts what a Poller has done since the start.
 type PollerStats struct {
-	Reads    uint64 `json:"reads"`    // reads that the sensor has ended, well or not
+	Reads    uint64 `json:"reads"`    // completed reads, with or without an error
 	Failures uint64 `json:"failures"` // of these, those with an error
 	Skipped  uint64 `json:"skipped"`  // ticks that came while the sensor was still being read
 	Bad      uint64 `json:"bad"`      // readings left out: their name or value cannot be written
-	Sent     uint64 `json:"sent"`     // messages that the sink has taken
-	Refused  uint64 `json:"refused"`  // messages that it has not; they are lost
-	Lost     uint64 `json:"lost"`     // messages it has taken, and then a handler or server failed
+	Sent     uint64 `json:"sent"`     // messages that the sink has accepted
+	Refused  uint64 `json:"refused"`  // messages that the sink has refused; they are lost
+	Lost     uint64 `json:"lost"`     // messages accepted, but then a handler or server failed
 	Failing  bool   `json:"failing"`  // the last read failed
 }
 
@@ -97,130 +97,130 @@ func (p *Poller) Stats() PollerStats {
 	s := &p.stats
 	return PollerStats{
 		Reads: s.reads.Load(), Failures: s.failures.Load(), Skipped: s.skipped.Load(), Bad: s.bad.Load(),
-		Sent: s.sent.Load(), Refused: s.refused.Load(), Lost: p.outcome.lost.Load(), Failing: s.failing.Load(),
+		Sent: s.sent.Load(), Refused: s.refused.Load(), Lost: p.receipt.lost.Load(), Failing: s.failing.Load(),
 	}
 }
 
-// result is what one Read came to. The slice is the Poller's own, which the
-// reading goroutine has while it reads.
+// A result is the result of one Read. The slice is reused: the reading goroutine owns it
+// during a Read, and Run owns it until the next one.
 type result struct {
 	readings []Reading
 	err      error
 }
 
-// Run polls until ctx ends and then returns nil. A sensor that does not return
-// from Read when its context ends is waited for no longer than Timeout: then
-// Run returns an error that says so, and the goroutine that reads is left to
-// end with it. Run is called once.
+// Run polls until ctx ends and then returns nil. If the sensor does not return from
+// Read within Timeout after its context ended, Run returns an error that says so. The
+// reading goroutine then ends when Read does. Run is called once.
 func (p *Poller) Run(ctx context.Context, sink hub.Sink) error {
-	ask, answer := make(chan *readContext), make(chan result, 1)
+	requests, results := make(chan *readContext), make(chan result, 1)
 	go func() {
 		var readings []Reading
-		for c := range ask {
+		for c := range requests {
 			got, err := p.sensor.Read(c, readings[:0])
 			readings = got
-			answer <- result{got, err}
+			results <- result{got, err}
 		}
 	}()
-	defer close(ask)
+	defer close(requests)
 
 	p.ctx = newReadContext(ctx)
 	p.timer = time.NewTimer(0)
-	p.limit = time.NewTimer(time.Hour)
-	p.limit.Stop()
+	p.deadline = time.NewTimer(time.Hour)
+	p.deadline.Stop()
 	defer p.timer.Stop()
-	defer p.limit.Stop()
+	defer p.deadline.Stop()
 
-	reading, ended := false, false // the sensor is being read; and its context has ended
+	reading, expired := false, false // a read is in progress; its context has ended
 	for {
 		select {
 		case <-ctx.Done():
-			return p.end(reading, ended, ctx.Err(), answer)
+			return p.awaitRead(reading, expired, ctx.Err(), results)
 
 		case <-p.timer.C:
 			if reading {
 				p.stats.skipped.Add(1)
 			} else {
 				reading = true
-				p.ctx.begin(time.Now().Add(p.o.Timeout))
-				p.limit.Reset(p.o.Timeout)
-				ask <- p.ctx
+				p.ctx.setDeadline(time.Now().Add(p.o.Timeout))
+				p.deadline.Reset(p.o.Timeout)
+				requests <- p.ctx
 			}
-			p.timer.Reset(p.pause(p.o.Now()))
+			p.timer.Reset(p.untilNextTick(p.o.Now()))
 
-		case <-p.limit.C:
-			ended = true
-			p.ctx.end(context.DeadlineExceeded)
+		case <-p.deadline.C:
+			expired = true
+			p.ctx.cancel(context.DeadlineExceeded)
 
-		case got := <-answer:
-			p.limit.Stop()
-			if ended {
+		case got := <-results:
+			p.deadline.Stop()
+			if expired {
 				p.ctx = newReadContext(ctx)
 			}
-			if ended && got.err == nil && len(got.readings) == 0 {
+			if expired && got.err == nil && len(got.readings) == 0 {
 				got.err = context.DeadlineExceeded
 			}
-			reading, ended = false, false
-			failing := p.read.failures
-			p.take(got, sink)
-			if p.read.failures != failing { // the pause has changed
-				p.due = time.Time{}
-				p.timer.Reset(p.pause(p.o.Now()))
+			reading, expired = false, false
+			before := p.sensorLog.consecutive
+			p.publish(got, sink)
+			if p.sensorLog.consecutive != before { // the backoff has changed
+				p.nextTick = time.Time{}
+				p.timer.Reset(p.untilNextTick(p.o.Now()))
 			}
 		}
 	}
 }
 
-// end waits for a read that is going on.
-func (p *Poller) end(reading, ended bool, cause error, answer <-chan result) error {
+// awaitRead cancels a read in progress and waits for it.
+func (p *Poller) awaitRead(reading, ended bool, cause error, answer <-chan result) error {
 	if !reading {
 		return nil
 	}
 	if !ended {
-		p.ctx.end(cause)
+		p.ctx.cancel(cause)
 	}
-	p.limit.Reset(p.o.Timeout)
+	p.deadline.Reset(p.o.Timeout)
 	select {
 	case <-answer:
 		return nil
-	case <-p.limit.C:
+	case <-p.deadline.C:
 		return fmt.Errorf("device %q: the sensor has not returned from Read %v after its context ended; it is left behind", p.o.Device, p.o.Timeout)
 	}
 }
 
-// pause returns how long it is to the next tick: the next multiple of the
-// interval, or of a longer one while the sensor fails.
-func (p *Poller) pause(now time.Time) time.Duration {
+// untilNextTick returns the time to the next tick: the next multiple of the interval, or
+// of the longer interval of the backoff while the sensor fails.
+func (p *Poller) untilNextTick(now time.Time) time.Duration {
 	interval := p.o.Interval
-	for range min(p.read.failures, 16) { // more doublings reach the limit anyway
+	for range min(p.sensorLog.consecutive, 16) { // more doublings reach the limit anyway
 		if interval >= maxBackoff {
 			break
 		}
 		interval = max(p.o.Interval, min(2*interval, maxBackoff))
 	}
-	// Round(0): by the wall clock, which may have been set meanwhile. One that is
-	// being slewed shows a little less than was due when the timer fires.
+	// Round(0) drops the monotonic reading, because ticks follow the wall clock, which
+	// may have been set meanwhile. While that clock is slewed, the timer may fire a
+	// little before the tick.
 	now = now.Round(0)
 	from := now
-	if early := p.due.Sub(now); early > 0 && early < interval/2 {
-		from = p.due
+	if early := p.nextTick.Sub(now); early > 0 && early < interval/2 {
+		from = p.nextTick
 	}
-	p.due = from.Truncate(interval).Add(interval)
-	pause := p.due.Sub(now)
+	p.nextTick = from.Truncate(interval).Add(interval)
+	pause := p.nextTick.Sub(now)
 	if p.o.Jitter > 0 {
 		pause += rand.N(p.o.Jitter)
 	}
 	return pause
 }
 
-// take makes a message of what the sensor gave, and puts it into the sink.
-func (p *Poller) take(got result, sink hub.Sink) {
+// publish makes a message of the readings and puts it into the sink.
+func (p *Poller) publish(got result, sink hub.Sink) {
 	p.stats.reads.Add(1)
 	if got.err != nil {
 		p.stats.failures.Add(1)
 	}
 	p.stats.failing.Store(got.err != nil)
-	p.read.is(got.err)
+	p.sensorLog.record(got.err)
 	if len(got.readings) == 0 {
 		return
 	}
@@ -233,15 +233,15 @@ func (p *Poller) take(got result, sink hub.Sink) {
 			bad = err
 		}
 	}
-	p.bad.is(bad)
+	p.readingLog.record(bad)
 	data, err := p.pack.Data()
 	if err != nil {
-		return // all of them were bad
+		return // all readings were invalid
 	}
-	p.message = hub.Message{Type: p.o.Type, From: p.o.From, Time: now, Data: data, Batch: &p.batch, Receipt: &p.outcome}
+	p.message = hub.Message{Type: p.o.Type, From: p.o.From, Time: now, Data: data, Batch: &p.batch, Receipt: &p.receipt}
 	err = sink.Put(&p.message)
 	p.batch.Flush()
-	p.put.is(err)
+	p.sinkLog.record(err)
 	if err != nil {
 		p.stats.refused.Add(1)
 		return

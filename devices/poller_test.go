@@ -19,14 +19,14 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// sink notes what it gets, as lines of text, and refuses with err if that is set.
+// sink records messages as lines of text. If err is set, it refuses them with err.
 type sink struct {
 	mu    sync.Mutex
 	lines []string
 	times []time.Time
 	last  hub.Message
 	err   error
-	got   chan struct{} // sent to, if not nil, for each message
+	got   chan struct{} // if not nil, gets a value for each message
 }
 
 func (s *sink) Put(m *hub.Message) error {
@@ -97,7 +97,7 @@ func TestReadingsThatDoNotGetThroughAreCounted(t *testing.T) {
 	}
 }
 
-// failing takes a message, fails it, and calls itself.
+// failing is a sink that accepts a message, fails it, and calls the function.
 type failing func()
 
 func (f failing) Put(m *hub.Message) error {
@@ -237,7 +237,7 @@ func TestClockNotSetYet(t *testing.T) {
 	})
 }
 
-func TestStubbornSensorIsLeftBehind(t *testing.T) {
+func TestSensorThatIgnoresItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		_, stop := poll(t, devicetest.NewScript(devicetest.Step{Until: release}), &sink{}, devices.PollerOptions{})
@@ -246,7 +246,7 @@ func TestStubbornSensorIsLeftBehind(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), `device "bme280"`) {
 			t.Errorf("got %v, want an error that names the device", err)
 		}
-		close(release) // and its goroutine ends, or synctest would not
+		close(release) // ends the reading goroutine, for which synctest waits
 	})
 }
 
@@ -267,7 +267,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// Over the real clock: a tick allocates nothing.
+// A tick allocates nothing. This test runs on the real clock.
 func TestAllocations(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a moment")

@@ -1,12 +1,11 @@
 package devices
 
 // A Unit is a unit of measurement as SenML names it (RFC 8428, 12.1, and the
-// registry it founds). Readings are in these, never in multiples of them: Pa and
-// not hPa, s and not ms, and a share as 0 to 1 ("/") and not in percent.
+// registry that it establishes). Readings use these units, never multiples of them:
+// Pa and not hPa, s and not ms, and a ratio as 0 to 1 ("/") and not in percent.
 type Unit string
 
-// The units that devices here measure in. Others of the registry are written as
-// they stand there.
+// The units of common devices. Others are written as in the registry.
 const (
 	None             Unit = ""      // a plain number: a load average, a level
 	Meter            Unit = "m"     // length, distance

@@ -8,14 +8,14 @@
 //		}), "reading/#")
 //	}
 //
-// What it is given is any hub.Handler, so that a filter runs in the hub's routes and as a
-// process of its own by the same code. The kit says hello to the hub, which types it
-// serves and how many messages it takes at a time, hands each message to the handler,
-// and sends back what the handler wants done with it. A handler that panics has failed
-// with that one message.
+// The kit takes any hub.Handler, so the same code runs as a filter in the hub's routes
+// and as a process of its own. In its hello the kit tells the hub which types it serves
+// and how many messages it takes at a time. It hands each message to the handler and
+// sends the handler's commands back to the hub. A panic in the handler fails only the
+// message that was being handled.
 //
-// [Main] is a whole program; [Program] is one with flags of its own; [Serve] works on
-// a connection that one has already.
+// [Main] is a complete program. [Program] is a program with flags of its own. [Serve]
+// works on an existing connection.
 package handlers
 
 import (
@@ -28,8 +28,9 @@ import (
 )
 
 // Main is the main function of a handler of these types (patterns such as
-// "reading/#"): it serves the hub until SIGTERM or SIGINT, then says goodbye, finishes
-// what it has, and exits. See Program for its flags and exit codes. It does not return.
+// "reading/#"). It serves the hub until SIGTERM or SIGINT, then says goodbye, finishes
+// the messages in flight, and exits. See Program for its flags and exit codes. It does
+// not return.
 func Main(h hub.Handler, types ...string) {
 	MainOf(Program{Types: types, New: func() (hub.Handler, error) { return h, nil }})
 }

@@ -19,46 +19,47 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// DefaultSocket is where a handler looks for the hub if neither --socket nor BESTER_SOCKET says.
+// DefaultSocket is the hub's socket if neither --socket nor BESTER_SOCKET is set.
 const DefaultSocket = "/run/bester/bester.sock"
 
 // The exit codes of a handler.
 const (
 	ExitOK      = 0 // it was told to stop, by a signal or, if the hub started it, by the hub
-	ExitFailed  = 1 // its connection ended, if the hub started it; or it could not be made
-	ExitUsage   = 2 // its flags make no sense
-	ExitRefused = 4 // the hub does not let it in, and will not: wrong password, types that another serves
+	ExitFailed  = 1 // the hub started it, and its connection failed or could not be made
+	ExitUsage   = 2 // its flags are wrong
+	ExitRefused = 4 // the hub denies it access for good: wrong password, types that another serves
 )
 
-// A Program is a handler as a process of its own, with these flags beside its own:
+// A Program is a handler as a process of its own. It has these flags besides its own:
 //
 //	--socket PATH         the hub's UNIX socket; default $BESTER_SOCKET, else DefaultSocket
 //	--name NAME           which handler this is; default $BESTER_HANDLER, else the program's name
 //	--types LIST          patterns it serves, separated by commas
-//	--user NAME           the account to serve as, where the socket does not vouch for it
+//	--user NAME           the account to serve as, where the socket does not authenticate it
 //	--password-file PATH  holds that account's password in its first line
 //	--concurrency N       messages handled at once; default 1
 //	--help, --version
 //
-// Started by the hub, which sets BESTER_HANDLER, it ends with its connection: the hub
-// starts it again. Otherwise it connects again, after 100 ms and longer each time, up to
-// 30 s, and logs when that changes something.
+// If the hub starts it, which sets BESTER_HANDLER, it exits when its connection ends, and
+// the hub starts it again. Otherwise it reconnects with exponential backoff, from 100 ms
+// to 30 s, and logs only changes of state.
 type Program struct {
-	// Name is the program's. If empty, the name of its file.
+	// Name is the program's name. If empty, the name of its file.
 	Name string
-	// Call is how the program is called, for its help. If empty, Name.
+	// Call is the command that the help shows. If empty, Name.
 	Call string
 	// Summary is one line that says what it does, for --help. May be empty.
 	Summary string
-	// Types are the patterns it serves if --types does not say.
+	// Types are the patterns it serves if --types is not given.
 	Types []string
 	// Flags are its own. If nil, it has none.
 	Flags *flag.FlagSet
-	// New makes the handler, after the flags have been read. Its error is one of usage.
+	// New makes the handler, after the flags have been parsed. Its error is reported as a
+	// usage error.
 	New func() (hub.Handler, error)
 }
 
-// settings are what the flags say.
+// settings are the values of the flags.
 type settings struct {
 	socket, name, types, user, passwordFile string
 	concurrency                             int
@@ -73,8 +74,8 @@ func (p Program) Run(ctx context.Context, args []string, stdout, stderr io.Write
 	if p.Call == "" {
 		p.Call = p.Name
 	}
-	owner := os.Getenv("BESTER_HANDLER") // the hub started it under this name
-	set, fs := p.flags(owner)
+	startedAs := os.Getenv("BESTER_HANDLER") // its name, if the hub started it; else empty
+	set, fs := p.flags(startedAs)
 	switch err := fs.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		p.usage(fs, stdout)
@@ -83,7 +84,7 @@ func (p Program) Run(ctx context.Context, args []string, stdout, stderr io.Write
 		err = fmt.Errorf("unexpected argument %q", fs.Arg(0))
 		fallthrough
 	case err != nil:
-		return p.wrong(stderr, err)
+		return p.usageError(stderr, err)
 	}
 	if set.version {
 		fmt.Fprintln(stdout, p.Name, version())
@@ -91,35 +92,35 @@ func (p Program) Run(ctx context.Context, args []string, stdout, stderr io.Write
 	}
 	o, types, err := p.options(set)
 	if err != nil {
-		return p.wrong(stderr, err)
+		return p.usageError(stderr, err)
 	}
 	h, err := p.New()
 	if err != nil {
-		return p.wrong(stderr, err)
+		return p.usageError(stderr, err)
 	}
-	o.Log = logger(stderr, owner != "")
-	if owner != "" {
-		return p.once(ctx, set.socket, h, types, o)
+	o.Log = logger(stderr, startedAs != "")
+	if startedAs != "" {
+		return p.serveOnce(ctx, set.socket, h, types, o)
 	}
-	return p.forever(ctx, set.socket, h, types, o)
+	return p.serveReconnecting(ctx, set.socket, h, types, o)
 }
 
-func (p Program) wrong(stderr io.Writer, err error) int {
+func (p Program) usageError(stderr io.Writer, err error) int {
 	fmt.Fprintf(stderr, "%s: %v\nTry '%s --help'.\n", p.Call, err, p.Call)
 	return ExitUsage
 }
 
-// flags defines the flags of every handler beside the program's own.
-func (p Program) flags(owner string) (*settings, *flag.FlagSet) {
+// flags defines the flags that every handler has, and adds the program's own.
+func (p Program) flags(startedAs string) (*settings, *flag.FlagSet) {
 	fs := flag.NewFlagSet(p.Name, flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // Run says what is wrong
+	fs.SetOutput(io.Discard) // Run reports the error
 	if p.Flags != nil {
 		p.Flags.VisitAll(func(f *flag.Flag) {
 			fs.Var(f.Value, f.Name, f.Usage)
-			fs.Lookup(f.Name).DefValue = f.DefValue // not what it may have been set to since
+			fs.Lookup(f.Name).DefValue = f.DefValue // Var takes the present value, which may have been set
 		})
 	}
-	socket, name := os.Getenv("BESTER_SOCKET"), owner
+	socket, name := os.Getenv("BESTER_SOCKET"), startedAs
 	if socket == "" {
 		socket = DefaultSocket
 	}
@@ -187,8 +188,8 @@ func (p Program) options(set *settings) (o Options, types []string, err error) {
 	return o, types, nil
 }
 
-// once serves one connection.
-func (p Program) once(ctx context.Context, socket string, h hub.Handler, types []string, o Options) int {
+// serveOnce serves one connection and returns the exit code.
+func (p Program) serveOnce(ctx context.Context, socket string, h hub.Handler, types []string, o Options) int {
 	err := connect(ctx, socket, h, types, o)
 	if err == nil || ctx.Err() != nil {
 		return ExitOK
@@ -200,18 +201,18 @@ func (p Program) once(ctx context.Context, socket string, h hub.Handler, types [
 	return ExitFailed
 }
 
-// The pauses between attempts to connect.
+// The backoff between attempts to connect doubles from minBackoff to maxBackoff.
 const (
-	firstPause = 100 * time.Millisecond
-	mostPause  = 30 * time.Second
+	minBackoff = 100 * time.Millisecond
+	maxBackoff = 30 * time.Second
 )
 
-// forever serves one connection after the other until ctx ends.
-func (p Program) forever(ctx context.Context, socket string, h hub.Handler, types []string, o Options) int {
-	pause := firstPause
-	said := ""
+// serveReconnecting reconnects, with backoff, until ctx ends or the hub denies access.
+func (p Program) serveReconnecting(ctx context.Context, socket string, h hub.Handler, types []string, o Options) int {
+	backoff := minBackoff
+	lastLogged := ""
 	o.Ready = func() {
-		pause, said = firstPause, ""
+		backoff, lastLogged = minBackoff, ""
 		o.Log.Info("connected", "socket", socket, "types", strings.Join(types, " "))
 	}
 	for {
@@ -227,19 +228,19 @@ func (p Program) forever(ctx context.Context, socket string, h hub.Handler, type
 		if err != nil {
 			text = err.Error()
 		}
-		if text != said {
+		if text != lastLogged {
 			o.Log.Warn("not connected: trying again", "reason", text)
-			said = text
+			lastLogged = text
 		}
-		// Spread, so that the handlers of a hub that comes back do not come all at once.
-		timer := time.NewTimer(pause/2 + rand.N(pause))
+		// Jitter keeps the handlers of a hub that has restarted from reconnecting all at once.
+		timer := time.NewTimer(backoff/2 + rand.N(backoff))
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
 			return ExitOK
 		}
-		pause = min(2*pause, mostPause)
+		backoff = min(2*backoff, maxBackoff)
 	}
 }
 
@@ -252,12 +253,13 @@ func connect(ctx context.Context, socket string, h hub.Handler, types []string, 
 	return Serve(ctx, c, h, types, o)
 }
 
-// denied reports whether the hub has refused for a reason that will not pass.
+// denied reports whether the hub has refused the login for good, so that a retry is useless.
 func denied(err error) bool {
 	return errors.Is(err, ErrRefused) && errors.Is(err, hub.ErrDenied)
 }
 
-// logger logs to stderr; without times where the hub adds its own.
+// logger logs to stderr. It leaves out the time if the hub started the process, since the
+// hub adds its own.
 func logger(stderr io.Writer, started bool) *slog.Logger {
 	o := &slog.HandlerOptions{ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 		if started && len(groups) == 0 && a.Key == slog.TimeKey {

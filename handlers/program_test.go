@@ -18,30 +18,30 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// A terminal is a buffer that many may write to, and that tells when a text has come.
-type terminal struct {
+// A syncBuffer is a buffer for concurrent writers. lines waits until it has a text.
+type syncBuffer struct {
 	mu   sync.Mutex
 	buf  bytes.Buffer
 	more chan struct{}
 }
 
-func newTerminal() *terminal { return &terminal{more: make(chan struct{}, 1000)} }
+func newSyncBuffer() *syncBuffer { return &syncBuffer{more: make(chan struct{}, 1000)} }
 
-func (b *terminal) Write(p []byte) (int, error) {
+func (b *syncBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.more <- struct{}{}
 	return b.buf.Write(p)
 }
 
-func (b *terminal) String() string {
+func (b *syncBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()
 }
 
 // lines waits for n lines with a text.
-func (b *terminal) lines(n int, text string) {
+func (b *syncBuffer) lines(n int, text string) {
 	for strings.Count(b.String(), text) < n {
 		<-b.more
 	}
@@ -97,8 +97,8 @@ func TestOwnFlagsAndTheirErrors(t *testing.T) {
 	}
 }
 
-// accepts is a hub that lets each connection be treated by the next of these.
-func accepts(t *testing.T, treat ...func(f *fakeHub)) (socket string) {
+// listenFakeHub listens as a hub and serves each connection with the next of serve.
+func listenFakeHub(t *testing.T, serve ...func(f *fakeHub)) (socket string) {
 	dir, err := os.MkdirTemp("", "kit")
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func accepts(t *testing.T, treat ...func(f *fakeHub)) (socket string) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for _, f := range treat {
+		for _, f := range serve {
 			c, err := l.Accept()
 			if err != nil {
 				return
@@ -128,10 +128,10 @@ func accepts(t *testing.T, treat ...func(f *fakeHub)) (socket string) {
 	return socket
 }
 
-func TestProgramConnectsAgainUntilItIsStopped(t *testing.T) {
+func TestProgramReconnectsUntilItIsStopped(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	welcome := func(f *fakeHub) { f.write(wire.AppendHello(nil, &wire.Hello{Version: 1, Role: "hub"})) }
-	socket := accepts(t,
+	socket := listenFakeHub(t,
 		func(f *fakeHub) { f.write(wire.AppendStatus(nil, 0, hub.ErrClosed)) }, // closing: will pass
 		welcome,
 		welcome,
@@ -143,7 +143,7 @@ func TestProgramConnectsAgainUntilItIsStopped(t *testing.T) {
 			stop()
 			<-f.ended
 		})
-	log := newTerminal()
+	log := newSyncBuffer()
 	if code := program().Run(ctx, []string{"--socket", socket}, nil, log); code != ExitOK {
 		t.Errorf("exit %d", code)
 	}
@@ -155,10 +155,10 @@ func TestProgramConnectsAgainUntilItIsStopped(t *testing.T) {
 	}
 }
 
-func TestProgramWithoutAHubSaysSoOnce(t *testing.T) {
+func TestProgramWithoutAHubLogsOnce(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	dir := t.TempDir()
-	log := newTerminal()
+	log := newSyncBuffer()
 	code := make(chan int)
 	go func() { code <- program().Run(ctx, []string{"--socket", filepath.Join(dir, "s")}, nil, log) }()
 	log.lines(1, "trying again")
@@ -172,7 +172,7 @@ func TestProgramWithoutAHubSaysSoOnce(t *testing.T) {
 }
 
 func TestRefusedProgramEnds(t *testing.T) {
-	socket := accepts(t, func(f *fakeHub) {
+	socket := listenFakeHub(t, func(f *fakeHub) {
 		if f.hello.User != "u" || f.hello.Password != "secret" {
 			t.Errorf("hello %+v", f.hello)
 		}
@@ -180,7 +180,7 @@ func TestRefusedProgramEnds(t *testing.T) {
 	})
 	file := filepath.Join(t.TempDir(), "password")
 	os.WriteFile(file, []byte("secret\nand more"), 0o600)
-	log := newTerminal()
+	log := newSyncBuffer()
 	args := []string{"--socket", socket, "--user", "u", "--password-file", file}
 	if code := program().Run(t.Context(), args, nil, log); code != ExitRefused {
 		t.Errorf("exit %d", code)
@@ -191,7 +191,7 @@ func TestProgramStartedByTheHubEndsWithItsConnection(t *testing.T) {
 	t.Setenv("BESTER_HANDLER", "named")
 	for _, c := range []struct {
 		name  string
-		treat func(f *fakeHub)
+		serve func(f *fakeHub)
 		code  int
 	}{
 		{"lost", func(f *fakeHub) { f.write(wire.AppendHello(nil, &wire.Hello{Version: 1, Role: "hub"})) }, ExitFailed},
@@ -206,8 +206,8 @@ func TestProgramStartedByTheHubEndsWithItsConnection(t *testing.T) {
 			f.write(wire.AppendStatus(nil, 0, hub.ErrDenied))
 		}, ExitRefused},
 	} {
-		t.Setenv("BESTER_SOCKET", accepts(t, c.treat))
-		log := newTerminal()
+		t.Setenv("BESTER_SOCKET", listenFakeHub(t, c.serve))
+		log := newSyncBuffer()
 		if code := program().Run(t.Context(), nil, nil, log); code != c.code {
 			t.Errorf("%s: exit %d, want %d: %s", c.name, code, c.code, log)
 		}
@@ -216,12 +216,12 @@ func TestProgramStartedByTheHubEndsWithItsConnection(t *testing.T) {
 		}
 	}
 	t.Setenv("BESTER_SOCKET", "/nowhere/at/all")
-	if code := program().Run(t.Context(), nil, nil, newTerminal()); code != ExitFailed {
+	if code := program().Run(t.Context(), nil, nil, newSyncBuffer()); code != ExitFailed {
 		t.Errorf("no hub: exit %d", code)
 	}
 }
 
-// A handler is one function and one call. (This one ends at once: its context has.)
+// A handler is one function and one call. (This one ends at once, because its context has ended.)
 func ExampleProgram() {
 	p := Program{
 		Name:  "celsius",

@@ -19,21 +19,24 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// The way of a message through Serve:
+// A message takes this path through Serve:
 //
 //  1. readLoop reads a frame and decodes the message; its data stays in the frame.
-//  2. With a concurrency of 1 the handler is called right there. Else the message is
-//     copied for the lane of its sender and type, whose goroutine calls the handler.
-//  3. What the handler wants done is encoded into a reply as it says it.
-//  4. Done puts the reply on the way out, which is flushed when the input has run dry.
+//  2. With a concurrency of 1, readLoop calls the handler itself. Otherwise it copies
+//     the message for the worker of its ordering key (sender and type), and the worker
+//     calls the handler.
+//  3. The handler's commands are encoded into a reply as the handler gives them.
+//  4. Done puts the reply into the outgoing queue. The queue is flushed when there is
+//     no more input, or after maxFlushDelay.
 
 // Options are the options of Serve. The zero value works.
 type Options struct {
-	// Name says to the hub which handler this is: processes of one name share the
-	// work. If empty, the types are its name.
+	// Name tells the hub which handler this is. Processes of the same name share the
+	// work. If empty, the types serve as the name.
 	Name string
-	// User and Password are those of the account to serve as. If empty, the socket must
-	// vouch for the process, as a hub's own UNIX socket does for its own user.
+	// User and Password are those of the account to serve as. If empty, the hub must
+	// authenticate the process by its socket's peer credentials, as it does on its own
+	// UNIX socket for its own user.
 	User, Password string
 	// Concurrency is how many messages are handled at once. Those of one sender and
 	// one type are always handled one after the other. If zero, 1.
@@ -43,29 +46,31 @@ type Options struct {
 	Credits int
 	// Frame is the longest frame, in bytes, that the hub may send. If zero, 1 MiB.
 	Frame int
-	// Grace is how long, after the context has ended, the hub has time to let go. If zero, 10 s.
+	// Grace is the grace period: how long the hub has to close the connection after the
+	// context has ended. If zero, 10 s.
 	Grace time.Duration
 	// Log gets what the operator should know. If nil, nothing is logged.
 	Log *slog.Logger
-	// Ready is called once the hub has taken the handler in. If nil, nothing is called.
+	// Ready is called once the hub has accepted the handler. If nil, nothing is called.
 	Ready func()
 }
 
-// ErrRefused is wrapped by the error of a Serve that the hub did not let in; the error
-// also wraps the hub's reason (hub.ErrDenied and so on).
+// ErrRefused is wrapped by the error of Serve if the hub did not accept the login. That
+// error also wraps the hub's reason (hub.ErrDenied and so on).
 var ErrRefused = errors.New("refused by the hub")
 
-// loginTime is how long the hub may take to answer the hello.
-const loginTime = 10 * time.Second
+// loginTimeout is how long the hub may take to answer the hello.
+const loginTimeout = 10 * time.Second
 
 // Serve serves the hub at the other end of c with h, as the handler of these types, and
-// closes c. It returns nil when ctx has ended or the hub has said goodbye, after what it
-// was given has been answered; else why the connection ended, an error that wraps
-// ErrRefused if it never began. Answers that are detached and not done by then go nowhere.
+// closes c. It returns nil when ctx has ended or the hub has said goodbye, after the
+// messages in flight have been answered. Otherwise it returns why the connection ended;
+// that error wraps ErrRefused if the login failed. Detached answers that are not done by
+// then are discarded.
 //
-// Messages and their data are borrowed, as hub.Handler says, and not to be written to: Pass
-// of a message's own data is sent as a word that it may go on as it is, so that the
-// sender's bytes are kept. Nothing is allocated per message in steady state.
+// Messages and their data are borrowed, as hub.Handler says, and must not be written to.
+// A Pass of a message's own data is sent without the data, and the hub passes on the
+// sender's bytes unchanged. Serve allocates nothing per message in steady state.
 func Serve(ctx context.Context, c net.Conn, h hub.Handler, types []string, o Options) error {
 	s := newServer(c, h, o)
 	written := make(chan struct{})
@@ -79,7 +84,7 @@ func Serve(ctx context.Context, c net.Conn, h hub.Handler, types []string, o Opt
 		s.out.Fail(net.ErrClosed)
 		<-written
 		s.in.Release()
-		s.late.Stop()
+		s.flushTimer.Stop()
 	}()
 	hello := wire.Hello{
 		Version: wire.Version, Role: wire.RoleHandler, User: s.o.User, Password: s.o.Password,
@@ -97,12 +102,12 @@ func Serve(ctx context.Context, c net.Conn, h hub.Handler, types []string, o Opt
 		s.o.Ready()
 	}
 
-	s.startLanes()
-	defer s.stopLanes()
-	stop := context.AfterFunc(ctx, s.goodbye)
+	s.startWorkers()
+	defer s.stopWorkers()
+	stop := context.AfterFunc(ctx, s.sendGoodbye)
 	defer stop()
 	err := s.readLoop()
-	if s.bye.Load() || ctx.Err() != nil {
+	if s.closing.Load() || ctx.Err() != nil {
 		return nil
 	}
 	if errors.Is(err, io.EOF) {
@@ -113,23 +118,23 @@ func Serve(ctx context.Context, c net.Conn, h hub.Handler, types []string, o Opt
 
 // A server is one connection to the hub.
 type server struct {
-	h    hub.Handler
-	o    Options
-	conn net.Conn
-	in   *bformat.Reader
-	out  *bformat.Queue
-	most int // the longest frame that the hub takes
+	h        hub.Handler
+	o        Options
+	conn     net.Conn
+	in       *bformat.Reader
+	out      *bformat.Queue
+	maxFrame int // the longest frame that the hub accepts
 
-	dec   wire.Decoder // readLoop's
-	batch hub.Batch    // readLoop's
-	m     hub.Message  // readLoop's
-	lanes []*lane      // none if the concurrency is 1
+	dec     wire.Decoder // readLoop's
+	batch   hub.Batch    // readLoop's
+	m       hub.Message  // readLoop's
+	workers []*worker    // none if the concurrency is 1
 
-	replies sync.Pool
-	touched atomic.Bool // on the batch of somebody who will flush it
-	late    *time.Timer // flushes it where that takes long
-	bye     atomic.Bool // one side has said goodbye
-	panics  lograte.Limiter
+	replies      sync.Pool
+	flushPending atomic.Bool // a batch or flushTimer will flush out
+	flushTimer   *time.Timer // bounds the delay until out is flushed
+	closing      atomic.Bool // one side has said goodbye
+	panics       lograte.Limiter
 }
 
 func newServer(c net.Conn, h hub.Handler, o Options) *server {
@@ -148,26 +153,27 @@ func newServer(c net.Conn, h hub.Handler, o Options) *server {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &server{h: h, o: o, conn: c, in: bformat.NewReader(c, o.Frame)}
-	// The hub asks for no more answers at a time than it has credits; that is the bound.
+	// The credits bound the queue: the hub has no more messages in flight than that.
 	s.out = bformat.NewQueue(c, bformat.QueueOptions{Limit: bformat.MaxPayload / 4})
 	s.replies.New = func() any { return newReply(s) }
-	s.late = time.AfterFunc(time.Hour, s.Flush)
-	s.late.Stop()
+	s.flushTimer = time.AfterFunc(time.Hour, s.Flush)
+	s.flushTimer.Stop()
 	return s
 }
 
 // login waits for the hub's hello.
 func (s *server) login(ctx context.Context) error {
-	s.conn.SetReadDeadline(time.Now().Add(loginTime))
-	// The hub may have let it in and be sending already: ctx only shortens the wait.
-	stop := context.AfterFunc(ctx, func() { s.conn.SetReadDeadline(time.Now().Add(min(s.o.Grace, loginTime))) })
+	s.conn.SetReadDeadline(time.Now().Add(loginTimeout))
+	// The hub may have accepted the login and be sending already, so the end of ctx only
+	// shortens the wait.
+	stop := context.AfterFunc(ctx, func() { s.conn.SetReadDeadline(time.Now().Add(min(s.o.Grace, loginTimeout))) })
 	defer stop()
 	for {
 		frame, err := s.in.Next()
 		if err != nil {
 			return fmt.Errorf("handlers: hello: %w: %w", ErrRefused, err)
 		}
-		tag, kind, body, err := cut(frame)
+		tag, kind, body, err := splitFrame(frame)
 		if err == nil && tag != 0 {
 			err = fmt.Errorf("first frame under tag %d", tag)
 		}
@@ -180,8 +186,8 @@ func (s *server) login(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("handlers: hello: %w", err)
 			}
-			if s.most = hello.Frame; s.most <= 0 {
-				s.most = bformat.DefaultLimit
+			if s.maxFrame = hello.Frame; s.maxFrame <= 0 {
+				s.maxFrame = bformat.DefaultLimit
 			}
 			s.conn.SetReadDeadline(time.Time{})
 			return nil
@@ -193,16 +199,17 @@ func (s *server) login(ctx context.Context) error {
 	}
 }
 
-// goodbye tells the hub that ctx has ended, and sees to it that the connection does too.
-func (s *server) goodbye() {
-	s.bye.Store(true)
+// sendGoodbye tells the hub that ctx has ended, and ends the connection after the grace
+// period.
+func (s *server) sendGoodbye() {
+	s.closing.Store(true)
 	s.out.End(wire.AppendGoodbye(s.out.Begin(), "the handler is stopping"), false)
 	s.out.Flush()
 	s.conn.SetReadDeadline(time.Now().Add(s.o.Grace))
 }
 
-// cut takes a frame's payload apart.
-func cut(frame []byte) (tag uint64, kind wire.Kind, body []byte, err error) {
+// splitFrame splits a frame's payload into its tag, kind and body.
+func splitFrame(frame []byte) (tag uint64, kind wire.Kind, body []byte, err error) {
 	tag, rest, err := tristanable.Cut(frame)
 	if err != nil {
 		return 0, 0, nil, err
@@ -211,7 +218,7 @@ func cut(frame []byte) (tag uint64, kind wire.Kind, body []byte, err error) {
 	return tag, kind, body, err
 }
 
-// readLoop acts on frames until the connection ends, and says why it did.
+// readLoop acts on frames until the connection ends, and returns the reason.
 func (s *server) readLoop() error {
 	s.in.SetIdle(s.batch.Flush)
 	for {
@@ -219,7 +226,7 @@ func (s *server) readLoop() error {
 		if err != nil {
 			return err
 		}
-		tag, kind, body, err := cut(frame)
+		tag, kind, body, err := splitFrame(frame)
 		if err != nil {
 			return err
 		}
@@ -227,7 +234,7 @@ func (s *server) readLoop() error {
 		case wire.KindHandle:
 			if err := s.dec.Message(body, &s.m); err != nil {
 				s.reply(tag, nil).Done(nil, err)
-			} else if len(s.lanes) > 0 {
+			} else if len(s.workers) > 0 {
 				s.dispatch(tag, &s.m)
 			} else {
 				s.handle(tag, &s.m, &s.batch)
@@ -242,7 +249,7 @@ func (s *server) readLoop() error {
 				return err
 			}
 		case wire.KindGoodbye:
-			s.bye.Store(true)
+			s.closing.Store(true)
 		}
 	}
 }
@@ -251,7 +258,7 @@ func (s *server) readLoop() error {
 func (s *server) handle(tag uint64, m *hub.Message, b *hub.Batch) {
 	m.Batch = b
 	r := s.reply(tag, m)
-	life := r.life.Load()
+	life := r.generation.Load()
 	defer func() {
 		if v := recover(); v != nil {
 			s.panicked(r, life, v)
@@ -260,34 +267,34 @@ func (s *server) handle(tag uint64, m *hub.Message, b *hub.Batch) {
 	s.h.Handle(r.answer.Message(), r.answer)
 }
 
-// panicked fails the message whose handler has panicked, unless it had been answered.
+// panicked fails the message whose handler has panicked, unless it was already answered.
 func (s *server) panicked(r *reply, life uint64, v any) {
 	s.panics.Log(s.o.Log, slog.LevelError, "handler panicked", slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
 	tag := r.tag
-	if !r.life.CompareAndSwap(life, life+1) {
+	if !r.generation.CompareAndSwap(life, life+1) {
 		return
 	}
-	r.dead.Store(true) // nobody gets it again: the handler may still hold on to it
+	r.abandoned.Store(true) // never reused: the handler may still hold it
 	var e wire.AnswerEncoder
 	e.Begin(nil, tag)
 	s.send(e.End(fmt.Errorf("panic: %v", v)), nil)
 }
 
-// maxDelay is how long an answer may wait for others to go out with it: a handler that
-// takes its time with one message must not hold back the answers to others.
-const maxDelay = time.Millisecond
+// maxFlushDelay is how long an answer may wait in the queue to be written together with
+// others. Without this bound a slow handler would delay the answers to earlier messages.
+const maxFlushDelay = time.Millisecond
 
-// send puts a payload on the way out.
+// send queues a payload.
 func (s *server) send(payload []byte, b *hub.Batch) {
 	s.out.Put(false, payload)
-	if s.touched.CompareAndSwap(false, true) {
+	if s.flushPending.CompareAndSwap(false, true) {
 		b.Add(s)
-		s.late.Reset(maxDelay)
+		s.flushTimer.Reset(maxFlushDelay)
 	}
 }
 
-// Flush sends what has been gathered.
+// Flush writes what is queued.
 func (s *server) Flush() {
-	s.touched.Store(false)
+	s.flushPending.Store(false)
 	s.out.Flush()
 }

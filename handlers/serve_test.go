@@ -36,8 +36,8 @@ func TestHelloSaysWhatTheOptionsDo(t *testing.T) {
 	}
 }
 
-// The handler sees the message as the hub has it, and its commands arrive as it gave them.
-func TestMessageAndCommandsGoThroughWhole(t *testing.T) {
+// The handler gets the message as the hub has it, and the hub gets the handler's commands unchanged.
+func TestMessageAndCommandsArriveUnchanged(t *testing.T) {
 	sent := message("anna", 7, `{"v":[1,2.5,"x"]}`)
 	sent.To = []hub.Address{{User: "bert"}, {User: "carl", Server: "there"}}
 	sent.Time = time.Unix(1700000000, 123)
@@ -103,13 +103,13 @@ func TestPanicFailsItsMessageAlone(t *testing.T) {
 	}
 }
 
-// handlerFunc is a Handler that ends its answer itself.
+// handlerFunc is a Handler that calls Done itself.
 type handlerFunc func(m *hub.Message, a *hub.Answer)
 
 func (f handlerFunc) Handle(m *hub.Message, a *hub.Answer) { f(m, a) }
 
-// A handler that panics after it has detached may still answer: that is ignored. One that panics after
-// Done has answered.
+// If a handler panics after Detach, its later answer is ignored. If it panics after Done, its
+// answer stands.
 func TestPanicAroundDone(t *testing.T) {
 	late := make(chan func(), 1)
 	f, _ := serve(t, handlerFunc(func(m *hub.Message, a *hub.Answer) {
@@ -158,7 +158,7 @@ func TestAnswersMayComeLater(t *testing.T) {
 }
 
 func TestConcurrency(t *testing.T) {
-	var now [2]atomic.Int32 // messages of each sender under way
+	var now [2]atomic.Int32 // messages of each sender in flight
 	both := make(chan struct{})
 	var once sync.Once
 	f, _ := serve(t, hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error {
@@ -166,7 +166,7 @@ func TestConcurrency(t *testing.T) {
 		if now[me].Add(1) != 1 {
 			t.Error("two messages of one sender at once")
 		}
-		if m.Hops == 0 { // the first: waits until the other sender's is under way too
+		if m.Hops == 0 { // the first: waits until the other sender's is in flight too
 			if now[1-me].Load() == 1 {
 				once.Do(func() { close(both) })
 			}
@@ -223,7 +223,7 @@ func TestPingsUnknownKindsAndMalformedMessages(t *testing.T) {
 	var as hubtest.Answers
 	held := handlerFunc(func(m *hub.Message, a *hub.Answer) {
 		f.mu.Lock()
-		f.open[77] = open{a: a}
+		f.inFlight[77] = inFlightMessage{a: a}
 		f.mu.Unlock()
 		a.Detach()
 		f.raw(77, wire.KindHandle, "\x81\xa1t\xa1x") // no data
@@ -234,22 +234,22 @@ func TestPingsUnknownKindsAndMalformedMessages(t *testing.T) {
 	}
 }
 
-func TestSlowHandlerDoesNotHoldBackItsFirstAnswers(t *testing.T) {
+func TestSlowHandlerDoesNotDelayItsFirstAnswers(t *testing.T) {
 	var n atomic.Int32
 	release := make(chan struct{})
 	f, _ := serve(t, hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error {
 		a.Drop()
 		if n.Add(1) < 3 {
-			time.Sleep(2 * maxDelay)
+			time.Sleep(2 * maxFlushDelay)
 			return nil
 		}
 		<-release
 		return nil
 	}), Options{})
 	var as hubtest.Answers
-	// In one write: the input does not run dry before the third.
+	// In one write, so that there is input until the third message.
 	all := []byte{}
-	f.gathered = &all
+	f.batched = &all
 	for i := range 5 {
 		as.Ask(f, message("anna", i, "0"))
 	}
@@ -296,7 +296,7 @@ func TestStopSaysGoodbyeAndFinishes(t *testing.T) {
 	}
 }
 
-func TestHubThatDoesNotLetGo(t *testing.T) {
+func TestGracePeriod(t *testing.T) {
 	held := hubtest.NewManualHandler(1)
 	f, stop := serve(t, held, Options{Grace: 20 * time.Millisecond})
 	var as hubtest.Answers
@@ -307,7 +307,7 @@ func TestHubThatDoesNotLetGo(t *testing.T) {
 	}
 }
 
-func TestHowAConnectionMayFail(t *testing.T) {
+func TestConnectionErrors(t *testing.T) {
 	for name, c := range map[string]struct {
 		hub  func(f *fakeHub)
 		want error

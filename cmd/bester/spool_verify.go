@@ -166,7 +166,7 @@ func verifyJSON(out io.Writer, dir string, rep spool.Report, budget size) error 
 		[]segmentObject{}, []readerObject{}, newWearObject(rep.Card, budget), damagedFiles(dir), losses(rep)}
 	for _, s := range rep.Segments {
 		o.Segments = append(o.Segments, segmentObject{s.File, s.First, s.Last, s.Records, s.Bytes,
-			recordTime(s.Began), s.Thinned, s.Damaged})
+			recordTime(s.Began), s.Downsampled, s.Damaged})
 	}
 	for _, r := range rep.Readers {
 		o.Readers = append(o.Readers, readerObject{r.Name, r.Position, r.Queued})
@@ -258,7 +258,7 @@ func recordsText(rep spool.Report) string {
 func segmentsText(rep spool.Report) string {
 	thinned, damaged := 0, 0
 	for _, s := range rep.Segments {
-		if s.Thinned > 0 {
+		if s.Downsampled > 0 {
 			thinned++
 		}
 		if s.Damaged {

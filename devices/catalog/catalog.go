@@ -1,5 +1,5 @@
-// Package catalog is the table of the devices that exist: what the config file
-// may name as a device's kind. A new chip is a folder in devices and a line here.
+// Package catalog is the table of the kinds of devices that the config file can name.
+// A new chip is a folder in devices and a line here.
 package catalog
 
 import (
@@ -15,10 +15,10 @@ import (
 type Kind struct {
 	Name string // in the config file
 	Help string // what it is, in a line
-	// Options are those that it takes, as the tags at its Options say.
+	// Options describes the options that it takes, from the tags of its Options struct.
 	Options []options.Option
-	// Open makes a Sensor of what the operator wrote: see options.Decode. A chip
-	// on a bus is probed, so that a Sensor in hand is a live one.
+	// Open makes a Sensor from the operator's options: see options.Decode. It probes a
+	// chip on a bus, so that it fails if the chip does not answer.
 	Open func(o map[string]any) (devices.Sensor, error)
 }
 
@@ -27,7 +27,7 @@ var Kinds = []Kind{
 	kind("system", "this machine: processor, load, memory, disks, power, clock", system.New),
 }
 
-// Open makes a Sensor of the kind, or says which kinds there are.
+// Open makes a Sensor of the kind. If there is no such kind, the error lists those there are.
 func Open(name string, o map[string]any) (devices.Sensor, error) {
 	names := make([]string, len(Kinds))
 	for i, k := range Kinds {

@@ -1,5 +1,5 @@
 // Package devicetest has the conformance suite that every devices.Sensor passes,
-// and sensors for tests that need one to behave, or to misbehave.
+// and a scripted sensor for tests.
 package devicetest
 
 import (
@@ -14,10 +14,10 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// TestSensor checks that s keeps the promises of devices.Sensor: it appends what
-// it reads, under names and with values that a message can carry; it leaves
-// alone what it gave before; and it returns when its context has ended.
-// s must be able to read now, and to go on reading.
+// TestSensor checks that s keeps the contract of devices.Sensor. It appends readings
+// whose names and values a message can carry. It does not change readings that it
+// returned before. It returns when its context has ended. s must be readable now and
+// during the test.
 func TestSensor(t *testing.T, s devices.Sensor) {
 	t.Helper()
 	before := devices.Number("before", devices.None, 1)
@@ -49,7 +49,7 @@ func TestSensor(t *testing.T, s devices.Sensor) {
 			done <- err
 		}()
 		select {
-		case <-done: // readings at once are as good as ctx's error
+		case <-done: // with ctx's error, or with readings
 		case <-time.After(10 * time.Second):
 			t.Fatal("Read has not returned 10 s after its context ended")
 		}

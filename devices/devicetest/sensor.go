@@ -7,8 +7,8 @@ import (
 	"github.com/besterhub/bester/devices"
 )
 
-// A Script is a Sensor that does what it has been told, step by step; the last
-// step is repeated for ever. Its methods may be called from many goroutines.
+// A Script is a scripted Sensor: each Read does the next step. The last step is
+// repeated for ever. Its methods may be called from many goroutines.
 type Script struct {
 	mu    sync.Mutex
 	steps []Step
@@ -20,10 +20,10 @@ type Step struct {
 	Readings []devices.Reading
 	Err      error
 	Hang     bool            // waits until its context ends, and returns ctx's error
-	Until    <-chan struct{} // waits for this, whatever its context says
+	Until    <-chan struct{} // waits for this, and ignores its context
 }
 
-// NewScript returns a Script of these steps, one at least.
+// NewScript returns a Script of these steps, at least one.
 func NewScript(steps ...Step) *Script { return &Script{steps: steps} }
 
 // Reads returns how often Read has been called.

@@ -6,18 +6,18 @@ import (
 	"strconv"
 )
 
-// JSON as RFC 8259 has it, nothing else: no trailing commas, no comments, no
-// numbers beyond a float64, strings in UTF-8.
+// This file reads strict JSON (RFC 8259): no trailing commas, no comments, no numbers
+// beyond a float64, strings in UTF-8.
 
 var (
-	errEnd    = errors.New("ends too early")
-	errNumber = errors.New("want a number")
-	errString = errors.New("want a string")
-	errBool   = errors.New("want true or false")
-	errDepth  = fmt.Errorf("nested deeper than %d levels", maxDepth)
+	errTruncated = errors.New("ends too early")
+	errNumber    = errors.New("want a number")
+	errString    = errors.New("want a string")
+	errBool      = errors.New("want true or false")
+	errDepth     = fmt.Errorf("nested deeper than %d levels", maxDepth)
 )
 
-func (r *Reader) space() {
+func (r *Reader) skipSpace() {
 	for r.pos < len(r.b) {
 		switch r.b[r.pos] {
 		case ' ', '\t', '\n', '\r':
@@ -28,9 +28,9 @@ func (r *Reader) space() {
 	}
 }
 
-// peek returns the next byte that is no space, or 0 at the end.
+// peek skips space and returns the next byte, or 0 at the end.
 func (r *Reader) peek() byte {
-	r.space()
+	r.skipSpace()
 	if r.pos < len(r.b) {
 		return r.b[r.pos]
 	}
@@ -48,12 +48,12 @@ func (r *Reader) expect(c byte) error {
 
 func (r *Reader) unexpected(want byte) error {
 	if r.pos >= len(r.b) {
-		return errEnd
+		return errTruncated
 	}
 	return fmt.Errorf("byte %d: want %q, not %q", r.pos, want, r.b[r.pos])
 }
 
-// jsonElement moves to the next record, past the array's bracket or comma.
+// jsonElement moves past the array's bracket or comma to the next record.
 func (r *Reader) jsonElement(first bool) (bool, error) {
 	if first {
 		if err := r.expect('['); err != nil {
@@ -72,7 +72,7 @@ func (r *Reader) jsonElement(first bool) (bool, error) {
 			return false, err
 		}
 	}
-	r.space()
+	r.skipSpace()
 	return true, nil
 }
 
@@ -87,7 +87,7 @@ func (r *Reader) jsonMember(first bool) (bool, error) {
 		if err := r.expect(','); err != nil {
 			return false, err
 		}
-		r.space()
+		r.skipSpace()
 	}
 	return true, nil
 }
@@ -105,9 +105,9 @@ func (r *Reader) jsonKey() ([]byte, error) {
 
 // jsonNumber reads a number. One that a float64 cannot hold is an error, not infinity.
 func (r *Reader) jsonNumber() (float64, error) {
-	r.space()
+	r.skipSpace()
 	start := r.pos
-	if !r.jsonDigits() {
+	if !r.jsonSkipNumber() {
 		r.pos = start
 		return 0, errNumber
 	}
@@ -118,8 +118,8 @@ func (r *Reader) jsonNumber() (float64, error) {
 	return f, nil
 }
 
-// jsonDigits moves past a number of RFC 8259's grammar, which is narrower than strconv's.
-func (r *Reader) jsonDigits() bool {
+// jsonSkipNumber moves past a number. RFC 8259's grammar is stricter than strconv's.
+func (r *Reader) jsonSkipNumber() bool {
 	b, i := r.b, r.pos
 	digits := func() bool {
 		from := i
@@ -155,7 +155,7 @@ func (r *Reader) jsonDigits() bool {
 	return true
 }
 
-func (r *Reader) word(w string) bool {
+func (r *Reader) literal(w string) bool {
 	if len(r.b)-r.pos >= len(w) && string(r.b[r.pos:r.pos+len(w)]) == w {
 		r.pos += len(w)
 		return true
@@ -164,11 +164,11 @@ func (r *Reader) word(w string) bool {
 }
 
 func (r *Reader) jsonBool() (float64, error) {
-	r.space()
+	r.skipSpace()
 	switch {
-	case r.word("true"):
+	case r.literal("true"):
 		return 1, nil
-	case r.word("false"):
+	case r.literal("false"):
 		return 0, nil
 	}
 	return 0, errBool
@@ -180,7 +180,7 @@ func (r *Reader) jsonSkip(depth int) error {
 	var err error
 	switch {
 	case r.pos == len(r.b):
-		return errEnd
+		return errTruncated
 	case c == '"':
 		from := len(r.text)
 		_, err = r.jsonString()
@@ -191,7 +191,7 @@ func (r *Reader) jsonSkip(depth int) error {
 			return errDepth
 		}
 		return r.jsonNested(c, depth)
-	case r.word("true"), r.word("false"), r.word("null"), r.jsonDigits():
+	case r.literal("true"), r.literal("false"), r.literal("null"), r.jsonSkipNumber():
 		return nil
 	}
 	return fmt.Errorf("byte %d: want a value, not %q", r.pos, c)
@@ -206,7 +206,7 @@ func (r *Reader) jsonNested(open byte, depth int) error {
 	}
 	for {
 		if open == '{' {
-			r.space()
+			r.skipSpace()
 			from := len(r.text)
 			if _, err := r.jsonString(); err != nil {
 				return err

@@ -7,11 +7,11 @@ import (
 	"unicode/utf8"
 )
 
-// jsonString reads a string that begins right here. It is a part of the pack,
-// or, if it has escapes, of r.text.
+// jsonString reads the string at the present position. The result is a slice of the pack,
+// or of r.text if the string has escapes.
 func (r *Reader) jsonString() ([]byte, error) {
 	if r.pos >= len(r.b) {
-		return nil, errEnd
+		return nil, errTruncated
 	}
 	if r.b[r.pos] != '"' {
 		return nil, errString
@@ -36,12 +36,12 @@ func (r *Reader) jsonString() ([]byte, error) {
 			}
 			return s, nil
 		case isEscape:
-			i++ // whatever it is, it does not end the string; unescape looks at it
+			i++ // the escaped byte does not end the string; unescape checks it
 		case isControl:
 			return nil, errors.New("string has a control character")
 		}
 	}
-	return nil, errEnd
+	return nil, errTruncated
 }
 
 const (
@@ -51,7 +51,7 @@ const (
 	isWide // part of a character beyond ASCII
 )
 
-// stringBytes has what is special about a byte in a string.
+// stringBytes classifies the bytes that are special in a string.
 var stringBytes = func() (t [256]uint8) {
 	for c := range t {
 		switch {

@@ -9,8 +9,8 @@ import (
 	"github.com/tinylib/msgp/msgp"
 )
 
-// MessagePack: the array and maps of a pack with RFC 8428's JSON labels. A vd is
-// its base64url text as in JSON, or bin.
+// This file reads MessagePack: an array of maps with RFC 8428's JSON labels. A vd is
+// base64url text as in JSON, or bin.
 
 var (
 	errArray = errors.New("want an array of records")
@@ -18,50 +18,50 @@ var (
 	errValue = errors.New("want a value")
 )
 
-// rest is what has not been read.
+// rest returns the bytes that have not been read.
 func (r *Reader) rest() []byte { return r.b[r.pos:] }
 
-// to moves to where o, a tail of the pack, begins.
-func (r *Reader) to(o []byte) { r.pos = len(r.b) - len(o) }
+// advanceTo moves to the beginning of o, which is a suffix of the pack.
+func (r *Reader) advanceTo(o []byte) { r.pos = len(r.b) - len(o) }
 
-func (r *Reader) packArray() (int, error) {
+func (r *Reader) msgpackArray() (int, error) {
 	if len(r.b) > 0 && r.b[0]&0xf0 == 0x90 {
 		r.pos = 1
 		return int(r.b[0] & 0x0f), nil
 	}
 	n, o, err := msgp.ReadArrayHeaderBytes(r.b)
 	if err != nil {
-		return 0, wanted(err, errArray)
+		return 0, decodeError(err, errArray)
 	}
-	r.to(o)
-	// No element is shorter than a byte: what promises more is cut off.
+	r.advanceTo(o)
+	// An element has at least one byte, so an array with more elements than bytes is truncated.
 	if uint64(n) > uint64(len(o)) {
-		return 0, errEnd
+		return 0, errTruncated
 	}
 	return int(n), nil
 }
 
-func (r *Reader) packMap() (int, error) {
+func (r *Reader) msgpackMap() (int, error) {
 	if b := r.rest(); len(b) > 0 && b[0]&0xf0 == 0x80 {
 		r.pos++
 		return int(b[0] & 0x0f), nil
 	}
 	n, o, err := msgp.ReadMapHeaderBytes(r.rest())
 	if err != nil {
-		return 0, wanted(err, errMap)
+		return 0, decodeError(err, errMap)
 	}
-	r.to(o)
+	r.advanceTo(o)
 	if uint64(n) > uint64(len(o)) {
-		return 0, errEnd
+		return 0, errTruncated
 	}
 	return int(n), nil
 }
 
-// packFields reads the n fields of a record. Those that nearly every record has, in
-// their shortest forms, are read by packCommon, the others by field.
-func (r *Reader) packFields(f *fields, n int) error {
+// msgpackFields reads the n fields of a record. msgpackCommon is the fast path for common
+// fields in their shortest forms; field reads all others.
+func (r *Reader) msgpackFields(f *fields, n int) error {
 	for ; n > 0; n-- {
-		if r.packCommon(f) {
+		if r.msgpackCommon(f) {
 			continue
 		}
 		if err := r.field(f); err != nil {
@@ -71,9 +71,10 @@ func (r *Reader) packFields(f *fields, n int) error {
 	return nil
 }
 
-// packCommon reads one field if it is one of n, u, v, t, bn and bt and its value is a
-// short string, a float or an integer as Pack writes them; else it reads nothing.
-func (r *Reader) packCommon(f *fields) bool {
+// msgpackCommon reads one field if it is one of n, u, v, t, bn and bt and its value is a
+// short string, a float or an integer as Pack writes them. Otherwise it reads nothing and
+// returns false.
+func (r *Reader) msgpackCommon(f *fields) bool {
 	b := r.rest()
 	if len(b) < 4 {
 		return false
@@ -141,14 +142,14 @@ func (r *Reader) packCommon(f *fields) bool {
 	r.pos = len(r.b) - len(b) + n
 	if len(key) == 2 && r.addBase(key, from, r.pos) != nil {
 		f.has &^= l
-		r.pos = from // field says what is wrong
+		r.pos = from // field reads it again and returns the error
 		return false
 	}
 	return true
 }
 
-// packKey reads a field's name. Short ones, as all known ones are, do without a call.
-func (r *Reader) packKey() ([]byte, error) {
+// msgpackKey reads a field's name. A fast path reads short names, as all known ones are.
+func (r *Reader) msgpackKey() ([]byte, error) {
 	b := r.rest()
 	if len(b) > 0 && b[0]&0xe0 == 0xa0 {
 		if n := int(b[0]&0x1f) + 1; n > 1 && n <= len(b) {
@@ -158,17 +159,17 @@ func (r *Reader) packKey() ([]byte, error) {
 	}
 	s, o, err := msgp.ReadStringZC(b)
 	if err != nil {
-		return nil, wanted(err, errString)
+		return nil, decodeError(err, errString)
 	}
 	if len(s) == 0 {
 		return nil, errors.New(`field "" has no name`)
 	}
-	r.to(o)
+	r.advanceTo(o)
 	return s, nil
 }
 
-// packText reads a value that is a str or bin.
-func (r *Reader) packText() ([]byte, error) {
+// msgpackText reads a value that is a str or bin.
+func (r *Reader) msgpackText() ([]byte, error) {
 	b := r.rest()
 	if len(b) > 0 && b[0]&0xe0 == 0xa0 {
 		if n := int(b[0]&0x1f) + 1; n <= len(b) && ascii(b[1:n]) {
@@ -179,19 +180,19 @@ func (r *Reader) packText() ([]byte, error) {
 	if msgp.NextType(b) == msgp.BinType {
 		s, o, err := msgp.ReadBytesZC(b)
 		if err != nil {
-			return nil, wanted(err, errString)
+			return nil, decodeError(err, errString)
 		}
-		r.to(o)
+		r.advanceTo(o)
 		return s, nil
 	}
 	s, o, err := msgp.ReadStringZC(b)
 	if err != nil {
-		return nil, wanted(err, errString)
+		return nil, decodeError(err, errString)
 	}
 	if !utf8.Valid(s) {
 		return nil, errors.New("string is not UTF-8")
 	}
-	r.to(o)
+	r.advanceTo(o)
 	return s, nil
 }
 
@@ -203,7 +204,7 @@ func ascii(b []byte) bool {
 	return or < utf8.RuneSelf
 }
 
-func (r *Reader) packNumber() (float64, error) {
+func (r *Reader) msgpackNumber() (float64, error) {
 	b := r.rest()
 	if len(b) >= 9 && b[0] == 0xcb {
 		f := math.Float64frombits(binary.BigEndian.Uint64(b[1:]))
@@ -233,70 +234,70 @@ func (r *Reader) packNumber() (float64, error) {
 		f = float64(u)
 	default:
 		if len(b) == 0 {
-			return 0, errEnd
+			return 0, errTruncated
 		}
 		return 0, errNumber
 	}
 	if err != nil || !finite(f) {
-		return 0, wanted(err, errNumber)
+		return 0, decodeError(err, errNumber)
 	}
-	r.to(o)
+	r.advanceTo(o)
 	return f, nil
 }
 
-func (r *Reader) packBool() (float64, error) {
+func (r *Reader) msgpackBool() (float64, error) {
 	v, o, err := msgp.ReadBoolBytes(r.rest())
 	if err != nil {
-		return 0, wanted(err, errBool)
+		return 0, decodeError(err, errBool)
 	}
-	r.to(o)
+	r.advanceTo(o)
 	if v {
 		return 1, nil
 	}
 	return 0, nil
 }
 
-// packSkip moves past any value. msgp.Skip would go 100,000 levels deep.
-func (r *Reader) packSkip(depth int) error {
+// msgpackSkip moves past any value. msgp.Skip would go 100,000 levels deep.
+func (r *Reader) msgpackSkip(depth int) error {
 	var n uint64
 	switch b := r.rest(); msgp.NextType(b) {
 	case msgp.ArrayType:
 		c, o, err := msgp.ReadArrayHeaderBytes(b)
 		if err != nil {
-			return wanted(err, errValue)
+			return decodeError(err, errValue)
 		}
 		n = uint64(c)
-		r.to(o)
+		r.advanceTo(o)
 	case msgp.MapType:
 		c, o, err := msgp.ReadMapHeaderBytes(b)
 		if err != nil {
-			return wanted(err, errValue)
+			return decodeError(err, errValue)
 		}
 		n = 2 * uint64(c)
-		r.to(o)
+		r.advanceTo(o)
 	default:
 		o, err := msgp.Skip(b)
 		if err != nil {
-			return wanted(err, errValue)
+			return decodeError(err, errValue)
 		}
-		r.to(o)
+		r.advanceTo(o)
 		return nil
 	}
 	if depth > maxDepth {
 		return errDepth
 	}
 	for ; n > 0; n-- {
-		if err := r.packSkip(depth + 1); err != nil {
+		if err := r.msgpackSkip(depth + 1); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// wanted tells a pack that is cut off from one that has something else.
-func wanted(err, want error) error {
+// decodeError returns errTruncated if the pack is truncated, else want.
+func decodeError(err, want error) error {
 	if errors.Is(err, msgp.ErrShortBytes) {
-		return errEnd
+		return errTruncated
 	}
 	return want
 }

@@ -12,45 +12,45 @@ import (
 	"github.com/tinylib/msgp/msgp"
 )
 
-// A Pack makes one pack, record by record:
+// A Pack writes one pack, record by record:
 //
 //	p.Reset(hub.MessagePack, "greenhouse/bme280/", now)
 //	p.Number("temperature", "Cel", 21.4, time.Time{})
 //	data, err := p.Data()
 //
-// The zero value is ready after Reset. It keeps its memory from one pack to the
-// next and allocates nothing in steady state. It belongs to one goroutine.
+// The zero value is ready after Reset. It reuses its memory from one pack to the next
+// and allocates nothing in steady state. It is not safe for concurrent use.
 //
-// A record that cannot be written (its name is not one that RFC 8428 allows, or
-// its value is no finite number) is left out: the method returns why, and the
-// pack goes on without it.
+// A record that cannot be written (its name is not one that RFC 8428 allows, or its
+// value is no finite number) is left out. The method returns the reason, and the pack
+// stays usable.
 type Pack struct {
 	json  bool
 	base  string
 	at    time.Time
-	timed bool // at is written
+	timed bool // at is plausible, so it is written
 	count int
 	b     []byte
 }
 
-// Reset begins a pack. base is put before the names of all records (bn, left out
-// if empty), and at is when they were measured (bt). Left out as well is a time
-// that is zero or before 2020, since it comes from a clock that has not been
-// set: the records are then "now", which is the time of the message.
+// Reset begins a pack. base is the prefix of all names (bn, left out if empty), and at
+// is when the records were measured (bt). A time that is zero or before 2020 is left
+// out too, since it comes from a clock that has not been set. The records are then
+// "now", which is the time of the message.
 func (p *Pack) Reset(e hub.Encoding, base string, at time.Time) {
-	*p = Pack{json: e == hub.JSON, base: base, at: at, timed: !at.Before(clockSet), b: reuse(p.b)}
+	*p = Pack{json: e == hub.JSON, base: base, at: at, timed: !at.Before(minPlausible), b: reuse(p.b)}
 	if p.json {
 		p.b = append(p.b, '[')
 	} else {
-		p.b = append(p.b, 0xdc, 0, 0) // array 16; Data makes it shorter if it can
+		p.b = append(p.b, 0xdc, 0, 0) // array 16; Data shortens it if possible
 	}
 }
 
-// maxRecords is what the header of the array has room for.
+// maxRecords is the most records that the array's header can count.
 const maxRecords = math.MaxUint16
 
-// Number adds a record with a number. at is when it was measured, if that is not
-// the time of the pack; else zero.
+// Number adds a record with a number. at is when it was measured; zero stands for the
+// time of the pack.
 func (p *Pack) Number(name, unit string, v float64, at time.Time) error {
 	if !finite(v) {
 		return fmt.Errorf("senml: %q: value %v is no finite number", name, v)
@@ -79,8 +79,7 @@ func (p *Pack) Bool(name string, v bool, at time.Time) error {
 	return nil
 }
 
-// Text adds a record with a text; at as in Number. What is not UTF-8 in it is
-// replaced by U+FFFD.
+// Text adds a record with a text; at as in Number. Invalid UTF-8 is replaced by U+FFFD.
 func (p *Pack) Text(name, v string, at time.Time) error {
 	if err := p.record(name, "", at); err != nil {
 		return err
@@ -94,8 +93,8 @@ func (p *Pack) Text(name, v string, at time.Time) error {
 // Len returns the number of records so far.
 func (p *Pack) Len() int { return p.count }
 
-// Data returns the pack. It is the Pack's until the next Reset. A pack without
-// records is an error.
+// Data returns the pack. The bytes are valid until the next Reset. If the pack has no
+// records, Data returns an error.
 func (p *Pack) Data() (hub.Data, error) {
 	if p.count == 0 {
 		return hub.Data{}, errors.New("senml: the pack is empty")
@@ -116,7 +115,7 @@ func (p *Pack) Data() (hub.Data, error) {
 	return hub.Data{Encoding: hub.MessagePack, Bytes: b}, nil
 }
 
-// record begins a record with everything but its value.
+// record writes everything of a record but its value.
 func (p *Pack) record(name, unit string, at time.Time) error {
 	if !p.validName(name) {
 		return fmt.Errorf("senml: name %q: want 1 to %d letters, digits and - : . / _ with a letter or digit first", p.base+name, MaxName)
@@ -168,11 +167,11 @@ func (p *Pack) record(name, unit string, at time.Time) error {
 	return nil
 }
 
-// offset returns how many seconds after the pack's time at is, or, if the pack
-// has no time, when. A time of a clock that has not been set counts only by its
-// monotonic reading against the pack's.
+// offset returns at in seconds: relative to the pack's time, or absolute if the pack has
+// none. If the clock had not been set at that time, only the difference from the pack's
+// time counts, by the monotonic clock.
 func (p *Pack) offset(at time.Time) float64 {
-	switch set := !at.Before(clockSet); {
+	switch set := !at.Before(minPlausible); {
 	case set && p.timed:
 		return seconds(at.UnixMicro() - p.at.UnixMicro())
 	case set:

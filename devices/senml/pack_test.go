@@ -73,8 +73,8 @@ func TestNumbersAndTimesReadBack(t *testing.T) {
 	}
 }
 
-// Before the clock is set a pack has no time of its own: it is "now", and earlier
-// readings are so much before now.
+// Before the clock is set a pack has no time of its own: it is "now", and the times of
+// earlier readings are relative to now.
 func TestClockNotSet(t *testing.T) {
 	booted := time.Unix(5, 0)
 	for _, e := range encodings {
@@ -95,7 +95,7 @@ func TestClockNotSet(t *testing.T) {
 		if got != want {
 			t.Errorf("%v: got\n%s\nwant\n%s", e, got, want)
 		}
-		// Nor does a reading from before keep a pack with a time from being right.
+		// A reading from before the clock was set does not make the pack's time wrong.
 		p.Reset(e, "a/", now)
 		p.Number("x", "", 1, booted)
 		if d, err = p.Data(); err != nil {

@@ -7,7 +7,7 @@ import (
 	"math"
 )
 
-// The labels of RFC 8428, table 1. A bit each, so that none comes twice in a record.
+// The labels of RFC 8428, table 1. Each is a bit, to detect duplicates in a record.
 const (
 	hasName = 1 << iota
 	hasUnit
@@ -64,7 +64,7 @@ func label(key []byte) uint16 {
 	return 0
 }
 
-// fields are the values of one record before the base fields are worked in.
+// fields are the values of one record before the base fields are applied.
 type fields struct {
 	has       uint16
 	name      []byte
@@ -81,9 +81,9 @@ func (r *Reader) record() error {
 	if err != nil {
 		return err
 	}
-	r.body, r.fields = r.pos, n
+	r.bodyStart, r.fields = r.pos, n
 	if !r.json {
-		if err := r.packFields(&f, n); err != nil {
+		if err := r.msgpackFields(&f, n); err != nil {
 			return err
 		}
 		return r.resolve(&f)
@@ -150,7 +150,7 @@ func (r *Reader) field(f *fields) error {
 	case hasBaseVersion:
 		err = r.version()
 	default:
-		// RFC 8428, 4.4: what ends in "_" must be understood, the rest is skipped.
+		// RFC 8428, 4.4: a label that ends in "_" must be understood; others are skipped.
 		if len(key) > 0 && key[len(key)-1] == '_' {
 			return fmt.Errorf("field %.64q must be understood, and is not", key)
 		}
@@ -159,34 +159,35 @@ func (r *Reader) field(f *fields) error {
 	if err != nil {
 		return fmt.Errorf("field %.64q: %w", key, err)
 	}
-	// RFC 8428, 12.2: all labels of base fields, also those to come, begin with "b".
+	// RFC 8428, 12.2: all labels of base fields, also future ones, begin with "b".
 	if key[0] == 'b' {
 		return r.addBase(key, at, r.pos)
 	}
 	return nil
 }
 
-// setBaseName keeps the base name. That of the pack before, which is mostly the same,
-// is still in r.name and need not be looked at again.
+// setBaseName stores the base name. The last pack's base name is still in r.name; if this
+// one is the same, as is usual, it is not checked again.
 func (r *Reader) setBaseName(s []byte) {
-	if len(s) == r.goodBase && bytes.Equal(s, r.name[:r.goodBase]) {
-		r.baseName, r.badBase = len(s), false
+	if len(s) == r.checkedBase && bytes.Equal(s, r.name[:r.checkedBase]) {
+		r.baseName, r.invalidBase = len(s), false
 		return
 	}
-	r.goodBase = 0
+	r.checkedBase = 0
 	if len(s) > MaxName { // resolve refuses it
-		r.baseName, r.badBase = len(s), true
+		r.baseName, r.invalidBase = len(s), true
 		return
 	}
 	r.name = append(r.name[:0], s...)
-	r.baseName, r.badBase = len(s), !checkName(s)
-	if !r.badBase {
-		r.goodBase = len(s)
+	r.baseName, r.invalidBase = len(s), !checkName(s)
+	if !r.invalidBase {
+		r.checkedBase = len(s)
 	}
 }
 
 // version checks bver. RFC 8428's version is 10; RFC 9100 makes it a set of
-// features, of which only secondary units (1<<4) are defined: they are units like others here.
+// features, of which only secondary units (1<<4) are defined. They need no special
+// treatment here.
 func (r *Reader) version() error {
 	v, err := r.number()
 	if err != nil {
@@ -198,7 +199,7 @@ func (r *Reader) version() error {
 	return nil
 }
 
-// resolve works the base fields into the record (RFC 8428, 4.6).
+// resolve applies the base fields to the record (RFC 8428, 4.6).
 func (r *Reader) resolve(f *fields) error {
 	if r.baseName+len(f.name) > MaxName {
 		return fmt.Errorf("name of %d bytes, at most %d are allowed", r.baseName+len(f.name), MaxName)
@@ -207,10 +208,10 @@ func (r *Reader) resolve(f *fields) error {
 		return errors.New("no name: want n, or bn before it")
 	}
 	if r.baseName == 0 {
-		r.goodBase = 0 // overwritten
+		r.checkedBase = 0 // overwritten
 	}
 	r.name = append(r.name[:r.baseName], f.name...)
-	if r.badBase || nameBytes[r.name[0]] != 2 || !checkName(f.name) {
+	if r.invalidBase || nameBytes[r.name[0]] != 2 || !checkName(f.name) {
 		return fmt.Errorf("name %q: want letters, digits and - : . / _ with a letter or digit first", r.name)
 	}
 	rec := &r.rec

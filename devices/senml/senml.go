@@ -4,13 +4,12 @@
 //	[{"bn":"greenhouse/bme280/","bt":1732288000.5,"n":"temperature","u":"Cel","v":21.4},
 //	 {"n":"humidity","u":"%RH","v":55}]
 //
-// A Pack makes one, a Reader walks through one and resolves its base fields, and
-// Reader.Keep makes a smaller pack of some of its records without writing their
-// bytes anew. All three keep their memory and allocate nothing in steady state.
+// A Pack writes a pack. A Reader reads one and resolves its base fields. Reader.Keep
+// selects records for a smaller pack, whose bytes are copied and not encoded again. All
+// of them reuse their memory and allocate nothing in steady state.
 //
-// What is read is hostile until it has been read: a pack that breaks RFC 8428
-// gives an error that says where and what, and never costs more than its own
-// length in time or memory.
+// The input is untrusted. A pack that violates RFC 8428 gives an error that says where
+// and what, and the cost in time and memory is never more than linear in its length.
 package senml
 
 import (
@@ -52,9 +51,8 @@ func (k Kind) String() string {
 	return ""
 }
 
-// A Record is one resolved record of a pack: what its base fields say is worked
-// in. Its slices are the Reader's or the pack's, valid until the Reader's next
-// Next or Reset.
+// A Record is one resolved record of a pack: the base fields are applied. Its slices
+// belong to the Reader or the pack and are valid until the Reader's next Next or Reset.
 type Record struct {
 	Name []byte // base name and name
 	Unit []byte // empty if the pack names none
@@ -68,16 +66,16 @@ type Record struct {
 	micros int64 // base time and time together: see At
 }
 
-// absoluteFrom is where a time stops being relative to now and counts from 1970,
-// in seconds (RFC 8428, 4.5.3).
+// absoluteFrom is the least absolute time, in seconds since 1970. A smaller time is
+// relative to now (RFC 8428, 4.5.3).
 const absoluteFrom = 1 << 28
 
 // maxTime bounds absolute times: the year 5138.
 const maxTime = 1e11
 
-// At returns when the record was measured, to the microsecond. Relative times
-// count from now, which is the time of the message that carried the pack; a pack
-// without any time was measured at that time.
+// At returns when the record was measured, to the microsecond. Relative times count
+// from now, which is the time of the message that carried the pack. A record without
+// any time was measured at that time.
 func (r *Record) At(now time.Time) time.Time {
 	if r.micros >= absoluteFrom*1e6 {
 		return time.UnixMicro(r.micros)
@@ -85,8 +83,9 @@ func (r *Record) At(now time.Time) time.Time {
 	return now.Add(time.Duration(r.micros) * time.Microsecond)
 }
 
-// toMicros converts seconds, at most maxTime of them. Base time and time are
-// converted apart, since their sum as a float64 would miss the microsecond.
+// toMicros converts seconds, at most maxTime of them, to microseconds. Base time and time
+// are converted separately, since their sum as a float64 would not be exact to the
+// microsecond.
 func toMicros(seconds float64) int64 {
 	if seconds == 0 {
 		return 0
@@ -94,12 +93,12 @@ func toMicros(seconds float64) int64 {
 	return int64(math.Round(seconds * 1e6))
 }
 
-// clockSet is the earliest time that a clock which has been set can show. A
-// board without a clock of its own starts in 1970, or when it was built.
-var clockSet = time.Date(2020, time.January, 1, 0, 0, 0, 0, time.UTC)
+// minPlausible is the earliest plausible time. A clock that shows an earlier one has not
+// been set: a board without a battery-backed clock starts in 1970, or at its build date.
+var minPlausible = time.Date(2020, time.January, 1, 0, 0, 0, 0, time.UTC)
 
-// nameBytes has 1 for each byte that a name may have and 2 for each that it may
-// begin with (RFC 8428, 4.5.1).
+// nameBytes has 1 for each byte that is allowed in a name, and 2 for each that is also
+// allowed as its first (RFC 8428, 4.5.1).
 var nameBytes = func() (t [256]uint8) {
 	for c := range t {
 		switch {
@@ -112,7 +111,7 @@ var nameBytes = func() (t [256]uint8) {
 	return t
 }()
 
-// ValidName reports whether s may be the resolved name of a record: 1 to MaxName
+// ValidName reports whether s is valid as the resolved name of a record: 1 to MaxName
 // letters, digits and the signs - : . / _ of which the first is a letter or digit.
 func ValidName(s string) bool {
 	return s != "" && len(s) <= MaxName && nameBytes[s[0]] == 2 && checkName(s)
@@ -128,5 +127,5 @@ func checkName[T string | []byte](name T) bool {
 	return true
 }
 
-// finite is false for infinities and NaN, whose difference from themselves is NaN.
+// finite is false for infinities and NaN: for these f-f is NaN.
 func finite(f float64) bool { return f-f == 0 }

@@ -19,11 +19,11 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// now is what relative times count from in the golden files.
+// now is the time from which relative times count in the golden files.
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// toMessagePack writes the JSON value in MessagePack, fields in the order they
-// have. It is what the vectors in testdata mean in that encoding.
+// toMessagePack converts a JSON value to MessagePack and keeps the order of its fields. It
+// makes the MessagePack form of the vectors in testdata.
 func toMessagePack(t testing.TB, js []byte) []byte {
 	t.Helper()
 	d := json.NewDecoder(bytes.NewReader(js))
@@ -75,7 +75,7 @@ func packValue(b []byte, d *json.Decoder) ([]byte, error) {
 	return msgp.AppendNil(b), nil
 }
 
-// describe writes what a pack says, a record a line.
+// describe returns the resolved records of a pack, one a line.
 func describe(d hub.Data) (string, error) {
 	var r Reader
 	var s strings.Builder
@@ -185,8 +185,8 @@ func TestWrongVectors(t *testing.T) {
 	golden(t, "testdata/wrong/reasons.txt", all.String())
 }
 
-// Wherever a pack is cut off it is refused.
-func TestCut(t *testing.T) {
+// A truncated pack is refused, wherever it is cut.
+func TestTruncated(t *testing.T) {
 	for name, js := range files(t, "packs/*.json") {
 		for _, d := range both(t, bytes.TrimSpace(js)) {
 			for i := range d.Bytes {
@@ -226,7 +226,8 @@ func TestWrongMessagePack(t *testing.T) {
 	}
 }
 
-// bin is legal for vd only as bytes; a float32, an uint64 and long forms are numbers like others.
+// A vd may be bin, which is taken as raw bytes. A float32, a uint64 and long forms of
+// numbers are valid.
 func TestOtherForms(t *testing.T) {
 	b := "\xdc\x00\x04" +
 		"\x82\xa1n\xa1a\xa1v\xca\x3f\x00\x00\x00" +

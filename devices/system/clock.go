@@ -2,10 +2,10 @@ package system
 
 import "golang.org/x/sys/unix"
 
-// synchronized asks the kernel whether its clock is kept right. It is not known
-// where the kernel does not say, as in some containers.
+// synchronized asks the kernel whether its clock is synchronized. known is false where
+// the kernel refuses to tell, as in some containers.
 func synchronized() (synchronized, known bool) {
-	var t unix.Timex // Modes 0: only asks
+	var t unix.Timex // Modes is 0: it only queries
 	if _, err := unix.Adjtimex(&t); err != nil {
 		return false, false
 	}

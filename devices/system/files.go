@@ -10,8 +10,8 @@ import (
 	"github.com/besterhub/bester/devices"
 )
 
-// read returns the beginning of a file, at most len(s.buffer) bytes; nil if it
-// cannot be read. It is valid until the next read.
+// read returns the first len(s.buffer) bytes of a file, or nil if it cannot be read.
+// The result is valid until the next read.
 func (s *Sensor) read(path string) []byte {
 	f, err := os.Open(path)
 	if err != nil {
@@ -31,9 +31,9 @@ func (s *Sensor) read(path string) []byte {
 
 func (s *Sensor) proc(name string) []byte { return s.read(filepath.Join(s.root, "proc", name)) }
 
-// number parses a field as a finite number that is not negative, as all are here
-// but temperatures.
-func number(field []byte) (float64, bool) {
+// parseNumber parses a field as a finite number that is not negative. All numbers here
+// are of this kind, except temperatures.
+func parseNumber(field []byte) (float64, bool) {
 	if len(field) == 0 || len(field) > 32 {
 		return 0, false
 	}
@@ -41,8 +41,8 @@ func number(field []byte) (float64, bool) {
 	return f, err == nil && f >= 0 && !math.IsInf(f, 0)
 }
 
-// next cuts the first field off a line.
-func next(line []byte) (field, rest []byte) {
+// nextField cuts the first field off a line.
+func nextField(line []byte) (field, rest []byte) {
 	line = bytes.TrimLeft(line, " \t")
 	end := bytes.IndexAny(line, " \t\n")
 	if end < 0 {
@@ -51,45 +51,46 @@ func next(line []byte) (field, rest []byte) {
 	return line[:end], line[end:]
 }
 
-// round keeps shares to what is meant by them: a hundredth of a percent.
-func round(share float64) float64 { return math.Round(share*1e4) / 1e4 }
+// roundRatio rounds to a hundredth of a percent.
+func roundRatio(share float64) float64 { return math.Round(share*1e4) / 1e4 }
 
-// busy is what /proc/stat showed the last time.
-type busy struct {
+// cpuTimes are the CPU times of one read of /proc/stat.
+type cpuTimes struct {
 	idle, total float64
 	known       bool
 }
 
 func (s *Sensor) readCPU(dst []devices.Reading) []devices.Reading {
 	if s.sources.temperature != "" {
-		field, _ := next(s.read(s.sources.temperature))
+		field, _ := nextField(s.read(s.sources.temperature))
 		if len(field) <= 32 {
 			t, err := strconv.ParseFloat(string(field), 64)
-			// What a sensor that is not there shows is no temperature of a processor.
+			// A missing sensor shows a value that no processor can have.
 			if t /= 1000; err == nil && t > -100 && t < 250 {
 				dst = append(dst, devices.Number("cpu/temperature", devices.Celsius, t))
 			}
 		}
 	}
-	dst = s.readBusy(dst)
-	field, _ := next(s.read(filepath.Join(s.root, "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")))
-	if kHz, ok := number(field); ok && kHz > 0 {
+	dst = s.readCPUUsed(dst)
+	field, _ := nextField(s.read(filepath.Join(s.root, "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")))
+	if kHz, ok := parseNumber(field); ok && kHz > 0 {
 		dst = append(dst, devices.Number("cpu/frequency", devices.Hertz, kHz*1000))
 	}
 	return dst
 }
 
-// readBusy works out cpu/used. The first read has nothing to compare with.
-func (s *Sensor) readBusy(dst []devices.Reading) []devices.Reading {
-	field, line := next(s.proc("stat"))
+// readCPUUsed computes cpu/used from the difference to the last read. The first read has
+// no difference, so it yields nothing.
+func (s *Sensor) readCPUUsed(dst []devices.Reading) []devices.Reading {
+	field, line := nextField(s.proc("stat"))
 	if string(field) != "cpu" {
 		return dst
 	}
 	// user nice system idle iowait irq softirq steal; guest times are in user and nice.
-	now := busy{known: true}
+	now := cpuTimes{known: true}
 	for i := range 8 {
-		field, line = next(line)
-		v, ok := number(field)
+		field, line = nextField(line)
+		v, ok := parseNumber(field)
 		if !ok {
 			if i < 4 {
 				return dst
@@ -101,16 +102,17 @@ func (s *Sensor) readBusy(dst []devices.Reading) []devices.Reading {
 			now.idle += v
 		}
 	}
-	last := s.busy
-	s.busy = now
+	last := s.lastCPU
+	s.lastCPU = now
 	total, idle := now.total-last.total, now.idle-last.idle
 	if !last.known || total <= 0 || idle < 0 || idle > total {
 		return dst
 	}
-	return append(dst, devices.Number("cpu/used", devices.Ratio, round(1-idle/total)))
+	return append(dst, devices.Number("cpu/used", devices.Ratio, roundRatio(1-idle/total)))
 }
 
-// The Raspberry Pi firmware's flags: what is now, and 16 bits up what has been since boot.
+// The Raspberry Pi firmware's flags: the present state, and 16 bits higher whether it has
+// occurred since boot.
 const (
 	underVoltage = 1 << 0
 	throttled    = 1 << 2
@@ -119,7 +121,7 @@ const (
 
 func (s *Sensor) readPower(dst []devices.Reading) []devices.Reading {
 	if s.sources.throttled != "" {
-		field, _ := next(s.read(s.sources.throttled))
+		field, _ := nextField(s.read(s.sources.throttled))
 		field = bytes.TrimPrefix(field, []byte("0x"))
 		if len(field) <= 8 {
 			if flags, err := strconv.ParseUint(string(field), 16, 32); err == nil {
@@ -132,7 +134,7 @@ func (s *Sensor) readPower(dst []devices.Reading) []devices.Reading {
 		}
 	}
 	if s.sources.lowVoltage != "" {
-		switch field, _ := next(s.read(s.sources.lowVoltage)); string(field) {
+		switch field, _ := nextField(s.read(s.sources.lowVoltage)); string(field) {
 		case "0", "1":
 			dst = append(dst, devices.Bool("power/undervoltage", field[0] == '1'))
 		}
@@ -144,8 +146,8 @@ func (s *Sensor) readLoad(dst []devices.Reading) []devices.Reading {
 	line := s.proc("loadavg")
 	for _, name := range [...]string{"load1", "load5", "load15"} {
 		var field []byte
-		field, line = next(line)
-		v, ok := number(field)
+		field, line = nextField(line)
+		v, ok := parseNumber(field)
 		if !ok {
 			break
 		}
@@ -158,10 +160,10 @@ func (s *Sensor) readMemory(dst []devices.Reading) []devices.Reading {
 	var total, available, swap, swapFree float64
 	var has uint8
 	for line := range bytes.Lines(s.proc("meminfo")) {
-		key, rest := next(line)
-		field, rest := next(rest)
-		unit, _ := next(rest)
-		kB, ok := number(field)
+		key, rest := nextField(line)
+		field, rest := nextField(rest)
+		unit, _ := nextField(rest)
+		kB, ok := parseNumber(field)
 		if !ok || string(unit) != "kB" {
 			continue
 		}
@@ -180,17 +182,17 @@ func (s *Sensor) readMemory(dst []devices.Reading) []devices.Reading {
 		dst = append(dst, devices.Number("memory/available", devices.Byte, available*1024))
 	}
 	if has&3 == 3 && total > 0 && available <= total {
-		dst = append(dst, devices.Number("memory/used", devices.Ratio, round(1-available/total)))
+		dst = append(dst, devices.Number("memory/used", devices.Ratio, roundRatio(1-available/total)))
 	}
 	if has&12 == 12 && swap > 0 && swapFree <= swap {
-		dst = append(dst, devices.Number("swap/used", devices.Ratio, round(1-swapFree/swap)))
+		dst = append(dst, devices.Number("swap/used", devices.Ratio, roundRatio(1-swapFree/swap)))
 	}
 	return dst
 }
 
 func (s *Sensor) readUptime(dst []devices.Reading) []devices.Reading {
-	field, _ := next(s.proc("uptime"))
-	if v, ok := number(field); ok {
+	field, _ := nextField(s.proc("uptime"))
+	if v, ok := parseNumber(field); ok {
 		dst = append(dst, devices.Number("uptime", devices.Second, v))
 	}
 	return dst
@@ -215,14 +217,14 @@ func (s *Sensor) readNetworks(dst []devices.Reading) []devices.Reading {
 	return dst
 }
 
-// read takes bytes received, the first counter, and bytes sent, the ninth.
+// read takes the bytes received (the first counter) and the bytes sent (the ninth).
 func (n *network) read(dst []devices.Reading, counters []byte) []devices.Reading {
 	var values [9]float64
 	for i := range values {
 		var field []byte
 		var ok bool
-		field, counters = next(counters)
-		if values[i], ok = number(field); !ok {
+		field, counters = nextField(counters)
+		if values[i], ok = parseNumber(field); !ok {
 			return dst
 		}
 	}

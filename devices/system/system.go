@@ -1,7 +1,6 @@
-// Package system reads the machine itself, from /proc and /sys: on any Linux
-// there is something to read.
+// Package system reads the machine itself, from /proc and /sys. It works on any Linux.
 //
-// Its readings, of which those that a machine does not have are left out:
+// These are its readings. Those that a machine does not have are left out:
 //
 //	cpu/temperature             Cel
 //	cpu/used                    /    share of all cores' time since the read before
@@ -18,7 +17,7 @@
 //	disk/<mount>/used           /
 //	network/<interface>/received, network/<interface>/sent  B, since boot
 //	uptime                      s
-//	clock/synchronized          bool the clock is kept right, by NTP for example
+//	clock/synchronized          bool the clock is synchronized, by NTP for example
 package system
 
 import (
@@ -52,7 +51,7 @@ type Sensor struct {
 	networks []network
 	sources  sources
 	reads    int
-	busy     busy
+	lastCPU  cpuTimes
 	buffer   [16 << 10]byte
 
 	statfs func(path string, s *syscall.Statfs_t) error
@@ -65,8 +64,8 @@ type disk struct{ path, free, used string }
 // A network is one interface.
 type network struct{ name, received, sent string }
 
-// New returns a Sensor. It reads nothing yet. It is an error if a mount point is
-// not an absolute path, or an interface's name is none.
+// New returns a Sensor. It reads nothing yet. It returns an error if a mount point is not
+// an absolute path, or if a string is not a valid interface name.
 func New(o Options) (*Sensor, error) {
 	s := &Sensor{root: o.Root, statfs: syscall.Statfs}
 	if s.root == "" {
@@ -80,22 +79,22 @@ func New(o Options) (*Sensor, error) {
 		if !filepath.IsAbs(m) {
 			return nil, fmt.Errorf("system: mounts: %q: want a path that begins with /", m)
 		}
-		name := "disk/" + label(strings.Trim(filepath.Clean(m), "/"), "root")
+		name := "disk/" + sanitizeName(strings.Trim(filepath.Clean(m), "/"), "root")
 		s.disks = append(s.disks, disk{filepath.Join(s.root, m), name + "/free", name + "/used"})
 	}
 	for _, n := range o.Networks {
 		if n == "" || strings.ContainsAny(n, "/: \t\n") {
 			return nil, fmt.Errorf("system: networks: %q: want the name of an interface, for example eth0", n)
 		}
-		name := "network/" + label(n, "")
+		name := "network/" + sanitizeName(n, "")
 		s.networks = append(s.networks, network{n, name + "/received", name + "/sent"})
 	}
 	return s, nil
 }
 
-// label makes a part of a reading's name of s: letters in lower case, digits and
-// - . / stay, all else becomes "_".
-func label(s, empty string) string {
+// sanitizeName turns s into a part of a reading's name. It converts letters to lower case,
+// keeps digits and - . / and replaces all else by "_".
+func sanitizeName(s, empty string) string {
 	if s == "" {
 		return empty
 	}
@@ -110,17 +109,17 @@ func label(s, empty string) string {
 	}, s)
 }
 
-// rediscover is after how many reads the sources are looked for anew: drivers
-// come and go.
-const rediscover = 64
+// discoverEvery is the number of reads after which the sources are discovered again, since
+// drivers come and go.
+const discoverEvery = 64
 
-// Read appends what the machine shows now. It is an error if that is nothing.
+// Read appends the machine's present readings. It returns an error if there are none.
 func (s *Sensor) Read(ctx context.Context, dst []devices.Reading) ([]devices.Reading, error) {
 	if err := ctx.Err(); err != nil {
 		return dst, err
 	}
-	if s.reads%rediscover == 0 {
-		s.sources = find(s.root)
+	if s.reads%discoverEvery == 0 {
+		s.sources = discover(s.root)
 	}
 	s.reads++
 	before := len(dst)
@@ -147,8 +146,8 @@ func (s *Sensor) Read(ctx context.Context, dst []devices.Reading) ([]devices.Rea
 	return dst, nil
 }
 
-// readDisk reads the space of one mount point, as df shows it: what is kept for
-// root is neither free nor used.
+// readDisk reads the space of one mount point, as df shows it: space reserved for root is
+// neither free nor used.
 func (s *Sensor) readDisk(dst []devices.Reading, d disk) []devices.Reading {
 	var fs syscall.Statfs_t
 	if err := s.statfs(d.path, &fs); err != nil || fs.Blocks == 0 {
@@ -158,7 +157,7 @@ func (s *Sensor) readDisk(dst []devices.Reading, d disk) []devices.Reading {
 	available := float64(fs.Bavail)
 	dst = append(dst, devices.Number(d.free, devices.Byte, available*float64(fs.Bsize)))
 	if used >= 0 && used+available > 0 {
-		dst = append(dst, devices.Number(d.used, devices.Ratio, round(used/(used+available))))
+		dst = append(dst, devices.Number(d.used, devices.Ratio, roundRatio(used/(used+available))))
 	}
 	return dst
 }

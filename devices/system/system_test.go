@@ -18,8 +18,8 @@ import (
 	"github.com/besterhub/bester/devices/senml"
 )
 
-// tree unpacks testdata/NAME.txtar (file names of /sys have colons, which may
-// not stand in a module's own) and returns where it is.
+// tree unpacks testdata/NAME.txtar and returns its root. It is an archive because file
+// names of /sys contain colons, which file names of a Go module may not.
 func tree(t *testing.T, name string) string {
 	t.Helper()
 	a, err := txtar.ParseFile(filepath.Join("testdata", name+".txtar"))
@@ -43,8 +43,8 @@ func write(t *testing.T, path string, data []byte) {
 	}
 }
 
-// open returns a Sensor of a tree whose disks are 1000 blocks of 4 KiB, 400 of
-// them free, 350 for all; and which has no mount point /gone.
+// open returns a Sensor of a tree. Its disks have 1000 blocks of 4 KiB, of which 400 are
+// free and 350 available to all users. It has no mount point /gone.
 func open(t *testing.T, o Options) *Sensor {
 	t.Helper()
 	s, err := New(o)
@@ -111,7 +111,7 @@ disk/root/used 0.6316 /
 disk/boot/firm_ware/free 1.4336e+06 B
 disk/boot/firm_ware/used 0.6316 /
 `)
-	// 100 ticks later, 25 of them busy: and the flags of what has been stay.
+	// 100 ticks later, of which 25 were busy. The flags for "since boot" stay set.
 	write(t, filepath.Join(root, "proc/stat"), []byte("cpu  1020 20 505 8060 415 0 80 0 0 0\n"))
 	write(t, filepath.Join(root, "sys/devices/platform/soc/soc:firmware/get_throttled"), []byte("50000\n"))
 	got := read(t, s)
@@ -120,7 +120,7 @@ disk/boot/firm_ware/used 0.6316 /
 			t.Errorf("got\n%s\nwant in it\n%s", got, want)
 		}
 	}
-	// Nothing has happened since, or the counters went back: no share to be had.
+	// Without progress of the counters, or if they went back, there is no cpu/used.
 	if got := read(t, s); strings.Contains(got, "cpu/used") {
 		t.Errorf("cpu/used without a tick: %s", got)
 	}
@@ -168,14 +168,14 @@ func TestNothingToRead(t *testing.T) {
 	}
 }
 
-// Drivers that come later are found.
+// Drivers that are loaded later are discovered.
 func TestRediscover(t *testing.T) {
 	root := tree(t, "container")
 	s := open(t, Options{Root: root})
 	read(t, s)
 	write(t, filepath.Join(root, "sys/class/thermal/thermal_zone0/type"), []byte("soc-thermal\n"))
 	write(t, filepath.Join(root, "sys/class/thermal/thermal_zone0/temp"), []byte("30000\n"))
-	for range rediscover - 1 {
+	for range discoverEvery - 1 {
 		read(t, s)
 	}
 	if got := read(t, s); !strings.Contains(got, "cpu/temperature 30 Cel") {
@@ -183,8 +183,8 @@ func TestRediscover(t *testing.T) {
 	}
 }
 
-// A hostile tree: whatever the files hold, what is read is numbers that a
-// message can carry, or nothing.
+// Whatever the files contain, the sensor returns only numbers that a message can carry, or
+// nothing.
 func TestHostileTree(t *testing.T) {
 	names := []string{"proc/stat", "proc/loadavg", "proc/meminfo", "proc/uptime", "proc/net/dev",
 		"sys/class/thermal/thermal_zone0/temp", "sys/class/hwmon/hwmon1/in0_lcrit_alarm",

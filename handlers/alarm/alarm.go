@@ -1,30 +1,32 @@
-// Package alarm is a filter that watches one value: when it goes beyond a limit it
-// makes a message of another type, and another when the value has come back. What
-// it watches passes on unchanged.
+// Package alarm is a filter that watches one value and compares it with a limit. It
+// makes a message of another type when the value goes beyond the limit, and another one
+// when the value has come back. The messages that it watches pass unchanged.
 //
 //	name  = "temperature"
 //	above = 30
 //	clear = 28
 //	for   = "1m"
 //
+// The limits above and clear give the alarm a hysteresis; for is its on-delay.
+//
 // An alarm of a value from type reading/greenhouse/bme280 is a message of type
-// alarm/greenhouse/bme280, given to whatever handler or route serves that
-// (sendHandler), in the encoding of the reading:
+// alarm/greenhouse/bme280. It goes to the handler or route of that type (sendHandler),
+// in the encoding of the reading:
 //
 //	[{"bn":"greenhouse/bme280/temperature","bt":1732288000,"u":"Cel","v":31.2},
 //	 {"n":"/alarm","vb":true},
 //	 {"n":"/above","u":"Cel","v":30}]
 //
 // The first record is the value, the second says whether there is an alarm now,
-// the third is the limit that was set. Truth values are watched as 1 and 0.
+// the third is the limit that was set. Boolean values are watched as 1 and 0.
 //
-// Each sender and SenML name that the filter's name stands for is watched by
-// itself, in memory: after a restart an alarm that still holds is raised again.
-// There is no timer: an alarm comes with the reading that brings it, and if
-// readings stop, none comes.
+// Each sender and SenML name that the filter's name matches is watched by itself.
+// The state is in memory only: after a restart an alarm that still holds is raised
+// again. There is no timer: only a reading can raise an alarm, so none is raised
+// after readings stop.
 //
-// Data that is no SenML pack passes unchanged too, but since no alarm can come of
-// it, its sender is told why: the message counts as failed.
+// Data that is no SenML pack passes unchanged too. Since it cannot be watched, the
+// message counts as failed, and its sender gets the reason.
 package alarm
 
 import (
@@ -48,8 +50,7 @@ type Options struct {
 	Above *float64 `toml:"above" help:"a value above this raises the alarm, in its own unit" default:"this or below is required"`
 	// Below is the limit for a value below it. To watch both ends, use two filters.
 	Below *float64 `toml:"below" help:"a value below this raises it; to watch both ends, use two filters" default:"this or above is required"`
-	// Clear is where the alarm ends: at or beyond this on the good side. If nil,
-	// at the limit itself.
+	// Clear is the value at which the alarm ends (hysteresis). If nil, the limit itself.
 	Clear *float64 `toml:"clear" help:"the alarm ends where a value has come back to this" default:"the limit itself"`
 	// For is how long the value must stay beyond the limit before the alarm is
 	// raised, by the times of the readings. If zero, the first one raises it.
@@ -59,8 +60,8 @@ type Options struct {
 	// Type is the type of the messages made. If empty, that of the reading with
 	// "alarm" as its first level.
 	Type hub.Type `toml:"type" help:"type of the messages made" default:"that of the reading, with alarm as its first level"`
-	// Remember is how many senders' names are watched; past it the one longest
-	// unheard of is forgotten. If zero, 4096.
+	// Remember is how many senders' names are watched at most. A new one evicts the
+	// least recently used one. If zero, 4096.
 	Remember int `toml:"remember" help:"how many names are kept in mind; past it the one longest unheard of is not" default:"4096"`
 
 	// Now tells the time of messages that have none. If nil, time.Now.
@@ -69,16 +70,16 @@ type Options struct {
 
 // A Filter is the hub.Handler. Its methods may be called from many goroutines.
 type Filter struct {
-	o     Options
-	limit float64
-	clear float64
-	sign  float64 // 1: above, -1: below
-	side  string  // "/above" or "/below"
+	o         Options
+	limit     float64
+	clear     float64
+	sign      float64 // 1: above, -1: below
+	limitName string  // "/above" or "/below"
 
-	mu      sync.Mutex
-	watched *series.Table[state]
-	rest    []*work
-	stats   Stats
+	mu     sync.Mutex
+	states *series.LRU[state]
+	free   []*scratch
+	stats  Stats
 }
 
 // New returns a Filter.
@@ -87,7 +88,7 @@ func New(o Options) (*Filter, error) {
 	if err := f.complete(); err != nil {
 		return nil, fmt.Errorf("alarm: %w", err)
 	}
-	f.watched = series.New[state](o.Remember)
+	f.states = series.New[state](o.Remember)
 	if f.o.Now == nil {
 		f.o.Now = time.Now
 	}
@@ -106,9 +107,9 @@ func (f *Filter) complete() error {
 	case (o.Above == nil) == (o.Below == nil):
 		return errors.New("want one limit, above or below; for both, use two filters")
 	case o.Above != nil:
-		f.limit, f.sign, f.side = *o.Above, 1, "/above"
+		f.limit, f.sign, f.limitName = *o.Above, 1, "/above"
 	default:
-		f.limit, f.sign, f.side = *o.Below, -1, "/below"
+		f.limit, f.sign, f.limitName = *o.Below, -1, "/below"
 	}
 	f.clear = f.limit
 	if o.Clear != nil {
@@ -132,12 +133,12 @@ func (f *Filter) complete() error {
 
 // Stats counts what a Filter has done.
 type Stats struct {
-	Messages uint64 // seen; all are passed on
-	Unread   uint64 // of these, those that are no SenML pack
-	Raised   uint64 // alarms begun
-	Repeated uint64 // alarms raised again because they held
-	Cleared  uint64 // alarms ended
-	Evicted  uint64 // names forgotten for others: see Options.Remember
+	Messages  uint64 // seen; all are passed on
+	Malformed uint64 // of these, those that are no SenML pack
+	Raised    uint64 // alarms begun
+	Repeated  uint64 // alarms raised again because they held
+	Cleared   uint64 // alarms ended
+	Evicted   uint64 // names evicted for others: see Options.Remember
 }
 
 // Stats returns the counters as they are now.
@@ -145,26 +146,27 @@ func (f *Filter) Stats() Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := f.stats
-	s.Evicted = f.watched.Evicted()
+	s.Evicted = f.states.Evicted()
 	return s
 }
 
-// work is what one message takes: kept from one to the next.
-type work struct {
+// A scratch is the memory that handling one message takes. It is reused.
+type scratch struct {
 	reader senml.Reader
 	packs  []*senml.Pack // one for each alarm that the message brings
 	used   int
 	err    error
 }
 
-// Handle passes m on, and then gives the alarms that it brings to the handler of their type.
+// Handle passes m on, and then sends the alarms that it raises or clears to the handler
+// of their type.
 func (f *Filter) Handle(m *hub.Message, a *hub.Answer) {
 	f.mu.Lock()
-	w := f.take()
+	w := f.getScratch()
 	f.watch(m, w)
 	err, alarms := w.err, w.used
 	if alarms == 0 {
-		f.rest = append(f.rest, w)
+		f.free = append(f.free, w)
 	}
 	f.mu.Unlock()
 
@@ -173,34 +175,34 @@ func (f *Filter) Handle(m *hub.Message, a *hub.Answer) {
 		if e := f.send(m, a, w); err == nil {
 			err = e
 		}
-		f.give(w)
+		f.putScratch(w)
 	}
 	a.Done(err)
 }
 
-// give puts w, which has made alarms, to rest.
-func (f *Filter) give(w *work) {
-	if len(w.packs) > 16 { // what one message of many alarms took is given back
+// putScratch returns w, which has made alarms, to the free list.
+func (f *Filter) putScratch(w *scratch) {
+	if len(w.packs) > 16 { // frees the memory that one message with many alarms took
 		w.packs = nil
 	}
 	f.mu.Lock()
-	f.rest = append(f.rest, w)
+	f.free = append(f.free, w)
 	f.mu.Unlock()
 }
 
-func (f *Filter) take() *work {
-	n := len(f.rest)
+func (f *Filter) getScratch() *scratch {
+	n := len(f.free)
 	if n == 0 {
-		return new(work)
+		return new(scratch)
 	}
-	w := f.rest[n-1]
-	f.rest = f.rest[:n-1]
+	w := f.free[n-1]
+	f.free = f.free[:n-1]
 	w.used, w.err = 0, nil
 	return w
 }
 
-// send gives the packs to the handler of the alarm's type.
-func (f *Filter) send(m *hub.Message, a *hub.Answer, w *work) error {
+// send sends the packs to the handler of the alarm's type.
+func (f *Filter) send(m *hub.Message, a *hub.Answer, w *scratch) error {
 	t := f.o.Type
 	if t == "" {
 		_, rest, levels := strings.Cut(string(m.Type), "/")

@@ -69,7 +69,7 @@ func TestAlarmAndItsEnd(t *testing.T) {
 	}
 }
 
-// What is told of a run of values, a second apart: r raised, c cleared, . nothing.
+// Values come a second apart. Of each, want shows r for raised, c for cleared, . for nothing.
 func TestLimits(t *testing.T) {
 	for what, c := range map[string]struct {
 		o    Options
@@ -107,7 +107,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// A clock that is set back neither holds an alarm up nor repeats it for years.
+// A clock that is set back neither delays an alarm for years nor repeats it each time.
 func TestClockSetBack(t *testing.T) {
 	f := filter(t, Options{Name: "x", Above: at(10), For: 10 * time.Second, Repeat: time.Hour})
 	tell := func(s int64) int {
@@ -141,8 +141,9 @@ func TestTruthValues(t *testing.T) {
 	}
 }
 
-// Each name of each sender by itself, several in one pack too, in MessagePack as in JSON.
-func TestApart(t *testing.T) {
+// Each name of each sender is watched by itself, also when one pack has several of them,
+// in MessagePack as in JSON.
+func TestSeriesAreWatchedSeparately(t *testing.T) {
 	f := filter(t, Options{Name: "t", Below: at(5)})
 	var p senml.Pack
 	p.Reset(hub.MessagePack, "", start)
@@ -177,17 +178,17 @@ func TestApart(t *testing.T) {
 	}
 }
 
-// What is no SenML pack goes on, and its sender hears that nothing watches it.
+// Data that is no SenML pack passes, and its sender gets an error because it is not watched.
 func TestOtherData(t *testing.T) {
 	f := filter(t, Options{Name: "temperature", Above: at(30)})
 	alarms, err := ask(t, f, hub.Message{Type: "reading/x", Time: start, Data: hub.Data{Bytes: []byte(`{"temperature":99}`)}})
 	if want := `alarm: "temperature" cannot be watched: senml: record 1: byte 0: want '[', not '{'`; len(alarms) != 0 || err == nil || err.Error() != want {
 		t.Errorf("got %q, %v, want %s", alarms, err, want)
 	}
-	if f.Stats().Unread != 1 {
+	if f.Stats().Malformed != 1 {
 		t.Errorf("got %+v", f.Stats())
 	}
-	// An alarm that came before the pack broke off is told.
+	// An alarm raised before the error in the pack is sent.
 	alarms, err = ask(t, f, hub.Message{Type: "reading/x", Time: start, Data: hub.Data{Bytes: []byte(`[{"n":"temperature","v":31},{}]`)}})
 	if len(alarms) != 1 || err == nil {
 		t.Errorf("got %q, %v", alarms, err)
@@ -254,7 +255,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// nobody carries out what a handler answers.
+// nobody is a Carrier that ignores commands.
 type nobody struct{}
 
 func (nobody) Do(*hub.Answer, *hub.Command) {}

@@ -10,17 +10,17 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// A state is what is known of one sender's name.
+// A state is the state of one series: a sender and a SenML name.
 type state struct {
-	watched bool  // the filter's name stands for it
-	beyond  bool  // the value is beyond the limit, since then
-	raised  bool  // and the alarm was raised or repeated, then
-	since   int64 // microseconds since 1970
-	told    int64
+	watched     bool  // the filter's name matches it
+	beyond      bool  // the value is beyond the limit, since beyondSince
+	raised      bool  // the alarm holds; it was raised or repeated at lastSent
+	beyondSince int64 // microseconds since 1970
+	lastSent    int64
 }
 
-// watch looks at the values of m and makes a pack of each alarm that they bring.
-func (f *Filter) watch(m *hub.Message, w *work) {
+// watch compares the values of m with the limit and makes a pack for each alarm.
+func (f *Filter) watch(m *hub.Message, w *scratch) {
 	now := m.Time
 	if now.IsZero() {
 		now = f.o.Now()
@@ -29,7 +29,7 @@ func (f *Filter) watch(m *hub.Message, w *work) {
 	r := &w.reader
 	for r.Reset(m.Data); r.Next(); {
 		rec := r.Record()
-		s, known := f.watched.Find(m.From, rec.Name)
+		s, known := f.states.Find(m.From, rec.Name)
 		if !known {
 			s.watched = series.Matches(f.o.Name, string(rec.Name))
 		}
@@ -37,26 +37,26 @@ func (f *Filter) watch(m *hub.Message, w *work) {
 			continue
 		}
 		at := rec.At(now)
-		if told := f.step(s, rec.Number, at.UnixMicro()); told {
-			f.tell(w, m.Data.Encoding, rec, at, s.raised)
+		if send := f.advance(s, rec.Number, at.UnixMicro()); send {
+			f.addAlarm(w, m.Data.Encoding, rec, at, s.raised)
 		}
 	}
 	if err := r.Err(); err != nil {
-		f.stats.Unread++
+		f.stats.Malformed++
 		w.err = fmt.Errorf("alarm: %q cannot be watched: %w", f.o.Name, err)
 	}
 }
 
-// step moves a state on by one value and reports whether that is to be told.
-func (f *Filter) step(s *state, v float64, at int64) (tell bool) {
+// advance moves a state on by one value and reports whether to send an alarm.
+func (f *Filter) advance(s *state, v float64, at int64) (send bool) {
 	if s.raised {
 		switch {
 		case f.sign*v <= f.sign*f.clear:
 			*s = state{watched: true}
 			f.stats.Cleared++
 			return true
-		case f.o.Repeat > 0 && passed(at, s.told, f.o.Repeat):
-			s.told = at
+		case f.o.Repeat > 0 && passed(at, s.lastSent, f.o.Repeat):
+			s.lastSent = at
 			f.stats.Repeated++
 			return true
 		}
@@ -66,25 +66,25 @@ func (f *Filter) step(s *state, v float64, at int64) (tell bool) {
 		s.beyond = false
 		return false
 	}
-	if !s.beyond || at < s.since { // now; or the clock was set back
-		s.beyond, s.since = true, at
+	if !s.beyond || at < s.beyondSince { // it begins now, or the clock was set back
+		s.beyond, s.beyondSince = true, at
 	}
-	if f.o.For > 0 && !passed(at, s.since, f.o.For) {
+	if f.o.For > 0 && !passed(at, s.beyondSince, f.o.For) {
 		return false
 	}
-	s.raised, s.told = true, at
+	s.raised, s.lastSent = true, at
 	f.stats.Raised++
 	return true
 }
 
-// passed reports whether d has passed between two times. A clock that was set back
-// is no reason to wait longer.
+// passed reports whether d has passed between two times. It returns true if the clock
+// was set back, so that nothing waits longer because of that.
 func passed(at, since int64, d time.Duration) bool {
 	return at-since >= d.Microseconds() || at < since
 }
 
-// tell makes a pack of the alarm.
-func (f *Filter) tell(w *work, e hub.Encoding, rec *senml.Record, at time.Time, raised bool) {
+// addAlarm makes a pack of the alarm.
+func (f *Filter) addAlarm(w *scratch, e hub.Encoding, rec *senml.Record, at time.Time, raised bool) {
 	if w.used == len(w.packs) {
 		w.packs = append(w.packs, new(senml.Pack))
 	}
@@ -98,7 +98,7 @@ func (f *Filter) tell(w *work, e hub.Encoding, rec *senml.Record, at time.Time, 
 	} else {
 		value = p.Number("", unit, rec.Number, time.Time{})
 	}
-	err := errors.Join(value, p.Bool("/alarm", raised, time.Time{}), p.Number(f.side, unit, f.limit, time.Time{}))
+	err := errors.Join(value, p.Bool("/alarm", raised, time.Time{}), p.Number(f.limitName, unit, f.limit, time.Time{}))
 	if err != nil && w.err == nil {
 		w.err = fmt.Errorf("alarm: %w", err)
 	}

@@ -1,6 +1,6 @@
-// Package catalog is the table of the filters that exist: what a route may run its
-// messages through in the hub, and what a process of its own can be. A new filter
-// is a folder in handlers and a line here.
+// Package catalog is the table of the built-in filters. A route can run its messages
+// through them in the hub's process, and they can run as processes of their own. A new
+// filter is a folder in handlers and a line here.
 package catalog
 
 import (
@@ -18,10 +18,10 @@ import (
 type Kind struct {
 	Name string // in the config file
 	Help string // what it does, in a line
-	// Options are those that it takes, as the tags at its Options say.
+	// Options describes the options that it takes, from the tags of its Options struct.
 	Options []options.Option
-	// New makes a filter of what the operator wrote: see options.Decode. It starts
-	// nothing and holds nothing that would have to be closed.
+	// New makes a filter from the operator's options: see options.Decode. The filter
+	// starts no goroutine and needs no Close.
 	New func(o map[string]any) (hub.Handler, error)
 }
 
@@ -32,7 +32,7 @@ var Kinds = []Kind{
 	kind("throttle", "passes on one message, or one value, in an interval", throttle.New),
 }
 
-// New makes a filter of the kind, or says which kinds there are.
+// New makes a filter of the kind. If there is no such kind, the error lists those there are.
 func New(name string, o map[string]any) (hub.Handler, error) {
 	names := make([]string, len(Kinds))
 	for i, k := range Kinds {

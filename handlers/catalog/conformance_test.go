@@ -18,7 +18,7 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// filters are all kinds, some in more than one way.
+// filters has all kinds of filters, some with several configurations.
 var filters = []struct {
 	name string
 	o    map[string]any
@@ -29,8 +29,8 @@ var filters = []struct {
 	{"throttle", map[string]any{"every": "3s", "by": "name"}},
 }
 
-// data is what the suite gives the filters: packs in both encodings, values that
-// change and that do not, and what is no pack.
+// data is the input of the filters: packs in both encodings, values that change and
+// values that do not, and data that is no pack.
 var data = []hub.Data{
 	{Encoding: hub.JSON, Bytes: []byte(`[{"bn":"a/","n":"temperature","u":"Cel","v":20},{"n":"humidity","u":"%RH","v":50}]`)},
 	{Encoding: hub.MessagePack, Bytes: []byte("\x91\x82\xa1n\xada/temperature\xa1v\x16")},
@@ -40,7 +40,7 @@ var data = []hub.Data{
 	{Encoding: hub.JSON, Bytes: []byte(`[{"n":"a/state","vs":"ready"},{"n":"a/door","vb":true}]`)},
 }
 
-func TestEveryKindIsTried(t *testing.T) {
+func TestEveryKindIsTested(t *testing.T) {
 	for _, k := range catalog.Kinds {
 		tried := false
 		for _, f := range filters {
@@ -52,7 +52,7 @@ func TestEveryKindIsTried(t *testing.T) {
 	}
 }
 
-// The same filter, in the hub's process and in one of its own: the same suite.
+// The same suite runs with the filter in the hub's process and across a socket.
 func TestConformance(t *testing.T) {
 	for _, f := range filters {
 		fresh := func(t *testing.T) hub.Handler {
@@ -70,7 +70,7 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// What a filter does is the same on both sides of a socket.
+// A filter gives the same answers in the hub's process and across a socket.
 func TestSameAnswers(t *testing.T) {
 	for _, f := range filters {
 		t.Run(f.name, func(t *testing.T) {
@@ -107,7 +107,7 @@ func TestSameAnswers(t *testing.T) {
 	}
 }
 
-// packs are those of data in MessagePack, which crosses the socket as it is.
+// packs returns data in MessagePack, which crosses the socket unchanged.
 func packs(t *testing.T) (ds []hub.Data) {
 	t.Helper()
 	for _, d := range data {

@@ -1,15 +1,14 @@
-// Package deadband is a filter that passes on what has changed: of each SenML pack
-// the records whose value is another than the one that last went through, by more
-// than a band around it.
+// Package deadband is a filter that passes on only changes. Of each SenML pack it passes
+// the records whose value differs from the last one that passed by more than a band.
 //
 //	band    = 0.2
 //	max_age = "5m"
 //	names   = {humidity = {percent = 2}}
 //
-// It remembers the last value of each sender and SenML name, in memory: after a
-// restart the first value of each passes. A pack of which nothing is left is
-// dropped; one of which some is left goes on smaller, its records' bytes as they
-// were. Data that is no SenML pack passes unchanged and is counted: see Stats.
+// It remembers the last value of each sender and SenML name, in memory only: after a
+// restart the first value of each passes. A pack without any changed record is dropped.
+// A pack with some becomes smaller; the bytes of its records stay the same. Data that is
+// no SenML pack passes unchanged and is counted: see Stats.
 package deadband
 
 import (
@@ -26,29 +25,30 @@ import (
 
 // Options say what counts as a change. The zero value passes any change.
 type Options struct {
-	// Band is how far a number must be from the last one passed on, in the
-	// record's own unit: it passes if it is farther. If zero, and Percent too, any
-	// change passes.
+	// Band is the width of the deadband on either side of the last number passed on,
+	// in the record's own unit. A number farther away passes. If Band and Percent are
+	// zero, any change passes.
 	Band float64 `toml:"band" help:"how far a number must be from the last one passed on" default:"0: any change passes"`
-	// Percent is the same as a share of the last one passed on, in percent. With
-	// both, either is enough. If zero, only Band counts.
+	// Percent is the same in percent of the last number passed on. If both are set,
+	// a number that exceeds either passes. If zero, only Band counts.
 	Percent float64 `toml:"percent" help:"the same in percent of it; with both, either is enough" default:"0: band alone counts"`
-	// MaxAge is after how long a value passes though it has not changed, by the
-	// time it was measured. If zero, never.
+	// MaxAge is how old the last value passed on may become: after that a value passes
+	// even if it has not changed. The time of measurement counts. If zero, there is no
+	// limit.
 	MaxAge time.Duration `toml:"max_age" help:"after this long a value passes though it has not changed" default:"never"`
-	// Names are bands of their own for some names: a SenML name, or its last
-	// levels. The longest that fits counts.
+	// Names are bands for particular names. A key is a SenML name, or its last levels.
+	// The longest match counts.
 	Names map[string]Band `toml:"names" help:"SenML names, or their last levels, with band, percent and max_age of their own" default:"none"`
-	// Remember is how many senders' names are remembered; past it the one longest
-	// unheard of is forgotten. If zero, 4096.
+	// Remember is how many senders' names are remembered. A new one evicts the least
+	// recently used one. If zero, 4096.
 	Remember int `toml:"remember" help:"how many names are kept in mind; past it the one longest unheard of is not" default:"4096"`
 
 	// Now tells the time of messages that have none. If nil, time.Now.
 	Now func() time.Time `toml:"-"`
 }
 
-// A Band is what counts as a change of one name. It replaces Band and Percent of
-// the Options.
+// A Band says what counts as a change of one name. It replaces Band and Percent of the
+// Options.
 type Band struct {
 	Band    float64 `toml:"band"`
 	Percent float64 `toml:"percent"`
@@ -75,13 +75,13 @@ type Filter struct {
 	now   func() time.Time
 	seed  maphash.Seed
 
-	mu      sync.Mutex
-	last    *series.Table[value]
-	readers series.Readers
-	stats   Stats
+	mu    sync.Mutex
+	last  *series.LRU[value]
+	pool  series.ReaderPool
+	stats Stats
 }
 
-// A value is the last one passed on.
+// A value is the last value passed on of one series.
 type value struct {
 	band   Band
 	kind   senml.Kind
@@ -120,11 +120,11 @@ func New(o Options) (*Filter, error) {
 
 // Stats counts what a Filter has done.
 type Stats struct {
-	Passed  uint64 // messages passed on, smaller ones too
-	Dropped uint64 // messages of which nothing was left
-	Records uint64 // records left out of messages passed on, and of those dropped
-	Unread  uint64 // messages passed on unchanged because they are no SenML pack
-	Evicted uint64 // names forgotten for others: see Options.Remember
+	Passed    uint64 // messages passed on, also with fewer records
+	Dropped   uint64 // messages without any changed record
+	Records   uint64 // records dropped, from messages passed on too
+	Malformed uint64 // messages passed on unchanged because they are no SenML pack
+	Evicted   uint64 // names evicted for others: see Options.Remember
 }
 
 // Stats returns the counters as they are now.
@@ -136,13 +136,13 @@ func (f *Filter) Stats() Stats {
 	return s
 }
 
-// Handle passes on what has changed of m, or drops it.
+// Handle passes on the records of m that have changed, or drops m.
 func (f *Filter) Handle(m *hub.Message, a *hub.Answer) {
 	f.mu.Lock()
-	r := f.readers.Take()
+	r := f.pool.Get()
 	d, left := f.filter(m, r)
 	if left != some {
-		f.readers.Give(r)
+		f.pool.Put(r)
 	}
 	f.mu.Unlock()
 
@@ -154,20 +154,20 @@ func (f *Filter) Handle(m *hub.Message, a *hub.Answer) {
 	case some: // d is in r's memory
 		a.Pass(d)
 		f.mu.Lock()
-		f.readers.Give(r)
+		f.pool.Put(r)
 		f.mu.Unlock()
 	}
 	a.Done(nil)
 }
 
-// What is left of a message.
+// How much of a message is left.
 const (
 	none = iota
 	some
 	all
 )
 
-// filter says what is left of m, and if that is some of it, returns it.
+// filter reports how much of m is left. If that is some, d is the smaller pack.
 func (f *Filter) filter(m *hub.Message, r *senml.Reader) (d hub.Data, left int) {
 	now := m.Time
 	if now.IsZero() {
@@ -181,7 +181,7 @@ func (f *Filter) filter(m *hub.Message, r *senml.Reader) (d hub.Data, left int) 
 	}
 	d, n := r.Kept()
 	if r.Err() != nil {
-		f.stats.Unread++
+		f.stats.Malformed++
 		return d, all
 	}
 	f.stats.Records += uint64(records - n)
@@ -196,11 +196,11 @@ func (f *Filter) filter(m *hub.Message, r *senml.Reader) (d hub.Data, left int) 
 	return d, some
 }
 
-// changed reports whether the record is to pass, and if so remembers it.
+// changed reports whether the record passes, and if so remembers its value.
 func (f *Filter) changed(from hub.Address, rec *senml.Record, now time.Time) bool {
 	last, known := f.last.Find(from, rec.Name)
 	if !known {
-		last.band = f.bandOf(string(rec.Name))
+		last.band = f.bandFor(string(rec.Name))
 	}
 	v := value{band: last.band, kind: rec.Kind, number: rec.Number}
 	switch rec.Kind {
@@ -224,7 +224,7 @@ func (v *value) differs(last *value) bool {
 		return true
 	}
 	if v.band.MaxAge > 0 {
-		// A clock that was set back has made the last one older than it looks.
+		// A negative age means that the clock was set back, so the real age is unknown.
 		if age := v.micros - last.micros; age >= v.band.MaxAge.Microseconds() || age < 0 {
 			return true
 		}
@@ -237,8 +237,8 @@ func (v *value) differs(last *value) bool {
 		v.band.Percent > 0 && d > math.Abs(last.number)*v.band.Percent/100
 }
 
-// bandOf returns the band of a name that is heard of for the first time.
-func (f *Filter) bandOf(name string) Band {
+// bandFor returns the band of a name. It is called once for each series.
+func (f *Filter) bandFor(name string) Band {
 	band, longest := f.band, 0
 	for want, b := range f.names {
 		if len(want) > longest && series.Matches(want, name) {

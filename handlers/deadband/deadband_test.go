@@ -130,7 +130,7 @@ func TestSmallerPack(t *testing.T) {
 	}
 }
 
-// Of one sender and one name, whatever others send.
+// The last value is that of one sender and one name, whatever others send.
 func TestSendersApart(t *testing.T) {
 	f := filter(t, Options{Band: 1})
 	var as hubtest.Answers
@@ -171,7 +171,7 @@ func TestTimeOfMessagesWithoutOne(t *testing.T) {
 	}
 }
 
-func TestForgetsTheOldest(t *testing.T) {
+func TestEvictsTheLeastRecentlyUsed(t *testing.T) {
 	f := filter(t, Options{Remember: 2})
 	got := run(t, f, `[{"n":"a","v":1}]`, `[{"n":"b","v":1}]`, `[{"n":"c","v":1}]`, `[{"n":"a","v":1}]`, `[{"n":"c","v":1}]`)
 	if passes(got) != "++++-" || f.Stats().Evicted != 2 {
@@ -179,7 +179,7 @@ func TestForgetsTheOldest(t *testing.T) {
 	}
 }
 
-// What is no SenML pack is not lost: it passes as it is.
+// Data that is no SenML pack passes unchanged.
 func TestOtherData(t *testing.T) {
 	f := filter(t, Options{Band: 1})
 	data := []string{`{"temperature":21}`, `17`, `[]`, `[{"n":"a","v":1},{"n":"a b","v":1}]`, `[{"n":"a","v":1},{"n":"a b","v":1}]`}
@@ -188,7 +188,7 @@ func TestOtherData(t *testing.T) {
 			t.Errorf("%s: got %s", data[i], got)
 		}
 	}
-	if s := f.Stats(); s.Unread != uint64(len(data)) || s.Passed != 0 {
+	if s := f.Stats(); s.Malformed != uint64(len(data)) || s.Passed != 0 {
 		t.Errorf("got %+v", s)
 	}
 }
@@ -204,7 +204,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// nobody carries out what a handler answers.
+// nobody is a Carrier that ignores commands.
 type nobody struct{}
 
 func (nobody) Do(*hub.Answer, *hub.Command) {}

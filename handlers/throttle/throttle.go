@@ -1,13 +1,14 @@
-// Package throttle is a filter that passes on one message in an interval and drops
-// the rest, for each sender and type, or one record for each sender and SenML name.
+// Package throttle is a filter that limits the rate of messages. It passes one message
+// per interval for each sender and type, or one record for each sender and SenML name,
+// and drops the rest.
 //
 //	every = "1m"
 //	by    = "name"
 //
-// The first of each interval passes, at once; nothing is held back to be sent
-// later. By type it does not look into the data, which may be anything. By name a
-// pack goes on with the records that are due; data that is no SenML pack is then
-// throttled by its type, and counted.
+// The first message of each interval passes at once; nothing is delayed or buffered. By
+// type the filter does not look into the data, which may be anything. By name it passes
+// a smaller pack with only the records that are due. Data that is no SenML pack is then
+// throttled by type, and counted.
 package throttle
 
 import (
@@ -24,14 +25,14 @@ import (
 // Options say how much passes. Every must be given.
 type Options struct {
 	// Every is the interval in which one passes. Intervals follow one another from
-	// the first message on; a pause longer than one starts them anew, and so does
-	// a clock that is set back by more than one. The time that counts is the message's own, or by
-	// name the record's: when it was measured, not when it came.
+	// the first message on. They start anew after a pause longer than one interval,
+	// and if the clock is set back by more than one. The time that counts is that of
+	// the measurement (the message's, or by name the record's), not that of arrival.
 	Every time.Duration `toml:"every" help:"interval in which one passes, by the times of the messages" default:"required"`
-	// By is "type" or "name": what is counted apart, beside the sender. If empty, "type".
+	// By is "type" or "name": what has its own interval, for each sender. If empty, "type".
 	By string `toml:"by" help:"what is counted apart, beside the sender: type or name (SenML)" default:"type"`
-	// Remember is how many of these are remembered; past it the one longest unheard
-	// of is forgotten. If zero, 4096.
+	// Remember is how many of these are remembered. A new one evicts the least recently
+	// used one. If zero, 4096.
 	Remember int `toml:"remember" help:"how many are kept in mind; past it the one longest unheard of is not" default:"4096"`
 
 	// Now tells the time of messages that have none. If nil, time.Now.
@@ -44,10 +45,10 @@ type Filter struct {
 	byName bool
 	now    func() time.Time
 
-	mu      sync.Mutex
-	next    *series.Table[int64] // when the next interval begins, in microseconds since 1970
-	readers series.Readers
-	stats   Stats
+	mu    sync.Mutex
+	next  *series.LRU[int64] // when the next interval begins, in microseconds since 1970
+	pool  series.ReaderPool
+	stats Stats
 }
 
 // New returns a Filter.
@@ -75,11 +76,11 @@ func New(o Options) (*Filter, error) {
 
 // Stats counts what a Filter has done.
 type Stats struct {
-	Passed  uint64 // messages passed on, smaller ones too
-	Dropped uint64 // messages of which nothing was due
-	Records uint64 // by name: records left out of both
-	Unread  uint64 // by name: messages that are no SenML pack, and went by type
-	Evicted uint64 // senders' types or names forgotten for others: see Options.Remember
+	Passed    uint64 // messages passed on, also with fewer records
+	Dropped   uint64 // messages of which nothing was due
+	Records   uint64 // by name: records dropped, from messages passed on too
+	Malformed uint64 // by name: messages that are no SenML pack, throttled by type
+	Evicted   uint64 // senders' types or names evicted for others: see Options.Remember
 }
 
 // Stats returns the counters as they are now.
@@ -91,7 +92,7 @@ func (f *Filter) Stats() Stats {
 	return s
 }
 
-// Handle passes on what of m is due, or drops it.
+// Handle passes on the part of m that is due, or drops m.
 func (f *Filter) Handle(m *hub.Message, a *hub.Answer) {
 	now := m.Time
 	if now.IsZero() {
@@ -102,12 +103,12 @@ func (f *Filter) Handle(m *hub.Message, a *hub.Answer) {
 		return
 	}
 	f.mu.Lock()
-	due := f.message(m, now)
+	due := f.messageDue(m, now)
 	f.mu.Unlock()
-	answer(a, m.Data, due)
+	passOrDrop(a, m.Data, due)
 }
 
-func answer(a *hub.Answer, d hub.Data, pass bool) {
+func passOrDrop(a *hub.Answer, d hub.Data, pass bool) {
 	if pass {
 		a.Pass(d)
 	} else {
@@ -116,8 +117,8 @@ func answer(a *hub.Answer, d hub.Data, pass bool) {
 	a.Done(nil)
 }
 
-// message reports whether m as a whole is due.
-func (f *Filter) message(m *hub.Message, now time.Time) bool {
+// messageDue reports whether m is due by its type, and counts it.
+func (f *Filter) messageDue(m *hub.Message, now time.Time) bool {
 	next, known := f.next.FindType(m.From, m.Type)
 	due := f.due(next, known, now)
 	if due {
@@ -130,13 +131,13 @@ func (f *Filter) message(m *hub.Message, now time.Time) bool {
 
 func (f *Filter) handleNames(m *hub.Message, a *hub.Answer, now time.Time) {
 	f.mu.Lock()
-	r := f.readers.Take()
-	if !readable(r, m.Data) { // before anything is remembered of it
-		f.stats.Unread++
-		due := f.message(m, now)
-		f.readers.Give(r)
+	r := f.pool.Get()
+	if !wellFormed(r, m.Data) { // checked before any state changes
+		f.stats.Malformed++
+		due := f.messageDue(m, now)
+		f.pool.Put(r)
 		f.mu.Unlock()
-		answer(a, m.Data, due)
+		passOrDrop(a, m.Data, due)
 		return
 	}
 	records := 0
@@ -148,7 +149,7 @@ func (f *Filter) handleNames(m *hub.Message, a *hub.Answer, now time.Time) {
 		}
 	}
 	d, n := r.Kept()
-	if r.Err() != nil { // it cannot be cut: whole
+	if r.Err() != nil { // no smaller pack is possible: all of it passes
 		d, n = m.Data, records
 	}
 	f.stats.Records += uint64(records - n)
@@ -165,19 +166,19 @@ func (f *Filter) handleNames(m *hub.Message, a *hub.Answer, now time.Time) {
 		a.Drop()
 	}
 	f.mu.Lock()
-	f.readers.Give(r)
+	f.pool.Put(r)
 	f.mu.Unlock()
 	a.Done(nil)
 }
 
-func readable(r *senml.Reader, d hub.Data) bool {
+func wellFormed(r *senml.Reader, d hub.Data) bool {
 	for r.Reset(d); r.Next(); {
 	}
 	return r.Err() == nil
 }
 
-// due reports whether what was measured at this time may pass, and if so moves on
-// to the interval after it.
+// due reports whether a value measured at this time may pass. If so, it moves next to
+// the beginning of the next interval.
 func (f *Filter) due(next *int64, known bool, at time.Time) bool {
 	now := at.UnixMicro()
 	late := now - *next

@@ -111,7 +111,7 @@ func TestByName(t *testing.T) {
 	}
 }
 
-// What is no SenML pack is throttled whole, by its type.
+// Data that is no SenML pack is throttled by type.
 func TestOtherDataByName(t *testing.T) {
 	f := filter(t, Options{Every: 10 * time.Second, By: "name"})
 	for i, c := range []struct {
@@ -126,7 +126,7 @@ func TestOtherDataByName(t *testing.T) {
 			t.Errorf("message %d: got %s, want %s", i, got, c.want)
 		}
 	}
-	if s := f.Stats(); s.Unread != 2 {
+	if s := f.Stats(); s.Malformed != 2 {
 		t.Errorf("got %+v", s)
 	}
 }
@@ -142,7 +142,7 @@ func TestTimeOfMessagesWithoutOne(t *testing.T) {
 	}
 }
 
-func TestForgetsTheOldest(t *testing.T) {
+func TestEvictsTheLeastRecentlyUsed(t *testing.T) {
 	f := filter(t, Options{Every: time.Hour, Remember: 1})
 	for _, typ := range []hub.Type{"a", "b", "a"} {
 		if got := ask(t, f, hub.Message{Type: typ, Time: start, Data: hub.Data{Bytes: []byte("1")}}); got != "1" {
@@ -162,7 +162,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// nobody carries out what a handler answers.
+// nobody is a Carrier that ignores commands.
 type nobody struct{}
 
 func (nobody) Do(*hub.Answer, *hub.Command) {}

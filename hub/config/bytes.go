@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Bytes is a number of bytes, 0 to 1 GiB, written "4096", "256 KiB" or "1 MiB".
+// Bytes is a size in bytes, 0 to 1 GiB, written "4096", "256 KiB" or "1 MiB".
 type Bytes int
 
 // The units of Bytes.
@@ -21,7 +21,7 @@ var units = []struct {
 	size Bytes
 }{{"GiB", GiB}, {"MiB", MiB}, {"KiB", KiB}, {"B", 1}}
 
-// UnmarshalText reads a whole number, alone or with KiB, MiB, GiB or B.
+// UnmarshalText parses a whole number, alone or with KiB, MiB, GiB or B.
 func (b *Bytes) UnmarshalText(text []byte) error {
 	number, unit := string(text), Bytes(1)
 	for _, u := range units {
@@ -48,5 +48,5 @@ func (b Bytes) String() string {
 	return strconv.Itoa(int(b))
 }
 
-// MarshalText writes what String does.
+// MarshalText returns the same as String.
 func (b Bytes) MarshalText() ([]byte, error) { return []byte(b.String()), nil }

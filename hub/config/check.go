@@ -11,7 +11,7 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// check looks at what only the whole file can show.
+// check validates what depends on several keys.
 func (c *Config) check(r *reader) {
 	c.checkListen(r)
 	c.checkMemory(r)
@@ -26,12 +26,12 @@ func (c *Config) checkListen(r *reader) {
 	seen := make(map[Listen]bool)
 	for i := range c.Listen {
 		l, p := &c.Listen[i], path{"listen"}.index(i)
-		if !r.given(p) {
+		if !r.has(p) {
 			return // the default
 		}
-		if !r.given(p.key("network")) {
+		if !r.has(p.key("network")) {
 			r.problem(p.key("network"), "missing: want unix, tcp4, tcp6 or tls")
-		} else if !r.given(p.key("address")) {
+		} else if !r.has(p.key("address")) {
 			r.problem(p.key("address"), "missing: want %s", wantAddress[l.Network])
 		} else if err := checkListenAddress(l.Network, l.Address); err != nil {
 			r.problem(p.key("address"), "%v", err)
@@ -50,23 +50,24 @@ func (c *Config) checkListen(r *reader) {
 	}
 }
 
-// checkMemory checks that sessions have room for the frames that they may send.
+// checkMemory checks that session.memory is enough for the frames that sessions may send.
 func (c *Config) checkMemory(r *reader) {
-	p, least := path{"session", "memory"}, framesInMemory*c.Hub.Frame
-	if m := c.Session.Memory; r.given(p) && m > 0 && m < least {
+	p, least := path{"session", "memory"}, minFramesInMemory*c.Hub.Frame
+	if m := c.Session.Memory; r.has(p) && m > 0 && m < least {
 		r.problem(p, "%v: want at least %v, for some of the longest frames (hub.frame) at once; or leave it out", m, least)
 	}
 }
 
 func (c *Config) checkServers(r *reader) {
 	for _, s := range c.Servers {
-		if p := (path{"servers", string(s.Name), "address"}); !r.given(p) {
+		if p := (path{"servers", string(s.Name), "address"}); !r.has(p) {
 			r.problem(p, "missing: want host:port")
 		}
 	}
 }
 
-// checkNames returns what a route may go through.
+// checkNames checks the names of handlers and filters, and returns them: a route may go
+// through each of them.
 func (c *Config) checkNames(r *reader) (names []string) {
 	handlers := make(map[string]bool)
 	for _, h := range c.Handlers {
@@ -136,7 +137,7 @@ func (c *Config) checkRoutes(r *reader, names []string) {
 	}
 	for i, route := range c.Routes {
 		p := path{"route"}.index(i)
-		if !r.given(p.key("match")) {
+		if !r.has(p.key("match")) {
 			r.problem(p.key("match"), "missing: want a pattern such as \"reading/#\"")
 		} else if seen[route.Match] && route.Match != "" {
 			r.problem(p.key("match"), "%q: another route matches the same: put them into one", route.Match)
@@ -150,7 +151,7 @@ func (c *Config) checkRoutes(r *reader, names []string) {
 				continue
 			}
 			text := fmt.Sprintf("%s: there is no filter or handler of that name", printable(t))
-			if n := nearest(t, names); n != "" {
+			if n := closest(t, names); n != "" {
 				text += fmt.Sprintf("; did you mean %s?", printable(n))
 			}
 			r.problem(p.key("through").index(j), "%s", text)
@@ -178,19 +179,19 @@ func (c *Config) checkServer(name hub.ServerName) error {
 	if name == "" {
 		return nil
 	}
-	if n := nearest(string(name), names); n != "" {
+	if n := closest(string(name), names); n != "" {
 		return fmt.Errorf("there is no server %s; did you mean %s?", printable(string(name)), n)
 	}
 	return fmt.Errorf("there is no server %s: add [servers.%s], or write host:port", printable(string(name)), appendKey(nil, string(name)))
 }
 
-// maxLevel is the longest name that becomes a level of types, in bytes. With
-// hub.MaxType it leaves room for the others.
+// maxLevel is the longest name that becomes a level of types, in bytes. It is well below
+// hub.MaxType, to leave space for the other levels.
 const maxLevel = 64
 
-// checkLevel checks the name of a hub, server or device: a level of types, and a
-// part of the names of readings, for which SenML (RFC 8428, 4.5.1) has these
-// letters alone.
+// checkLevel checks the name of a hub, server or device. It becomes a level of types and a
+// part of the names of readings, for which SenML (RFC 8428, 4.5.1) allows only these
+// characters.
 func checkLevel(s string) error {
 	ok := len(s) > 0 && len(s) <= maxLevel && !strings.ContainsRune("-._", rune(s[0]))
 	for i := range len(s) {
@@ -214,7 +215,7 @@ func checkName(s string) error {
 	return nil
 }
 
-func orNone(check func(string) error) func(string) error {
+func optional(check func(string) error) func(string) error {
 	return func(s string) error {
 		if s == "" {
 			return nil
@@ -223,7 +224,7 @@ func orNone(check func(string) error) func(string) error {
 	}
 }
 
-func parseTypeOrNone(s string) (hub.Type, error) {
+func parseOptionalType(s string) (hub.Type, error) {
 	if s == "" {
 		return "", nil
 	}
@@ -248,7 +249,7 @@ func checkSocket(s string) error {
 	return nil
 }
 
-// checkHostPort checks where a server is to be reached.
+// checkHostPort checks the address of a server.
 func checkHostPort(s string) error {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil || host == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
@@ -276,11 +277,11 @@ var wantAddress = map[string]string{
 	"":   "where to listen",
 }
 
-// checkListenAddress checks where to listen: without names, whose look-up a
-// start would have to wait for.
+// checkListenAddress checks an address to listen on. Host names are not allowed, because
+// the start would have to wait for their lookup.
 func checkListenAddress(network, s string) error {
 	if network == "" {
-		return nil // which is the problem
+		return nil // already reported
 	}
 	if network == Unix {
 		return checkSocket(s)
@@ -295,7 +296,7 @@ func checkListenAddress(network, s string) error {
 	return checkPort(port)
 }
 
-// checkIP checks the address of a listener alone; "" is all there are.
+// checkIP checks the IP address of a listener, without its port. "" stands for all addresses.
 func checkIP(network, host string) error {
 	if host == "" {
 		return nil

@@ -8,15 +8,15 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// A classic is the original's server.conf.
+// A classic is the content of the original's server.conf.
 type classic struct {
-	types            []string // the networks to open
+	types            []string // the networks to listen on
 	unix, tcp4, tcp6 endpoint
 	peers            Peers
 	available        []hub.Type
 	handlers         []classicHandler
 	database, file   string
-	redis            any // what is left of it in a file that says file now
+	redis            any // a leftover section in a file whose type is now "file"; ignored
 	info             any
 }
 
@@ -30,14 +30,14 @@ type classicHandler struct {
 
 func (c *classic) keys() []key {
 	return []key{
-		{"network", fields(c.network), ""},
-		{"handlers", fields(c.handlersBlock), ""},
-		{"database", fields(c.databaseBlock), ""},
-		{"admin", fields(func() []key { return []key{{"info", anything(&c.info), ""}} }), ""},
+		{"network", fields(c.networkKeys), ""},
+		{"handlers", fields(c.handlersKeys), ""},
+		{"database", fields(c.databaseKeys), ""},
+		{"admin", fields(func() []key { return []key{{"info", anyValue(&c.info), ""}} }), ""},
 	}
 }
 
-func (c *classic) network() []key {
+func (c *classic) networkKeys() []key {
 	return []key{
 		{"types", texts(&c.types, oneOf([]string{Unix, TCP4, TCP6})), ""},
 		{"unix", fields(func() []key { return []key{{"address", text(&c.unix.address, checkSocket), ""}} }), ""},
@@ -61,12 +61,12 @@ func portString(n *node) (string, error) {
 	return checked(checkPort)(n)
 }
 
-func (c *classic) handlersBlock() []key {
+func (c *classic) handlersKeys() []key {
 	return []key{
 		{"availableTypes", list[hub.Type]{&c.available, parsed(hub.ParseType), nil}, ""},
 		{"typeMap", named[classicHandler]{to: &c.handlers, check: checkName,
-			name:  func(h *classicHandler) *string { return &h.name },
-			fresh: func() classicHandler { return classicHandler{} },
+			name:     func(h *classicHandler) *string { return &h.name },
+			defaults: func() classicHandler { return classicHandler{} },
 			keys: func(h *classicHandler) []key {
 				return []key{
 					{"handlerBinary", text(&h.binary, nil), ""},
@@ -76,11 +76,11 @@ func (c *classic) handlersBlock() []key {
 	}
 }
 
-func (c *classic) databaseBlock() []key {
+func (c *classic) databaseKeys() []key {
 	return []key{
 		{"type", text(&c.database, checkDatabase), ""},
 		{"file", fields(func() []key { return []key{{"path", text(&c.file, nil), ""}} }), ""},
-		{"redis", anything(&c.redis), ""},
+		{"redis", anyValue(&c.redis), ""},
 	}
 }
 
@@ -96,8 +96,8 @@ func checkDatabase(s string) error {
 }
 
 // ParseClassic parses the content of the original's server.conf: its listeners,
-// handlers, accounts and informer (bInformer in the working directory). The name
-// is the file's in errors; the error is an *Error.
+// handlers, accounts and informer (bInformer in the working directory). Errors use
+// name as the file's name; the error is an *Error.
 //
 // Every block but handlers may be missing. A handler's handlerBinary becomes a
 // command with StartNeeded. Paths stay relative to the working directory.
@@ -109,10 +109,10 @@ func ParseClassic(name string, data []byte, checks ...Check) (*Config, error) {
 		return nil, r.err()
 	}
 	readKeys(r, nil, root, from.keys, nil)
-	c := fresh()
-	from.listeners(r, c)
-	from.links(r, c)
-	if r.given(path{"database"}) && !r.given(path{"database", "type"}) {
+	c := newDefaults()
+	from.buildListeners(r, c)
+	from.buildHandlers(r, c)
+	if r.has(path{"database"}) && !r.has(path{"database", "type"}) {
 		r.problem(path{"database", "type"}, `missing: want "file"`)
 	}
 	c.Accounts.File = from.file
@@ -125,13 +125,13 @@ func ParseClassic(name string, data []byte, checks ...Check) (*Config, error) {
 	return c.finish(r, checks)
 }
 
-// listeners makes the listeners of the networks in network.types, or leaves the
-// default ones where the file has none at all.
-func (c *classic) listeners(r *reader, to *Config) {
+// buildListeners makes the listeners of the networks in network.types. If the file has no
+// network at all, the default listeners stay.
+func (c *classic) buildListeners(r *reader, to *Config) {
 	p := path{"network", "types"}
-	if !r.given(p) {
+	if !r.has(p) {
 		for _, network := range []string{Unix, TCP4, TCP6} {
-			if r.given(path{"network", network}) {
+			if r.has(path{"network", network}) {
 				r.problem(p, "missing: want the list of those to open: [%q]", network)
 				return
 			}
@@ -147,7 +147,7 @@ func (c *classic) listeners(r *reader, to *Config) {
 			r.problem(p.index(i), "%q is there twice", network)
 		}
 		seen[network] = true
-		l, block := freshListen(), path{"network", network}
+		l, block := defaultListen(), path{"network", network}
 		l.Network = network
 		switch network {
 		case Unix:
@@ -157,10 +157,10 @@ func (c *classic) listeners(r *reader, to *Config) {
 		case TCP6:
 			l.Address = net.JoinHostPort(c.tcp6.address, c.tcp6.port)
 		default:
-			continue // the problem is known
+			continue // already reported
 		}
 		for _, k := range []string{"address", "port"} {
-			if !r.given(block.key(k)) && (k != "port" || network != Unix) {
+			if !r.has(block.key(k)) && (k != "port" || network != Unix) {
 				r.problem(block.key(k), "missing, though network.types has %q", network)
 			}
 		}
@@ -168,10 +168,10 @@ func (c *classic) listeners(r *reader, to *Config) {
 	}
 }
 
-// links makes the handlers of handlers.availableTypes.
-func (c *classic) links(r *reader, to *Config) {
+// buildHandlers makes the handlers of handlers.availableTypes.
+func (c *classic) buildHandlers(r *reader, to *Config) {
 	p := path{"handlers", "availableTypes"}
-	if !r.given(p) {
+	if !r.has(p) {
 		r.problem(p, "missing: want the list of types that have a handler; it may be empty")
 	}
 	byName := make(map[string]classicHandler)
@@ -181,7 +181,7 @@ func (c *classic) links(r *reader, to *Config) {
 	seen := make(map[hub.Type]bool)
 	for i, t := range c.available {
 		if t == "" {
-			continue // the problem is known
+			continue // already reported
 		}
 		entry := path{"handlers", "typeMap", string(t)}
 		from, ok := byName[string(t)]
@@ -191,16 +191,16 @@ func (c *classic) links(r *reader, to *Config) {
 			continue
 		case !ok:
 			r.problem(p.index(i), `%q: add its handler to handlers.typeMap: %s: {"unixDomainSocketPath": …}`, t, appendString(nil, string(t)))
-		case !r.given(entry.key("unixDomainSocketPath")):
+		case !r.has(entry.key("unixDomainSocketPath")):
 			r.problem(entry.key("unixDomainSocketPath"), "missing: want the path of the UNIX socket that the handler listens on")
 		}
 		seen[t] = true
-		h := freshHandler()
+		h := defaultHandler()
 		h.Name, h.Types, h.Dialect, h.Socket = string(t), []hub.Pattern{hub.Pattern(t)}, Classic, from.socket
 		if from.binary != "" {
 			h.Command, h.Start = []string{from.binary}, StartNeeded
 		}
-		r.places[path{"handlers", string(t)}.id()] = r.place(entry)
+		r.offsets[path{"handlers", string(t)}.id()] = r.offset(entry)
 		to.Handlers = append(to.Handlers, h)
 	}
 }

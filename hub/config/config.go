@@ -1,14 +1,14 @@
-// Package config reads the hub's config file: bester.toml, which one struct
-// mirrors, and the original's server.conf, which becomes the same struct.
+// Package config reads the hub's config file: bester.toml, whose structure Config
+// mirrors, or the original's server.conf, which is converted to the same Config.
 //
-// It is strict. A key that does not exist, a value of the wrong type or out of
-// range, a route through something that is not there: each is an error that
-// names the file, line, column and key and says what is allowed, and all that is
-// wrong in a file is reported at once (Error). What the file does not say has a
-// default; the Config that is returned is complete.
+// It is strict. An unknown key, a value of the wrong type or out of range, or a route
+// through something that does not exist is an error. The error names the file, line,
+// column and key and says what is allowed. All errors of a file are reported at once
+// (Error). Keys that the file does not have get their defaults, so the returned Config
+// is complete.
 //
-// Example is the annotated file, with every key. What a filter's or device's
-// kind takes is known to the program alone, which hands in a Check.
+// Example is the annotated file, with every key. Only the program knows the options of
+// each kind of filter and device; it validates them with a Check.
 package config
 
 import (
@@ -46,15 +46,15 @@ type Config struct {
 	Devices  []Device
 	Routes   []Route
 
-	from *reader // what it was read by; nil: no file
+	from *reader // the reader of its file; nil: no file
 }
 
 // Hub is the section [hub].
 type Hub struct {
 	Name    string        // of this hub, in message ids and types of readings; default: the host's name
-	MaxHops int           // how often handlers may send one message round, 1 to 255
-	Frame   Bytes         // the largest frame from a peer that has logged in, 4 KiB to 64 MiB
-	Drain   time.Duration // how long SIGTERM waits for what was taken, 0 to 1h
+	MaxHops int           // how often handlers may resend one message (sendHandler), 1 to 255
+	Frame   Bytes         // the largest frame from an authenticated peer, 4 KiB to 64 MiB
+	Drain   time.Duration // how long SIGTERM waits for messages in flight, 0 to 1h
 }
 
 // Log is the section [log].
@@ -71,7 +71,7 @@ const (
 
 // Admin is the section [admin].
 type Admin struct {
-	// Info is what serverInfo says: string, int64, float64, bool, []any or
+	// Info is the answer to serverInfo: string, int64, float64, bool, []any or
 	// map[string]any, as encoding/json writes them.
 	Info any
 }
@@ -100,12 +100,12 @@ const (
 type Session struct {
 	Login       time.Duration // time to log in, 1ms to 1h
 	Connections int           // at most, over all listeners, logged in or not; 1 to 1000000
-	Queue       Bytes         // that may wait for one session, 1 KiB to 1 GiB
+	Queue       Bytes         // size of one session's outgoing queue, 1 KiB to 1 GiB
 	Full        string        // what happens when it is full: DropOldest, DropNewest or Close
-	Write       time.Duration // a peer that takes nothing for so long, or stops in a frame, is closed; 1ms to 1h
-	Credits     int           // messages of one session that may be under way at once, 1 to 65535
-	Memory      Bytes         // for long frames being read and for what waits, of all sessions together, 1 MiB to 1 GiB; 0: see SessionMemory
-	Failures    int           // failed logins from one address in a minute until it is held off, 1 to 1000000
+	Write       time.Duration // write timeout: a peer that reads nothing for so long, or stops inside a frame, is closed; 1ms to 1h
+	Credits     int           // messages of one session that may be in flight, 1 to 65535
+	Memory      Bytes         // for long frames being read and for queues, of all sessions together, 1 MiB to 1 GiB; 0: see SessionMemory
+	Failures    int           // failed logins from one address in a minute until its logins are throttled, 1 to 1000000
 }
 
 // What happens to a session whose queue is full.
@@ -125,14 +125,14 @@ type Informer struct {
 	Socket string // the path of the informer's UNIX socket; "": none
 }
 
-// Peers is the section [peers]: which original servers may hand in messages. In
-// the file, classic is "open" or a list of addresses and CIDR ranges.
+// Peers is the section [peers]: which original servers may send messages. In the file,
+// classic is "open" or a list of addresses and CIDR ranges.
 type Peers struct {
-	Open    bool           // every one
-	Classic []netip.Prefix // those from here
+	Open    bool           // from any address
+	Classic []netip.Prefix // from these addresses
 }
 
-// Allow reports whether an original server at that address may hand in messages.
+// Allow reports whether an original server at that address may send messages.
 func (p *Peers) Allow(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
 	return p.Open || slices.ContainsFunc(p.Classic, func(q netip.Prefix) bool { return q.Contains(a) })
@@ -147,14 +147,14 @@ type Server struct {
 // Handler is a section [handlers.NAME].
 type Handler struct {
 	Name        string
-	Types       []hub.Pattern // what it serves; may be empty for one that routes name
-	Dialect     string        // Native: it dials in; Classic: the hub connects to Socket
+	Types       []hub.Pattern // what it serves; may be empty if a route names it
+	Dialect     string        // Native: it connects to the hub; Classic: the hub connects to Socket
 	Socket      string        // Classic: the path of its UNIX socket
-	Command     []string      // argv of the process to start and supervise; empty: somebody else does
+	Command     []string      // argv of the process to start and supervise; empty: it is not started by the hub
 	Start       string        // Classic with a Command: StartAlways or StartNeeded
 	Timeout     time.Duration // for its answer to one message, 1ms to 1h
-	Queue       int           // messages that may wait for it, 1 to 1048576
-	Connections int           // Classic: at once, 1 to 1024
+	Queue       int           // size of its queue in messages, 1 to 1048576
+	Connections int           // Classic: concurrent connections, 1 to 1024
 }
 
 // Dialects of handlers.
@@ -195,17 +195,16 @@ type Route struct {
 // MaxFile is the size of the largest file that is read.
 const MaxFile = 1 << 20
 
-// A Check finds what is wrong with a file's content that this package cannot
-// know, such as an option that a filter's kind does not have. It is called
-// after the file has been read, perhaps with problems of its own, and makes its
-// Problems with Config.Problem.
+// A Check validates what this package cannot know, such as the options of a kind of
+// filter. It is called after the file has been read, even if the file has other
+// problems. It makes its Problems with Config.Problem.
 type Check func(c *Config) []Problem
 
-// Load reads the file at path: the original's server.conf if the name ends in
-// .conf or the content begins with "{", else bester.toml. The error is an *Error
-// or says why the file could not be read.
+// Load reads the file at path. It is the original's server.conf if the name ends in
+// .conf or the content begins with "{", else a bester.toml. The error is an *Error or
+// says why the file could not be read.
 func Load(path string, checks ...Check) (*Config, error) {
-	// Not waiting: a FIFO would have the hub wait for ever.
+	// O_NONBLOCK, since opening a FIFO would block for ever.
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
@@ -229,10 +228,10 @@ func Load(path string, checks ...Check) (*Config, error) {
 	return Parse(path, data, checks...)
 }
 
-// Parse reads the content of a bester.toml. The name is the file's in errors; the
-// error is an *Error.
+// Parse parses the content of a bester.toml. Errors use name as the file's name; the error
+// is an *Error.
 func Parse(name string, data []byte, checks ...Check) (*Config, error) {
-	r, c := newReader(name, data), fresh()
+	r, c := newReader(name, data), newDefaults()
 	root, err := parseWith(parseTOML, data)
 	if err != nil {
 		r.syntax(err)
@@ -244,15 +243,16 @@ func Parse(name string, data []byte, checks ...Check) (*Config, error) {
 	return c.finish(r, checks)
 }
 
-// parseWith parses a file of the size that is allowed.
+// parseWith calls parse if the file is not too large.
 func parseWith(parse func([]byte) (*table, error), data []byte) (*table, error) {
 	if len(data) > MaxFile {
-		return nil, wrong(MaxFile, "the file is larger than %v", Bytes(MaxFile))
+		return nil, errorAt(MaxFile, "the file is larger than %v", Bytes(MaxFile))
 	}
 	return parse(data)
 }
 
-// finish lets the checks look at the config, which is right if nobody finds a problem.
+// finish runs the checks. It returns the config if neither they nor the reader have found
+// a problem.
 func (c *Config) finish(r *reader, checks []Check) (*Config, error) {
 	c.from = r
 	for _, check := range checks {
@@ -276,20 +276,21 @@ func (r *reader) err() error {
 	return &Error{r.found, r.more}
 }
 
-// Problem makes a problem with the key of that path, such as "filters", "coarse",
-// "kind"; an element of a list is "#" and its index: "route", "#0", "match". It points at the key's value; where the file does not have the key, at
-// the nearest section around it.
+// Problem makes a Problem with a key. keys is the key's path, such as "filters", "coarse",
+// "kind"; an element of a list is "#" and its index: "route", "#0", "match". The position
+// is that of the key's value, or if the file does not have the key, of the nearest section
+// around it.
 func (c *Config) Problem(text string, keys ...string) Problem {
 	p := path(keys)
 	if c.from == nil {
 		return Problem{Key: p.String(), Text: text}
 	}
-	line, column := c.from.source.position(c.from.place(p))
+	line, column := c.from.source.position(c.from.offset(p))
 	return Problem{c.from.source.name, line, column, p.String(), text}
 }
 
-// AppendTOML appends the whole config as a bester.toml, defaults and all. Parse
-// reads it back to the same: so a server.conf can be turned into one.
+// AppendTOML appends the complete config as a bester.toml, including defaults. Parse reads
+// it back to an equal Config, so a server.conf can be converted this way.
 func (c *Config) AppendTOML(dst []byte) []byte {
 	var w writer
 	for _, k := range c.keys() {

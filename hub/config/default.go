@@ -19,17 +19,17 @@ import (
 //go:embed example.toml
 var Example string
 
-// Default is the config of a hub without a file: a UNIX socket for the hub's own
-// user and root (the first of Sockets that can be made), and TCP on the loopback,
-// port 2223.
+// Default is the config of a hub without a file. It listens on a UNIX socket for the hub's
+// own user and root (the first of Sockets that can be made), and on TCP port 2223 of the
+// loopback address.
 func Default() *Config {
-	c := fresh()
+	c := newDefaults()
 	c.complete()
 	return c
 }
 
-// fresh is what a file begins with.
-func fresh() *Config {
+// newDefaults returns the defaults that a file's keys override.
+func newDefaults() *Config {
 	return &Config{
 		Hub: Hub{MaxHops: hub.MaxHops, Frame: MiB, Drain: 10 * time.Second},
 		Log: Log{Format: FormatText},
@@ -40,16 +40,16 @@ func fresh() *Config {
 	}
 }
 
-func freshListen() Listen { return Listen{Mode: 0660, Trust: true} }
+func defaultListen() Listen { return Listen{Mode: 0660, Trust: true} }
 
-func freshHandler() Handler {
+func defaultHandler() Handler {
 	return Handler{Dialect: Native, Start: StartAlways, Timeout: 10 * time.Second, Queue: 1024, Connections: 16}
 }
 
-func freshDevice() Device { return Device{Every: 10 * time.Second} }
+func defaultDevice() Device { return Device{Every: 10 * time.Second} }
 
-// complete fills in what depends on the machine or on other keys, and takes away
-// what has no meaning.
+// complete fills in the defaults that depend on the machine or on other keys, and clears
+// fields that have no meaning.
 func (c *Config) complete() {
 	if c.Hub.Name == "" {
 		c.Hub.Name = hostName()
@@ -58,8 +58,8 @@ func (c *Config) complete() {
 		c.Accounts.File = filepath.Join(configDir(), "accounts")
 	}
 	if len(c.Listen) == 0 {
-		l := freshListen()
-		l.Network, l.Address = Unix, socket()
+		l := defaultListen()
+		l.Network, l.Address = Unix, defaultSocket()
 		c.Listen = []Listen{l, {Network: TCP4, Address: "127.0.0.1:2223"}}
 	}
 	for i := range c.Listen {
@@ -83,12 +83,12 @@ func (c *Config) complete() {
 	}
 }
 
-// framesInMemory is how many of the longest frames session.memory must have room for. A
-// frame may take no more than it leaves, and beside one that is read others are to be.
-const framesInMemory = 4
+// minFramesInMemory is how many of the longest frames session.memory must hold at least, so
+// that one long frame does not keep other sessions from reading theirs.
+const minFramesInMemory = 4
 
-// SessionMemory returns session.memory, or where that says nothing a sixteenth of this
-// machine's memory, but at least 16 MiB and room for some of the longest frames.
+// SessionMemory returns session.memory. If that is not set, it returns a sixteenth of this
+// machine's memory, but at least 16 MiB and enough for some of the longest frames.
 func (c *Config) SessionMemory() Bytes {
 	if c.Session.Memory > 0 {
 		return c.Session.Memory
@@ -98,10 +98,10 @@ func (c *Config) SessionMemory() Bytes {
 		info.Totalram = 0
 	}
 	sixteenth := Bytes(min(uint64(info.Totalram)*uint64(info.Unit)/16, uint64(GiB)))
-	return max(sixteenth, 16*MiB, framesInMemory*c.Hub.Frame)
+	return max(sixteenth, 16*MiB, minFramesInMemory*c.Hub.Frame)
 }
 
-// hostName returns the host's name as checkLevel wants it.
+// hostName returns the host's name, changed so that checkLevel accepts it.
 func hostName() string {
 	name, err := os.Hostname()
 	if err != nil {
@@ -117,17 +117,17 @@ func hostName() string {
 	return cmp.Or(name, "bester")
 }
 
-// Files returns where a config file is looked for if none is named: /etc/bester,
-// then the user's own config folder ($XDG_CONFIG_HOME/bester).
+// Files returns the paths of a config file if none is named: in /etc/bester, then in the
+// user's own config folder ($XDG_CONFIG_HOME/bester).
 func Files() []string {
-	files := []string{filepath.Join(system, "bester.toml")}
+	files := []string{filepath.Join(systemDir, "bester.toml")}
 	if dir := userConfigDir(); dir != "" {
 		files = append(files, filepath.Join(dir, "bester.toml"))
 	}
 	return files
 }
 
-// File returns the first of Files that there is, or "".
+// File returns the first of Files that exists, or "".
 func File() string {
 	for _, file := range Files() {
 		if _, err := os.Stat(file); err == nil {
@@ -138,8 +138,8 @@ func File() string {
 }
 
 const (
-	system = "/etc/bester"
-	run    = "/run/bester"
+	systemDir = "/etc/bester"
+	runDir    = "/run/bester"
 )
 
 // configDir is where the accounts are by default.
@@ -147,7 +147,7 @@ func configDir() string {
 	if dir := userConfigDir(); os.Geteuid() != 0 && dir != "" {
 		return dir
 	}
-	return system
+	return systemDir
 }
 
 func userConfigDir() string {
@@ -158,12 +158,12 @@ func userConfigDir() string {
 	return filepath.Join(dir, "bester")
 }
 
-// Sockets returns where a hub with the default config may listen on this machine,
-// the likeliest first: /run/bester/bester.sock, then under $XDG_RUNTIME_DIR, then
-// under the folder for temporary files. Who listens makes the folder around it, which
-// only root's is open to others, and makes sure that it is theirs.
+// Sockets returns where a hub with the default config may listen on this machine, the
+// likeliest first: /run/bester/bester.sock, then under $XDG_RUNTIME_DIR, then under the
+// folder for temporary files. The hub creates the socket's folder and checks that it owns
+// it. Only root's folder is accessible to other users.
 func Sockets() []string {
-	all := []string{filepath.Join(run, "bester.sock")}
+	all := []string{filepath.Join(runDir, "bester.sock")}
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
 		all = append(all, filepath.Join(dir, "bester", "bester.sock"))
 	}
@@ -171,10 +171,10 @@ func Sockets() []string {
 	return append(all, filepath.Join(os.TempDir(), own, "bester.sock"))
 }
 
-// socket is where a hub without a file listens.
-func socket() string {
+// defaultSocket returns the socket of a hub without a file.
+func defaultSocket() string {
 	all := Sockets()
-	if os.Geteuid() == 0 || unix.Access(run, unix.W_OK) == nil {
+	if os.Geteuid() == 0 || unix.Access(runDir, unix.W_OK) == nil {
 		return all[0]
 	}
 	return all[1]

@@ -25,15 +25,14 @@ func seed(f *testing.F, pattern string) {
 	}
 }
 
-// The law: what is refused has a place inside of the file and a reason; what
-// parses is written as TOML that parses to the same.
+// See checkRoundTrip for what is checked.
 func FuzzParse(f *testing.F) {
 	seed(f, "testdata/wrong/*.toml")
 	seed(f, "testdata/*.toml")
 	f.Add([]byte(Example))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse("fuzz.toml", data)
-		law(t, data, c, err)
+		checkRoundTrip(t, data, c, err)
 	})
 }
 
@@ -42,11 +41,13 @@ func FuzzParseClassic(f *testing.F) {
 	seed(f, "testdata/*.conf")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := ParseClassic("fuzz.conf", data)
-		law(t, data, c, err)
+		checkRoundTrip(t, data, c, err)
 	})
 }
 
-func law(t *testing.T, data []byte, c *Config, err error) {
+// checkRoundTrip checks that each error has a position inside the file and a reason, and that
+// a config that parses is written as TOML that parses to an equal config.
+func checkRoundTrip(t *testing.T, data []byte, c *Config, err error) {
 	t.Helper()
 	if err != nil {
 		var e *Error
@@ -72,29 +73,28 @@ func law(t *testing.T, data []byte, c *Config, err error) {
 	same(t, again, c)
 }
 
-// go-toml's own decoder is the oracle for what is TOML: the rules of which keys
-// and tables may come twice are ours.
+// go-toml's own decoder is the oracle for our rules of duplicate keys and tables.
 func FuzzTOMLAgreesWithGoTOML(f *testing.F) {
 	seed(f, "testdata/wrong/*.toml")
 	for _, s := range tomlRules {
 		f.Add([]byte(s))
 	}
-	f.Fuzz(agree)
+	f.Fuzz(checkAgainstGoTOML)
 }
 
 func TestTOMLAgreesWithGoTOML(t *testing.T) {
 	for _, s := range tomlRules {
-		t.Run(s, func(t *testing.T) { agree(t, []byte(s)) })
+		t.Run(s, func(t *testing.T) { checkAgainstGoTOML(t, []byte(s)) })
 	}
 }
 
-func agree(t *testing.T, data []byte) {
+func checkAgainstGoTOML(t *testing.T, data []byte) {
 	var m map[string]any
 	theirs := toml.Unmarshal(data, &m)
 	root, ours := parseTOML(data)
 	switch {
 	case ours == nil && theirs != nil:
-		if !hasDate(&node{value: root}) { // of dates, only that they are none of ours is of interest
+		if !hasDate(&node{value: root}) { // our parser accepts invalid dates, since no key takes a date
 			t.Errorf("%q: read, but go-toml says: %v", data, theirs)
 		}
 	case ours != nil && theirs == nil:
@@ -106,7 +106,7 @@ func agree(t *testing.T, data []byte) {
 
 func hasDate(n *node) bool {
 	switch v := n.value.(type) {
-	case other:
+	case unsupported:
 		return v == "a date"
 	case []*node:
 		for _, e := range v {
@@ -140,8 +140,8 @@ var tomlRules = []string{
 	"[a]]", "[[a]", "[]", "a", "a =", "= 1", "[ a . b ]\nc=1", "a = {b = 1,}", "a = {b = 1\n}",
 }
 
-// What a short file may make us allocate, whatever it says: within 64 KiB, with
-// all that go-toml, the defaults and the error take.
+// A short file allocates at most 64 KiB, whatever its content, including the memory of
+// go-toml, the defaults and the error.
 func TestShortFilesAllocateLittle(t *testing.T) {
 	inputs := append([]string{
 		strings.Repeat("[", 64), strings.Repeat("a.", 31) + "a=", strings.Repeat("[[a]]\n", 10), "a=" + strings.Repeat("[", 31) + strings.Repeat("]", 31),
@@ -165,15 +165,15 @@ func TestShortFilesAllocateLittle(t *testing.T) {
 			if least > 64<<10 {
 				t.Errorf("%s: %q allocates %d bytes, want at most 64 KiB", name, in, least)
 			}
-			most = max(most, least)
+			maxAlloc = max(maxAlloc, least)
 		}
 	}
-	t.Logf("at most %d bytes", most)
+	t.Logf("at most %d bytes", maxAlloc)
 }
 
-var most uint64
+var maxAlloc uint64
 
-// A file of the largest size is read in one go, however it is made.
+// A file of the largest size is read without trouble, whatever its content.
 func TestLargeHostileFiles(t *testing.T) {
 	size := MaxFile
 	if testing.Short() {

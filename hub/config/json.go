@@ -8,21 +8,21 @@ import (
 	"unicode/utf8"
 )
 
-// parseJSON returns the document's root: strictly RFC 8259, one object, no key
-// twice. Its error is a *misplaced.
+// parseJSON returns the document's root. The document is strict JSON (RFC 8259): one object,
+// without duplicate keys. The error is a *positionError.
 func parseJSON(data []byte) (*table, error) {
 	if i := notUTF8(data); i >= 0 {
-		return nil, wrong(i, "not UTF-8")
+		return nil, errorAt(i, "not UTF-8")
 	}
 	var whole json.RawMessage
 	if err := json.Unmarshal(data, &whole); err != nil {
 		var se *json.SyntaxError
 		if errors.As(err, &se) {
-			return nil, wrong(max(int(se.Offset)-1, 0), "%w", se)
+			return nil, errorAt(max(int(se.Offset)-1, 0), "%w", se)
 		}
-		return nil, wrong(0, "%w", err)
+		return nil, errorAt(0, "%w", err)
 	}
-	w := &walker{data: data, dec: json.NewDecoder(bytes.NewReader(data))}
+	w := &jsonBuilder{data: data, dec: json.NewDecoder(bytes.NewReader(data))}
 	w.dec.UseNumber()
 	n, err := w.value(0)
 	if err != nil {
@@ -30,37 +30,37 @@ func parseJSON(data []byte) (*table, error) {
 	}
 	root, ok := n.value.(*table)
 	if !ok {
-		return nil, wrong(n.at, "want an object: { … }")
+		return nil, errorAt(n.at, "want an object: { … }")
 	}
 	return root, nil
 }
 
-// A walker turns JSON that is known to be well-formed into nodes.
-type walker struct {
+// A jsonBuilder makes nodes of JSON that is known to be well-formed.
+type jsonBuilder struct {
 	data []byte
 	dec  *json.Decoder
 }
 
-// next returns the next token and where it stands.
-func (w *walker) next() (json.Token, int, error) {
+// token returns the next token and its offset.
+func (w *jsonBuilder) token() (json.Token, int, error) {
 	at := int(w.dec.InputOffset())
 	for at < len(w.data) && bytes.IndexByte([]byte(" \t\r\n,:"), w.data[at]) >= 0 {
 		at++
 	}
 	tok, err := w.dec.Token()
 	if err != nil {
-		return nil, at, wrong(at, "%w", err)
+		return nil, at, errorAt(at, "%w", err)
 	}
 	return tok, at, nil
 }
 
-func (w *walker) value(depth int) (*node, error) {
-	tok, at, err := w.next()
+func (w *jsonBuilder) value(depth int) (*node, error) {
+	tok, at, err := w.token()
 	if err != nil {
 		return nil, err
 	}
 	if depth > maxDepth {
-		return nil, wrong(at, "more than %d objects and lists deep", maxDepth)
+		return nil, errorAt(at, "more than %d objects and lists deep", maxDepth)
 	}
 	n := &node{at: at, value: tok}
 	switch tok {
@@ -74,7 +74,7 @@ func (w *walker) value(depth int) (*node, error) {
 			list = append(list, e)
 		}
 		if err == nil {
-			_, _, err = w.next() // the closing bracket
+			_, _, err = w.token() // the closing bracket
 		}
 		n.value = list
 	default:
@@ -88,16 +88,16 @@ func (w *walker) value(depth int) (*node, error) {
 	return n, nil
 }
 
-func (w *walker) object(depth int) (*table, error) {
+func (w *jsonBuilder) object(depth int) (*table, error) {
 	t := new(table)
 	for w.dec.More() {
-		tok, at, err := w.next()
+		tok, at, err := w.token()
 		if err != nil {
 			return nil, err
 		}
 		key, _ := tok.(string)
 		if t.get(key) != nil {
-			return nil, wrong(at, "%q is there twice", key)
+			return nil, errorAt(at, "%q is there twice", key)
 		}
 		n, err := w.value(depth + 1)
 		if err != nil {
@@ -105,7 +105,7 @@ func (w *walker) object(depth int) (*table, error) {
 		}
 		t.add(key, at, n)
 	}
-	_, _, err := w.next() // the closing brace
+	_, _, err := w.token() // the closing brace
 	return t, err
 }
 
@@ -115,7 +115,7 @@ func number(n json.Number, at int) (any, error) {
 	}
 	f, err := n.Float64()
 	if err != nil {
-		return nil, wrong(at, "%s: not a number that fits 64 bits", n)
+		return nil, errorAt(at, "%s: not a number that fits 64 bits", n)
 	}
 	return f, nil
 }

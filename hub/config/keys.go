@@ -11,57 +11,57 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// The whole of bester.toml, section by section.
+// The schema of bester.toml, section by section.
 
 func (c *Config) keys() []key {
 	return []key{
 		{"hub", fields(c.Hub.keys), ""},
 		{"log", fields(c.Log.keys), ""},
 		{"admin", fields(c.Admin.keys), ""},
-		{"listen", tables[Listen]{&c.Listen, freshListen, (*Listen).keys}, ""},
+		{"listen", tables[Listen]{&c.Listen, defaultListen, (*Listen).keys}, ""},
 		{"session", fields(c.Session.keys), ""},
 		{"accounts", fields(c.Accounts.keys), ""},
 		{"informer", fields(c.Informer.keys), ""},
 		{"peers", fields(c.Peers.keys), ""},
 		{"servers", named[Server]{to: &c.Servers, name: func(s *Server) *string { return (*string)(&s.Name) },
-			check: checkLevel, fresh: func() Server { return Server{} }, keys: (*Server).keys}, ""},
+			check: checkLevel, defaults: func() Server { return Server{} }, keys: (*Server).keys}, ""},
 		{"handlers", named[Handler]{to: &c.Handlers, name: func(h *Handler) *string { return &h.Name },
-			check: checkName, fresh: freshHandler, keys: (*Handler).keys}, ""},
+			check: checkName, defaults: defaultHandler, keys: (*Handler).keys}, ""},
 		{"filters", named[Filter]{to: &c.Filters, name: func(f *Filter) *string { return &f.Name },
-			check: checkName, fresh: func() Filter { return Filter{} }, keys: (*Filter).keys,
-			rest: func(f *Filter) *map[string]any { return &f.Options }}, ""},
+			check: checkName, defaults: func() Filter { return Filter{} }, keys: (*Filter).keys,
+			extra: func(f *Filter) *map[string]any { return &f.Options }}, ""},
 		{"devices", named[Device]{to: &c.Devices, name: func(d *Device) *string { return &d.Name },
-			check: checkLevel, fresh: freshDevice, keys: (*Device).keys,
-			rest: func(d *Device) *map[string]any { return &d.Options }}, ""},
+			check: checkLevel, defaults: defaultDevice, keys: (*Device).keys,
+			extra: func(d *Device) *map[string]any { return &d.Options }}, ""},
 		{"route", tables[Route]{&c.Routes, func() Route { return Route{} }, (*Route).keys}, ""},
 	}
 }
 
 func (h *Hub) keys() []key {
 	return []key{
-		{"name", text(&h.Name, orNone(checkLevel)), ""},
+		{"name", text(&h.Name, optional(checkLevel)), ""},
 		{"max_hops", count(&h.MaxHops, 1, 255), ""},
 		{"frame", size(&h.Frame, 4*KiB, 64*MiB), ""},
-		{"drain", span(&h.Drain, 0, time.Hour), ""},
+		{"drain", duration(&h.Drain, 0, time.Hour), ""},
 	}
 }
 
 func (l *Log) keys() []key {
 	return []key{
 		{"level", scalar[slog.Level]{&l.Level, parsed(parseLevel), appendLevel}, ""},
-		{"format", choice(&l.Format, FormatText, FormatJSON), ""},
+		{"format", enum(&l.Format, FormatText, FormatJSON), ""},
 	}
 }
 
 func (a *Admin) keys() []key {
-	return []key{{"info", anything(&a.Info), ""}}
+	return []key{{"info", anyValue(&a.Info), ""}}
 }
 
 func (l *Listen) keys() []key {
-	unix := when(l.Network == Unix || l.Network == "", `network = "unix"`)
-	tls := when(l.Network == TLS || l.Network == "", `network = "tls"`)
+	unix := unless(l.Network == Unix || l.Network == "", `network = "unix"`)
+	tls := unless(l.Network == TLS || l.Network == "", `network = "tls"`)
 	return []key{
-		{"network", choice(&l.Network, Unix, TCP4, TCP6, TLS), ""},
+		{"network", enum(&l.Network, Unix, TCP4, TCP6, TLS), ""},
 		{"address", text(&l.Address, nil), ""}, // checked when the network is known
 		{"mode", scalar[fs.FileMode]{&l.Mode, parsed(parseMode), appendMode}, unix},
 		{"group", text(&l.Group, nil), unix},
@@ -73,13 +73,13 @@ func (l *Listen) keys() []key {
 
 func (s *Session) keys() []key {
 	return []key{
-		{"login", span(&s.Login, time.Millisecond, time.Hour), ""},
+		{"login", duration(&s.Login, time.Millisecond, time.Hour), ""},
 		{"connections", count(&s.Connections, 1, 1000000), ""},
 		{"queue", size(&s.Queue, KiB, GiB), ""},
-		{"full", choice(&s.Full, DropOldest, DropNewest, Close), ""},
-		{"write", span(&s.Write, time.Millisecond, time.Hour), ""},
+		{"full", enum(&s.Full, DropOldest, DropNewest, Close), ""},
+		{"write", duration(&s.Write, time.Millisecond, time.Hour), ""},
 		{"credits", count(&s.Credits, 1, 65535), ""},
-		{"memory", sizeOrNone(&s.Memory, MiB, GiB), ""},
+		{"memory", optionalSize(&s.Memory, MiB, GiB), ""},
 		{"failures", count(&s.Failures, 1, 1000000), ""},
 	}
 }
@@ -89,7 +89,7 @@ func (a *Accounts) keys() []key {
 }
 
 func (i *Informer) keys() []key {
-	return []key{{"socket", text(&i.Socket, orNone(checkSocket)), ""}}
+	return []key{{"socket", text(&i.Socket, optional(checkSocket)), ""}}
 }
 
 func (p *Peers) keys() []key {
@@ -101,18 +101,18 @@ func (s *Server) keys() []key {
 }
 
 func (h *Handler) keys() []key {
-	classic := when(h.Dialect != Native, `dialect = "classic": a native handler dials in`)
+	classic := unless(h.Dialect != Native, `dialect = "classic": a native handler dials in`)
 	start := classic
 	if start == "" {
-		start = when(len(h.Command) > 0, "a command")
+		start = unless(len(h.Command) > 0, "a command")
 	}
 	return []key{
 		{"types", list[hub.Pattern]{&h.Types, parsed(hub.ParsePattern), appendName[hub.Pattern]}, ""},
-		{"dialect", choice(&h.Dialect, Native, Classic), ""},
+		{"dialect", enum(&h.Dialect, Native, Classic), ""},
 		{"socket", text(&h.Socket, checkSocket), classic},
 		{"command", texts(&h.Command, nil), ""},
-		{"start", choice(&h.Start, StartAlways, StartNeeded), start},
-		{"timeout", span(&h.Timeout, time.Millisecond, time.Hour), ""},
+		{"start", enum(&h.Start, StartAlways, StartNeeded), start},
+		{"timeout", duration(&h.Timeout, time.Millisecond, time.Hour), ""},
 		{"queue", count(&h.Queue, 1, 1<<20), ""},
 		{"connections", count(&h.Connections, 1, 1024), classic},
 	}
@@ -125,8 +125,8 @@ func (f *Filter) keys() []key {
 func (d *Device) keys() []key {
 	return []key{
 		{"kind", text(&d.Kind, nil), ""},
-		{"every", span(&d.Every, time.Millisecond, 7*24*time.Hour), ""},
-		{"type", scalar[hub.Type]{&d.Type, parsed(parseTypeOrNone), appendName[hub.Type]}, ""},
+		{"every", duration(&d.Every, time.Millisecond, 7*24*time.Hour), ""},
+		{"type", scalar[hub.Type]{&d.Type, parsed(parseOptionalType), appendName[hub.Type]}, ""},
 	}
 }
 
@@ -140,8 +140,8 @@ func (r *Route) keys() []key {
 	}
 }
 
-// when returns what a key with a condition says: nothing if it holds.
-func when(holds bool, condition string) string {
+// unless returns the condition of a key, or "" if the condition holds.
+func unless(holds bool, condition string) string {
 	if holds {
 		return ""
 	}
@@ -191,7 +191,7 @@ func (c classicPeers) read(r *reader, p path, n *node) {
 		list[netip.Prefix]{&c.to.Classic, parsed(parsePrefix), nil}.read(r, p, n)
 	default:
 		if v != "open" {
-			r.wrong(n.at, p, fmt.Sprintf("%v: %s", n, want))
+			r.problemAt(n.at, p, fmt.Sprintf("%v: %s", n, want))
 		}
 		c.to.Open = v == "open"
 	}

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// A Problem is one thing that is wrong in a file, and where.
+// A Problem is one error in a file, with its position.
 type Problem struct {
-	File         string // empty: no file, the problem is with the default
+	File         string // empty: there is no file, the problem is with the default
 	Line, Column int    // from 1; the column counts bytes
 	Key          string // "session.full"; empty if the file cannot be read that far
-	Text         string // what is wrong, and what is allowed or mends it
+	Text         string // what is wrong, and what is allowed or what to do
 }
 
 // Error writes "bester.toml:12:8: session.full: …".
@@ -25,10 +25,10 @@ func (p Problem) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s: %s", p.File, p.Line, p.Column, p.Key, p.Text)
 }
 
-// MaxProblems is how many problems of one file are reported.
+// MaxProblems is how many problems of one file are reported at most.
 const MaxProblems = 100
 
-// Error is all that is wrong in a file, in the order of the file.
+// Error is all problems of a file, in the order of their positions.
 type Error struct {
 	Problems []Problem // at least one, at most MaxProblems
 	More     int       // how many there are beyond these
@@ -46,21 +46,20 @@ func (e *Error) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// A reader goes through the tree of a file, and notes where each key stands and
-// everything that is wrong.
+// A reader walks the tree of a file. It collects the offset of each key and all problems.
 type reader struct {
-	source *source
-	places map[string]int // offsets by path.id
-	found  []Problem
-	more   int
+	source  *source
+	offsets map[string]int // offsets by path.id
+	found   []Problem
+	more    int
 }
 
 func newReader(name string, data []byte) *reader {
-	return &reader{source: newSource(name, data), places: map[string]int{"": 0}}
+	return &reader{source: newSource(name, data), offsets: map[string]int{"": 0}}
 }
 
-// wrong notes a problem at an offset.
-func (r *reader) wrong(at int, p path, text string) {
+// problemAt adds a problem at an offset.
+func (r *reader) problemAt(at int, p path, text string) {
 	line, column := r.source.position(at)
 	r.note(Problem{r.source.name, line, column, p.String(), text})
 }
@@ -73,39 +72,37 @@ func (r *reader) note(p Problem) {
 	r.found = append(r.found, p)
 }
 
-// syntax notes what a parser has found.
+// syntax adds the error of a parser.
 func (r *reader) syntax(err error) {
-	var m *misplaced
+	var m *positionError
 	if errors.As(err, &m) {
-		r.wrong(m.at, nil, m.Error())
+		r.problemAt(m.at, nil, m.Error())
 		return
 	}
-	r.wrong(0, nil, err.Error())
+	r.problemAt(0, nil, err.Error())
 }
 
-// problem notes a problem with what stands at a path, or should.
+// problem adds a problem with the value at a path, or with its absence.
 func (r *reader) problem(p path, format string, args ...any) {
-	r.wrong(r.place(p), p, fmt.Sprintf(format, args...))
+	r.problemAt(r.offset(p), p, fmt.Sprintf(format, args...))
 }
 
-// place returns the offset of a path, or of the nearest one above it that is in
-// the file.
-func (r *reader) place(p path) int {
+// offset returns the offset of a path, or of its nearest ancestor that is in the file.
+func (r *reader) offset(p path) int {
 	for ; len(p) > 0; p = p[:len(p)-1] {
-		if at, ok := r.places[p.id()]; ok {
+		if at, ok := r.offsets[p.id()]; ok {
 			return at
 		}
 	}
 	return 0
 }
 
-func (r *reader) given(p path) bool {
-	_, ok := r.places[p.id()]
+func (r *reader) has(p path) bool {
+	_, ok := r.offsets[p.id()]
 	return ok
 }
 
-// String writes a path as an error names it: without indices, which the line
-// tells better.
+// String writes a path for an error: without indices, since the error has the line number.
 func (p path) String() string {
 	var b strings.Builder
 	for _, k := range p {
@@ -120,7 +117,7 @@ func (p path) String() string {
 	return b.String()
 }
 
-// printable keeps a key as it is where it can be printed in a line, else quotes it.
+// printable returns a key unchanged if it is printable on one line, else quoted.
 func printable(k string) string {
 	if len(k) > 80 {
 		return fmt.Sprintf("%.40q…", k)
@@ -129,42 +126,4 @@ func printable(k string) string {
 		return q
 	}
 	return k
-}
-
-// nearest returns the one of names that s is a slip of the pen from, or "".
-func nearest(s string, names []string) string {
-	best, least := "", 3 // more than two slips are another word
-	if len(s) > 64 {
-		return ""
-	}
-	for _, n := range names {
-		if d := distance(s, n); d < least && d < len(n) {
-			best, least = n, d
-		}
-	}
-	return best
-}
-
-// distance counts the letters to insert, delete, change or swap with the next to
-// make b of a.
-func distance(a, b string) int {
-	older, old, now := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range old {
-		old[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		now[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			now[j] = min(old[j]+1, now[j-1]+1, old[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				now[j] = min(now[j], older[j-2]+1)
-			}
-		}
-		older, old, now = old, now, older
-	}
-	return old[len(b)]
 }

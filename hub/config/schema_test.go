@@ -8,7 +8,7 @@ import (
 	"unicode"
 )
 
-// The example as it stands is the default, so that an operator can begin with it.
+// The example, unchanged, is the default, so that an operator can begin with it.
 func TestExampleIsTheDefault(t *testing.T) {
 	c, err := Parse("example.toml", []byte(Example))
 	if err != nil {
@@ -17,8 +17,8 @@ func TestExampleIsTheDefault(t *testing.T) {
 	same(t, c, Default())
 }
 
-// With every setting taken in, the example has all keys there are, each with its
-// default; keys that are required have some value.
+// With every setting uncommented, the example has all keys, each with its default. Required
+// keys have some value.
 func TestExampleHasEveryKeyWithItsDefault(t *testing.T) {
 	all := regexp.MustCompile(`(?m)^#([^ \n])`).ReplaceAllString(Example, "$1")
 	if _, err := Parse("example.toml", []byte(all)); err != nil {
@@ -32,7 +32,7 @@ func TestExampleHasEveryKeyWithItsDefault(t *testing.T) {
 		"servers.address": true, "handlers.socket": true, "filters.kind": true, "devices.kind": true,
 		"route.match": true, "route.through": true, "route.to": true}
 	var c, d Config
-	d = *fresh()
+	d = *newDefaults()
 	for i, section := range c.keys() {
 		n := root.get(section.name)
 		if n == nil {
@@ -71,28 +71,28 @@ func defaults(k key) []key {
 	case fields:
 		keys = v()
 	case tables[Listen]:
-		l := v.fresh()
+		l := v.defaults()
 		keys = l.keys()
 	case tables[Route]:
-		r := v.fresh()
+		r := v.defaults()
 		keys = r.keys()
 	case named[Server]:
-		s := v.fresh()
+		s := v.defaults()
 		keys = s.keys()
 	case named[Handler]:
-		h := v.fresh()
+		h := v.defaults()
 		keys = h.keys()
 	case named[Filter]:
-		f := v.fresh()
+		f := v.defaults()
 		keys = f.keys()
 	case named[Device]:
-		d := v.fresh()
+		d := v.defaults()
 		keys = d.keys()
 	}
 	return keys
 }
 
-// find returns where a key of a section, or of the sections in it, has its values.
+// find returns the offsets of a key's values in a section and the sections in it.
 func find(n *node, key string) (at []int) {
 	switch v := n.value.(type) {
 	case *table:
@@ -110,14 +110,14 @@ func find(n *node, key string) (at []int) {
 	return at
 }
 
-// Every field of the struct can be set in the file: no field without a key.
+// Every field of Config has a key.
 func TestEveryFieldHasAKey(t *testing.T) {
 	elsewhere := map[string]string{
 		"servers.name": "its table's", "handlers.name": "its table's", "filters.name": "its table's", "devices.name": "its table's",
 		"filters.options": "the kind's own", "devices.options": "the kind's own",
 		"peers.open": "classic",
 	}
-	d := fresh()
+	d := newDefaults()
 	sections := make(map[string]map[string]bool)
 	for _, k := range d.keys() {
 		sections[k.name] = make(map[string]bool)
@@ -132,7 +132,7 @@ func TestEveryFieldHasAKey(t *testing.T) {
 		if !f.IsExported() {
 			continue
 		}
-		section, typ := snake(f.Name), f.Type
+		section, typ := snakeCase(f.Name), f.Type
 		if section == "routes" {
 			section = "route"
 		}
@@ -140,7 +140,7 @@ func TestEveryFieldHasAKey(t *testing.T) {
 			typ = typ.Elem()
 		}
 		for j := range typ.NumField() {
-			name := snake(typ.Field(j).Name)
+			name := snakeCase(typ.Field(j).Name)
 			seen++
 			if !sections[section][name] && elsewhere[section+"."+name] == "" {
 				t.Errorf("%s.%s: no key %s.%s", f.Name, typ.Field(j).Name, section, name)
@@ -152,7 +152,7 @@ func TestEveryFieldHasAKey(t *testing.T) {
 	}
 }
 
-func snake(name string) string {
+func snakeCase(name string) string {
 	var b strings.Builder
 	for i, r := range name {
 		if i > 0 && unicode.IsUpper(r) {

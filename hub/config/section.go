@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// fields is a section's own keys as a value: the table behind [hub].
+// fields is the value of a section with its own keys, such as [hub].
 type fields func() []key
 
 func (f fields) read(r *reader, p path, n *node) {
-	if t := tableOf(r, p, n); t != nil {
+	if t := asTable(r, p, n); t != nil {
 		readKeys(r, p, t, f, nil)
 	}
 }
@@ -19,18 +19,19 @@ func (f fields) write(w *writer, p path) {
 	w.keys(p, f())
 }
 
-// tableOf returns the table of a node, or notes that it is none.
-func tableOf(r *reader, p path, n *node) *table {
+// asTable returns the table of a node. If the node is no table, it adds a problem and
+// returns nil.
+func asTable(r *reader, p path, n *node) *table {
 	t, ok := n.value.(*table)
 	if !ok {
-		r.wrong(n.at, p, fmt.Sprintf("%v: want a table", n))
+		r.problemAt(n.at, p, fmt.Sprintf("%v: want a table", n))
 	}
 	return t
 }
 
-// readKeys reads a table by its keys. Keys that are not among them go to rest,
-// or are unknown where it is nil. Keys are asked for again at the end: whether
-// they had a meaning depends on what has been read.
+// readKeys reads a table by the schema that keys returns. Other keys go to rest; if rest is
+// nil, they are unknown. keys is called again at the end, because the conditions of keys
+// depend on the values that have been read.
 func readKeys(r *reader, p path, t *table, keys func() []key, rest func(name string, p path, n *node)) {
 	known := keys()
 	for _, e := range t.entries {
@@ -39,7 +40,7 @@ func readKeys(r *reader, p path, t *table, keys func() []key, rest func(name str
 			at = e.at
 		}
 		k := p.key(e.key)
-		r.places[k.id()] = at
+		r.offsets[k.id()] = at
 		i := slices.IndexFunc(known, func(k key) bool { return k.name == e.key })
 		switch {
 		case i >= 0:
@@ -47,45 +48,33 @@ func readKeys(r *reader, p path, t *table, keys func() []key, rest func(name str
 		case rest != nil:
 			rest(e.key, k, e.node)
 		default:
-			r.wrong(e.at, k, "unknown key; "+instead(e.key, known))
+			r.problemAt(e.at, k, "unknown key; "+suggestKey(e.key, known))
 		}
 	}
 	for _, k := range keys() {
-		if k.only != "" && t.get(k.name) != nil {
-			r.problem(p.key(k.name), "only with %s: remove it", k.only)
+		if k.condition != "" && t.get(k.name) != nil {
+			r.problem(p.key(k.name), "only with %s: remove it", k.condition)
 		}
 	}
 }
 
-// instead says what an unknown key may have been meant to be.
-func instead(name string, known []key) string {
-	names := make([]string, len(known))
-	for i, k := range known {
-		names[i] = k.name
-	}
-	if n := nearest(name, names); n != "" {
-		return fmt.Sprintf("did you mean %s?", n)
-	}
-	return "want " + or(names)
-}
-
-// A tables value is a list of sections: [[listen]].
+// tables is the value of a list of sections, such as [[listen]].
 type tables[T any] struct {
-	to    *[]T
-	fresh func() T // with its defaults
-	keys  func(*T) []key
+	to       *[]T
+	defaults func() T // with its defaults
+	keys     func(*T) []key
 }
 
 func (s tables[T]) read(r *reader, p path, n *node) {
 	nodes, ok := n.value.([]*node)
 	if !ok {
-		r.wrong(n.at, p, fmt.Sprintf("%v: want a list of tables: [[%v]]", n, p))
+		r.problemAt(n.at, p, fmt.Sprintf("%v: want a list of tables: [[%v]]", n, p))
 		return
 	}
 	for i, e := range nodes {
-		v, q := s.fresh(), p.index(i)
-		r.places[q.id()] = e.at
-		if t := tableOf(r, q, e); t != nil {
+		v, q := s.defaults(), p.index(i)
+		r.offsets[q.id()] = e.at
+		if t := asTable(r, q, e); t != nil {
 			readKeys(r, q, t, func() []key { return s.keys(&v) }, nil)
 		}
 		*s.to = append(*s.to, v)
@@ -99,29 +88,29 @@ func (s tables[T]) write(w *writer, p path) {
 	}
 }
 
-// A named value is sections by name: [handlers.NAME].
+// named is the value of sections by name, such as [handlers.NAME].
 type named[T any] struct {
-	to    *[]T
-	name  func(*T) *string
-	check func(string) error // of the name
-	fresh func() T           // with its defaults
-	keys  func(*T) []key
-	rest  func(*T) *map[string]any // where keys of its kind go; nil: it has none
+	to       *[]T
+	name     func(*T) *string
+	check    func(string) error // of the name
+	defaults func() T           // with its defaults
+	keys     func(*T) []key
+	extra    func(*T) *map[string]any // where the kind's own keys go; nil: there are none
 }
 
 func (s named[T]) read(r *reader, p path, n *node) {
-	t := tableOf(r, p, n)
+	t := asTable(r, p, n)
 	if t == nil {
 		return
 	}
 	for _, e := range t.entries {
-		v, q := s.fresh(), p.key(e.key)
+		v, q := s.defaults(), p.key(e.key)
 		*s.name(&v) = e.key
-		r.places[q.id()] = e.at
+		r.offsets[q.id()] = e.at
 		if err := s.check(e.key); err != nil {
-			r.wrong(e.at, q, err.Error())
+			r.problemAt(e.at, q, err.Error())
 		}
-		if t := tableOf(r, q, e.node); t != nil {
+		if t := asTable(r, q, e.node); t != nil {
 			readKeys(r, q, t, func() []key { return s.keys(&v) }, s.options(r, &v))
 		}
 		*s.to = append(*s.to, v)
@@ -129,16 +118,16 @@ func (s named[T]) read(r *reader, p path, n *node) {
 }
 
 func (s named[T]) options(r *reader, v *T) func(string, path, *node) {
-	if s.rest == nil {
+	if s.extra == nil {
 		return nil
 	}
 	return func(name string, p path, n *node) {
 		x, bad := n.plain()
 		if bad != nil {
-			r.wrong(bad.at, p, fmt.Sprintf("%v: want a string, a number, true, false, a list or a table of these", bad))
+			r.problemAt(bad.at, p, fmt.Sprintf("%v: want a string, a number, true, false, a list or a table of these", bad))
 			return
 		}
-		m := s.rest(v)
+		m := s.extra(v)
 		if *m == nil {
 			*m = make(map[string]any)
 		}
@@ -152,8 +141,8 @@ func (s named[T]) write(w *writer, p path) {
 		q := p.key(*s.name(v))
 		w.header(q, false)
 		w.keys(q, s.keys(v))
-		if s.rest != nil {
-			w.options(q, *s.rest(v))
+		if s.extra != nil {
+			w.options(q, *s.extra(v))
 		}
 	}
 }

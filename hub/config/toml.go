@@ -10,53 +10,53 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// made says how a TOML table came to be, which decides what may still be added to it.
-type made uint8
+// origin is how a TOML table was defined. It decides what may still be added to the table.
+type origin uint8
 
 const (
-	byPath   made = iota // a part of a [header] that led elsewhere: may get a header of its own
-	byHeader             // has had its [header]
-	byKey                // a part of a dotted key: may get more dotted keys
-	inline               // { … }: complete
-	byArray              // [[header]]
+	implicit   origin = iota // a parent in the [header] of another table: may still get its own header
+	explicit                 // has had its [header]
+	dotted                   // defined by a dotted key: may get more dotted keys
+	inline                   // { … }: nothing may be added
+	arrayTable               // [[header]]
 )
 
-// A tree is a TOML document while it is being built. go-toml's parser does the
-// syntax; which keys and tables may come twice is decided here, because only a
-// tree that keeps each value's place can name it in an error.
-type tree struct {
+// A tomlBuilder builds the tree of a TOML document. go-toml's parser does the syntax. The
+// rules for duplicate keys and tables are implemented here, so that errors can have the
+// position of the duplicate.
+type tomlBuilder struct {
 	parser unstable.Parser
 	root   *table
 }
 
-// misplaced is an error with its place in the file.
-type misplaced struct {
+// positionError is an error with its offset in the file.
+type positionError struct {
 	at  int
 	err error
 }
 
-func (m *misplaced) Error() string { return m.err.Error() }
+func (m *positionError) Error() string { return m.err.Error() }
 
-func wrong(at int, format string, args ...any) error {
-	return &misplaced{at, fmt.Errorf(format, args...)}
+func errorAt(at int, format string, args ...any) error {
+	return &positionError{at, fmt.Errorf(format, args...)}
 }
 
-// parseTOML returns the document's root. Its error is a *misplaced.
+// parseTOML returns the document's root. Its error is a *positionError.
 func parseTOML(data []byte) (*table, error) {
-	t := &tree{root: &table{made: byHeader}}
+	t := &tomlBuilder{root: &table{origin: explicit}}
 	p := &t.parser
 	p.Reset(data)
-	now := t.root
+	current := t.root
 	for p.NextExpression() {
 		e := p.Expression()
 		var err error
 		switch e.Kind {
 		case unstable.Table:
-			now, err = t.header(e, false)
+			current, err = t.header(e, false)
 		case unstable.ArrayTable:
-			now, err = t.header(e, true)
+			current, err = t.header(e, true)
 		default:
-			err = t.keyValue(now, e, 0)
+			err = t.keyValue(current, e, 0)
 		}
 		if err != nil {
 			return nil, err
@@ -65,73 +65,73 @@ func parseTOML(data []byte) (*table, error) {
 	if err := p.Error(); err != nil {
 		var pe *unstable.ParserError
 		if errors.As(err, &pe) && len(pe.Highlight) > 0 {
-			return nil, wrong(int(p.Range(pe.Highlight).Offset), "%s", pe.Message)
+			return nil, errorAt(int(p.Range(pe.Highlight).Offset), "%s", pe.Message)
 		}
-		return nil, wrong(0, "%w", err)
+		return nil, errorAt(0, "%w", err)
 	}
 	return t.root, nil
 }
 
 // header opens the table of a [header] or [[header]].
-func (t *tree) header(e *unstable.Node, array bool) (*table, error) {
-	now, depth := t.root, 0
+func (t *tomlBuilder) header(e *unstable.Node, array bool) (*table, error) {
+	current, depth := t.root, 0
 	for it := e.Key(); it.Next(); depth++ {
 		k, at, name := it.Node(), int(it.Node().Raw.Offset), string(it.Node().Data)
 		if depth == maxDepth {
-			return nil, wrong(at, "%q: more than %d tables deep", name, maxDepth)
+			return nil, errorAt(at, "%q: more than %d tables deep", name, maxDepth)
 		}
-		n := now.get(name)
-		if k.Next() != nil { // on the way
+		n := current.get(name)
+		if k.Next() != nil { // not the last part of the key
 			switch {
 			case n == nil:
-				next := &table{made: byPath}
-				now.add(name, at, &node{at, next})
-				now = next
-			case open(n) == nil:
-				return nil, wrong(at, "%q is not a table that can be added to", name)
+				next := &table{origin: implicit}
+				current.add(name, at, &node{at, next})
+				current = next
+			case openTable(n) == nil:
+				return nil, errorAt(at, "%q is not a table that can be added to", name)
 			default:
-				now = open(n)
+				current = openTable(n)
 			}
 			continue
 		}
-		next := &table{made: byHeader}
+		next := &table{origin: explicit}
 		switch {
 		case array && n == nil:
-			next.made = byArray
-			now.add(name, at, &node{at, []*node{{at, next}}})
+			next.origin = arrayTable
+			current.add(name, at, &node{at, []*node{{at, next}}})
 		case array:
 			list, ok := n.value.([]*node)
-			if !ok || open(n) == nil {
-				return nil, wrong(at, "[[%s]]: %q is no list of tables", name, name)
+			if !ok || openTable(n) == nil {
+				return nil, errorAt(at, "[[%s]]: %q is no list of tables", name, name)
 			}
-			next.made = byArray
+			next.origin = arrayTable
 			n.value = append(list, &node{at, next})
 		case n == nil:
-			now.add(name, at, &node{at, next})
+			current.add(name, at, &node{at, next})
 		default:
 			old, ok := n.value.(*table)
-			if !ok || old.made != byPath {
-				return nil, wrong(at, "%q is there twice", name)
+			if !ok || old.origin != implicit {
+				return nil, errorAt(at, "%q is there twice", name)
 			}
-			old.made = byHeader
+			old.origin = explicit
 			return old, nil
 		}
 		return next, nil
 	}
-	return now, nil
+	return current, nil
 }
 
-// open returns the table that a header below n adds to: n, or the last of a list
-// of [[tables]]; nil if n is neither or complete.
-func open(n *node) *table {
+// openTable returns the table to which a header below n adds: n itself, or the last element
+// if n is a list of [[tables]]. It returns nil if n is neither, or is an inline table.
+func openTable(n *node) *table {
 	switch v := n.value.(type) {
 	case *table:
-		if v.made != inline {
+		if v.origin != inline {
 			return v
 		}
 	case []*node:
 		if len(v) > 0 {
-			if last, ok := v[len(v)-1].value.(*table); ok && last.made == byArray {
+			if last, ok := v[len(v)-1].value.(*table); ok && last.origin == arrayTable {
 				return last
 			}
 		}
@@ -140,7 +140,7 @@ func open(n *node) *table {
 }
 
 // keyValue adds "a.b = value" to a table.
-func (t *tree) keyValue(to *table, e *unstable.Node, depth int) error {
+func (t *tomlBuilder) keyValue(to *table, e *unstable.Node, depth int) error {
 	after := 0
 	var name string
 	var at int
@@ -148,28 +148,28 @@ func (t *tree) keyValue(to *table, e *unstable.Node, depth int) error {
 		k := it.Node()
 		name, at, after = string(k.Data), int(k.Raw.Offset), int(k.Raw.Offset+k.Raw.Length)
 		if depth >= maxDepth {
-			return wrong(at, "%q: more than %d tables deep", name, maxDepth)
+			return errorAt(at, "%q: more than %d tables deep", name, maxDepth)
 		}
 		if k.Next() == nil {
 			break
 		}
 		switch n := to.get(name); {
 		case n == nil:
-			next := &table{made: byKey}
+			next := &table{origin: dotted}
 			to.add(name, at, &node{at, next})
 			to = next
 		default:
 			next, ok := n.value.(*table)
-			if !ok || next.made != byKey {
-				return wrong(at, "%q is there twice", name)
+			if !ok || next.origin != dotted {
+				return errorAt(at, "%q is there twice", name)
 			}
 			to = next
 		}
 	}
 	if to.get(name) != nil {
-		return wrong(at, "%q is there twice", name)
+		return errorAt(at, "%q is there twice", name)
 	}
-	n, err := t.value(e.Value(), t.pastEqual(after), depth+1)
+	n, err := t.value(e.Value(), t.valueOffset(after), depth+1)
 	if err != nil {
 		return err
 	}
@@ -177,8 +177,9 @@ func (t *tree) keyValue(to *table, e *unstable.Node, depth int) error {
 	return nil
 }
 
-// pastEqual returns the offset of the value after a key: lists do not say theirs.
-func (t *tree) pastEqual(at int) int {
+// valueOffset returns the offset of the value after a key. It is needed for lists, for which
+// go-toml has no offset.
+func (t *tomlBuilder) valueOffset(at int) int {
 	data := t.parser.Data()
 	for at < len(data) && strings.IndexByte(" \t=", data[at]) >= 0 {
 		at++
@@ -186,13 +187,13 @@ func (t *tree) pastEqual(at int) int {
 	return at
 }
 
-// value makes a node of a value; at is its place unless it knows a better one.
-func (t *tree) value(v *unstable.Node, at, depth int) (*node, error) {
+// value makes a node of a value. at is its offset if go-toml has none.
+func (t *tomlBuilder) value(v *unstable.Node, at, depth int) (*node, error) {
 	if v.Raw.Length > 0 {
 		at = int(v.Raw.Offset)
 	}
 	if depth > maxDepth {
-		return nil, wrong(at, "more than %d tables and lists deep", maxDepth)
+		return nil, errorAt(at, "more than %d tables and lists deep", maxDepth)
 	}
 	n := &node{at: at}
 	switch v.Kind {
@@ -202,18 +203,18 @@ func (t *tree) value(v *unstable.Node, at, depth int) (*node, error) {
 		n.value = string(v.Data) == "true"
 	case unstable.Integer:
 		i, err := strconv.ParseInt(string(v.Data), 0, 64)
-		if errors.Is(err, strconv.ErrSyntax) { // a sign before 0x: TOML has none
-			return nil, wrong(at, "%s: not a number", v.Data)
+		if errors.Is(err, strconv.ErrSyntax) { // such as a sign before 0x, which TOML does not allow
+			return nil, errorAt(at, "%s: not a number", v.Data)
 		} else if err != nil {
-			return nil, wrong(at, "%s: a whole number has at most 63 bits", v.Data)
+			return nil, errorAt(at, "%s: a whole number has at most 63 bits", v.Data)
 		}
 		n.value = i
 	case unstable.Float:
-		n.value = other(v.Data) // inf or nan, unless
+		n.value = unsupported(v.Data) // stays if it is inf or nan
 		if bytes.IndexByte(v.Data, 'n') < 0 {
 			f, err := strconv.ParseFloat(strings.ReplaceAll(string(v.Data), "_", ""), 64)
 			if err != nil {
-				return nil, wrong(at, "%s: not a number that fits 64 bits", v.Data)
+				return nil, errorAt(at, "%s: not a number that fits 64 bits", v.Data)
 			}
 			n.value = f
 		}
@@ -228,7 +229,7 @@ func (t *tree) value(v *unstable.Node, at, depth int) (*node, error) {
 		}
 		n.value = list
 	case unstable.InlineTable:
-		in := &table{made: byHeader}
+		in := &table{origin: explicit}
 		for it := v.Children(); it.Next(); {
 			if err := t.keyValue(in, it.Node(), depth); err != nil {
 				return nil, err
@@ -237,16 +238,16 @@ func (t *tree) value(v *unstable.Node, at, depth int) (*node, error) {
 		in.seal()
 		n.value = in
 	default:
-		n.value = other("a date")
+		n.value = unsupported("a date")
 	}
 	return n, nil
 }
 
-// seal makes an inline table complete, with all that its dotted keys made.
+// seal marks an inline table, and the tables of its dotted keys, as complete.
 func (t *table) seal() {
-	t.made = inline
+	t.origin = inline
 	for _, e := range t.entries {
-		if in, ok := e.node.value.(*table); ok && in.made == byKey {
+		if in, ok := e.node.value.(*table); ok && in.origin == dotted {
 			in.seal()
 		}
 	}

@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// A node is one value of a file, in either format, and where it stands.
+// A node is one value of a file, in either format, with its position.
 type node struct {
 	at    int // offset of the value's first byte
-	value any // string, int64, float64, bool, []*node, *table, other, or nil: JSON's null
+	value any // string, int64, float64, bool, []*node, *table, unsupported, or nil for JSON's null
 }
 
-// other is a value that no key takes, by its name: "a date".
-type other string
+// unsupported is a value of a type that no key accepts, described for errors: "a date".
+type unsupported string
 
-// A table is an object of the file, its keys in their order.
+// A table is a TOML table or JSON object, with its keys in the order of the file.
 type table struct {
 	entries []entry
 	index   map[string]int
-	made    made
+	origin  origin
 }
 
 type entry struct {
@@ -29,11 +29,10 @@ type entry struct {
 	node *node
 }
 
-// maxDepth is how deep tables and lists may be nested. It bounds the recursion
-// over what a file makes us build.
+// maxDepth is how deep tables and lists may be nested. It bounds recursion.
 const maxDepth = 32
 
-// add puts a new key into the table. The caller has made sure that it is new.
+// add adds a key to the table. The caller has checked that it is new.
 func (t *table) add(key string, at int, n *node) {
 	if t.index == nil {
 		t.index = make(map[string]int)
@@ -50,7 +49,7 @@ func (t *table) get(key string) *node {
 	return nil
 }
 
-// String writes the value as an error quotes it: short, in one line.
+// String writes the value for an error: short, on one line.
 func (n *node) String() string {
 	switch v := n.value.(type) {
 	case nil:
@@ -69,7 +68,8 @@ func (n *node) String() string {
 	}
 }
 
-// plain returns the value in Go's own types: what Options and Admin.Info hold.
+// plain returns the value in Go's own types, as Options and Admin.Info hold it. If it has
+// an unsupported value, plain returns that node as the second result.
 func (n *node) plain() (any, *node) {
 	switch v := n.value.(type) {
 	case string, int64, bool, float64:
@@ -103,16 +103,15 @@ func (n *node) plain() (any, *node) {
 // and their index, from 0.
 type path []string
 
-// key returns the path of a key or element below p. It never shares memory with
-// another path.
+// key returns the path of a key or element below p, in memory of its own.
 func (p path) key(k string) path { return append(p[:len(p):len(p)], k) }
 
 func (p path) index(i int) path { return p.key("#" + strconv.Itoa(i)) }
 
-// id is the path as a map's key.
+// id returns the path as a key for maps.
 func (p path) id() string { return strings.Join(p, "\x00") }
 
-// A source is the text of a file, to say where an offset is.
+// A source converts offsets in a file to lines and columns.
 type source struct {
 	name  string
 	lines []int // offset of each line's first byte

@@ -8,25 +8,25 @@ import (
 	"time"
 )
 
-// A key is one line of a section: its name, where its value goes, and what it
-// takes. The tables of keys in keys.go are the whole schema: reading a file,
-// writing one and testing the example go by them.
+// A key describes one key of a section: its name, and how its value is read and written.
+// The tables of keys in keys.go are the schema. They are used to read a file, to write one
+// and to test the example.
 type key struct {
 	name  string
 	value value
-	// only is empty, or says when the key has a meaning, where that is not now:
-	// `network = "unix"`.
-	only string
+	// condition is empty if the key has a meaning now. Else it says when it would have
+	// one, such as `network = "unix"`.
+	condition string
 }
 
-// A value is what stands behind a key: it reads itself from a file's node,
-// noting what is wrong, and writes itself as TOML.
+// A value is the value of a key. It reads itself from a node, adding problems to the
+// reader, and writes itself as TOML.
 type value interface {
 	read(r *reader, p path, n *node)
 	write(w *writer, p path)
 }
 
-// A scalar is a value that is read and written in one piece.
+// A scalar is a single value.
 type scalar[T any] struct {
 	to   *T
 	from func(n *node) (T, error)
@@ -36,14 +36,14 @@ type scalar[T any] struct {
 func (s scalar[T]) read(r *reader, p path, n *node) {
 	v, err := s.from(n)
 	if err != nil {
-		r.wrong(n.at, p, err.Error())
+		r.problemAt(n.at, p, err.Error())
 	}
-	*s.to = v // zero after an error, so that it decides nothing else
+	*s.to = v // zero after an error, so that it causes no further problems
 }
 
 func (s scalar[T]) write(w *writer, p path) { w.line(p, s.text(nil, *s.to)) }
 
-// A list is a list of what scalars read.
+// A list is a list of single values.
 type list[T any] struct {
 	to   *[]T
 	from func(n *node) (T, error)
@@ -53,16 +53,16 @@ type list[T any] struct {
 func (l list[T]) read(r *reader, p path, n *node) {
 	nodes, ok := n.value.([]*node)
 	if !ok {
-		r.wrong(n.at, p, fmt.Sprintf("%v: want a list: [ … ]", n))
+		r.problemAt(n.at, p, fmt.Sprintf("%v: want a list: [ … ]", n))
 		return
 	}
 	var all []T
 	for i, e := range nodes {
 		v, err := l.from(e)
 		if err != nil {
-			r.wrong(e.at, p, err.Error())
+			r.problemAt(e.at, p, err.Error())
 		}
-		r.places[p.index(i).id()] = e.at
+		r.offsets[p.index(i).id()] = e.at
 		all = append(all, v)
 	}
 	*l.to = all
@@ -88,12 +88,12 @@ func str(n *node) (string, error) {
 	return s, nil
 }
 
-// text takes a string that passes the check, if there is one.
+// text accepts a string that passes the check, if there is one.
 func text(to *string, check func(string) error) value {
 	return scalar[string]{to, checked(check), appendString}
 }
 
-// texts takes a list of such strings.
+// texts accepts a list of such strings.
 func texts(to *[]string, check func(string) error) value {
 	return list[string]{to, checked(check), appendString}
 }
@@ -107,7 +107,8 @@ func checked(check func(string) error) func(n *node) (string, error) {
 	})
 }
 
-// parsed reads a string by a parser, for scalars and lists of any type.
+// parsed returns a function that reads a string with a parser, for scalars and lists of any
+// type.
 func parsed[T any](parse func(string) (T, error)) func(n *node) (T, error) {
 	return func(n *node) (none T, err error) {
 		s, err := str(n)
@@ -122,22 +123,22 @@ func parsed[T any](parse func(string) (T, error)) func(n *node) (T, error) {
 	}
 }
 
-// choice takes one of some words.
-func choice(to *string, words ...string) value {
+// enum accepts one of the words.
+func enum(to *string, words ...string) value {
 	return text(to, oneOf(words))
 }
 
 func oneOf(words []string) func(string) error {
 	return func(s string) error {
 		if !slices.Contains(words, s) {
-			return fmt.Errorf("%q: want %s", s, or(words))
+			return fmt.Errorf("%q: want %s", s, joinOr(words))
 		}
 		return nil
 	}
 }
 
-// or writes "a, b or c".
-func or(words []string) string {
+// joinOr returns "a, b or c".
+func joinOr(words []string) string {
 	if len(words) < 2 {
 		return strings.Join(words, "")
 	}
@@ -145,7 +146,7 @@ func or(words []string) string {
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
-// count takes a whole number.
+// count accepts a whole number.
 func count(to *int, low, high int) value {
 	return scalar[int]{to, func(n *node) (int, error) {
 		i, ok := n.value.(int64)
@@ -156,7 +157,7 @@ func count(to *int, low, high int) value {
 	}, func(dst []byte, v int) []byte { return strconv.AppendInt(dst, int64(v), 10) }}
 }
 
-// size takes a number of bytes.
+// size accepts a number of bytes.
 func size(to *Bytes, low, high Bytes) value {
 	return scalar[Bytes]{to, func(n *node) (b Bytes, err error) {
 		switch v := n.value.(type) {
@@ -177,8 +178,8 @@ func size(to *Bytes, low, high Bytes) value {
 	}, func(dst []byte, v Bytes) []byte { return appendString(dst, v.String()) }}
 }
 
-// sizeOrNone is size that also takes "", which is zero.
-func sizeOrNone(to *Bytes, low, high Bytes) value {
+// optionalSize is size, but also accepts "", which is zero.
+func optionalSize(to *Bytes, low, high Bytes) value {
 	s := size(to, low, high).(scalar[Bytes])
 	from, text := s.from, s.text
 	s.from = func(n *node) (Bytes, error) {
@@ -196,8 +197,8 @@ func sizeOrNone(to *Bytes, low, high Bytes) value {
 	return s
 }
 
-// span takes a duration.
-func span(to *time.Duration, low, high time.Duration) value {
+// duration accepts a duration.
+func duration(to *time.Duration, low, high time.Duration) value {
 	return scalar[time.Duration]{to, func(n *node) (time.Duration, error) {
 		s, _ := n.value.(string)
 		d, err := time.ParseDuration(s)
@@ -205,14 +206,14 @@ func span(to *time.Duration, low, high time.Duration) value {
 			return 0, fmt.Errorf(`%v: want a duration with its unit, in quotes, such as "500ms", "10s" or "1m30s"`, n)
 		}
 		if d < low || d > high {
-			return 0, fmt.Errorf("%v: want %s to %s", n, short(low), short(high))
+			return 0, fmt.Errorf("%v: want %s to %s", n, shortDuration(low), shortDuration(high))
 		}
 		return d, nil
-	}, func(dst []byte, v time.Duration) []byte { return appendString(dst, short(v)) }}
+	}, func(dst []byte, v time.Duration) []byte { return appendString(dst, shortDuration(v)) }}
 }
 
-// short writes a duration without the zero units that String ends in: 1h, not 1h0m0s.
-func short(d time.Duration) string {
+// shortDuration formats a duration without trailing zero units: 1h, not 1h0m0s.
+func shortDuration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = s[:len(s)-2]
@@ -223,7 +224,7 @@ func short(d time.Duration) string {
 	return s
 }
 
-// boolean takes true or false.
+// boolean accepts true or false.
 func boolean(to *bool) value {
 	return scalar[bool]{to, func(n *node) (bool, error) {
 		b, ok := n.value.(bool)
@@ -234,8 +235,8 @@ func boolean(to *bool) value {
 	}, strconv.AppendBool}
 }
 
-// anything takes any value that both TOML and JSON have.
-func anything(to *any) value {
+// anyValue accepts any value that both TOML and JSON have.
+func anyValue(to *any) value {
 	return scalar[any]{to, func(n *node) (any, error) {
 		v, bad := n.plain()
 		if bad != nil {

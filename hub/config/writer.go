@@ -31,10 +31,10 @@ func (w *writer) header(p path, list bool) {
 	w.dst = append(w.dst, right...)
 }
 
-// keys writes the keys that have a meaning.
+// keys writes the keys that have no unmet condition.
 func (w *writer) keys(p path, keys []key) {
 	for _, k := range keys {
-		if k.only == "" {
+		if k.condition == "" {
 			k.value.write(w, p.key(k.name))
 		}
 	}
@@ -87,7 +87,7 @@ func appendPlain(dst []byte, v any) []byte {
 	case bool:
 		return strconv.AppendBool(dst, v)
 	case float64:
-		// TOML tells a float from a whole number by its point or exponent.
+		// In TOML a float needs a point or an exponent.
 		if v == math.Trunc(v) && math.Abs(v) < 1e15 {
 			return strconv.AppendFloat(dst, v, 'f', 1, 64)
 		}
@@ -113,5 +113,5 @@ func appendPlain(dst []byte, v any) []byte {
 		}
 		return append(dst, '}')
 	}
-	return append(dst, `""`...) // Admin.Info of a Config that nobody has read: nil
+	return append(dst, `""`...) // nil: Admin.Info of a Config that was not parsed
 }

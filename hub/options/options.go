@@ -1,6 +1,5 @@
-// Package options fills the Options struct of a device or filter from what the
-// operator wrote about it in the config file, and says in the operator's words
-// what is wrong with it.
+// Package options decodes the options of a device or filter from the config file into its
+// Options struct. Its errors are written for the operator.
 package options
 
 import (
@@ -12,31 +11,32 @@ import (
 	"time"
 )
 
-// Decode sets the fields of the struct that into points to from o, which is a
-// table as a TOML decoder leaves it: string, bool, int64, float64, []any and
-// map[string]any. A field's key is its toml tag; fields without one are the
-// program's own. Keys that are absent leave their fields alone. A number without
-// a fraction does for a float; a time.Duration is written as a string like "1m30s".
+// Decode sets the fields of the struct that into points to from o. o is a decoded TOML
+// table: its values are string, bool, int64, float64, []any and map[string]any. A field's
+// key is its toml tag; fields without one cannot be set by the operator. An absent key
+// leaves its field unchanged. A float accepts a whole number too. A time.Duration is a
+// string such as "1m30s".
 //
-// The error names the first key, in alphabetical order, that is unknown or has a
-// value of the wrong type, and what is allowed. What has been set by then stays.
+// The error names the first key, in alphabetical order, that is unknown or has a value of
+// the wrong type, and says what is allowed. Fields that were set before it keep their new
+// values.
 func Decode(o map[string]any, into any) error {
 	v := reflect.ValueOf(into)
 	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
 		panic(fmt.Sprintf("options: want a pointer to a struct, not %T", into))
 	}
-	return table("", o, v.Elem())
+	return setStruct("", o, v.Elem())
 }
 
-// An Option is one key that Decode takes, as help shows it.
+// An Option describes one key that Decode accepts, for help.
 type Option struct {
 	Key     string
-	Type    string // what is written: number, whole number, text, true or false, duration, list or table
+	Type    string // number, whole number, text, true or false, duration, list or table
 	Help    string // what it means, in a line: the field's help tag
-	Default string // what counts without it, or "required": the field's default tag
+	Default string // its default, or "required": the field's default tag
 }
 
-// List describes the keys that Decode takes for a struct, in the order of its fields.
+// List describes the keys that Decode accepts for a struct, in the order of its fields.
 func List(of any) []Option {
 	t := reflect.TypeOf(of)
 	for t.Kind() == reflect.Pointer {
@@ -80,14 +80,14 @@ func key(f reflect.StructField) string {
 	return key
 }
 
-func table(path string, o map[string]any, v reflect.Value) error {
+func setStruct(path string, o map[string]any, v reflect.Value) error {
 	fields := make(map[string]reflect.Value)
 	for i := range v.NumField() {
 		if key := key(v.Type().Field(i)); key != "" {
 			fields[key] = v.Field(i)
 		}
 	}
-	for _, key := range sorted(o) {
+	for _, key := range sortedKeys(o) {
 		field, ok := fields[key]
 		if !ok {
 			var keys []string
@@ -106,7 +106,7 @@ func table(path string, o map[string]any, v reflect.Value) error {
 	return nil
 }
 
-func sorted(o map[string]any) []string {
+func sortedKeys(o map[string]any) []string {
 	keys := make([]string, 0, len(o))
 	for key := range o {
 		keys = append(keys, key)
@@ -117,7 +117,7 @@ func sorted(o map[string]any) []string {
 
 func set(path string, value any, v reflect.Value) error {
 	if v.Type() == reflect.TypeFor[time.Duration]() {
-		return duration(path, value, v)
+		return setDuration(path, value, v)
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -132,48 +132,48 @@ func set(path string, value any, v reflect.Value) error {
 			v.SetString(s)
 			return nil
 		}
-		return wrong(path, "a string", value)
+		return typeError(path, "a string", value)
 	case reflect.Bool:
 		if b, ok := value.(bool); ok {
 			v.SetBool(b)
 			return nil
 		}
-		return wrong(path, "true or false", value)
+		return typeError(path, "true or false", value)
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		if i, ok := value.(int64); ok && !v.OverflowInt(i) {
 			v.SetInt(i)
 			return nil
 		}
-		return wrong(path, "a whole number", value)
+		return typeError(path, "a whole number", value)
 	case reflect.Float32, reflect.Float64:
-		return float(path, value, v)
+		return setFloat(path, value, v)
 	case reflect.Slice:
-		return list(path, value, v)
+		return setSlice(path, value, v)
 	case reflect.Map:
-		return byName(path, value, v)
+		return setMap(path, value, v)
 	case reflect.Struct:
 		if o, ok := value.(map[string]any); ok {
-			return table(path+".", o, v)
+			return setStruct(path+".", o, v)
 		}
-		return wrong(path, "a table", value)
+		return typeError(path, "a table", value)
 	}
 	panic(fmt.Sprintf("options: %q: a field of type %v cannot be set", path, v.Type()))
 }
 
-func duration(path string, value any, v reflect.Value) error {
+func setDuration(path string, value any, v reflect.Value) error {
 	s, ok := value.(string)
 	if !ok {
-		return wrong(path, `a duration in quotes, for example "10s" or "1m30s"`, value)
+		return typeError(path, `a duration in quotes, for example "10s" or "1m30s"`, value)
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d < 0 {
-		return wrong(path, `a duration, for example "10s" or "1m30s"`, value)
+		return typeError(path, `a duration, for example "10s" or "1m30s"`, value)
 	}
 	v.SetInt(int64(d))
 	return nil
 }
 
-func float(path string, value any, v reflect.Value) error {
+func setFloat(path string, value any, v reflect.Value) error {
 	var f float64
 	switch n := value.(type) {
 	case float64:
@@ -181,19 +181,19 @@ func float(path string, value any, v reflect.Value) error {
 	case int64:
 		f = float64(n)
 	default:
-		return wrong(path, "a number", value)
+		return typeError(path, "a number", value)
 	}
 	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return wrong(path, "a finite number", value)
+		return typeError(path, "a finite number", value)
 	}
 	v.SetFloat(f)
 	return nil
 }
 
-func list(path string, value any, v reflect.Value) error {
+func setSlice(path string, value any, v reflect.Value) error {
 	items := reflect.ValueOf(value)
 	if items.Kind() != reflect.Slice {
-		return wrong(path, "a list in [ ]", value)
+		return typeError(path, "a list in [ ]", value)
 	}
 	s := reflect.MakeSlice(v.Type(), items.Len(), items.Len())
 	for i := range items.Len() {
@@ -205,14 +205,14 @@ func list(path string, value any, v reflect.Value) error {
 	return nil
 }
 
-// byName sets a map, whose keys are the operator's own.
-func byName(path string, value any, v reflect.Value) error {
+// setMap sets a map. Its keys may be any strings.
+func setMap(path string, value any, v reflect.Value) error {
 	o, ok := value.(map[string]any)
 	if !ok {
-		return wrong(path, "a table", value)
+		return typeError(path, "a table", value)
 	}
 	m := reflect.MakeMapWithSize(v.Type(), len(o))
-	for _, key := range sorted(o) {
+	for _, key := range sortedKeys(o) {
 		item := reflect.New(v.Type().Elem()).Elem()
 		if err := set(path+"."+key, o[key], item); err != nil {
 			return err
@@ -223,7 +223,7 @@ func byName(path string, value any, v reflect.Value) error {
 	return nil
 }
 
-func wrong(path, want string, value any) error {
+func typeError(path, want string, value any) error {
 	switch value.(type) {
 	case map[string]any:
 		return fmt.Errorf("%s: want %s, not a table", path, want)

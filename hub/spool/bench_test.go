@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// BenchmarkAppend appends records of 128 bytes, with so many in flight, on a
-// card in memory whose sync takes so long; p99 is of the time until accepted.
+// BenchmarkAppend appends records of 128 bytes with some number in flight, on a card
+// in memory with some sync time. p99 is of the time until a record is accepted.
 func BenchmarkAppend(b *testing.B) {
 	for _, sync := range []time.Duration{200 * time.Microsecond, 10 * time.Millisecond} {
 		for _, flight := range []int{1, 256} {
 			b.Run(fmt.Sprintf("sync=%v/inflight=%d", sync, flight), func(b *testing.B) {
 				d := newRecorder()
-				d.note, d.syncTime, d.wait = false, sync, nap
+				d.note, d.syncTime, d.wait = false, sync, sleepExact
 				s := open(b, "bench", Options{disk: d, MaxBytes: 64 << 20})
 				benchAppend(b, s, flight)
 			})
@@ -70,8 +70,8 @@ func benchAppend(b *testing.B, s *Spool, flight int) {
 	b.ReportMetric(float64(b.N)/float64(st.Card.Syncs), "records/sync")
 }
 
-// BenchmarkStream appends asynchronously while a reader confirms: the way of an
-// upstream that keeps up.
+// BenchmarkStream appends asynchronously while a reader confirms, like an upstream
+// that keeps up.
 func BenchmarkStream(b *testing.B) {
 	for _, class := range []Class{Durable, Telemetry} {
 		b.Run(fmt.Sprint(class), func(b *testing.B) {

@@ -10,30 +10,33 @@ import (
 	"strings"
 )
 
-// A watched disk counts what is read, and gives nothing more when ctx has ended.
-type watched struct {
+// A readOnlyDisk opens files for reading only, counts the bytes read, and fails when
+// ctx has ended.
+type readOnlyDisk struct {
 	disk
 	ctx         context.Context
 	done, total uint64
 	progress    func(done, total uint64)
 }
 
-type watchedFile struct {
+type readOnlyFile struct {
 	file
-	d *watched
+	d *readOnlyDisk
 }
 
-func (d *watched) Open(name string, _, _ bool) (file, error) {
+func (d *readOnlyDisk) Open(name string, _, _ bool) (file, error) {
 	f, err := d.disk.Open(name, false, false)
 	if err != nil {
 		return nil, err
 	}
-	return watchedFile{f, d}, nil
+	return readOnlyFile{f, d}, nil
 }
 
-func (d *watched) Same(name string, f file) bool { return d.disk.Same(name, f.(watchedFile).file) }
+func (d *readOnlyDisk) Same(name string, f file) bool {
+	return d.disk.Same(name, f.(readOnlyFile).file)
+}
 
-func (f watchedFile) ReadAt(b []byte, off int64) (int, error) {
+func (f readOnlyFile) ReadAt(b []byte, off int64) (int, error) {
 	d := f.d
 	if err := d.ctx.Err(); err != nil {
 		return 0, err
@@ -45,8 +48,8 @@ func (f watchedFile) ReadAt(b []byte, off int64) (int, error) {
 	return f.file.ReadAt(b, off)
 }
 
-// strange tells whether nothing in the folder says that it is a spool.
-func (d *watched) strange() bool {
+// notASpool tells whether nothing in the folder belongs to a spool.
+func (d *readOnlyDisk) notASpool() bool {
 	names, err := d.List()
 	return err == nil && !slices.ContainsFunc(names, func(name string) bool {
 		_, segment := parseSegmentName(name)
@@ -54,11 +57,11 @@ func (d *watched) strange() bool {
 	})
 }
 
-// catalog is what the folder holds. Where another process changes it meanwhile,
-// what was seen may not fit together: then it looks again.
-func (d *watched) catalog() (c *catalog, err error) {
+// catalog reads the content of the folder. It tries again when another process
+// changes the folder meanwhile, for the parts may then not fit together.
+func (d *readOnlyDisk) catalog() (c *catalog, err error) {
 	for range 5 {
-		before, err := d.parts()
+		before, err := d.logFiles()
 		if err != nil {
 			return nil, err
 		}
@@ -68,7 +71,7 @@ func (d *watched) catalog() (c *catalog, err error) {
 		if err := d.ctx.Err(); err != nil {
 			return nil, err
 		}
-		after, err := d.parts()
+		after, err := d.logFiles()
 		if err != nil {
 			return nil, err
 		}
@@ -79,9 +82,9 @@ func (d *watched) catalog() (c *catalog, err error) {
 	return c, nil
 }
 
-// parts lists what makes up the spool. That it may not be opened is an error: to
-// inspect, it would look like damage.
-func (d *watched) parts() (parts []string, err error) {
+// logFiles lists the files of the log and the id. A file that may not be opened is an
+// error: inspect would take it for damage.
+func (d *readOnlyDisk) logFiles() (parts []string, err error) {
 	names, err := d.List()
 	if err != nil {
 		return nil, err
@@ -105,27 +108,27 @@ func (d *watched) parts() (parts []string, err error) {
 	return parts, nil
 }
 
-// A browser goes through the segments.
+// A browser reads the segments for Browse.
 type browser struct {
-	d     *watched
+	d     *readOnlyDisk
 	fn    func(Record) error
 	rep   Report
-	after uint64        // records up to this sequence are not wanted
-	to    uint64        // the last one that is
-	last  uint64        // the last one that was passed
-	skip  uint64        // so many more are to be passed over
-	known map[Loss]bool // before the segments are read
+	after uint64        // records up to this sequence are not selected
+	to    uint64        // the last sequence selected
+	last  uint64        // the last sequence read
+	skip  uint64        // so many more records are skipped
+	known map[Loss]bool // losses known before the segments are read
 }
 
-// errEnd: the end of the selection.
-var errEnd = errors.New("end")
+// errSelectionEnd ends the reading at the end of the selection.
+var errSelectionEnd = errors.New("end")
 
-func browse(d *watched, sel Selection, fn func(Record) error) (Report, error) {
+func browse(d *readOnlyDisk, sel Selection, fn func(Record) error) (Report, error) {
 	c, err := d.catalog()
 	if err != nil {
 		return Report{}, err
 	}
-	b := &browser{d: d, fn: fn, rep: report(d, c), to: cmp.Or(sel.To, forgotten)}
+	b := &browser{d: d, fn: fn, rep: newReport(d, c), to: cmp.Or(sel.To, forgottenPosition)}
 	b.after = max(b.rep.Floor, max(sel.From, 1)-1)
 	if sel.Reader != "" {
 		at := slices.IndexFunc(b.rep.Readers, func(r ReaderStats) bool { return r.Name == sel.Reader })
@@ -134,15 +137,15 @@ func browse(d *watched, sel Selection, fn func(Record) error) (Report, error) {
 		}
 		b.after = max(b.after, b.rep.Readers[at].Position)
 	}
-	segs, whole := c.segs, sel.From == 0 && sel.To == 0 && sel.Last == 0 && sel.Reader == ""
-	if !whole {
+	segs, everything := c.segs, sel.From == 0 && sel.To == 0 && sel.Last == 0 && sel.Reader == ""
+	if !everything {
 		segs = slices.DeleteFunc(slices.Clone(segs), func(s *segment) bool { return s.last <= b.after || s.head.first > b.to })
-		b.rep.Losses = slices.DeleteFunc(b.rep.Losses, b.elsewhere)
+		b.rep.Losses = slices.DeleteFunc(b.rep.Losses, b.outsideSelection)
 	}
 	if sel.Last > 0 && len(segs) > 0 {
 		segs = b.tail(segs, sel.Last)
 		b.after = max(b.after, segs[0].head.first-1)
-		b.rep.Losses = slices.DeleteFunc(b.rep.Losses, b.elsewhere)
+		b.rep.Losses = slices.DeleteFunc(b.rep.Losses, b.outsideSelection)
 	}
 	b.last = b.after
 	b.known = map[Loss]bool{}
@@ -154,7 +157,7 @@ func browse(d *watched, sel Selection, fn func(Record) error) (Report, error) {
 	}
 	d.progress = sel.Progress
 	for _, seg := range segs {
-		if err := b.segment(seg, seg == c.segs[len(c.segs)-1]); err == errEnd {
+		if err := b.readSegment(seg, seg == c.segs[len(c.segs)-1]); err == errSelectionEnd {
 			break
 		} else if err != nil {
 			return b.rep, err
@@ -163,11 +166,11 @@ func browse(d *watched, sel Selection, fn func(Record) error) (Report, error) {
 	return b.rep, nil
 }
 
-// report enters what is known before the segments are read.
-func report(d *watched, c *catalog) Report {
+// newReport reports what is known before the segments are read.
+func newReport(d *readOnlyDisk, c *catalog) Report {
 	floor, _ := c.floor()
-	rep := Report{Next: c.next, Floor: floor, Closed: c.state.closed, Card: c.state.ledger.wear(), Losses: slices.Clone(c.losses), Foreign: map[string]string{}}
-	for _, w := range c.wrong {
+	rep := Report{Next: c.next, Floor: floor, Closed: c.state.closed, Card: c.state.wear.summary(), Losses: slices.Clone(c.losses), Foreign: map[string]string{}}
+	for _, w := range c.foreign {
 		rep.Losses = append(rep.Losses, Loss{Cause: Foreign, File: w.name})
 		rep.Foreign[w.name] = w.why
 	}
@@ -186,13 +189,13 @@ func report(d *watched, c *catalog) Report {
 	return rep
 }
 
-// elsewhere tells that a loss is not among what was selected.
-func (b *browser) elsewhere(l Loss) bool {
+// outsideSelection tells whether a loss is outside the selection.
+func (b *browser) outsideSelection(l Loss) bool {
 	return l.Gap.From <= l.Gap.To && l.Gap.To > 0 && (l.Gap.To <= b.after || l.Gap.From > b.to)
 }
 
-// tail returns the segments that have the last n records selected, and notes how
-// many of the first one are to be passed over.
+// tail returns the segments that hold the last n selected records, and notes how many
+// of the first segment are skipped.
 func (b *browser) tail(segs []*segment, n uint64) []*segment {
 	have := uint64(0)
 	for i := len(segs) - 1; i >= 0; i-- {
@@ -218,9 +221,10 @@ func (b *browser) tail(segs []*segment, n uint64) []*segment {
 	return segs
 }
 
-// segment reads one segment. One that another process lets go of meanwhile, or
-// thins out, is not damaged: it is read again, as far as it is still there.
-func (b *browser) segment(seg *segment, newest bool) error {
+// readSegment reads one segment. A segment that another process retires or
+// downsamples meanwhile is not damaged: it is read again, as far as it is still
+// there.
+func (b *browser) readSegment(seg *segment, newest bool) error {
 	for {
 		f, err := b.d.Open(seg.name, false, false)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -239,34 +243,34 @@ func (b *browser) segment(seg *segment, newest bool) error {
 		if err := b.d.ctx.Err(); err != nil {
 			return err
 		}
-		if err != nil && err != errEnd {
+		if err != nil && err != errSelectionEnd {
 			return err
 		}
 		if !same {
 			continue
 		}
 		b.skip = 0
-		if newest { // it was examined before
+		if newest { // its holes are known from inspect
 			v.holes = nil
 		}
 		for _, h := range v.holes {
 			if !h.more {
 				h.to = max(seg.last, h.from-1)
 			}
-			if l := (Loss{Gap{h.from, h.to}, h.to + 1 - h.from, Damaged, seg.name}); !b.elsewhere(l) && !b.known[l] {
+			if l := (Loss{Gap{h.from, h.to}, h.to + 1 - h.from, Damaged, seg.name}); !b.outsideSelection(l) && !b.known[l] {
 				b.rep.Losses = append(b.rep.Losses, l)
 			}
 		}
 		b.rep.Segments = append(b.rep.Segments, SegmentReport{
 			File: seg.name, First: head.first, Last: v.last, Records: v.size.n, Bytes: v.size.bytes,
-			Began: head.time, Thinned: int(head.level), Damaged: seg.hurt() || len(v.holes) > 0,
+			Began: head.time, Downsampled: int(head.level), Damaged: seg.damaged() || len(v.holes) > 0,
 		})
 		return err
 	}
 }
 
-// scan goes through the records of one file.
-func (b *browser) scan(f file, head *header, end int64) (v survey, err error) {
+// scan reads the records of one file.
+func (b *browser) scan(f file, head *header, end int64) (v scanResult, err error) {
 	v.last = head.first - 1
 	for sc := newScanner(f, head, end); ; {
 		r, h, ok := sc.next()
@@ -283,20 +287,20 @@ func (b *browser) scan(f file, head *header, end int64) (v survey, err error) {
 			if b.last < b.to {
 				b.rep.Gap = Gap{b.last + 1, b.to}
 			}
-			return v, errEnd
+			return v, errSelectionEnd
 		}
 		v.size.add(tally{1, uint64(r.size)})
 		v.last = r.seq
 		if r.seq > b.last {
-			if err := b.pass(r); err != nil {
+			if err := b.emit(r); err != nil {
 				return v, err
 			}
 		}
 	}
 }
 
-// pass hands one record on.
-func (b *browser) pass(r raw) error {
+// emit hands one record to the caller.
+func (b *browser) emit(r rawRecord) error {
 	rec := Record{Seq: r.seq, Time: r.time, Data: r.data}
 	if r.seq > b.last+1 {
 		rec.Gap = Gap{b.last + 1, r.seq - 1}

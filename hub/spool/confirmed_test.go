@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// What is damaged among records that were confirmed is missed by nobody.
+// Damage to records that were confirmed is not a loss for any reader.
 func TestDamageOfWhatWasConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
@@ -17,26 +17,26 @@ func TestDamageOfWhatWasConfirmed(t *testing.T) {
 		s := open(t, "confirmed", o)
 		r := reader(t, s, "r")
 		appendLarge(t, s, 100)
-		take(t, r, 50)
+		confirmNext(t, r, 50)
 		closeSpool(t, s)
-		spoil(d, 21, 23)
-		spoil(d, 55, 55)
+		damageRecords(d, 21, 23)
+		damageRecords(d, 55, 55)
 		s = open(t, "confirmed", o)
 		r = reader(t, s, "r")
 		if got := s.Stats().Queued; got != 50 {
 			t.Errorf("got %d queued, want 50: one of them cannot be read, which nobody knows yet", got)
 		}
-		if got := take(t, r, 50); got != 49 {
+		if got := confirmNext(t, r, 50); got != 49 {
 			t.Errorf("got %d records, want 49", got)
 		}
-		if st := balance(t, s); st.Queued != 0 || st.QueuedBytes != 0 || st.Delivered != 49 || st.Dropped.Damaged != 1 {
+		if st := checkAccounting(t, s); st.Queued != 0 || st.QueuedBytes != 0 || st.Delivered != 49 || st.Dropped.Damaged != 1 {
 			t.Errorf("got %+v", st)
 		}
 		closeSpool(t, s)
 	})
 }
 
-// Readers that come to the same damage at once enter it once.
+// Readers that meet the same damage at once count it once.
 func TestManyReadersOneDamage(t *testing.T) {
 	for range 20 {
 		d := newRecorder()
@@ -48,7 +48,7 @@ func TestManyReadersOneDamage(t *testing.T) {
 			list = append(list, reader(t, s, string(rune('a'+i))))
 		}
 		appendLarge(t, s, 200)
-		spoil(d, 100, 102)
+		damageRecords(d, 100, 102)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		var all sync.WaitGroup
 		for _, r := range list {
@@ -65,7 +65,7 @@ func TestManyReadersOneDamage(t *testing.T) {
 		}
 		all.Wait()
 		cancel()
-		if st := balance(t, s); st.Queued != 0 || st.Dropped.Damaged != 3 || st.Delivered != 197 {
+		if st := checkAccounting(t, s); st.Queued != 0 || st.Dropped.Damaged != 3 || st.Delivered != 197 {
 			t.Fatalf("got %+v", st)
 		}
 		closeSpool(t, s)

@@ -15,28 +15,29 @@ import (
 
 var damageRounds = flag.Int("spool.damage", 1000, "rounds of the damage test")
 
-// A wholeSpool is a spool that was closed: its files, and where its records are.
-type wholeSpool struct {
-	files   map[string][]byte
-	records map[uint64]span3 // sequence → where
-	ends    map[string]int   // where the records of a file end
-	next    uint64
-	total   Wear
-	thin    bool // some were thinned out: gaps are wider than what is lost
+// A closedSpool holds the files of a spool that was closed, and where its records
+// are.
+type closedSpool struct {
+	files       map[string][]byte
+	records     map[uint64]recordSpan // sequence → where
+	ends        map[string]int        // where the records of a file end
+	next        uint64
+	total       Wear
+	downsampled bool // some records were downsampled: gaps are wider than the loss
 }
 
-type span3 struct {
+type recordSpan struct {
 	file     string
 	from, to int
 	data     string
 }
 
-func makeWhole(t *testing.T, n int) wholeSpool {
+func makeClosedSpool(t *testing.T, n int) closedSpool {
 	t.Helper()
-	return makeBounded(t, n, Options{MaxBytes: 1 << 30})
+	return makeClosedSpoolWith(t, n, Options{MaxBytes: 1 << 30})
 }
 
-func makeBounded(t *testing.T, n int, o Options) wholeSpool {
+func makeClosedSpoolWith(t *testing.T, n int, o Options) closedSpool {
 	t.Helper()
 	d := newRecorder()
 	d.note = false
@@ -50,8 +51,8 @@ func makeBounded(t *testing.T, n int, o Options) wholeSpool {
 		}
 	}
 	closeSpool(t, s)
-	n -= int(balance(t, s).Dropped.Thinned)
-	w := wholeSpool{map[string][]byte{}, map[uint64]span3{}, map[string]int{}, s.next, s.Stats().Card.Total, o.Full == ThinOut}
+	n -= int(checkAccounting(t, s).Dropped.Downsampled)
+	w := closedSpool{map[string][]byte{}, map[uint64]recordSpan{}, map[string]int{}, s.next, s.Stats().Card.Total, o.Full == Downsample}
 	for name, node := range d.names {
 		w.files[name] = node.data
 	}
@@ -67,7 +68,7 @@ func makeBounded(t *testing.T, n int, o Options) wholeSpool {
 				break
 			}
 			if r.kind == kindData {
-				w.records[r.seq] = span3{seg.name, int(sc.off) - r.size, int(sc.off), string(r.data)}
+				w.records[r.seq] = recordSpan{seg.name, int(sc.off) - r.size, int(sc.off), string(r.data)}
 			}
 		}
 		w.ends[seg.name] = int(seg.end)
@@ -78,14 +79,14 @@ func makeBounded(t *testing.T, n int, o Options) wholeSpool {
 	return w
 }
 
-// A hit is a stretch of a file that was damaged.
-type hit struct {
+// A damagedRange is a stretch of a file that was damaged.
+type damagedRange struct {
 	file     string
 	from, to int
 }
 
-// hurt damages some of the files, and says where.
-func (w wholeSpool) hurt(rng *rand.Rand) (files map[string][]byte, hits []hit) {
+// damage damages some of the files, and returns the ranges.
+func (w closedSpool) damage(rng *rand.Rand) (files map[string][]byte, hits []damagedRange) {
 	files = maps.Clone(w.files)
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(files)) {
@@ -99,7 +100,7 @@ func (w wholeSpool) hurt(rng *rand.Rand) (files map[string][]byte, hits []hit) {
 		if len(b) < pageSize {
 			continue
 		}
-		h := hit{name, 0, 0}
+		h := damagedRange{name, 0, 0}
 		switch rng.IntN(4) {
 		case 0, 1:
 			h.from = rng.IntN(len(b))
@@ -119,11 +120,11 @@ func (w wholeSpool) hurt(rng *rand.Rand) (files map[string][]byte, hits []hit) {
 	return files, hits
 }
 
-// Damage anywhere: it opens, all that was not hit is delivered, what was hit is
-// found and counted, and goes aside.
+// After damage anywhere the spool opens, all undamaged records are delivered, and
+// damaged files are found, counted and quarantined.
 func TestDamage(t *testing.T) {
-	whole := makeWhole(t, 800)
-	thin := makeBounded(t, 2000, Options{MaxBytes: 500 << 10, Full: ThinOut, Series: func(data []byte) (string, float64, bool) {
+	whole := makeClosedSpool(t, 800)
+	thin := makeClosedSpoolWith(t, 2000, Options{MaxBytes: 500 << 10, Full: Downsample, Series: func(data []byte) (string, float64, bool) {
 		return "", 0, data[len(data)-1]%4 != 0
 	}})
 	rng := rand.New(rand.NewPCG(2, 2))
@@ -133,15 +134,15 @@ func TestDamage(t *testing.T) {
 		if round%4 == 0 {
 			w = thin
 		}
-		files, hits := w.hurt(rng)
-		if err := w.checkHurt(files, hits); err != nil {
+		files, hits := w.damage(rng)
+		if err := w.checkDamaged(files, hits); err != nil {
 			t.Fatalf("round %d: %+v: %v", round, hits, err)
 		}
 	}
 }
 
-func (w wholeSpool) checkHurt(files map[string][]byte, hits []hit) error {
-	// Of a file whose two headers are hit, all is lost.
+func (w closedSpool) checkDamaged(files map[string][]byte, hits []damagedRange) error {
+	// A file with both headers damaged is lost as a whole.
 	headers := map[string]int{}
 	touched := false
 	for _, h := range hits {
@@ -154,7 +155,7 @@ func (w wholeSpool) checkHurt(files map[string][]byte, hits []hit) error {
 		}
 		touched = touched || h.from < w.ends[h.file] && !bytes.Equal(files[h.file], w.files[h.file])
 	}
-	wasHit := func(at span3) bool {
+	wasHit := func(at recordSpan) bool {
 		if headers[at.file] == 3 {
 			return true
 		}
@@ -213,7 +214,7 @@ func (w wholeSpool) checkHurt(files map[string][]byte, hits []hit) error {
 	}
 	st := s.Stats()
 	dr := st.Dropped
-	if st.Delivered+st.Queued+st.Expired+dr.Oldest+dr.Thinned+dr.Damaged+dr.Memory != st.Accepted || st.Queued != 0 || st.Delivered != uint64(len(got)) {
+	if st.Delivered+st.Queued+st.Expired+dr.Oldest+dr.Downsampled+dr.Damaged+dr.Memory != st.Accepted || st.Queued != 0 || st.Delivered != uint64(len(got)) {
 		return fmt.Errorf("%d lost: %+v", lost, st)
 	}
 	if touched && st.Damage.Found == 0 {
@@ -221,8 +222,8 @@ func (w wholeSpool) checkHurt(files map[string][]byte, hits []hit) error {
 	}
 	reported, records, missing, known := uint64(0), uint64(0), map[uint64]bool{}, true
 	for _, l := range st.Damage.Losses {
-		if l.Cause == Missing && w.thin {
-			known = false // how many of its records were thinned out went with the file
+		if l.Cause == Missing && w.downsampled {
+			known = false // the number of downsampled records was lost with the file
 		}
 		if l.Gap.From > 0 {
 			reported += l.Gap.To + 1 - l.Gap.From
@@ -237,7 +238,7 @@ func (w wholeSpool) checkHurt(files map[string][]byte, hits []hit) error {
 			return fmt.Errorf("record %d: delivered: %v, reported as missing: %v; %+v", seq, got[seq], missing[seq], st.Damage)
 		}
 	}
-	if lost > records || lost < records && known || lost != reported && !w.thin {
+	if lost > records || lost < records && known || lost != reported && !w.downsampled {
 		return fmt.Errorf("%d lost, reported %d of %d: %+v", lost, records, reported, st.Damage)
 	}
 	if seq, err := s.Append(context.Background(), []byte("after")); err != nil || seq < w.next {
@@ -246,22 +247,23 @@ func (w wholeSpool) checkHurt(files map[string][]byte, hits []hit) error {
 	return nil
 }
 
-// checkTotal sees that the totals are those of Close, or where the newest file was
-// hit, what one of its marks or the newest header that is there says.
-func (w wholeSpool) checkTotal(got Wear, files map[string][]byte, headers map[string]int, hits []hit) error {
+// checkTotal checks that the totals are those of Close. If the newest file was
+// damaged, they must be those of one of its checkpoints or of the newest header that
+// is left.
+func (w closedSpool) checkTotal(got Wear, files map[string][]byte, headers map[string]int, hits []damagedRange) error {
 	names := slices.Sorted(maps.Keys(w.ends))
 	newest := names[len(names)-1]
-	untouched := !slices.ContainsFunc(hits, func(h hit) bool { return h.file == newest && h.from < w.ends[newest] })
+	untouched := !slices.ContainsFunc(hits, func(h damagedRange) bool { return h.file == newest && h.from < w.ends[newest] })
 	if untouched {
 		if got.Since != w.total.Since || got.Payload != w.total.Payload || got.Written != w.total.Written {
 			return fmt.Errorf("totals %+v, closed with %+v", got, w.total)
 		}
 		return nil
 	}
-	var least ledger
+	var least wearCounters
 	for _, name := range names {
 		if files[name] != nil && headers[name] != 3 {
-			least = headerOf(w.files[name]).ledger
+			least = headerOf(w.files[name]).wear
 		}
 	}
 	if got.Payload < least.payload || got.Written < least.written || got.Payload > w.total.Payload || got.Written > w.total.Written {
@@ -278,44 +280,44 @@ func headerOf(b []byte) *header {
 	return h
 }
 
-// Files that are missing, foreign, doubled or misnamed.
+// Files may be missing, foreign, duplicated or misnamed.
 func TestWrongFiles(t *testing.T) {
-	w := makeWhole(t, 800)
-	other := makeWhole(t, 50)
+	w := makeClosedSpool(t, 800)
+	other := makeClosedSpool(t, 50)
 	names := slices.Sorted(maps.Keys(w.ends))
-	for name, change := range map[string]func(files map[string][]byte) []hit{
-		"missing": func(f map[string][]byte) []hit {
+	for name, change := range map[string]func(files map[string][]byte) []damagedRange{
+		"missing": func(f map[string][]byte) []damagedRange {
 			delete(f, names[1])
-			return []hit{{names[1], 0, 1 << 30}}
+			return []damagedRange{{names[1], 0, 1 << 30}}
 		},
-		"first missing": func(f map[string][]byte) []hit {
+		"first missing": func(f map[string][]byte) []damagedRange {
 			delete(f, names[0])
-			return []hit{{names[0], 0, 1 << 30}}
+			return []damagedRange{{names[0], 0, 1 << 30}}
 		},
-		"newest missing": func(f map[string][]byte) []hit {
+		"newest missing": func(f map[string][]byte) []damagedRange {
 			delete(f, names[len(names)-1])
-			return []hit{{names[len(names)-1], 0, 1 << 30}}
+			return []damagedRange{{names[len(names)-1], 0, 1 << 30}}
 		},
-		"all missing": func(f map[string][]byte) (hits []hit) {
+		"all missing": func(f map[string][]byte) (hits []damagedRange) {
 			for _, n := range names {
 				delete(f, n)
-				hits = append(hits, hit{n, 0, 1 << 30})
+				hits = append(hits, damagedRange{n, 0, 1 << 30})
 			}
 			return hits
 		},
-		"foreign": func(f map[string][]byte) []hit {
+		"foreign": func(f map[string][]byte) []damagedRange {
 			f["0000000000000301.spool"] = bytes.Clone(other.files[segmentName(1)])
 			return nil
 		},
-		"twice":   func(f map[string][]byte) []hit { f[segmentName(5000)] = f[names[1]]; return nil },
-		"text":    func(f map[string][]byte) []hit { f[segmentName(7000)] = []byte("hello"); return nil },
-		"no name": func(f map[string][]byte) []hit { f["x.spool"] = f[names[0]]; return nil },
-		"no id":   func(f map[string][]byte) []hit { delete(f, idName); return nil },
+		"twice":   func(f map[string][]byte) []damagedRange { f[segmentName(5000)] = f[names[1]]; return nil },
+		"text":    func(f map[string][]byte) []damagedRange { f[segmentName(7000)] = []byte("hello"); return nil },
+		"no name": func(f map[string][]byte) []damagedRange { f["x.spool"] = f[names[0]]; return nil },
+		"no id":   func(f map[string][]byte) []damagedRange { delete(f, idName); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := maps.Clone(w.files)
 			hits := change(files)
-			if err := w.checkHurt(files, hits); err != nil {
+			if err := w.checkDamaged(files, hits); err != nil {
 				t.Error(err)
 			}
 		})

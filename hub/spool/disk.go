@@ -11,24 +11,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A disk is the folder a spool lives in. All that a spool does to the outside
-// goes through it, so that a test can note it, fail it, or make it slow. Names
-// are of files directly in the folder. No method keeps a lock the others need:
-// readers read while the keeper waits for a sync.
+// A disk is the folder a spool lives in. All effects of a spool go through it, so
+// that a test can record them, make them fail, or slow them down. Names are of files
+// directly in the folder. No method holds a lock that the others need: readers read
+// while the writer waits for a sync.
 type disk interface {
-	// Lock makes the folder if it is not there (not its parents) and takes the
-	// lock that a second process would need; closing lets go of it. Taken again
-	// after the folder was lost, it locks the folder that is there now.
+	// Lock creates the folder if there is none (not its parents) and locks it against
+	// other processes; closing the lock unlocks it. Called again after the folder was
+	// lost, it locks the folder that is there now.
 	Lock() (lock, error)
 	// Device tells which file system the folder is on, or would be made on.
 	Device() (uint64, error)
 	// List returns the names in the folder.
 	List() ([]string, error)
-	// Open opens a file: for reading and writing if write, and made if create. It
-	// fails on a directory, a link and whatever else is no file.
+	// Open opens a file, for writing, too, if write is set, and creates it if create is
+	// set. It fails on whatever is not a regular file, such as a directory or a link.
 	Open(name string, write, create bool) (file, error)
-	// Same tells whether name still leads to f: false where the folder was
-	// removed or replaced beneath us and writes would go to nowhere.
+	// Same tells whether name still leads to f. It is false where the folder was removed
+	// or replaced, and writes to f would be lost.
 	Same(name string, f file) bool
 	Rename(from, to string) error
 	Remove(name string) error
@@ -52,8 +52,8 @@ type file interface {
 	io.Closer
 	Size() (int64, error)
 	Truncate(size int64) error
-	// Allocate gives the file n bytes of blocks from off on, without a change of its
-	// size or of what is in it. An error is no harm: writes find blocks themselves.
+	// Allocate preallocates n bytes of blocks from off on, without a change of the file's
+	// size or content. An error does no harm: writes allocate blocks themselves.
 	Allocate(off, n int64) error
 	// Linked tells whether the file still has a name anywhere.
 	Linked() bool
@@ -62,14 +62,14 @@ type file interface {
 	Sync() error
 }
 
-// folder is the disk of the real world.
+// folder is the disk of a real file system.
 type folder string
 
 func (d folder) path(name string) string { return filepath.Join(string(d), name) }
 
 func (d folder) Lock() (lock, error) {
 	if err := os.Mkdir(string(d), 0o700); err == nil {
-		d.syncAt(filepath.Dir(string(d))) // the folder's own name; a failure shows again below
+		d.syncAt(filepath.Dir(string(d))) // syncs the folder's own name; a failure shows again below
 	} else if !errors.Is(err, os.ErrExist) && !errors.Is(err, unix.EROFS) {
 		return nil, err
 	}
@@ -129,8 +129,8 @@ func (d folder) Open(name string, write, create bool) (file, error) {
 	if create {
 		flag |= os.O_CREATE
 	}
-	// What is no file may be there by the same name: a link, or a pipe, which
-	// would have us wait for who writes to it.
+	// Something that is not a regular file may have the name: a link, or a pipe, on which
+	// opening would wait for a writer.
 	f, err := os.OpenFile(d.path(name), flag|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, err
@@ -180,7 +180,7 @@ func (f osFile) Allocate(off, n int64) error {
 }
 
 func (f osFile) Linked() bool {
-	var st unix.Stat_t // of x/sys, for that of os allocates, and this is asked before each write
+	var st unix.Stat_t // x/sys, because os.File.Stat allocates, and this runs before each write
 	err := retry(func() error { return unix.Fstat(int(f.Fd()), &st) })
 	return err != nil || st.Nlink > 0
 }

@@ -8,11 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a caller may want to tell apart.
+// Errors that a caller may want to tell apart.
 var (
 	// ErrClosed: the spool was closed.
 	ErrClosed = errors.New("closed")
-	// ErrFull: there is no room and the policy drops nothing for it; nothing was taken.
+	// ErrFull: the spool is full and the policy drops nothing; nothing was taken.
 	ErrFull = errors.New("spool is full")
 	// ErrTooLarge: the record is larger than Options.MaxRecord; nothing was taken.
 	ErrTooLarge = errors.New("record is too large")
@@ -22,10 +22,10 @@ var (
 	ErrNotHandedOut = errors.New("record was not handed out")
 )
 
-// Why the card takes nothing. Errors of a failing card wrap one of them, and
-// the error of the system besides. A record that was refused with one of them is not
-// counted and not handed out while the spool is open; but part of what was tried may be
-// on the card, and come after a restart: who sends it again may then have it twice.
+// Why the card fails. An error of a failing card wraps one of these and the error of
+// the system. A record that was refused with one of them is not counted and not handed
+// out while the spool is open. But a part of the failed write may be on the card and
+// show up after a restart: a caller that sends the record again may then have it twice.
 var (
 	ErrNoSpace  = errors.New("no space on the card")
 	ErrReadOnly = errors.New("file system is read-only")
@@ -33,7 +33,7 @@ var (
 	ErrIO       = errors.New("card fails")
 )
 
-// A cardError says what could not be done to the card, and why in our words.
+// A cardError says which operation on the card failed, and its class.
 type cardError struct {
 	op    string
 	class error
@@ -43,9 +43,9 @@ type cardError struct {
 func (e *cardError) Error() string   { return fmt.Sprintf("spool: %s: %v: %v", e.op, e.class, e.cause) }
 func (e *cardError) Unwrap() []error { return []error{e.class, e.cause} }
 
-// passing tells whether a file could not be opened for a reason that says nothing of
-// what is in it: too many are open, or this user may not.
-func passing(err error) bool {
+// transient tells whether an error of Open says nothing of the file's content: too
+// many files are open, or this user lacks the permission.
+func transient(err error) bool {
 	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EINTR, unix.EACCES, unix.EPERM} {
 		if errors.Is(err, e) {
 			return true
@@ -54,7 +54,7 @@ func passing(err error) bool {
 	return false
 }
 
-// classify puts an error of the card into one of our classes.
+// classify wraps an error of the card in a cardError.
 func classify(op string, err error) error {
 	var known *cardError
 	if errors.As(err, &known) {

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// failing makes a recorder's changes fail while the switch is on.
+// failing makes the changes of a recorder fail while the switch is on.
 func failing(err error, only ...opKind) (*recorder, *atomic.Bool) {
 	d := newRecorder()
 	d.note = false
@@ -58,13 +58,13 @@ func TestCardFails(t *testing.T) {
 					t.Errorf("told after %v", took)
 				}
 				expect(t, r, 1, 10)
-				if st := balance(t, s); st.Refused.Failed != 20 || !errors.Is(st.Failing, c.class) {
+				if st := checkAccounting(t, s); st.Refused.Failed != 20 || !errors.Is(st.Failing, c.class) {
 					t.Errorf("got %+v", st)
 				}
 				time.Sleep(time.Minute)
 				on.Store(false)
 				time.Sleep(5 * time.Second)
-				if st := balance(t, s); st.Failing != nil {
+				if st := checkAccounting(t, s); st.Failing != nil {
 					t.Fatalf("5 s after the cause ended: %+v", st)
 				}
 				appendAll(t, s, 11, 20)
@@ -72,7 +72,7 @@ func TestCardFails(t *testing.T) {
 				closeSpool(t, s)
 				s = open(t, "faults", Options{disk: d, SegmentSize: minSegment})
 				expect(t, reader(t, s, "up"), 1, 20)
-				if st := balance(t, s); st.Damage.Found != 0 {
+				if st := checkAccounting(t, s); st.Damage.Found != 0 {
 					t.Errorf("damage: %+v", st.Damage)
 				}
 				closeSpool(t, s)
@@ -81,8 +81,8 @@ func TestCardFails(t *testing.T) {
 	}
 }
 
-// One sync fails: the batch is written again elsewhere, and the callers hear
-// nothing of it.
+// After one failed sync the batch is written again in another segment, and the
+// callers do not notice.
 func TestOneSyncFails(t *testing.T) {
 	d := newRecorder()
 	d.note = false
@@ -99,20 +99,20 @@ func TestOneSyncFails(t *testing.T) {
 	fails.Store(1)
 	appendAll(t, s, 6, 10)
 	expect(t, r, 1, 10)
-	if st := balance(t, s); st.Segments != 2 || st.Failing != nil || st.Failures != 0 {
+	if st := checkAccounting(t, s); st.Segments != 2 || st.Failing != nil || st.Failures != 0 {
 		t.Errorf("got %+v", st)
 	}
 	closeSpool(t, s)
 	s = open(t, "faults", Options{disk: d, SegmentSize: minSegment})
 	expect(t, reader(t, s, "up"), 1, 10)
-	if st := balance(t, s); st.Accepted != 10 || st.Damage.Found != 0 || len(st.Damage.Losses) != 0 {
+	if st := checkAccounting(t, s); st.Accepted != 10 || st.Damage.Found != 0 || len(st.Damage.Losses) != 0 {
 		t.Errorf("got %+v", st)
 	}
 	closeSpool(t, s)
 }
 
-// A sync fails when only positions are written: the segment begun for them
-// leaves room for what is still in memory.
+// A sync fails when only positions are written. The new segment still has space for
+// the records in memory.
 func TestPositionsFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
@@ -130,25 +130,25 @@ func TestPositionsFail(t *testing.T) {
 		reader(t, s, "up")
 		fails.Store(1)
 		time.Sleep(time.Minute) // the new reader is written
-		if st := balance(t, s); st.Segments != 1 || st.InMemory != 5 || fails.Load() > 0 {
+		if st := checkAccounting(t, s); st.Segments != 1 || st.InMemory != 5 || fails.Load() > 0 {
 			t.Fatalf("got %+v, %d", st, fails.Load())
 		}
 		time.Sleep(time.Hour)
-		if st := balance(t, s); st.InMemory != 0 {
+		if st := checkAccounting(t, s); st.InMemory != 0 {
 			t.Fatalf("got %+v", st)
 		}
 		closeSpool(t, s)
 		s = open(t, "faults", o)
 		expect(t, reader(t, s, "up"), 1, 5)
-		if st := balance(t, s); len(st.Damage.Losses) != 0 {
+		if st := checkAccounting(t, s); len(st.Damage.Losses) != 0 {
 			t.Errorf("got %+v", st)
 		}
 		closeSpool(t, s)
 	})
 }
 
-// Telemetry outlives a card that fails, in memory, within its bound; durable
-// records may be held the same way.
+// Telemetry survives a failing card in memory, within its bound; durable records may
+// wait in the same way.
 func TestMemoryWhileCardFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, on := failing(unix.EIO)
@@ -158,13 +158,13 @@ func TestMemoryWhileCardFails(t *testing.T) {
 		on.Store(true)
 		time.Sleep(2 * time.Second)
 		appendAll(t, s, 11, 2000)
-		st := balance(t, s)
+		st := checkAccounting(t, s)
 		if st.Dropped.Memory == 0 || st.InMemory+st.Dropped.Memory != 2000 || st.Queued != st.InMemory {
 			t.Fatalf("got %+v", st)
 		}
 		on.Store(false)
 		time.Sleep(5 * time.Second)
-		if st := balance(t, s); st.Failing != nil || st.InMemory != 0 {
+		if st := checkAccounting(t, s); st.Failing != nil || st.InMemory != 0 {
 			t.Errorf("5 s after the cause ended: %+v", st)
 		}
 		expect(t, r, int(st.Dropped.Memory)+1, 2000)
@@ -191,7 +191,7 @@ func TestMemoryWhileCardFails(t *testing.T) {
 	})
 }
 
-// A sync that hangs holds up nobody but those who wait for it.
+// A sync that hangs delays only those who wait for it.
 func TestSlowSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
@@ -229,7 +229,7 @@ func TestSlowSync(t *testing.T) {
 	})
 }
 
-// RLIMIT_FSIZE stands for a full disk where there is none to fill.
+// RLIMIT_FSIZE stands in for a full disk.
 func TestFileSizeLimit(t *testing.T) {
 	if dir := os.Getenv("SPOOL_TEST_LIMIT"); dir != "" {
 		limitedChild(t, dir)

@@ -6,11 +6,11 @@ import (
 	"testing/synctest"
 )
 
-// A power cut right after a reader was forgotten: segments that were kept for it
-// alone may be put away only once the card knows.
+// A power cut comes right after a reader was forgotten. Segments that were kept for
+// it alone may be retired only once the card knows that it was forgotten.
 func TestForgetPowerCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, d := newCard(nil)
+		c, d := newCrashDisk(nil)
 		o := Options{disk: d, SegmentSize: minSegment}
 		s := open(t, "forget", o)
 		r := reader(t, s, "up")
@@ -30,11 +30,11 @@ func TestForgetPowerCut(t *testing.T) {
 			t.Fatalf("%d segments, %d when forgotten", before, n)
 		}
 		for i, op := range d.ops {
-			c.take(op)
+			c.observe(op)
 			if i < quiet {
 				continue
 			}
-			_, after := newCard(c.cut(rand.New(rand.NewPCG(1, 1))))
+			_, after := newCrashDisk(c.cut(rand.New(rand.NewPCG(1, 1))))
 			cat, err := inspect(after)
 			if err != nil || len(cat.losses) > 0 && cat.losses[0].Cause != Torn {
 				t.Fatalf("after %s %s: %+v, %v", op.kind, op.from+op.to, cat.losses, err)
@@ -44,9 +44,9 @@ func TestForgetPowerCut(t *testing.T) {
 	})
 }
 
-// A reader that comes again while the keeper writes that it was forgotten: the
-// card learns of it, too.
-func TestForgottenComesAgain(t *testing.T) {
+// A reader is created again while the writer writes that it was forgotten. The card
+// learns of the new one, too.
+func TestForgottenReaderReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
 		d.note = false

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// FuzzSegment gives the parser anything as a segment. The law: what it takes for
-// a record is one: written again with the same link, it is the same bytes; and
-// records and holes account for every byte. A folder with that file can be walked.
+// FuzzSegment gives the parser arbitrary bytes as a segment. A parsed record, encoded
+// again with the same link, is the same bytes; and records and holes account for
+// every byte. A folder with that file can be walked.
 func FuzzSegment(f *testing.F) {
 	h := header{salt: 7, spool: 9, first: 5, time: 1000, readers: []position{{"up", 4}}}
 	b := h.encode()
@@ -17,15 +17,15 @@ func FuzzSegment(f *testing.F) {
 	for i := range uint64(4) {
 		b, prev = h.appendRecord(b, prev, kindData, 5+i, 1000+i, payload(int(i)))
 	}
-	whole, _ := h.appendRecord(b, prev, kindMark, 9, 1010, make([]byte, markSize))
+	whole, _ := h.appendRecord(b, prev, kindCheckpoint, 9, 1010, make([]byte, checkpointSize))
 	f.Add(whole)
-	figures, _ := h.appendRecord(b, prev, kindMark, 9, 1010, bytes.Repeat([]byte{0, 9, 0, 0, 0, 0, 0}, 5)[:markSize+markWear])
+	figures, _ := h.appendRecord(b, prev, kindCheckpoint, 9, 1010, bytes.Repeat([]byte{0, 9, 0, 0, 0, 0, 0}, 5)[:checkpointSize+checkpointWearSize])
 	f.Add(figures)
 	f.Add(whole[:len(whole)-30])
 	for _, at := range []int{3, 200, dataStart + 9, dataStart + 50, len(whole) - 5} {
-		hurt := slices.Clone(whole)
-		hurt[at] ^= 4
-		f.Add(hurt)
+		damaged := slices.Clone(whole)
+		damaged[at] ^= 4
+		f.Add(damaged)
 	}
 	f.Add(append(slices.Clone(whole), whole[dataStart:]...))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -57,9 +57,9 @@ func FuzzSegment(f *testing.F) {
 			}
 		}
 		d.names[segmentName(5)] = node
-		// All that Open and readers do to get by damage, without their goroutines.
+		// What Open and readers do about damage, without their goroutines.
 		last := uint64(0)
-		if _, err := browse(&watched{disk: d, ctx: t.Context()}, Selection{}, func(rec Record) error {
+		if _, err := browse(&readOnlyDisk{disk: d, ctx: t.Context()}, Selection{}, func(rec Record) error {
 			if rec.Seq <= last {
 				t.Fatalf("record %d after %d", rec.Seq, last)
 			}
@@ -71,11 +71,11 @@ func FuzzSegment(f *testing.F) {
 	})
 }
 
-// FuzzHeader: what is taken for a header is written back the same.
+// FuzzHeader checks that a parsed header is encoded to the same bytes.
 func FuzzHeader(f *testing.F) {
 	h := header{salt: 1, spool: 2, first: 3, readers: []position{{"up", 4}}}
-	h.ledger.since = 5
-	h.ledger.add(6, 7, 8)
+	h.wear.since = 5
+	h.wear.add(6, 7, 8)
 	f.Add(h.encode()[:pageSize])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := parseHeader(b)
@@ -83,7 +83,7 @@ func FuzzHeader(f *testing.F) {
 			return
 		}
 		again, err := parseHeader(h.encode())
-		if err != nil || !slices.Equal(again.readers, h.readers) || again.first != h.first || again.reserved != h.reserved || again.ledger != h.ledger {
+		if err != nil || !slices.Equal(again.readers, h.readers) || again.first != h.first || again.reserved != h.reserved || again.wear != h.wear {
 			t.Fatalf("%+v became %+v, %v", h, again, err)
 		}
 	})

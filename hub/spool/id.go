@@ -6,12 +6,12 @@ import (
 	"hash/crc32"
 )
 
-// idName is the file that tells which spool the folder holds, so that a foreign
-// segment does not pass for one of ours.
+// idName is the file that names the spool, so that a foreign segment is not taken for
+// one of this spool.
 const idName = "id"
 
-// formatID is the text of that file: the id, and the lowest sequence that was not
-// given out when the spool was closed last.
+// formatID is the text of that file: the id, and the next sequence when the spool was
+// closed last.
 func formatID(id, next uint64) []byte {
 	text := fmt.Sprintf("bester spool %016x %d ", id, next)
 	return fmt.Appendf(nil, "%s%08x\n", text, crc32.Checksum([]byte(text), castagnoli))
@@ -22,18 +22,19 @@ func parseID(b []byte) (id, next uint64, ok bool) {
 	if n, err := fmt.Sscanf(string(b), "bester spool %x %d %x\n", &id, &next, &sum); n != 3 || err != nil {
 		return 0, 0, false
 	}
-	if string(formatID(id, next)) != string(b) || next >= absurd {
+	if string(formatID(id, next)) != string(b) || next >= maxPlausible {
 		return 0, 0, false
 	}
 	return id, next, true
 }
 
-// readID reads that file; not ok if there is none or it is not as written. An error
-// means that nothing is known of it: too many files are open, or this user may not.
+// readID reads that file. ok is false if there is none or it is damaged. An error
+// means that the file cannot be read now: too many files are open, or this user lacks
+// the permission.
 func readID(d disk) (id, next uint64, ok bool, err error) {
 	f, err := d.Open(idName, false, false)
 	if err != nil {
-		if passing(err) {
+		if transient(err) {
 			return 0, 0, false, fmt.Errorf("%s: %w", idName, err)
 		}
 		return 0, 0, false, nil
@@ -49,7 +50,7 @@ func readID(d disk) (id, next uint64, ok bool, err error) {
 	return id, next, ok, nil
 }
 
-// writeID replaces the file whole.
+// writeID replaces the file atomically.
 func writeID(d disk, id, next uint64) error {
 	f, err := d.Open(idName+newSuffix, true, true)
 	if err != nil {

@@ -36,8 +36,8 @@ func rerun(t testing.TB, test string, env ...string) *exec.Cmd {
 	return cmd
 }
 
-// start starts a program; where this one is emulated and the kernel cannot
-// start another of its kind, the test is for others.
+// start starts a program. If this program is emulated and the kernel cannot start
+// another of its kind, the test is skipped.
 func start(t testing.TB, cmd *exec.Cmd) {
 	t.Helper()
 	err := cmd.Start()
@@ -49,9 +49,9 @@ func start(t testing.TB, cmd *exec.Cmd) {
 	}
 }
 
-// A program appends and confirms under load, tells what it was promised, and is
-// killed; the next finds all of it, each record as it was written, and nothing
-// that was done with.
+// A program appends and confirms under load, prints what was acknowledged, and is
+// killed. The next one finds all of that, each record unchanged, and nothing that was
+// confirmed.
 func TestKill(t *testing.T) {
 	if dir := os.Getenv("SPOOL_TEST_KILL"); dir != "" {
 		killChild(t, dir)
@@ -80,10 +80,10 @@ func TestKill(t *testing.T) {
 	t.Logf("%d acknowledged in %d lives, %d still there at the kill", total, n, left)
 }
 
-// A killed is what a program said before it was killed.
+// A killed is what a program printed before it was killed.
 type killed struct {
-	acked map[uint64]uint64 // sequence → number
-	kept  uint64            // the position that was on the card
+	acked     map[uint64]uint64 // sequence → number
+	persisted uint64            // the position that was on the card
 }
 
 func runKilled(t *testing.T, dir string, round int) killed {
@@ -105,7 +105,7 @@ func runKilled(t *testing.T, dir string, round int) killed {
 		if _, err := fmt.Sscanf(line, "acked %d %d.", &seq, &n); err == nil {
 			k.acked[seq] = n
 		} else if _, err := fmt.Sscanf(line, "kept %d.", &seq); err == nil {
-			k.kept = max(k.kept, seq)
+			k.persisted = max(k.persisted, seq)
 		}
 		if i == kill {
 			cmd.Process.Kill()
@@ -115,7 +115,7 @@ func runKilled(t *testing.T, dir string, round int) killed {
 	return k
 }
 
-// totalOf is what the log says was accepted since it began.
+// totalOf is the number of bytes accepted since the log began, by the log.
 func totalOf(t *testing.T, dir string) uint64 {
 	c, err := inspect(folder(dir))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -123,12 +123,12 @@ func totalOf(t *testing.T, dir string) uint64 {
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	return c.state.ledger.payload
+	return c.state.wear.payload
 }
 
-// payload compares the total after the kill with that before, and what was
-// acknowledged between: it lacks no more than was written since the last mark, and
-// has no more besides than what was accepted and could not be said any more.
+// payload checks the total after the kill against that before and what was
+// acknowledged between. It may lack only what was written since the last checkpoint,
+// and may exceed it only by what was accepted and not yet printed.
 func (k killed) payload(t *testing.T, dir string, total *uint64) {
 	acked := uint64(0)
 	for _, n := range k.acked {
@@ -142,15 +142,15 @@ func (k killed) payload(t *testing.T, dir string, total *uint64) {
 	*total = is
 }
 
-// verify opens what was left, compares, confirms all of it and closes.
+// verify opens what was left, checks it, confirms all of it and closes.
 func (k killed) verify(t *testing.T, dir string, round int) (left uint64) {
 	s := open(t, dir, killOptions)
 	r := reader(t, s, "up")
 	at := r.Position()
-	if at < k.kept {
-		t.Fatalf("round %d: position %d, was %d", round, at, k.kept)
+	if at < k.persisted {
+		t.Fatalf("round %d: position %d, was %d", round, at, k.persisted)
 	}
-	st := balance(t, s)
+	st := checkAccounting(t, s)
 	if st.Damage.Found != 0 {
 		t.Fatalf("round %d: %+v", round, st.Damage)
 	}
@@ -185,7 +185,7 @@ func (k killed) verify(t *testing.T, dir string, round int) (left uint64) {
 
 var killOptions = Options{SegmentSize: 256 << 10, InFlight: 1 << 20, MaxBytes: 1 << 30}
 
-// inLife is record n of a life; the whole of it follows from that.
+// inLife is record n of a life, all of whose bytes follow from both numbers.
 func inLife(life, n uint64) []byte {
 	b := make([]byte, 16+n*7919%2000)
 	le.PutUint64(b, life)

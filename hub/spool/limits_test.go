@@ -14,9 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sequences and times in a segment are 32 bits, counted from its header: what is
-// further away begins another.
-func TestFarApart(t *testing.T) {
+// Sequences and times in a segment are 32 bits, counted from its header. A record
+// beyond that range begins another segment.
+func TestSequenceAndTimeRange(t *testing.T) {
 	const day = 24 * time.Hour
 	for _, c := range []struct {
 		class  Class
@@ -65,7 +65,7 @@ func TestFarApart(t *testing.T) {
 				}
 				closeSpool(t, s)
 				s = open(t, "far", o)
-				if st := balance(t, s); st.Damage.Found > 0 || st.Queued != uint64(len(want)) {
+				if st := checkAccounting(t, s); st.Damage.Found > 0 || st.Queued != uint64(len(want)) {
 					t.Errorf("opened again: %+v", st)
 				}
 			}
@@ -74,8 +74,8 @@ func TestFarApart(t *testing.T) {
 	}
 }
 
-// Telemetry that was long in memory keeps its time when it comes to the card, in
-// a segment begun just then.
+// Telemetry that was in memory for long keeps its time when it is written to a new
+// segment.
 func TestTimeInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
@@ -101,8 +101,8 @@ func TestTimeInMemory(t *testing.T) {
 	})
 }
 
-// Numbers that nobody counted to are not by us.
-func TestAbsurdNumbers(t *testing.T) {
+// Numbers beyond maxPlausible are damage.
+func TestImplausibleNumbers(t *testing.T) {
 	for name, change := range map[string]func(d *recorder, h *header, b []byte) []byte{
 		"floor":    func(_ *recorder, h *header, b []byte) []byte { h.floor = math.MaxUint64; return nil },
 		"reserved": func(_ *recorder, h *header, b []byte) []byte { h.reserved = math.MaxUint64 - 1; return nil },
@@ -112,15 +112,15 @@ func TestAbsurdNumbers(t *testing.T) {
 			return nil
 		},
 		"mark": func(_ *recorder, h *header, b []byte) []byte {
-			data := make([]byte, markSize)
+			data := make([]byte, checkpointSize)
 			le.PutUint64(data[8:], math.MaxUint64)
-			b, _ = h.appendRecord(b, h.crc, kindMark, h.first, h.time, data)
+			b, _ = h.appendRecord(b, h.crc, kindCheckpoint, h.first, h.time, data)
 			return b
 		},
 		"written": func(_ *recorder, h *header, b []byte) []byte {
-			data := make([]byte, markSize+markWear)
-			le.PutUint64(data[markSize+8:], math.MaxUint64)
-			b, _ = h.appendRecord(b, h.crc, kindMark, h.first, h.time, data)
+			data := make([]byte, checkpointSize+checkpointWearSize)
+			le.PutUint64(data[checkpointSize+8:], math.MaxUint64)
+			b, _ = h.appendRecord(b, h.crc, kindCheckpoint, h.first, h.time, data)
 			return b
 		},
 		"position": func(_ *recorder, h *header, b []byte) []byte {
@@ -155,9 +155,9 @@ func TestAbsurdNumbers(t *testing.T) {
 	}
 }
 
-// What is named like a file of ours and is none does no harm, and a link leads
-// nowhere.
-func TestStrangeFiles(t *testing.T) {
+// Irregular files with names like the spool's own do no harm, and links are not
+// followed.
+func TestIrregularFiles(t *testing.T) {
 	dir := t.TempDir()
 	outside := filepath.Join(t.TempDir(), "outside")
 	if err := os.WriteFile(outside, []byte("precious"), 0o600); err != nil {
@@ -187,7 +187,7 @@ func TestStrangeFiles(t *testing.T) {
 	s = open(t, dir, Options{SegmentSize: minSegment})
 	appendAll(t, s, 11, 100)
 	expect(t, reader(t, s, "up"), 1, 100)
-	if st := balance(t, s); st.Failures > 0 || st.Damage.Found != 4 {
+	if st := checkAccounting(t, s); st.Failures > 0 || st.Damage.Found != 4 {
 		t.Errorf("got %+v", st)
 	}
 	closeSpool(t, s)
@@ -196,23 +196,23 @@ func TestStrangeFiles(t *testing.T) {
 	}
 	s = open(t, dir, Options{SegmentSize: minSegment})
 	expect(t, reader(t, s, "up"), 1, 100)
-	if st := balance(t, s); st.Damage.Found > 0 {
+	if st := checkAccounting(t, s); st.Damage.Found > 0 {
 		t.Errorf("opened again: %+v", st.Damage)
 	}
 }
 
-// A reader comes to a segment while it is being thinned out: it stays as it is, and
-// the next is thinned out instead.
-func TestThinOutReaderFirst(t *testing.T) {
+// A reader comes to a segment while it is being downsampled. The segment stays as it
+// is, and the next one is downsampled instead.
+func TestDownsampleReaderFirst(t *testing.T) {
 	d := newRecorder()
 	d.note = false
 	var s *Spool
 	var came *segment
 	d.fault = func(kind opKind, name string) error {
-		if kind != opCut || name != thinName || came != nil {
+		if kind != opCut || name != downsampleName || came != nil {
 			return nil
 		}
-		h, err := parseHeader(d.names[thinName].data)
+		h, err := parseHeader(d.names[downsampleName].data)
 		if err != nil {
 			return err
 		}
@@ -222,33 +222,33 @@ func TestThinOutReaderFirst(t *testing.T) {
 		came.pins++
 		return nil
 	}
-	log := &logbook{}
-	s = open(t, "first", Options{disk: d, SegmentSize: minSegment, MaxBytes: 300 << 10, Full: ThinOut, Log: slog.New(log)})
-	for s.Stats().Dropped.Thinned == 0 {
+	log := &logRecorder{}
+	s = open(t, "first", Options{disk: d, SegmentSize: minSegment, MaxBytes: 300 << 10, Full: Downsample, Log: slog.New(log)})
+	for s.Stats().Dropped.Downsampled == 0 {
 		if _, err := s.Append(t.Context(), make([]byte, 1000)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s.mu.Lock()
-	if came == nil || came.head.level != 0 || came.size.n < 50 || came.gone {
+	if came == nil || came.head.level != 0 || came.size.n < 50 || came.retired {
 		t.Errorf("the segment with a reader: %+v", came)
 	}
-	thinned := 0
+	downsampled := 0
 	for _, seg := range s.segs {
 		if seg.head.level > 0 {
-			thinned++
+			downsampled++
 		}
 	}
 	came.pins--
 	s.mu.Unlock()
-	if st := balance(t, s); thinned != 1 || st.Dropped.Oldest != 0 || len(log.about(slog.LevelWarn, "")) != 0 {
-		t.Errorf("%d segments were thinned out; %+v; %v", thinned, st, log.lines)
+	if st := checkAccounting(t, s); downsampled != 1 || st.Dropped.Oldest != 0 || len(log.about(slog.LevelWarn, "")) != 0 {
+		t.Errorf("%d segments were thinned out; %+v; %v", downsampled, st, log.lines)
 	}
 	closeSpool(t, s)
 }
 
-// What could not be set aside is not counted as if it were.
-func TestSetAsideFails(t *testing.T) {
+// A file that could not be quarantined is not counted as quarantined.
+func TestQuarantineFails(t *testing.T) {
 	d := newRecorder()
 	d.note = false
 	fails := true
@@ -261,7 +261,7 @@ func TestSetAsideFails(t *testing.T) {
 	d.names[segmentName(5000)] = &inode{segmentName(5000), []byte("hello")}
 	for _, want := range []uint64{0, 1, 0} {
 		s := open(t, "aside", Options{disk: d, SegmentSize: minSegment})
-		if st := balance(t, s); st.Damage.SetAside != want {
+		if st := checkAccounting(t, s); st.Damage.Quarantined != want {
 			t.Errorf("got %+v, want %d set aside", st.Damage, want)
 		}
 		closeSpool(t, s)
@@ -269,31 +269,31 @@ func TestSetAsideFails(t *testing.T) {
 	}
 }
 
-// Where thinning out fails, as on a full card, it is not tried with each record
-// that must be dropped then.
-func TestThinOutFails(t *testing.T) {
+// If downsampling fails, as on a full card, it is not tried again with each record
+// that must be dropped.
+func TestDownsampleFails(t *testing.T) {
 	d := newRecorder()
 	d.note = false
 	tries := 0
 	d.fault = func(kind opKind, name string) error {
-		if kind == opWrite && name == thinName {
+		if kind == opWrite && name == downsampleName {
 			tries++
 			return unix.ENOSPC
 		}
 		return nil
 	}
-	s := open(t, "full", Options{disk: d, SegmentSize: minSegment, MaxBytes: 300 << 10, Full: ThinOut})
+	s := open(t, "full", Options{disk: d, SegmentSize: minSegment, MaxBytes: 300 << 10, Full: Downsample})
 	for i := range 10000 {
 		if err := s.AppendAsync(make([]byte, 100), nil); err != nil {
 			t.Fatal(err)
 		}
-		if i%100 == 99 { // or else what is in memory leaves no room for what is on the card
+		if i%100 == 99 { // or else the records in memory leave no space for those on the card
 			if err := s.Sync(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if st := balance(t, s); tries == 0 || tries > 5 || st.Dropped.Oldest == 0 || st.Failing != nil {
+	if st := checkAccounting(t, s); tries == 0 || tries > 5 || st.Dropped.Oldest == 0 || st.Failing != nil {
 		t.Errorf("%d tries; %+v", tries, st)
 	}
 	for name := range d.names {

@@ -25,7 +25,8 @@ var (
 	outages    = flag.Int("spool.outages", 3, "how often each kind of outage is tried on a file system")
 )
 
-// loopFS is an ext4 file system of its own; the test is left out where none was asked for.
+// loopFS is an ext4 file system of its own. The test is skipped if none was asked
+// for.
 func loopFS(t testing.TB, size int64) *loopfs.FS {
 	t.Helper()
 	if *loopFolder == "" {
@@ -43,16 +44,16 @@ func loopFS(t testing.TB, size int64) *loopfs.FS {
 	return fs
 }
 
-// A siege is a spool under load: many append, one reads, and each record that was
-// accepted must come once.
-type siege struct {
+// A loadRun is a spool under load: many append, one reads, and each accepted record
+// must come once.
+type loadRun struct {
 	t    *testing.T
 	s    *Spool
 	read sync.Mutex // held by the reader, and to stop it
 
 	mu     sync.Mutex
 	number uint64
-	owed   map[uint64]uint64 // accepted and not yet read: sequence → number
+	unread map[uint64]uint64 // accepted and not yet read: sequence → number
 	early  map[uint64]uint64 // read before the caller was told
 	last   uint64
 	failed map[error]int // refusals by their class
@@ -62,8 +63,8 @@ type siege struct {
 
 var classes = []error{ErrNoSpace, ErrReadOnly, ErrGone, ErrIO}
 
-func besiege(ctx context.Context, t *testing.T, s *Spool, callers int) (g *siege, wait func()) {
-	g = &siege{t: t, s: s, owed: map[uint64]uint64{}, early: map[uint64]uint64{}, failed: map[error]int{}}
+func startLoad(ctx context.Context, t *testing.T, s *Spool, callers int) (g *loadRun, wait func()) {
+	g = &loadRun{t: t, s: s, unread: map[uint64]uint64{}, early: map[uint64]uint64{}, failed: map[error]int{}}
 	r := reader(t, s, "up")
 	var all sync.WaitGroup
 	for range callers {
@@ -73,7 +74,7 @@ func besiege(ctx context.Context, t *testing.T, s *Spool, callers int) (g *siege
 	return g, all.Wait
 }
 
-func (g *siege) send(ctx context.Context) {
+func (g *loadRun) send(ctx context.Context) {
 	for ctx.Err() == nil {
 		g.mu.Lock()
 		g.number++
@@ -85,7 +86,7 @@ func (g *siege) send(ctx context.Context) {
 		if err == nil {
 			g.taken.Add(1)
 			g.mu.Lock()
-			g.settle(seq, n, g.owed, g.early)
+			g.match(seq, n, g.unread, g.early)
 			g.mu.Unlock()
 			continue
 		}
@@ -105,8 +106,8 @@ func (g *siege) send(ctx context.Context) {
 	}
 }
 
-// settle enters a record on one side if the other has not got it.
-func (g *siege) settle(seq, n uint64, mine, others map[uint64]uint64) {
+// match removes a record from the others if it is there, and else adds it to mine.
+func (g *loadRun) match(seq, n uint64, mine, others map[uint64]uint64) {
 	if m, ok := others[seq]; ok {
 		if m != n {
 			g.t.Errorf("record %d is number %d, accepted was %d", seq, m, n)
@@ -117,12 +118,12 @@ func (g *siege) settle(seq, n uint64, mine, others map[uint64]uint64) {
 	mine[seq] = n
 }
 
-func (g *siege) receive(ctx context.Context, r *Reader) {
+func (g *loadRun) receive(ctx context.Context, r *Reader) {
 	for ctx.Err() == nil {
 		g.read.Lock()
 		rec, err := r.Next(ctx)
 		if err == nil {
-			g.take(rec)
+			g.received(rec)
 			err = r.Confirm(rec.Seq)
 		}
 		g.read.Unlock()
@@ -133,7 +134,7 @@ func (g *siege) receive(ctx context.Context, r *Reader) {
 	}
 }
 
-func (g *siege) take(rec Record) {
+func (g *loadRun) received(rec Record) {
 	n := uint64(0)
 	if len(rec.Data) >= 8 {
 		n = le.Uint64(rec.Data)
@@ -147,7 +148,7 @@ func (g *siege) take(rec Record) {
 		g.t.Errorf("record %d after %d", rec.Seq, g.last)
 	}
 	g.last = rec.Seq
-	g.settle(rec.Seq, n, g.early, g.owed)
+	g.match(rec.Seq, n, g.early, g.unread)
 }
 
 // numbered is the record with that number.
@@ -160,8 +161,8 @@ func numbered(n uint64) []byte {
 	return b
 }
 
-// until waits for something to become true, and returns how long that took.
-func (g *siege) until(what string, limit time.Duration, f func() bool) time.Duration {
+// until waits for a condition, and returns how long that took.
+func (g *loadRun) until(what string, limit time.Duration, f func() bool) time.Duration {
 	g.t.Helper()
 	for began := time.Now(); ; {
 		took := time.Since(began)
@@ -175,50 +176,50 @@ func (g *siege) until(what string, limit time.Duration, f func() bool) time.Dura
 	}
 }
 
-func (g *siege) failing() bool { return g.s.Stats().Failing != nil }
+func (g *loadRun) failing() bool { return g.s.Stats().Failing != nil }
 
 // back waits until records are taken again.
-func (g *siege) back() time.Duration {
+func (g *loadRun) back() time.Duration {
 	g.t.Helper()
 	before := g.taken.Load()
 	return g.until("records are taken again", 5*time.Second, func() bool { return g.taken.Load() > before && !g.failing() })
 }
 
-// An outage takes the disk away from under a spool, and gives it back.
+// An outage takes the disk away from a spool, and gives it back.
 type outage struct {
 	name       string
 	class      error
 	folder     string // of the spool
-	begin, end func(fs *loopfs.FS, g *siege) error
+	begin, end func(fs *loopfs.FS, g *loadRun) error
 }
 
 var outageKinds = []outage{
 	{"filled by others", ErrNoSpace, "spool",
-		func(fs *loopfs.FS, g *siege) error { g.read.Lock(); return fs.Fill(0) },
-		func(fs *loopfs.FS, g *siege) error { defer g.read.Unlock(); return fs.Empty() }},
+		func(fs *loopfs.FS, g *loadRun) error { g.read.Lock(); return fs.Fill(0) },
+		func(fs *loopfs.FS, g *loadRun) error { defer g.read.Unlock(); return fs.Empty() }},
 	{"filled by the log", ErrNoSpace, "spool",
-		func(fs *loopfs.FS, g *siege) error { g.read.Lock(); return nil },
-		func(fs *loopfs.FS, g *siege) error { g.read.Unlock(); return nil }},
+		func(fs *loopfs.FS, g *loadRun) error { g.read.Lock(); return nil },
+		func(fs *loopfs.FS, g *loadRun) error { g.read.Unlock(); return nil }},
 	{"read-only", ErrReadOnly, "spool", readOnly,
-		func(fs *loopfs.FS, g *siege) error { return fs.Remount(false) }},
+		func(fs *loopfs.FS, g *loadRun) error { return fs.Remount(false) }},
 	{"unmounted", ErrGone, "spool", unmount, mount},
 	{"unmounted right there", ErrGone, "", unmount, mount},
 	{"renamed", ErrGone, "a", rename("a", "b"), rename("b", "a")},
 	{"renamed above", ErrGone, "a/spool", rename("a", "b"), rename("b", "a")},
 }
 
-func unmount(fs *loopfs.FS, _ *siege) error { return fs.Unmount() }
-func mount(fs *loopfs.FS, _ *siege) error   { return fs.Mount() }
+func unmount(fs *loopfs.FS, _ *loadRun) error { return fs.Unmount() }
+func mount(fs *loopfs.FS, _ *loadRun) error   { return fs.Mount() }
 
-func rename(from, to string) func(*loopfs.FS, *siege) error {
-	return func(fs *loopfs.FS, _ *siege) error {
+func rename(from, to string) func(*loopfs.FS, *loadRun) error {
+	return func(fs *loopfs.FS, _ *loadRun) error {
 		return os.Rename(filepath.Join(fs.Dir, from), filepath.Join(fs.Dir, to))
 	}
 }
 
-// readOnly is refused as long as the spool has a file open for writing; between
-// two segments it has none.
-func readOnly(fs *loopfs.FS, g *siege) error {
+// readOnly remounts read-only. That is refused while the spool has a file open for
+// writing, which it has not between two segments.
+func readOnly(fs *loopfs.FS, g *loadRun) error {
 	for began := time.Now(); ; {
 		err := fs.Remount(true)
 		if !errors.Is(err, unix.EBUSY) || time.Since(began) > time.Minute {
@@ -228,8 +229,8 @@ func readOnly(fs *loopfs.FS, g *siege) error {
 }
 
 // Under load the disk fills, becomes read-only and goes away, again and again.
-// Callers are told or wait, memory stays within its bound, the spool comes back by
-// itself, and nothing that was accepted is lost.
+// Appends fail or wait, memory stays within its bound, the spool recovers by itself,
+// and no accepted record is lost.
 func TestLoopOutages(t *testing.T) {
 	for _, o := range []Options{{}, {Hold: true}, {Class: Telemetry, FlushEvery: 50 * time.Millisecond}} {
 		for _, kind := range outageKinds {
@@ -243,13 +244,13 @@ func TestLoopOutages(t *testing.T) {
 					o.SegmentSize = minSegment
 				}
 				o.MaxRecord, o.InFlight = 8<<10, 1<<20
-				endure(t, fs, o, kind)
+				runOutage(t, fs, o, kind)
 			})
 		}
 	}
 }
 
-func endure(t *testing.T, fs *loopfs.FS, o Options, kind outage) {
+func runOutage(t *testing.T, fs *loopfs.FS, o Options, kind outage) {
 	dir := filepath.Join(fs.Dir, kind.folder)
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		t.Fatal(err)
@@ -257,7 +258,7 @@ func endure(t *testing.T, fs *loopfs.FS, o Options, kind outage) {
 	s := open(t, dir, o)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	g, wait := besiege(ctx, t, s, 16)
+	g, wait := startLoad(ctx, t, s, 16)
 	g.until("load", 10*time.Second, func() bool { return g.taken.Load() > 1000 })
 	base := heap()
 	var longest time.Duration
@@ -292,18 +293,18 @@ func endure(t *testing.T, fs *loopfs.FS, o Options, kind outage) {
 	}
 	t.Logf("%d accepted; refused %v, within %v; back within %v; heap %d KiB, before %d KiB",
 		g.taken.Load(), g.failed, g.slow.Round(time.Millisecond), longest.Round(time.Millisecond), most>>10, base>>10)
-	if n := balance(t, s).Damage; n.Found != 0 {
+	if n := checkAccounting(t, s).Damage; n.Found != 0 {
 		t.Errorf("damage: %+v", n)
 	}
 	closeSpool(t, s)
-	g.settleAll(dir, o)
+	g.matchAll(dir, o)
 }
 
-// settleAll opens the spool again and reads the rest.
-func (g *siege) settleAll(dir string, o Options) {
+// matchAll opens the spool again and reads the rest.
+func (g *loadRun) matchAll(dir string, o Options) {
 	g.s = open(g.t, dir, o)
 	r := reader(g.t, g.s, "up")
-	st := balance(g.t, g.s)
+	st := checkAccounting(g.t, g.s)
 	if st.Damage.Found != 0 {
 		g.t.Errorf("damage: %+v", st.Damage)
 	}
@@ -313,16 +314,16 @@ func (g *siege) settleAll(dir string, o Options) {
 		if err != nil {
 			g.t.Fatal(err)
 		}
-		g.take(rec)
+		g.received(rec)
 	}
-	for seq, n := range g.owed {
+	for seq, n := range g.unread {
 		g.t.Errorf("record %d, number %d, was accepted and is lost", seq, n)
 		break
 	}
 	closeSpool(g.t, g.s)
 }
 
-func (g *siege) inMemory() uint64 {
+func (g *loadRun) inMemory() uint64 {
 	g.s.mu.Lock()
 	defer g.s.mu.Unlock()
 	return g.s.mem.size.bytes

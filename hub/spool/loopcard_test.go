@@ -60,10 +60,10 @@ func written(t testing.TB, fs *loopfs.FS, f func()) uint64 {
 	return after - before
 }
 
-// What the card writes, with the file system's journal, for each byte of data.
-// New blocks cost the same again, once in the life of a folder: with few in
-// flight nothing on ext4 is cheaper, for a sync that needs the journal costs 12
-// KiB of it, more than the batch.
+// This is what the card writes for each byte of data, with the file system's journal.
+// New blocks cost the same again, once in the life of a folder. With few in flight
+// nothing on ext4 is cheaper, for a sync with a journal entry costs 12 KiB of
+// journal, more than the batch.
 func TestLoopCard(t *testing.T) {
 	const all = 1 << 40
 	for _, c := range []struct {
@@ -126,8 +126,8 @@ func check(t *testing.T, s *Spool, fs *loopfs.FS, n, flight, size int, most floa
 	closeSpool(t, s)
 }
 
-// Telemetry that is read as it comes costs the card next to nothing: at the real
-// pace for a while, and in a day in which all happens as much faster.
+// Telemetry that is read as it comes is hardly ever written to the card: at the real
+// pace for a while, and in a day that passes as much faster.
 func TestLoopTelemetry(t *testing.T) {
 	const day, perDay = 24 * time.Hour, 10 * 24 * 3600
 	for _, c := range []struct {
@@ -165,7 +165,7 @@ func TestLoopTelemetry(t *testing.T) {
 			if bytes > 5e6 {
 				t.Errorf("%d bytes written, want at most 5 MB a day", bytes)
 			}
-			if st := balance(t, s); st.Delivered < uint64(c.n)*9/10 {
+			if st := checkAccounting(t, s); st.Delivered < uint64(c.n)*9/10 {
 				t.Errorf("the reader did not keep up: %+v", st)
 			}
 			cancel()

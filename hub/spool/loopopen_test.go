@@ -10,8 +10,8 @@ import (
 	"github.com/besterhub/bester/hub/spool/internal/loopfs"
 )
 
-// A spool of a million records, half of them confirmed, is opened from a cold
-// disk in a second, and without more memory than a small one.
+// A spool of a million records, half of them confirmed, opens from a cold disk in a
+// second, and takes no more memory than a small one.
 func TestLoopOpen(t *testing.T) {
 	fs := loopFS(t, 512<<20)
 	cold := func(n int) (took time.Duration, allocated uint64) {
@@ -38,7 +38,7 @@ func TestLoopOpen(t *testing.T) {
 		s = open(t, dir, o)
 		took = time.Since(began)
 		runtime.ReadMemStats(&after)
-		if st := balance(t, s); st.Found != uint64(n-n/2) || st.Damage.Found != 0 {
+		if st := checkAccounting(t, s); st.Found != uint64(n-n/2) || st.Damage.Found != 0 {
 			t.Errorf("found %d of %d: %+v", st.Found, n-n/2, st.Damage)
 		}
 		closeSpool(t, s)

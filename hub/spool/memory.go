@@ -1,12 +1,12 @@
 package spool
 
-// memory holds records on their way to the card, in order, in chunks that are
-// used again. Its methods are called under Spool.mu.
+// A memory buffers records on their way to the card, in order, in chunks that are
+// reused. Its methods are called under Spool.mu.
 type memory struct {
 	chunks []*chunk // oldest first
-	size   tally    // as they will take on the card
+	size   tally    // as on the card
 	free   []*chunk
-	newest uint64 // the sequence added last
+	newest uint64 // the highest sequence added
 }
 
 const (
@@ -17,16 +17,16 @@ const (
 
 // A chunk is records one after the other: 4 bytes length, 8 sequence, 8 time, data.
 type chunk struct {
-	id     uint64 // changes when the chunk is used again
-	buf    []byte
-	start  int  // what is before it has left
-	sealed bool // the keeper is writing it: nothing may be added or leave
-	calls  []call
-	called int // calls before it were made
+	id           uint64 // changes when the chunk is reused
+	buf          []byte
+	start        int  // records before it were popped
+	sealed       bool // the writer is writing it: nothing may be added or popped
+	callbacks    []callback
+	callbacksRun int // callbacks before this index were popped
 }
 
-// A call is whom to tell what became of a record.
-type call struct {
+// A callback tells an appender what happened to its record.
+type callback struct {
 	seq  uint64
 	err  error
 	done func(seq uint64, err error)
@@ -51,7 +51,7 @@ func (m *memory) add(seq, time uint64, data []byte, done func(uint64, error)) {
 	}
 	need := memoryHead + len(data)
 	if c == nil || c.sealed || cap(c.buf)-len(c.buf) < need {
-		c = m.fresh(need)
+		c = m.newChunk(need)
 		m.chunks = append(m.chunks, c)
 	}
 	c.buf = le.AppendUint32(c.buf, uint32(len(data)))
@@ -59,13 +59,13 @@ func (m *memory) add(seq, time uint64, data []byte, done func(uint64, error)) {
 	c.buf = le.AppendUint64(c.buf, time)
 	c.buf = append(c.buf, data...)
 	if done != nil {
-		c.calls = append(c.calls, call{seq: seq, done: done})
+		c.callbacks = append(c.callbacks, callback{seq: seq, done: done})
 	}
 	m.size.add(tally{1, uint64(recordSize(len(data)))})
 	m.newest = seq
 }
 
-func (m *memory) fresh(need int) *chunk {
+func (m *memory) newChunk(need int) *chunk {
 	if n := len(m.free); n > 0 && need <= chunkSize {
 		c := m.free[n-1]
 		m.free = m.free[:n-1]
@@ -82,39 +82,39 @@ func (m *memory) first() (memoryRecord, bool) {
 	return m.chunks[0].at(m.chunks[0].start), true
 }
 
-// pop lets the oldest record leave; calls gets what is to be called for it.
-func (m *memory) pop(calls []call, err error) []call {
+// pop removes the oldest record, and appends its callback, if any, to calls.
+func (m *memory) pop(calls []callback, err error) []callback {
 	c := m.chunks[0]
 	r := c.at(c.start)
 	c.start += r.size
 	m.size.sub(tally{1, uint64(recordSize(len(r.data)))})
-	if c.called < len(c.calls) {
-		w := c.calls[c.called]
-		c.calls[c.called] = call{}
-		c.called++
+	if c.callbacksRun < len(c.callbacks) {
+		w := c.callbacks[c.callbacksRun]
+		c.callbacks[c.callbacksRun] = callback{}
+		c.callbacksRun++
 		w.err = err
 		calls = append(calls, w)
 	}
 	if c.start == len(c.buf) {
-		m.drop()
+		m.recycleChunk()
 	}
 	return calls
 }
 
-// drop lets the first chunk, which is empty, be used again.
-func (m *memory) drop() {
+// recycleChunk removes the first chunk, which is empty, and keeps it for reuse.
+func (m *memory) recycleChunk() {
 	c := m.chunks[0]
 	copy(m.chunks, m.chunks[1:])
 	m.chunks[len(m.chunks)-1] = nil
 	m.chunks = m.chunks[:len(m.chunks)-1]
 	c.id++
 	if len(m.free) < chunksKept && cap(c.buf) == chunkSize {
-		c.buf, c.start, c.sealed, c.calls, c.called = c.buf[:0], 0, false, c.calls[:0], 0
+		c.buf, c.start, c.sealed, c.callbacks, c.callbacksRun = c.buf[:0], 0, false, c.callbacks[:0], 0
 		m.free = append(m.free, c)
 	}
 }
 
-// trim lets records up to floor leave: nobody needs them on the card.
+// trim removes records up to floor: they need not be written any more.
 func (m *memory) trim(floor uint64) {
 	for {
 		r, ok := m.first()
@@ -125,23 +125,23 @@ func (m *memory) trim(floor uint64) {
 	}
 }
 
-// seal keeps what is there as it is while it is written.
+// seal protects all chunks from changes while they are written.
 func (m *memory) seal() {
 	for _, c := range m.chunks {
 		c.sealed = true
 	}
 }
 
-// unseal ends that. Chunks that were sealed keep their callers in step, so they
-// may be added to again.
+// unseal ends that. Records and callbacks of a chunk stay in step, so that it may be
+// added to again.
 func (m *memory) unseal() {
 	for _, c := range m.chunks {
 		c.sealed = false
 	}
 }
 
-// A place remembers where in memory a record was, to find the next one fast.
-type place struct {
+// A memoryPosition remembers where in memory a record was, to find the next one fast.
+type memoryPosition struct {
 	c   *chunk
 	id  uint64
 	off int
@@ -149,10 +149,10 @@ type place struct {
 }
 
 // after returns the first record with a sequence above seq.
-func (m *memory) after(seq uint64, p *place) (memoryRecord, bool) {
+func (m *memory) after(seq uint64, p *memoryPosition) (memoryRecord, bool) {
 	from := 0
 	if p.seq > seq {
-		*p = place{} // the reader went back
+		*p = memoryPosition{} // the reader went back
 	}
 	for i, c := range m.chunks {
 		if c == p.c && c.id == p.id && p.off >= c.start {
@@ -167,7 +167,7 @@ func (m *memory) after(seq uint64, p *place) (memoryRecord, bool) {
 		for off < len(c.buf) {
 			r := c.at(off)
 			if r.seq > seq {
-				*p = place{c, c.id, off, r.seq}
+				*p = memoryPosition{c, c.id, off, r.seq}
 				return r, true
 			}
 			off += r.size

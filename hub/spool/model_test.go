@@ -10,7 +10,7 @@ import (
 )
 
 // A model is what a spool should be, as a slice. It is told how the records are
-// spread over the files, which is the spool's own affair; all else it predicts.
+// spread over the files, for that is up to the spool; it predicts all else.
 type model struct {
 	o       Options
 	now     uint64 // ms of the spool's clock
@@ -21,12 +21,12 @@ type model struct {
 	readers map[string]*modelReader
 
 	files  []modelFile       // oldest first; the last is written to
-	level  map[uint64]uint16 // how often a file was thinned out, by its first sequence
+	level  map[uint64]uint16 // how often a file was downsampled, by its first sequence
 	onCard map[uint64]uint16 // the same, as the card knows it
 
-	accepted, found, delivered, expired, oldest, thinned uint64
-	refused                                              Refused
-	payload                                              uint64 // accepted in all lives
+	accepted, found, delivered, expired, oldest, downsampled uint64
+	refused                                                  Refused
+	payload                                                  uint64 // accepted in all lives
 }
 
 type modelRecord struct {
@@ -57,7 +57,7 @@ func (m *model) over(n, size uint64) bool {
 	return m.bytes+size > m.o.MaxBytes || m.o.MaxRecords > 0 && uint64(len(m.queue))+n > m.o.MaxRecords
 }
 
-// append returns the sequence that a record gets, and whether it is taken.
+// append returns the sequence of a record, and whether it is accepted.
 func (m *model) append(data []byte) (uint64, bool) {
 	r := modelRecord{m.next, m.now, bytes.Clone(data)}
 	switch {
@@ -68,12 +68,12 @@ func (m *model) append(data []byte) (uint64, bool) {
 		m.refused.Full++
 		return 0, false
 	}
-	m.enter(r)
+	m.add(r)
 	return r.seq, true
 }
 
-func (m *model) enter(r modelRecord) {
-	m.makeRoom(1, r.size())
+func (m *model) add(r modelRecord) {
+	m.enforceBounds(1, r.size())
 	m.queue = append(m.queue, r)
 	m.bytes += r.size()
 	m.next++
@@ -81,29 +81,29 @@ func (m *model) enter(r modelRecord) {
 	m.payload += uint64(len(r.data))
 }
 
-// makeRoom makes room for n more records, where the policy is to drop for them.
-func (m *model) makeRoom(n, size uint64) {
-	if m.o.Full != DropOldest && m.o.Full != ThinOut {
+// enforceBounds frees space for n more records, if that is the policy.
+func (m *model) enforceBounds(n, size uint64) {
+	if m.o.Full != DropOldest && m.o.Full != Downsample {
 		return
 	}
 	for m.over(n, size) {
-		if m.o.Full == ThinOut && m.thin() {
+		if m.o.Full == Downsample && m.downsample() {
 			continue
 		}
 		if len(m.queue) == 0 {
 			return
 		}
-		m.leave(&m.oldest)
+		m.dropOldest(&m.oldest)
 	}
 }
 
-// leave lets the oldest record go, for all readers.
-func (m *model) leave(count *uint64) {
+// dropOldest drops the oldest record, for all readers.
+func (m *model) dropOldest(count *uint64) {
 	r := m.queue[0]
 	m.floor = r.seq
 	m.pop(count)
 	for _, r := range m.readers {
-		r.raise(m.floor)
+		r.advanceTo(m.floor)
 	}
 	m.advance()
 }
@@ -114,7 +114,7 @@ func (m *model) pop(count *uint64) {
 	*count++
 }
 
-// expire lets n records go, if that is what their ages say.
+// expire drops n records, if they are old enough.
 func (m *model) expire(n uint64, lag time.Duration) error {
 	age := uint64(m.o.MaxAge.Milliseconds())
 	old := func(extra uint64) bool {
@@ -124,7 +124,7 @@ func (m *model) expire(n uint64, lag time.Duration) error {
 		if !old(0) {
 			return fmt.Errorf("expired %d records; the oldest of %d is too young", n, len(m.queue))
 		}
-		m.leave(&m.expired)
+		m.dropOldest(&m.expired)
 	}
 	if old(uint64(lag.Milliseconds())) {
 		return fmt.Errorf("record %d of %d should have expired; now %d", m.queue[0].seq, m.queue[0].time, m.now)
@@ -132,8 +132,9 @@ func (m *model) expire(n uint64, lag time.Duration) error {
 	return nil
 }
 
-// raise moves the position to at least seq, and over what is confirmed behind it.
-func (r *modelReader) raise(seq uint64) {
+// advanceTo moves the position to at least seq, and over confirmed records after
+// that.
+func (r *modelReader) advanceTo(seq uint64) {
 	if r.committed < seq {
 		r.committed = seq
 		for s := range r.out {
@@ -143,7 +144,7 @@ func (r *modelReader) raise(seq uint64) {
 		}
 	}
 	for {
-		lowest := uint64(forgotten)
+		lowest := uint64(forgottenPosition)
 		for s := range r.out {
 			lowest = min(lowest, s)
 		}
@@ -159,7 +160,7 @@ func (m *model) advance() {
 	if len(m.readers) == 0 {
 		return
 	}
-	low := uint64(forgotten)
+	low := uint64(forgottenPosition)
 	for _, r := range m.readers {
 		low = min(low, r.committed)
 	}
@@ -169,7 +170,7 @@ func (m *model) advance() {
 	m.floor = max(m.floor, low)
 }
 
-// nextOf is what a reader gets, with the gap before it.
+// nextOf is what a reader gets next, with the gap before it.
 func (m *model) nextOf(r *modelReader) (rec modelRecord, gap Gap, ok bool) {
 	for _, rec := range m.after(max(r.cursor, r.committed, m.floor)) {
 		confirmed, again := r.out[rec.seq]
@@ -196,8 +197,8 @@ func (m *model) after(seq uint64) []modelRecord {
 	return m.queue[i:]
 }
 
-// candidate is the file to thin out next: of those that nobody has come to, of
-// those thinned least, the oldest.
+// candidate is the file to downsample next: of those that no reader has come to and
+// that were downsampled least, the oldest.
 func (m *model) candidate() *modelFile {
 	handed := m.floor
 	for _, r := range m.readers {
@@ -224,15 +225,15 @@ func (m *model) in(f *modelFile) []modelRecord {
 	return all[:len(all)-len(m.after(f.last))]
 }
 
-// thin thins out one file, if that makes room.
-func (m *model) thin() bool {
+// downsample downsamples one file, if that frees space.
+func (m *model) downsample() bool {
 	for {
 		f := m.candidate()
 		if f == nil {
 			return false
 		}
 		records := m.in(f)
-		keep := m.keep(records, uint64(m.o.ThinEvery.Milliseconds())<<m.level[f.first])
+		keep := m.keep(records, uint64(m.o.DownsampleEvery.Milliseconds())<<m.level[f.first])
 		m.level[f.first]++
 		if len(keep) > len(records)/8*7 {
 			continue
@@ -244,15 +245,15 @@ func (m *model) thin() bool {
 		for _, r := range keep {
 			m.bytes += r.size()
 		}
-		m.thinned += uint64(len(records) - len(keep))
+		m.downsampled += uint64(len(records) - len(keep))
 		m.queue = slices.Concat(m.queue[:len(m.queue)-len(m.after(f.first-1))], keep, m.after(f.last))
 		return true
 	}
 }
 
-// keep is what thinning out keeps of records, in intervals of so many
-// milliseconds: of each series the first and the last, and the earliest of those
-// with the least and of those with the greatest value; all that is of no series.
+// keep is what downsampling keeps of records in intervals of every milliseconds. It
+// keeps of each series the first and the last, and the earliest of those with the
+// least and of those with the greatest value. It keeps all records without a series.
 func (m *model) keep(records []modelRecord, every uint64) (keep []modelRecord) {
 	type group struct {
 		series   string
@@ -293,11 +294,11 @@ func (m *model) series(r modelRecord) (string, float64, bool) {
 	return m.o.Series(r.data)
 }
 
-// reopen is what closing and opening again with other options does.
+// reopen does what closing and opening again with other options does.
 func (m *model) reopen(o Options) error {
 	m.o = o
 	m.accepted, m.found = uint64(len(m.queue)), uint64(len(m.queue))
-	m.delivered, m.expired, m.oldest, m.thinned, m.refused = 0, 0, 0, 0, Refused{}
+	m.delivered, m.expired, m.oldest, m.downsampled, m.refused = 0, 0, 0, 0, Refused{}
 	for _, r := range m.readers {
 		r.cursor, r.out = r.committed, map[uint64]bool{}
 	}
@@ -305,7 +306,7 @@ func (m *model) reopen(o Options) error {
 	for first, level := range m.onCard {
 		m.level[first] = level
 	}
-	m.makeRoom(0, 0)
+	m.enforceBounds(0, 0)
 	old := uint64(0)
 	for _, r := range m.queue {
 		if m.o.MaxAge == 0 || r.time+uint64(m.o.MaxAge.Milliseconds()) > m.now {
@@ -319,14 +320,14 @@ func (m *model) reopen(o Options) error {
 // compare returns how a spool's figures differ from the model.
 func (m *model) compare(st Stats) error {
 	d := st.Dropped
-	if st.Accepted != st.Delivered+st.Queued+st.Expired+d.Oldest+d.Thinned+d.Damaged+d.Memory {
+	if st.Accepted != st.Delivered+st.Queued+st.Expired+d.Oldest+d.Downsampled+d.Damaged+d.Memory {
 		return fmt.Errorf("the sum is wrong: %+v", st)
 	}
 	if st.Accepted != m.accepted || st.Found != m.found || st.Queued != uint64(len(m.queue)) || st.QueuedBytes != m.bytes ||
-		st.Delivered != m.delivered || st.Expired != m.expired || d != (Dropped{Oldest: m.oldest, Thinned: m.thinned}) ||
+		st.Delivered != m.delivered || st.Expired != m.expired || d != (Dropped{Oldest: m.oldest, Downsampled: m.downsampled}) ||
 		st.Refused != m.refused || len(st.Damage.Losses) != 0 || st.Failing != nil {
 		return fmt.Errorf("got %+v\nwant accepted %d, found %d, queued %d of %d bytes, delivered %d, expired %d, dropped %d, thinned %d, refused %+v",
-			st, m.accepted, m.found, len(m.queue), m.bytes, m.delivered, m.expired, m.oldest, m.thinned, m.refused)
+			st, m.accepted, m.found, len(m.queue), m.bytes, m.delivered, m.expired, m.oldest, m.downsampled, m.refused)
 	}
 	if got := st.Card.Total; got.Payload != m.payload {
 		return fmt.Errorf("%+v: want %d of payload", got, m.payload)

@@ -16,8 +16,8 @@ import (
 
 var modelOps = flag.Int("spool.ops", 100000, "operations of the model test")
 
-// Random operations, in which time passes and programs end and others begin,
-// with a model beside: each record, gap, time and figure is as the model says.
+// Random operations run on a spool and on a model beside it, while time passes and
+// programs end and begin. Each record, gap, time and figure is as the model says.
 func TestModel(t *testing.T) {
 	n := short(*modelOps)
 	all := []Options{
@@ -28,9 +28,9 @@ func TestModel(t *testing.T) {
 		{Class: Telemetry, MaxBytes: 200 << 10, MaxAge: time.Hour},
 		{Class: Telemetry, MaxRecords: 100, Full: Wait},
 		{MaxRecords: 300, Full: Wait, MaxAge: time.Hour},
-		{MaxBytes: 400 << 10, Full: ThinOut, Series: modelSeries},
-		{MaxRecords: 2000, Full: ThinOut, MaxAge: 3 * time.Hour, ThinEvery: 10 * time.Second},
-		{Class: Telemetry, MaxBytes: 400 << 10, Full: ThinOut, Series: modelSeries, ThinEvery: 10 * time.Minute, MaxAge: 8 * time.Hour},
+		{MaxBytes: 400 << 10, Full: Downsample, Series: modelSeries},
+		{MaxRecords: 2000, Full: Downsample, MaxAge: 3 * time.Hour, DownsampleEvery: 10 * time.Second},
+		{Class: Telemetry, MaxBytes: 400 << 10, Full: Downsample, Series: modelSeries, DownsampleEvery: 10 * time.Minute, MaxAge: 8 * time.Hour},
 	}
 	for i, o := range all {
 		t.Run(fmt.Sprintf("%d-%d-%d", i, o.Class, o.Full), func(t *testing.T) {
@@ -42,7 +42,7 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// modelSeries: the first byte tells the series, the second the value.
+// modelSeries takes the series from the first byte and the value from the second.
 func modelSeries(data []byte) (string, float64, bool) {
 	switch {
 	case len(data) < 2:
@@ -65,8 +65,8 @@ type run struct {
 	waiting []byte // what someone waits to append; nil if nobody does
 	stop    context.CancelFunc
 	told    chan result
-	seen    [4]uint64 // dropped, expired, thinned, refused in all lives
-	saved   mark      // what the card knew
+	seen    [4]uint64  // dropped, expired, downsampled, refused in all lives
+	saved   checkpoint // the state on the card, as seen last
 	lives   int
 	alone   int // how long there is no reader, about
 }
@@ -79,13 +79,13 @@ func runModel(t *testing.T, o Options, n int, seed uint64) {
 	x.s = open(t, "model", o)
 	x.m = newModel(x.s.opt)
 	for i := range n {
-		x.look()
+		x.syncLayout()
 		op := x.step()
 		if t.Failed() {
 			t.Fatalf("in operation %d, %s", i, op)
 		}
 		synctest.Wait()
-		x.admitted()
+		x.checkAdmitted()
 		if err := x.m.compare(x.s.Stats()); err != nil {
 			t.Fatalf("after operation %d, %s: %v", i, op, err)
 		}
@@ -96,7 +96,7 @@ func runModel(t *testing.T, o Options, n int, seed uint64) {
 		t.FailNow()
 	}
 	t.Logf("%d operations, %d lives: %d dropped, %d expired, %d thinned out, %d refused", n, x.lives, x.seen[0], x.seen[1], x.seen[2], x.seen[3])
-	for i, want := range []bool{o.Full == DropOldest && o.MaxAge == 0, o.MaxAge > 0, o.Full == ThinOut, o.Full == DropNewest || o.Full == Wait} {
+	for i, want := range []bool{o.Full == DropOldest && o.MaxAge == 0, o.MaxAge > 0, o.Full == Downsample, o.Full == DropNewest || o.Full == Wait} {
 		if want && x.seen[i] == 0 && n >= 20000 {
 			t.Errorf("none dropped, expired, thinned out or refused: %v", x.seen)
 		}
@@ -117,7 +117,7 @@ func (x *run) step() string {
 	}
 	switch {
 	case op < 45:
-		for range 1 + rng.IntN(4)*rng.IntN(2)*min(1, int(ThinOut-m.o.Full)*int(ThinOut-m.o.Full)) {
+		for range 1 + rng.IntN(4)*rng.IntN(2)*min(1, int(Downsample-m.o.Full)*int(Downsample-m.o.Full)) {
 			x.append()
 		}
 		return "append"
@@ -142,7 +142,7 @@ func (x *run) step() string {
 		x.sleep()
 		return "sleep"
 	case op == 96 && rng.IntN(10) == 0:
-		x.reopen(x.change())
+		x.reopen(x.nextOptions())
 		return "reopen"
 	case op == 97 && m.o.Full == Wait:
 		x.wait()
@@ -160,9 +160,9 @@ func (x *run) step() string {
 	return "nothing"
 }
 
-// look tells the model how records are spread over files, and sees that the
-// spool knows who is in which.
-func (x *run) look() {
+// syncLayout tells the model how records are spread over files, and checks the pins
+// of the segments.
+func (x *run) syncLayout() {
 	m, s := x.m, x.s
 	m.now = s.clock()
 	m.files = m.files[:0]
@@ -171,8 +171,8 @@ func (x *run) look() {
 	if was := x.saved; s.saved.floor < was.floor || s.saved.reserved < was.reserved || s.saved.written < was.written || s.saved.payload < was.payload || s.saved.at < was.at {
 		x.t.Errorf("the card knew of %+v, now of %+v", was, s.saved)
 	}
-	if n := len(s.segs); n > 0 && s.saved.written < s.segs[n-1].head.ledger.written {
-		x.t.Errorf("the card knew of %+v by the newest header, and of %+v", s.segs[n-1].head.ledger, s.saved)
+	if n := len(s.segs); n > 0 && s.saved.written < s.segs[n-1].head.wear.written {
+		x.t.Errorf("the card knew of %+v by the newest header, and of %+v", s.segs[n-1].head.wear, s.saved)
 	}
 	x.saved = s.saved
 	for i, seg := range s.segs {
@@ -186,7 +186,7 @@ func (x *run) look() {
 		if seg.head.level != m.level[seg.head.first] && i+1 < len(s.segs) {
 			x.t.Errorf("segment %d was thinned out %d times, want %d", seg.head.first, seg.head.level, m.level[seg.head.first])
 		}
-		if seg.pins < users || seg.pins > users+1 { // the keeper, too, may be in it
+		if seg.pins < users || seg.pins > users+1 { // the writer, too, may be in it
 			x.t.Errorf("segment %d has %d pins of %d readers", seg.head.first, seg.pins, users)
 		}
 	}
@@ -239,7 +239,7 @@ func (x *run) confirm(name string, r *modelReader) {
 		}
 		if _, ok := r.out[seq]; ok {
 			r.out[seq] = true
-			r.raise(0)
+			r.advanceTo(0)
 			x.m.advance()
 		}
 		if err := reader(x.t, x.s, name).Confirm(seq); err != nil {
@@ -251,9 +251,9 @@ func (x *run) confirm(name string, r *modelReader) {
 	}
 }
 
-// sleep lets time pass, and so records expire.
+// sleep lets time pass, so that records expire.
 func (x *run) sleep() {
-	x.giveUp()
+	x.cancelWait()
 	before := x.s.Stats().Expired
 	time.Sleep(time.Duration(x.rng.Uint64N(1<<x.rng.IntN(24))) * time.Millisecond)
 	synctest.Wait()
@@ -264,7 +264,7 @@ func (x *run) sleep() {
 	}
 }
 
-// wait makes someone wait for room, if there is none.
+// wait starts an append that waits for space, if there is none.
 func (x *run) wait() {
 	data := make([]byte, 100+x.rng.IntN(900))
 	if x.waiting != nil || !x.m.over(1, uint64(recordSize(len(data)))) {
@@ -278,29 +278,29 @@ func (x *run) wait() {
 	}()
 }
 
-// admitted sees that who waited has room exactly if there is some.
-func (x *run) admitted() {
+// checkAdmitted checks that a waiting append is admitted exactly if there is space.
+func (x *run) checkAdmitted() {
 	if x.waiting == nil {
 		return
 	}
-	room := !x.m.over(1, uint64(recordSize(len(x.waiting))))
+	spaceFreed := !x.m.over(1, uint64(recordSize(len(x.waiting))))
 	select {
 	case r := <-x.told:
-		if !room || r.err != nil || r.seq != x.m.next {
-			x.t.Fatalf("who waited was told %d, %v; want %d, room: %v", r.seq, r.err, x.m.next, room)
+		if !spaceFreed || r.err != nil || r.seq != x.m.next {
+			x.t.Fatalf("who waited was told %d, %v; want %d, room: %v", r.seq, r.err, x.m.next, spaceFreed)
 		}
-		x.m.enter(modelRecord{x.m.next, x.m.now, x.waiting})
+		x.m.add(modelRecord{x.m.next, x.m.now, x.waiting})
 		x.waiting = nil
 		x.stop()
 	default:
-		if room {
+		if spaceFreed {
 			x.t.Fatalf("there is room, and still %d bytes wait", len(x.waiting))
 		}
 	}
 }
 
-// giveUp ends the wait.
-func (x *run) giveUp() {
+// cancelWait ends the wait.
+func (x *run) cancelWait() {
 	if x.waiting == nil {
 		return
 	}
@@ -311,8 +311,8 @@ func (x *run) giveUp() {
 	x.waiting = nil
 }
 
-// change returns other options for the next life, mostly as they were.
-func (x *run) change() Options {
+// nextOptions returns the options for the next life, mostly the same.
+func (x *run) nextOptions() Options {
 	o := x.o
 	switch x.rng.IntN(6) {
 	case 0:
@@ -331,7 +331,7 @@ func (x *run) change() Options {
 func (x *run) reopen(o Options) {
 	m, t := x.m, x.t
 	st := x.s.Stats()
-	for i, n := range []uint64{st.Dropped.Oldest, st.Expired, st.Dropped.Thinned, st.Refused.Full} {
+	for i, n := range []uint64{st.Dropped.Oldest, st.Expired, st.Dropped.Downsampled, st.Refused.Full} {
 		x.seen[i] += n
 	}
 	x.lives++
@@ -351,14 +351,14 @@ func (x *run) reopen(o Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := c.state.ledger.wear(); got.Payload != last.Total.Payload || got.Written != last.Total.Written {
+	if got := c.state.wear.summary(); got.Payload != last.Total.Payload || got.Written != last.Total.Written {
 		t.Fatalf("closed with %+v, on the card is %+v", last.Total, got)
 	}
 	m.files = m.files[:0]
 	for _, seg := range c.segs {
 		m.files = append(m.files, modelFile{seg.head.first, seg.last, false})
 	}
-	x.saved = mark{}
+	x.saved = checkpoint{}
 	x.s = open(t, "model", o)
 	synctest.Wait()
 	if c := x.s.Stats().Card; c.Total.Written != last.Total.Written+c.Written {
@@ -372,9 +372,9 @@ func (x *run) reopen(o Options) {
 	}
 }
 
-// drain lets a reader have all there is.
+// drain lets a reader read all there is.
 func (x *run) drain() {
-	x.giveUp()
+	x.cancelWait()
 	r := x.m.readers["a"]
 	if r == nil {
 		reader(x.t, x.s, "a")

@@ -10,33 +10,33 @@ import (
 	"time"
 )
 
-// A candidate is a file that calls itself a segment.
+// A candidate is a file with the name of a segment.
 type candidate struct {
 	name     string
 	first    uint64
 	head     *header
 	size     int64
-	hurt     bool // of the two headers one is damaged
-	vanished bool // somebody removed it meanwhile
+	damaged  bool // one of the two headers is damaged
+	vanished bool // removed meanwhile by another process
 	why      string
-	err      error // it could not be looked at
+	err      error // it could not be opened now; says nothing of the content
 }
 
-// A catalog is what a folder was found to hold.
+// A catalog is the content of a folder.
 type catalog struct {
-	id, next uint64
-	knownID  bool
-	segs     []*segment  // in order, with ends and sizes; the newest is last
-	wrong    []candidate // files that are no segments of this log
-	hurt     []*segment  // segments of which something is known to be damaged
-	losses   []Loss
-	state    *state
-	newest   survey
-	spares   []string
-	left     []string // files that a power cut or a failing card left behind
+	id, next     uint64
+	knownID      bool
+	segs         []*segment  // in order, with ends and sizes; the newest is last
+	foreign      []candidate // files that are not segments of this log
+	damaged      []*segment  // segments that are known to be damaged
+	losses       []Loss
+	state        *state
+	newest       scanResult
+	preallocated []string
+	leftovers    []string // files left behind by a power cut or a failing card
 }
 
-// inspect finds out what the folder holds, and writes nothing.
+// inspect reads the content of the folder, and writes nothing.
 func inspect(d disk) (*catalog, error) {
 	names, err := d.List()
 	if err != nil {
@@ -51,29 +51,29 @@ func inspect(d disk) (*catalog, error) {
 	for _, name := range names {
 		switch {
 		case strings.HasSuffix(name, newSuffix):
-			c.left = append(c.left, name)
-		case strings.HasSuffix(name, spareSuffix):
-			c.spares = append(c.spares, name)
+			c.leftovers = append(c.leftovers, name)
+		case strings.HasSuffix(name, preallocatedSuffix):
+			c.preallocated = append(c.preallocated, name)
 		case strings.HasSuffix(name, segmentSuffix):
-			if f := look(d, name); f.err != nil {
+			if f := readCandidate(d, name); f.err != nil {
 				return nil, fmt.Errorf("%s: %w", name, f.err)
 			} else if f.vanished {
 				continue
 			} else if f.why != "" {
-				c.wrong = append(c.wrong, f)
+				c.foreign = append(c.foreign, f)
 			} else {
 				found = append(found, f)
 			}
 		}
 	}
-	if err := c.chain(d, c.ours(found)); err != nil {
+	if err := c.linkSegments(d, c.dropForeign(found)); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// look reads the header of one file.
-func look(d disk, name string) candidate {
+// readCandidate reads the header of one file.
+func readCandidate(d disk, name string) candidate {
 	c := candidate{name: name}
 	first, ok := parseSegmentName(name)
 	if !ok {
@@ -85,7 +85,7 @@ func look(d disk, name string) candidate {
 	if err != nil {
 		if c.why = err.Error(); errors.Is(err, fs.ErrNotExist) {
 			c.vanished = true
-		} else if passing(err) {
+		} else if transient(err) {
 			c.err = err
 		}
 		return c
@@ -95,7 +95,7 @@ func look(d disk, name string) candidate {
 		c.why = err.Error()
 		return c
 	}
-	if c.head, c.hurt, err = readHeader(f); err != nil {
+	if c.head, c.damaged, err = readHeader(f); err != nil {
 		c.why = err.Error()
 	} else if c.head.first != first {
 		c.why = fmt.Sprintf("is the segment %s by its header", segmentName(c.head.first))
@@ -103,9 +103,9 @@ func look(d disk, name string) candidate {
 	return c
 }
 
-// ours sorts out segments of other spools. Where the file with the id is lost,
-// most segments are right.
-func (c *catalog) ours(found []candidate) []candidate {
+// dropForeign removes the segments of other spools. If the id file is lost, the id
+// that most segments have is right.
+func (c *catalog) dropForeign(found []candidate) []candidate {
 	if !c.knownID {
 		votes := map[uint64]int{}
 		for _, f := range found {
@@ -119,14 +119,14 @@ func (c *catalog) ours(found []candidate) []candidate {
 			return false
 		}
 		f.why = "belongs to another spool"
-		c.wrong = append(c.wrong, f)
+		c.foreign = append(c.foreign, f)
 		return true
 	})
 }
 
-// chain puts the segments together, from the newest back: each names the one
-// before it, and tells where that ends and what is in it.
-func (c *catalog) chain(d disk, found []candidate) (err error) {
+// linkSegments links the segments, from the newest back: each names its predecessor,
+// and tells where that one ends and what is in it.
+func (c *catalog) linkSegments(d disk, found []candidate) (err error) {
 	slices.SortFunc(found, func(a, b candidate) int { return cmp.Compare(a.first, b.first) })
 	var next *header
 	var floor uint64
@@ -134,22 +134,22 @@ func (c *catalog) chain(d disk, found []candidate) (err error) {
 		f := found[i]
 		seg := &segment{name: f.name, head: f.head, end: min(f.size, maxSegment+dataStart)}
 		if next != nil && next.prev < f.first {
-			if f.head.prev == next.prev { // given up when the card failed; nobody was told that it is safe
-				c.left = append(c.left, f.name)
+			if f.head.prev == next.prev { // abandoned when the card failed; no record in it was acknowledged
+				c.leftovers = append(c.leftovers, f.name)
 				continue
 			}
 			f.why = "no segment comes after it"
-			c.wrong = append(c.wrong, f)
+			c.foreign = append(c.foreign, f)
 			continue
 		}
 		switch {
 		case next == nil:
 			c.state = newState(f.head)
-			if c.newest, err = examineFile(d, seg, false, c.state); err != nil {
+			if c.newest, err = scanFile(d, seg, false, c.state); err != nil {
 				return err
 			}
 			seg.end, seg.size, seg.last = c.newest.end, c.newest.size, c.newest.last
-			c.holes(seg, c.newest, Torn)
+			c.noteHoles(seg, c.newest, Torn)
 			floor, _ = c.floor()
 		case next.prev == f.first:
 			seg.end, seg.last = int64(next.prevEnd), next.prevLast
@@ -159,49 +159,49 @@ func (c *catalog) chain(d disk, found []candidate) (err error) {
 				seg.end, seg.size = int64(f.head.ownEnd), f.head.own
 			}
 			if f.size < seg.end {
-				c.hurt = append(c.hurt, seg)
+				c.damaged = append(c.damaged, seg)
 			}
-		case next.prevLast <= floor: // what was between is done with, and so is this
-			c.left = append(c.left, f.name)
+		case next.prevLast <= floor: // the missing segments are done with, and so is this
+			c.leftovers = append(c.leftovers, f.name)
 			continue
-		default: // the segment between is missing: only reading tells where this one ends
-			v, err := examineFile(d, seg, false, nil)
+		default: // the successor is missing: only reading tells where this one ends
+			v, err := scanFile(d, seg, false, nil)
 			if err != nil {
 				return err
 			}
 			seg.end, seg.size, seg.last = v.end, v.size, v.last
-			c.holes(seg, v, Damaged)
+			c.noteHoles(seg, v, Damaged)
 			lost := next.before
 			lost.sub(f.head.before)
 			lost.sub(v.size)
-			lost.n = min(lost.n, next.prevLast-min(v.last, next.prevLast)) // without what holes before have
+			lost.n = min(lost.n, next.prevLast-min(v.last, next.prevLast)) // without the losses in holes
 			c.losses = append(c.losses, Loss{Gap{v.last + 1, next.prevLast}, lost.n, Missing, segmentName(next.prev)})
 		}
-		if f.hurt {
-			seg.hole(0, true)
+		if f.damaged {
+			seg.addHole(0, true)
 			c.losses = append(c.losses, Loss{Cause: Damaged, File: f.name})
 		}
 		c.segs = append(c.segs, seg)
 		next = f.head
 	}
 	slices.Reverse(c.segs)
-	c.ends(next)
+	c.noteMissing(next)
 	return nil
 }
 
-// holes enters the damage of a segment that was read whole.
-func (c *catalog) holes(seg *segment, v survey, cause Cause) {
+// noteHoles records the holes of a segment that was read whole.
+func (c *catalog) noteHoles(seg *segment, v scanResult, cause Cause) {
 	if cause == Torn && (c.state.closed || seg.head.first < c.next) {
-		cause = Damaged // it was whole when it was closed
+		cause = Damaged // it was intact when it was closed
 	}
 	for _, h := range v.holes {
-		seg.hole(h.off, cause == Damaged)
+		seg.addHole(h.off, cause == Damaged)
 		c.losses = append(c.losses, Loss{Gap{h.from, h.to}, h.to + 1 - h.from, cause, seg.name})
 	}
 }
 
-// ends enters what is missing before the first segment and after the last.
-func (c *catalog) ends(first *header) {
+// noteMissing records the gaps before the first segment and after the last.
+func (c *catalog) noteMissing(first *header) {
 	floor, high := c.floor()
 	if first != nil && first.prev != 0 && floor < first.prevLast {
 		c.losses = append(c.losses, Loss{Gap{floor + 1, first.prevLast}, first.prevLast - floor, Missing, segmentName(first.prev)})
@@ -210,7 +210,7 @@ func (c *catalog) ends(first *header) {
 	if n := len(c.segs); n > 0 {
 		newest := c.segs[n-1]
 		if last = newest.last; newest.head.first < c.next && !c.state.closed {
-			newest.hole(newest.end, true) // it was closed; now its end is not there
+			newest.addHole(newest.end, true) // it was closed, and now its end is missing
 			c.losses = append(c.losses, Loss{Cause: Damaged, File: newest.name})
 		}
 	}
@@ -229,9 +229,10 @@ func (c *catalog) ends(first *header) {
 	c.next = max(c.next, c.state.reserved, last+1, floor+1, high+1)
 }
 
-// floor is the sequence up to which all records may go, and the highest position.
+// floor is the low-water mark, up to which all records are done with, and the highest
+// position.
 func (c *catalog) floor() (floor, high uint64) {
-	low := uint64(forgotten)
+	low := uint64(forgottenPosition)
 	for _, seq := range c.state.readers {
 		low, high = min(low, seq), max(high, seq)
 	}
@@ -241,37 +242,37 @@ func (c *catalog) floor() (floor, high uint64) {
 	return max(low, c.state.floor), high
 }
 
-// examineFile reads a segment whose end is not known.
-func examineFile(d disk, seg *segment, ended bool, st *state) (survey, error) {
+// scanFile reads a segment whose end is not known.
+func scanFile(d disk, seg *segment, ended bool, st *state) (scanResult, error) {
 	f, err := d.Open(seg.name, false, false)
 	switch {
-	case err != nil && passing(err):
-		return survey{}, fmt.Errorf("%s: %w", seg.name, err)
+	case err != nil && transient(err):
+		return scanResult{}, fmt.Errorf("%s: %w", seg.name, err)
 	case err != nil:
-		return survey{last: seg.head.first - 1, end: dataStart, state: st}, nil
+		return scanResult{last: seg.head.first - 1, end: dataStart, state: st}, nil
 	}
 	defer f.Close()
-	return examine(f, seg.head, seg.end, ended, st), nil
+	return scanSegment(f, seg.head, seg.end, ended, st), nil
 }
 
-// load takes over what is in the folder.
-func (s *Spool) load(k *keeper) error {
+// load takes over the content of the folder.
+func (s *Spool) load(w *writer) error {
 	c, err := inspect(s.disk)
 	if err != nil {
 		return err
 	}
 	s.opened, s.openedMS = time.Now(), uint64(max(0, time.Now().UnixMilli()))
-	for _, name := range c.left {
+	for _, name := range c.leftovers {
 		s.disk.Remove(name)
 	}
-	k.findSpares(c.spares, len(c.segs))
-	for _, w := range c.wrong {
-		s.noteGap(Loss{Cause: Foreign, File: w.name})
-		s.report("file set aside", fmt.Errorf("%s: %s", w.name, w.why))
-		s.setAside(w.name)
+	w.findPreallocated(c.preallocated, len(c.segs))
+	for _, f := range c.foreign {
+		s.noteLoss(Loss{Cause: Foreign, File: f.name})
+		s.logWarning("file set aside", fmt.Errorf("%s: %s", f.name, f.why))
+		s.quarantine(f.name)
 	}
 	for _, l := range c.losses {
-		s.noteGap(l)
+		s.noteLoss(l)
 	}
 	s.segs, s.next = c.segs, c.next
 	floor, _ := c.floor()
@@ -280,9 +281,9 @@ func (s *Spool) load(k *keeper) error {
 		s.total.add(seg.size)
 		s.openedMS = max(s.openedMS, seg.head.time)
 	}
-	s.openedMS = max(s.openedMS, c.newest.time, c.state.ledger.at)
-	s.count.ledger = c.state.ledger
-	if s.passed, err = s.upTo(floor); err != nil {
+	s.openedMS = max(s.openedMS, c.newest.time, c.state.wear.at)
+	s.count.wear = c.state.wear
+	if s.passed, err = s.tallyUpTo(floor); err != nil {
 		return err
 	}
 	s.count.found = s.total.n - s.passed.n
@@ -291,32 +292,32 @@ func (s *Spool) load(k *keeper) error {
 		at := max(seq, floor)
 		passed := s.passed
 		if at > floor {
-			if passed, err = s.upTo(at); err != nil {
+			if passed, err = s.tallyUpTo(at); err != nil {
 				return err
 			}
 		}
 		s.addReader(name, at, passed).known = true
 	}
 	slices.SortFunc(s.list, func(a, b *Reader) int { return cmp.Compare(a.name, b.name) })
-	l := &c.state.ledger
-	s.saved = mark{floor: c.state.floor, reserved: c.state.reserved, payload: l.payload, written: l.written, at: l.at, closed: c.state.closed}
-	for _, seg := range c.hurt {
-		s.examine(seg)
+	l := &c.state.wear
+	s.saved = checkpoint{floor: c.state.floor, reserved: c.state.reserved, payload: l.payload, written: l.written, at: l.at, closed: c.state.closed}
+	for _, seg := range c.damaged {
+		s.recordDamage(seg)
 	}
 	if s.id = c.id; !c.knownID {
 		if s.id == 0 {
 			s.id = random() | 1
 		}
 		if err := writeID(s.disk, s.id, 0); err != nil {
-			s.report("the id cannot be written", err)
+			s.logWarning("the id cannot be written", err)
 		}
 	}
 	return nil
 }
 
-// upTo counts the records up to seq: whole segments by what the headers say, and
-// the one that seq is in by reading it.
-func (s *Spool) upTo(seq uint64) (t tally, err error) {
+// tallyUpTo counts the records up to seq. It counts whole segments by their headers,
+// and reads the one that holds seq.
+func (s *Spool) tallyUpTo(seq uint64) (t tally, err error) {
 	for _, seg := range s.segs {
 		if seg.last <= seq {
 			t.add(seg.size)
@@ -326,11 +327,11 @@ func (s *Spool) upTo(seq uint64) (t tally, err error) {
 			break
 		}
 		f, err := s.disk.Open(seg.name, false, false)
-		if err != nil && passing(err) {
+		if err != nil && transient(err) {
 			return t, fmt.Errorf("%s: %w", seg.name, err)
 		}
 		if err == nil {
-			t.add(seg.upTo(f, seq))
+			t.add(seg.tallyUpTo(f, seq))
 			f.Close()
 		}
 		break
@@ -338,9 +339,9 @@ func (s *Spool) upTo(seq uint64) (t tally, err error) {
 	return t, nil
 }
 
-// upTo counts the records of the segment up to seq: those that can be read, and those
-// that stood in holes before it, for they are in the segment's size, too.
-func (seg *segment) upTo(f file, seq uint64) tally {
+// tallyUpTo counts the records of the segment up to seq: those that can be read, and
+// those lost in holes before it, for the segment's size includes them.
+func (seg *segment) tallyUpTo(f file, seq uint64) tally {
 	var part, all tally
 	missing := uint64(0)
 	for sc := newScanner(f, seg.head, seg.end); ; {
@@ -352,7 +353,7 @@ func (seg *segment) upTo(f file, seq uint64) tally {
 			missing += min(h.to, seq) + 1 - h.from
 		}
 		if !ok || r.seq > seq && missing == 0 {
-			break // what is behind seq tells only how much is lost
+			break // records after seq only tell how much is lost
 		}
 		if r.kind != kindData {
 			continue

@@ -23,82 +23,85 @@ const (
 	Telemetry
 )
 
-// A Policy says what becomes of records when there is no room for them.
+// A Policy says what happens to records when the spool is full.
 type Policy int
 
 const (
-	// DropOldest lets go of the oldest records, delivered or not.
+	// DropOldest drops the oldest records, delivered or not.
 	DropOldest Policy = iota
 	// DropNewest refuses the new record with ErrFull.
 	DropNewest
-	// ThinOut keeps of the records of older segments the first and last, and
-	// those with the least and greatest value, of each series in each interval
-	// (Options.Series, Options.ThinEvery); intervals double each time a segment
-	// comes up again. Where that no longer makes room it drops the oldest.
-	ThinOut
-	// Wait makes Append wait for room. AppendAsync, which never waits, returns ErrFull.
+	// Downsample reduces older segments: of each series in each interval it keeps the
+	// first and last record and those with the least and greatest value
+	// (Options.Series, Options.DownsampleEvery). Intervals double each time a segment is
+	// downsampled again. When that no longer frees space, it drops the oldest records.
+	Downsample
+	// Wait makes Append wait for space. AppendAsync, which never waits, returns ErrFull.
 	Wait
 )
 
 // Options say how a spool keeps its records. The zero value works.
 type Options struct {
-	// Class is the promise to those who append. If zero, Durable.
+	// Class is what the spool promises to appenders. If zero, Durable.
 	Class Class
 	// FlushEvery is how long a Telemetry record may be in memory only. If zero, 5 minutes.
 	FlushEvery time.Duration
-	// CommitEvery is how long a reader's position may be in memory only. Positions
-	// ride along with every write; this is for when nothing is written. What was
-	// confirmed in that time before a power cut is handed out again. If zero, 10 s.
+	// CommitEvery is how long a reader's position may be in memory only. Every write
+	// includes the positions; CommitEvery applies when nothing else is written. After a
+	// power cut, what was confirmed since the last commit is handed out again. If zero,
+	// 10 s.
 	CommitEvery time.Duration
 
-	// MaxBytes bounds the records kept, in bytes on the card, with 20 to 23 bytes
-	// a record besides its data. What waits in memory for the card may exceed it
-	// by Memory. If zero, 64 MiB.
+	// MaxBytes bounds the records kept, in bytes on the card; a record takes 20 to 23
+	// bytes besides its data. Records that wait in memory may exceed it by Memory. If
+	// zero, 64 MiB.
 	MaxBytes uint64
-	// MaxRecords bounds their number in the same way. If zero, there is no bound.
+	// MaxRecords bounds the number of records kept in the same way. If zero, there is no bound.
 	MaxRecords uint64
-	// MaxAge is how long records are kept; older ones expire, a sixteenth of MaxAge
-	// (at most a minute) late. Ages are counted on the spool's clock, which never
-	// goes back and does not jump when the machine's clock is set while the spool is
-	// open; between two runs as much time has passed as the machine's clock says,
-	// but no less than none. If zero, for ever.
+	// MaxAge is how long records are kept; older ones expire, at most a sixteenth of
+	// MaxAge or a minute late. Ages are counted on the spool's clock, which never goes
+	// back and does not jump when the machine's clock is set while the spool is open.
+	// Between two runs it advances by what the machine's clock says, if that is not
+	// negative. If zero, records are kept for ever.
 	MaxAge time.Duration
 	// Full says what happens at MaxBytes or MaxRecords. If zero, DropOldest.
 	Full Policy
-	// ThinEvery is ThinOut's first interval. If zero, one minute.
-	ThinEvery time.Duration
-	// Series tells for ThinOut which series a record belongs to and its value there;
-	// not ok is a record to keep. It must not keep data. If nil, all records are one
+	// DownsampleEvery is the first interval of Downsample. If zero, one minute.
+	DownsampleEvery time.Duration
+	// Series tells Downsample which series a record belongs to and its value there. If
+	// not ok, the record is kept. Series must not keep data. If nil, all records are one
 	// series without values: the first and last of each interval are kept.
 	Series func(data []byte) (series string, value float64, ok bool)
 
-	// MaxRecord bounds the data of one record, in bytes; at most a quarter of
-	// SegmentSize. If zero, that, but at most 1 MiB and a quarter of MaxBytes.
+	// MaxRecord bounds the data of one record, in bytes; it is at most a quarter of
+	// SegmentSize. If zero, a quarter of SegmentSize, but at most 1 MiB and a quarter of
+	// MaxBytes.
 	MaxRecord int
 	// SegmentSize is the size of a file of the log, in bytes, from 64 KiB to 1 GiB,
 	// a multiple of 4096. If zero, an eighth of MaxBytes, but from
 	// 64 KiB to 4 MiB.
 	SegmentSize int64
-	// Memory bounds what is in memory on its way to the card, in bytes, and at
-	// least four times MaxRecord. When it is full, Append waits and AppendAsync
-	// returns ErrFull; while the card fails, Telemetry drops the oldest in memory
-	// instead if Full says so. If zero, 1 MiB or that.
+	// Memory bounds the records in memory on their way to the card, in bytes; it is at
+	// least four times MaxRecord. When memory is full, Append waits and AppendAsync
+	// returns ErrFull (backpressure); while the card fails, Telemetry drops the oldest in
+	// memory instead if Full says so. If zero, 1 MiB or four times MaxRecord, whichever
+	// is more.
 	Memory int
-	// InFlight bounds the records handed out by each reader and not confirmed;
-	// Next waits when there are as many. If zero, 4096.
+	// InFlight bounds the records that each reader has handed out and not confirmed;
+	// Next waits at the bound. If zero, 4096.
 	InFlight int
 	// Hold lets Durable records wait in memory while the card fails. If false they
 	// are refused at once with the card's error.
 	Hold bool
-	// KeepDamaged is how many damaged files are kept for who wants to look into
-	// them; the oldest are deleted. If zero, 4.
+	// KeepDamaged is how many quarantined files are kept for inspection; the oldest are
+	// deleted. If zero, 4.
 	KeepDamaged int
-	// DayBudget is how many bytes a day are to be written to the card at most. It bounds
-	// nothing: where the last 24 hours had more, Log is warned, once a day, and Stats
-	// has both figures. If zero, there is none.
+	// DayBudget is how many bytes a day should be written to the card at most. It is not
+	// enforced: when the last 24 hours had more, Log gets a warning, once a day, and
+	// Stats has both figures. If zero, there is no budget.
 	DayBudget uint64
-	// Log is told of damage, of a card that fails and of its coming back, of days beyond
-	// DayBudget and, at Close, of what was written to the card. If nil, nobody is.
+	// Log gets a line for damage, for a card that fails and recovers, for days beyond
+	// DayBudget and, at Close, for what was written to the card. If nil, there is no log.
 	Log *slog.Logger
 
 	disk disk // in tests; if nil, the folder
@@ -109,23 +112,23 @@ const (
 	maxSegment = 1 << 30
 )
 
-// fill puts defaults where there are zeros and refuses what cannot be.
-func (o *Options) fill() error {
-	or(&o.FlushEvery, 5*time.Minute)
-	or(&o.CommitEvery, 10*time.Second)
-	or(&o.MaxBytes, 64<<20)
-	or(&o.ThinEvery, time.Minute)
-	or(&o.SegmentSize, min(4<<20, max(minSegment, int64(o.MaxBytes/8)&^(pageSize-1))))
-	or(&o.MaxRecord, int(min(1<<20, o.SegmentSize/4, int64(min(o.MaxBytes, 1<<30)/4))))
-	or(&o.Memory, max(1<<20, 4*o.MaxRecord))
-	or(&o.InFlight, 4096)
-	or(&o.KeepDamaged, 4)
+// applyDefaults replaces zeros by defaults and refuses invalid options.
+func (o *Options) applyDefaults() error {
+	setDefault(&o.FlushEvery, 5*time.Minute)
+	setDefault(&o.CommitEvery, 10*time.Second)
+	setDefault(&o.MaxBytes, 64<<20)
+	setDefault(&o.DownsampleEvery, time.Minute)
+	setDefault(&o.SegmentSize, min(4<<20, max(minSegment, int64(o.MaxBytes/8)&^(pageSize-1))))
+	setDefault(&o.MaxRecord, int(min(1<<20, o.SegmentSize/4, int64(min(o.MaxBytes, 1<<30)/4))))
+	setDefault(&o.Memory, max(1<<20, 4*o.MaxRecord))
+	setDefault(&o.InFlight, 4096)
+	setDefault(&o.KeepDamaged, 4)
 	switch {
 	case o.Class != Durable && o.Class != Telemetry:
 		return fmt.Errorf("unknown class %d", o.Class)
 	case o.Full < DropOldest || o.Full > Wait:
 		return fmt.Errorf("unknown policy %d", o.Full)
-	case o.FlushEvery < 0 || o.CommitEvery < 0 || o.MaxAge < 0 || o.ThinEvery < 0:
+	case o.FlushEvery < 0 || o.CommitEvery < 0 || o.MaxAge < 0 || o.DownsampleEvery < 0:
 		return fmt.Errorf("a duration is negative")
 	case o.SegmentSize < minSegment || o.SegmentSize > maxSegment || o.SegmentSize%pageSize != 0:
 		return fmt.Errorf("segment size %d: must be a multiple of 4096 from %d to %d", o.SegmentSize, minSegment, maxSegment)
@@ -141,8 +144,8 @@ func (o *Options) fill() error {
 	return nil
 }
 
-// or sets v to def if it is zero.
-func or[T comparable](v *T, def T) {
+// setDefault sets v to def if it is zero.
+func setDefault[T comparable](v *T, def T) {
 	var zero T
 	if *v == zero {
 		*v = def

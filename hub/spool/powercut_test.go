@@ -21,7 +21,7 @@ var cutStates = flag.Int("spool.cuts", 2000, "states after power cuts to check")
 // A life is one run of a program on a card.
 type life struct {
 	d        *recorder
-	w        *witness
+	w        *oracle
 	rng      *rand.Rand
 	luck     *rand.Rand // of the card
 	number   *uint64    // of the record appended last, in all lives
@@ -30,37 +30,37 @@ type life struct {
 	down     *Reader
 	out      []uint64 // handed out by up
 	inMemory []acked
-	err      error // of watch
+	err      error // of observe
 }
 
-// never is a context that waits for nothing.
-func never() context.Context {
+// canceledContext is a context with which no call waits.
+func canceledContext() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }
 
-// watch is told of what is about to happen to the disk, and notes what that
-// does to records.
-func (l *life) watch(o op) {
+// observe is called before each operation on the disk, and notes its effect on
+// records.
+func (l *life) observe(o op) {
 	if l.s != nil {
 		l.s.mu.Lock()
 		floor := l.s.floor
 		l.s.mu.Unlock()
-		l.d.ops = append(l.d.ops, op{kind: opEvent, event: left{floor}})
+		l.d.ops = append(l.d.ops, op{kind: opEvent, event: droppedTo{floor}})
 	}
-	if o.kind == opRename && o.from == thinName {
-		gone, err := l.w.kind.thinning(l.d.whole(o.to), l.d.names[o.from].data)
+	if o.kind == opRename && o.from == downsampleName {
+		gone, err := l.w.kind.downsampledBy(l.d.validPart(o.to), l.d.names[o.from].data)
 		if err != nil {
 			l.err = err
 		}
-		l.d.ops = append(l.d.ops, op{kind: opEvent, event: thinned{gone}})
+		l.d.ops = append(l.d.ops, op{kind: opEvent, event: downsampled{gone}})
 	}
 }
 
-// whole is a segment without what may stand behind its end: written in vain, it is
-// elsewhere now. Called under mu.
-func (d *recorder) whole(name string) []byte {
+// validPart is a segment up to its valid end. What follows was abandoned and written
+// again in another segment. Called under mu.
+func (d *recorder) validPart(name string) []byte {
 	data := d.names[name].data
 	h, err := parseHeader(data)
 	if err != nil {
@@ -86,12 +86,12 @@ func (l *life) fault(kind opKind, _ string) error {
 }
 
 func (l *life) run() error {
-	l.d.watch = l.watch
+	l.d.watch = l.observe
 	c, err := inspect(l.d)
 	if err != nil {
 		return err
 	}
-	before := began{c.state.ledger.payload, c.state.ledger.written}
+	before := openedWith{c.state.wear.payload, c.state.wear.written}
 	s, err := Open("life", l.w.kind.options(l.d))
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func (l *life) run() error {
 	l.d.mu.Lock()
 	l.s = s
 	s.mu.Lock()
-	l.d.ops = slices.Insert(l.d.ops, 0, op{kind: opEvent, event: left{s.floor}}, op{kind: opEvent, event: before}) // by Open itself
+	l.d.ops = slices.Insert(l.d.ops, 0, op{kind: opEvent, event: droppedTo{s.floor}}, op{kind: opEvent, event: before}) // by Open itself
 	s.mu.Unlock()
 	l.d.mu.Unlock()
 	if l.up, err = s.Reader("up"); err != nil {
@@ -116,7 +116,7 @@ func (l *life) run() error {
 		l.d.fault = l.fault
 		l.d.mu.Unlock()
 	}
-	// A reader that keeps up lets segments be used again.
+	// A reader that keeps up lets segments be recycled.
 	keepsUp, steps := l.rng.IntN(2) == 0, 6+l.rng.IntN(30)
 	if keepsUp {
 		steps *= 3
@@ -126,10 +126,10 @@ func (l *life) run() error {
 			return err
 		}
 	}
-	err = l.keep(func() error { return s.Close(context.Background()) })
+	err = l.persist(func() error { return s.Close(context.Background()) })
 	if err == nil && s.saved.closed && !l.w.kind.fails {
 		total := s.Stats().Card.Total
-		l.d.event(ended{s.next, total.Payload, total.Written})
+		l.d.event(closedWith{s.next, total.Payload, total.Written})
 	}
 	return cmp.Or(err, l.err)
 }
@@ -145,18 +145,18 @@ func (l *life) step(keepsUp bool) error {
 		return l.append(1 + rng.IntN(12))
 	case 3:
 		n := rng.IntN(20)
-		if l.w.kind.full == ThinOut {
+		if l.w.kind.full == Downsample {
 			n /= 5
 		}
 		if keepsUp {
 			n = 1000
 		}
 		for range n {
-			rec, err := l.up.Next(never())
+			rec, err := l.up.Next(canceledContext())
 			if err != nil {
 				break
 			}
-			d.event(handed{rec.Seq})
+			d.event(delivered{rec.Seq})
 			l.out = append(l.out, rec.Seq)
 		}
 	case 4:
@@ -177,9 +177,9 @@ func (l *life) step(keepsUp bool) error {
 			l.up.Rewind()
 			l.out = nil
 		}
-		return l.keep(func() error { return s.Sync(context.Background()) })
+		return l.persist(func() error { return s.Sync(context.Background()) })
 	case 6:
-		return l.second()
+		return l.stepSecondReader()
 	case 7:
 		time.Sleep(time.Duration(rng.Int64N(int64(l.w.kind.age))))
 	}
@@ -213,9 +213,9 @@ func (l *life) append(n int) error {
 	return nil
 }
 
-// second is what happens to the second reader: it comes, reads all there is, or
-// is forgotten.
-func (l *life) second() error {
+// stepSecondReader creates the second reader, lets it read all there is, or forgets
+// it.
+func (l *life) stepSecondReader() error {
 	var err error
 	switch {
 	case l.down == nil && l.rng.IntN(2) == 0:
@@ -227,11 +227,11 @@ func (l *life) second() error {
 		l.down = nil
 	case l.down != nil:
 		for {
-			rec, err := l.down.Next(never())
+			rec, err := l.down.Next(canceledContext())
 			if err != nil {
 				break
 			}
-			l.d.event(handed{rec.Seq})
+			l.d.event(delivered{rec.Seq})
 			l.d.event(confirmed{"down", rec.Seq})
 			if err := l.down.Confirm(rec.Seq); err != nil {
 				return err
@@ -241,12 +241,13 @@ func (l *life) second() error {
 	return err
 }
 
-// keep calls what brings all to the card, and notes what is there then.
-func (l *life) keep(sync func() error) error {
-	was := []kept{{"up", l.up.Position()}}
+// persist calls sync, which writes everything to the card, and notes what is there
+// then.
+func (l *life) persist(sync func() error) error {
+	was := []persisted{{"up", l.up.Position()}}
 	is := "gone"
 	if l.down != nil {
-		was, is = append(was, kept{"down", l.down.Position()}), "there"
+		was, is = append(was, persisted{"down", l.down.Position()}), "there"
 	}
 	if err := sync(); err != nil {
 		if l.w.kind.fails {
@@ -265,44 +266,44 @@ func (l *life) keep(sync func() error) error {
 	return nil
 }
 
-// A tally of what cuts did.
-type cutTally struct{ states, reused, thinned int }
+// A cutTally counts what the cuts covered.
+type cutTally struct{ states, reused, downsampled int }
 
-// cuts runs lives, each on what a cut left of the one before, and checks states
-// after cuts at every operation, until n were.
+// cuts runs lives, each on what a cut left of the one before. It checks states after
+// cuts at every operation, until n were checked.
 func cuts(n int, seed uint64, set func(*recorder)) (sum cutTally, err error) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	for sum.states < n {
 		kind := lifeKind{class: Class(rng.IntN(2)), fails: rng.IntN(4) == 0}
 		switch rng.IntN(3) {
 		case 0:
-			kind.full = ThinOut
+			kind.full = Downsample
 		case 1:
 			kind.age = 10 * time.Minute
 		}
-		w, image, number := newWitness(kind), map[string][]byte{}, uint64(0)
+		w, image, number := newOracle(kind), map[string][]byte{}, uint64(0)
 		for range 1 + rng.IntN(4) {
-			card, d := newCard(image)
+			card, d := newCrashDisk(image)
 			set(d)
 			l := life{d: d, w: w, rng: rng, luck: rand.New(rand.NewPCG(seed, rng.Uint64())), number: &number}
 			if err := l.run(); err != nil {
 				return sum, fmt.Errorf("seed %d: %w", seed, err)
 			}
 			next := rng.IntN(len(d.ops))
-			var nextWitness *witness
+			var nextWitness *oracle
 			for i, o := range d.ops {
-				card.take(o)
-				w.see(o)
+				card.observe(o)
+				w.observe(o)
 				if i == next {
 					image, nextWitness = card.cut(rng), w.clone()
 				}
-				if o.kind == opRename && strings.HasSuffix(o.from, spareSuffix) {
+				if o.kind == opRename && strings.HasSuffix(o.from, preallocatedSuffix) {
 					sum.reused++
 				}
-				if o.kind == opRename && o.from == thinName {
-					sum.thinned++
+				if o.kind == opRename && o.from == downsampleName {
+					sum.downsampled++
 				}
-				if _, end := o.event.(ended); !end && o.from != thinName && rng.IntN(3) > 0 {
+				if _, end := o.event.(closedWith); !end && o.from != downsampleName && rng.IntN(3) > 0 {
 					continue
 				}
 				sum.states++
@@ -311,7 +312,7 @@ func cuts(n int, seed uint64, set func(*recorder)) (sum cutTally, err error) {
 				}
 			}
 			w = nextWitness
-			w.ended = ended{}
+			w.closed = closedWith{}
 		}
 	}
 	return sum, nil
@@ -326,34 +327,34 @@ func TestPowerCut(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			all = cutTally{all.states + sum.states, all.reused + sum.reused, all.thinned + sum.thinned}
+			all = cutTally{all.states + sum.states, all.reused + sum.reused, all.downsampled + sum.downsampled}
 		}
-		t.Logf("%d states; %d segments were used again, %d thinned out", all.states, all.reused, all.thinned)
-		if n >= 2000 && (all.reused == 0 || all.thinned == 0) {
+		t.Logf("%d states; %d segments were used again, %d thinned out", all.states, all.reused, all.downsampled)
+		if n >= 2000 && (all.reused == 0 || all.downsampled == 0) {
 			t.Error("no segment was used again or none was thinned out")
 		}
 	})
 }
 
-// The recorder must catch a spool that leaves out any one of its syncs.
+// The recorder must catch a spool that omits any one of its syncs.
 func TestPowerCutIsNoticed(t *testing.T) {
 	file := func(is func(name string) bool) func(*recorder) {
-		return func(d *recorder) { d.deaf = is }
+		return func(d *recorder) { d.ignoreSync = is }
 	}
 	named := func(name string) func(*recorder) { return file(func(n string) bool { return n == name }) }
 	folder := func(is func(last op) bool) func(*recorder) {
-		return func(d *recorder) { d.deafDir = is }
+		return func(d *recorder) { d.ignoreDirSync = is }
 	}
 	for name, set := range map[string]func(*recorder){
 		"records":        file(func(name string) bool { return strings.HasSuffix(name, segmentSuffix) }),
 		"new segment":    named("segment" + newSuffix),
-		"used segment":   file(func(name string) bool { return strings.HasSuffix(name, spareSuffix) && name != reserveName }),
-		"thinned out":    named(thinName),
+		"used segment":   file(func(name string) bool { return strings.HasSuffix(name, preallocatedSuffix) && name != reserveName }),
+		"thinned out":    named(downsampleName),
 		"id":             named(idName + newSuffix),
 		"name of id":     folder(func(last op) bool { return last.to == idName }),
 		"name of new":    folder(func(last op) bool { return last.from == "segment"+newSuffix }),
-		"name of spare":  folder(func(last op) bool { return strings.HasSuffix(last.to, spareSuffix) }),
-		"name of reused": folder(func(last op) bool { return strings.HasSuffix(last.from, spareSuffix) }),
+		"name of spare":  folder(func(last op) bool { return strings.HasSuffix(last.to, preallocatedSuffix) }),
+		"name of reused": folder(func(last op) bool { return strings.HasSuffix(last.from, preallocatedSuffix) }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

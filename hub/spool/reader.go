@@ -7,35 +7,35 @@ import (
 	"sync"
 )
 
-// A Reader reads the records in order and confirms them. Its position is kept in
-// the log under its name: everything up to there was confirmed, in whatever
-// order. It never goes back. Next is for one goroutine at a time; the other
+// A Reader reads the records in order and confirms them. Its position is kept in the
+// log under its name: everything up to the position was confirmed, in whatever order.
+// The position never goes back. Next is for one goroutine at a time; the other
 // methods may be called from any.
 type Reader struct {
 	s    *Spool
 	name string
 	wake chan struct{}
 
-	reading sync.Mutex // held by Next
-	cur     cursor
-	last    uint64 // the last record handed out or passed over
+	nextMu sync.Mutex // held by Next
+	cur    cursor
+	last   uint64 // the last record handed out or skipped
 
 	// Under Spool.mu:
-	waiting   bool
-	committed uint64 // the position
-	saved     uint64 // the position on the card
-	known     bool   // the card knows the reader
-	passed    tally  // of records up to the position
-	window    window
-	rewinds   int // Rewind was called so often
-	seen      int // so often as of the last Next
-	forgotten bool
+	waiting     bool
+	committed   uint64 // the position
+	saved       uint64 // the position on the card
+	known       bool   // the reader is on the card
+	passed      tally  // of records up to the position
+	window      window
+	rewinds     int // calls of Rewind
+	seenRewinds int // rewinds as of the last Next
+	forgotten   bool
 }
 
-// Reader returns the reader of that name; all who ask for a name have the same
-// one. A name that the log does not know begins with the oldest record there is,
-// and from then on records are kept until this reader, too, has confirmed them.
-// A name is 1 to 40 bytes; there are at most 64.
+// Reader returns the reader of that name; callers that ask for the same name share
+// one. A reader that the log does not know begins with the oldest record there is,
+// and from then on records are kept until it, too, has confirmed them. A name is 1 to
+// 40 bytes; there are at most 64 readers.
 func (s *Spool) Reader(name string) (*Reader, error) {
 	if len(name) < 1 || len(name) > maxReaderName {
 		return nil, fmt.Errorf("spool: reader %q: the name must be 1 to %d bytes", name, maxReaderName)
@@ -52,7 +52,7 @@ func (s *Spool) Reader(name string) (*Reader, error) {
 		return nil, fmt.Errorf("spool: reader %q: there are %d already; Forget one", name, maxReaders)
 	}
 	r := s.addReader(name, s.floor, s.passed)
-	s.commitSoon()
+	s.scheduleCommit()
 	return r, nil
 }
 
@@ -64,8 +64,8 @@ func (s *Spool) addReader(name string, at uint64, passed tally) *Reader {
 	return r
 }
 
-// Forget ends a reader for good: its position is forgotten, and no record is
-// kept for it any more. Its Next returns ErrClosed.
+// Forget removes a reader for good: its position is forgotten, and no record is kept
+// for it any more. Its Next returns ErrClosed.
 func (s *Spool) Forget(name string) {
 	s.mu.Lock()
 	r := s.readers[name]
@@ -75,40 +75,39 @@ func (s *Spool) Forget(name string) {
 	}
 	r.forgotten, r.waiting = true, true
 	delete(s.readers, name)
-	s.leaving = append(s.leaving, name)
-	s.tell()
+	s.forgetting = append(s.forgetting, name)
+	s.wakeReaders()
 	s.list = slices.DeleteFunc(s.list, func(o *Reader) bool { return o == r })
-	s.advance()
-	s.commitSoon()
+	s.advanceFloor()
+	s.scheduleCommit()
 	s.mu.Unlock()
-	r.reading.Lock() // Next has been woken and returns
-	r.cur.close()    // or else its segment would be in use for ever
-	r.reading.Unlock()
+	r.nextMu.Lock() // Next has been woken and returns
+	r.cur.release() // or else its segment would stay pinned
+	r.nextMu.Unlock()
 }
 
-// Next returns the next record, and waits until there is one. A durable record
-// is handed out only when it is on the card. Data is borrowed until the next
-// call of Next. Next waits, too, while as many records as Options.InFlight are
-// handed out and not confirmed. It returns ctx's error when ctx ends and
-// ErrClosed after Close.
+// Next returns the next record, and waits until there is one. A durable record is
+// handed out only when it is on the card. Data is borrowed until the next call of
+// Next. Next also waits while Options.InFlight records are handed out and not
+// confirmed. It returns ctx's error when ctx ends and ErrClosed after Close.
 func (r *Reader) Next(ctx context.Context) (Record, error) {
-	r.reading.Lock()
-	defer r.reading.Unlock()
+	r.nextMu.Lock()
+	defer r.nextMu.Unlock()
 	for {
 		open, err := r.ready()
 		if err != nil {
 			return Record{}, err
 		}
 		if open {
-			rec, ok, _ := r.cur.next() // what cannot be read now may be read when the card is back
+			rec, ok, _ := r.cur.next() // an error means that the card fails; Next waits until it is back
 			if ok {
-				if r.give(&rec) {
+				if r.deliver(&rec) {
 					return rec, nil
 				}
 				continue
 			}
 		}
-		if !r.sleep() {
+		if !r.prepareWait() {
 			continue
 		}
 		select {
@@ -120,75 +119,79 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 	}
 }
 
-// ready tells whether the window is open, and goes back first if it was asked to.
+// ready tells whether the window is open. It carries out a rewind first if one was
+// asked for.
 func (r *Reader) ready() (bool, error) {
 	s := r.s
 	s.mu.Lock()
 	if s.closing || r.forgotten {
-		r.cur.letGo()
+		r.cur.releaseLocked()
 		s.mu.Unlock()
 		return false, fmt.Errorf("spool: reader %q: %w", r.name, ErrClosed)
 	}
-	if r.seen != r.rewinds {
-		r.seen = r.rewinds
-		r.cur.letGo()
+	if r.seenRewinds != r.rewinds {
+		r.seenRewinds = r.rewinds
+		r.cur.releaseLocked()
 		r.cur.seq, r.last = r.committed, r.committed
 	}
-	open := r.window.room(s.opt.InFlight)
+	open := r.window.canDeliver(s.opt.InFlight)
 	s.mu.Unlock()
 	return open, nil
 }
 
-// sleep says that the reader waits, unless there is already something for it.
-func (r *Reader) sleep() bool {
+// prepareWait registers the reader as waiting. It returns false if there is already
+// something to read.
+func (r *Reader) prepareWait() bool {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
-	if r.s.closing || r.seen != r.rewinds || r.forgotten {
+	if r.s.closing || r.seenRewinds != r.rewinds || r.forgotten {
 		return false
 	}
-	if r.window.room(r.s.opt.InFlight) && r.s.failing == nil && r.s.beyond(r.cur.seq) {
+	if r.window.canDeliver(r.s.opt.InFlight) && r.s.failing == nil && r.s.hasRecordAfter(r.cur.seq) {
 		return false
 	}
 	r.waiting = true
 	select {
-	case <-r.wake: // of before
+	case <-r.wake: // an old wake-up
 	default:
 	}
 	return true
 }
 
-// beyond tells whether there is something after seq that a reader may have.
-func (s *Spool) beyond(seq uint64) bool {
+// hasRecordAfter tells whether a reader may have a record after seq.
+func (s *Spool) hasRecordAfter(seq uint64) bool {
 	if n := len(s.segs); n > 0 && s.segs[n-1].last > max(seq, s.floor) {
 		return true
 	}
 	return s.opt.Class == Telemetry && s.mem.size.n > 0 && s.mem.newest > max(seq, s.floor)
 }
 
-// give enters a record into the window; not if it is not to be handed out after all.
-func (r *Reader) give(rec *Record) bool {
+// deliver adds a record to the window. It returns false if the record must not be
+// handed out after all.
+func (r *Reader) deliver(rec *Record) bool {
 	s := r.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.seen != r.rewinds || rec.Seq <= s.floor || rec.Seq <= r.committed {
+	if r.seenRewinds != r.rewinds || rec.Seq <= s.floor || rec.Seq <= r.committed {
 		return false
 	}
 	last := max(r.last, r.committed)
 	r.last = rec.Seq
-	confirmed := r.window.enter(rec.Seq, uint32(recordSize(len(rec.Data))))
-	r.settle() // what was lost since it was handed out waits for nobody
+	confirmed := r.window.deliver(rec.Seq, uint32(recordSize(len(rec.Data))))
+	r.commitConfirmed() // passes entries that were lost since they were handed out
 	if rec.Seq > last+1 {
 		rec.Gap = Gap{last + 1, rec.Seq - 1}
 	}
 	return !confirmed
 }
 
-// Confirm says that a record need not be handed out again. Records may be
-// confirmed in any order; the position goes to where all before are confirmed.
-// Nothing is written for it at once: the position is on the card with the next
-// write, after Options.CommitEvery, at Sync or at Close, and until then a power
-// cut makes the record come again. Confirming twice, or what was dropped
-// meanwhile, is no error; ErrNotHandedOut is for what never came from Next.
+// Confirm says that a record need not be handed out again. Records may be confirmed
+// in any order; the position moves up to the first record that is not confirmed.
+// Nothing is written for it at once: the position is on the card with the next write,
+// after Options.CommitEvery, at Sync or at Close. Until then a power cut makes the
+// record come again. It is no error to confirm a record twice, or one that was
+// dropped meanwhile. ErrNotHandedOut is returned for a record that never came from
+// Next.
 func (r *Reader) Confirm(seq uint64) error {
 	s := r.s
 	s.mu.Lock()
@@ -202,16 +205,17 @@ func (r *Reader) Confirm(seq uint64) error {
 	if !r.window.confirm(seq) {
 		return fmt.Errorf("spool: reader %q: confirm %d: %w", r.name, seq, ErrNotHandedOut)
 	}
-	r.settle()
+	r.commitConfirmed()
 	return nil
 }
 
-// settle moves the position over what is confirmed at the window's front.
-func (r *Reader) settle() {
+// commitConfirmed moves the position over the confirmed entries at the front of the
+// window.
+func (r *Reader) commitConfirmed() {
 	s := r.s
 	was := r.committed
 	for {
-		e, ok := r.window.pop()
+		e, ok := r.window.popConfirmed()
 		if !ok {
 			break
 		}
@@ -226,48 +230,48 @@ func (r *Reader) settle() {
 		}
 	}
 	if r.committed > was {
-		s.advance()
-		s.commitSoon()
+		s.advanceFloor()
+		s.scheduleCommit()
 	}
 }
 
-// Rewind lets Next begin again with the first record that is not confirmed, as
-// after a connection was lost; what is confirmed beyond that is not handed out
-// again.
+// Rewind makes Next begin again with the first record that is not confirmed, as after
+// a lost connection. Confirmed records beyond that are not handed out again.
 func (r *Reader) Rewind() {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
 	r.rewinds++
 	r.window.rewind()
 	r.waiting = true
-	r.s.tell()
+	r.s.wakeReaders()
 }
 
-// Position is the sequence up to which all is confirmed; 0 if nothing is.
+// Position is the sequence up to which all records are confirmed; 0 if none is.
 func (r *Reader) Position() uint64 {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
 	return r.committed
 }
 
-// catchUp moves the position to the spool's floor: what is up to there is gone.
-func (r *Reader) catchUp() {
+// skipToFloor moves the position to the spool's floor: the records up to there are
+// dropped.
+func (r *Reader) skipToFloor() {
 	s := r.s
 	if r.committed >= s.floor {
 		return
 	}
 	r.window.dropTo(s.floor)
 	r.committed, r.passed = s.floor, s.passed
-	r.settle()
+	r.commitConfirmed()
 }
 
-// forget takes out of account what was lost, of sequences from..to: the reader may
-// be past some of it.
-func (r *Reader) forget(from, to uint64, t tally) {
+// discountLost takes the lost records from..to out of the tallies. The reader may be
+// past some of them.
+func (r *Reader) discountLost(from, to uint64, t tally) {
 	if after := min(t.n, to-min(to, r.committed)); after == 0 {
 		r.passed.sub(t)
 	} else {
 		r.passed.sub(tally{t.n - after, t.bytes / t.n * (t.n - after)})
 	}
-	r.window.forget(from, to)
+	r.window.markLost(from, to)
 }

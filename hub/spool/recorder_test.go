@@ -11,22 +11,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// recorder is a disk in memory that notes all that is done to it, so that what
-// a power cut may leave can be built from that. It can also fail and be slow.
+// A recorder is a disk in memory that records all operations, so that the states
+// after a power cut can be built from them. It can also fail and be slow.
 type recorder struct {
-	mu       sync.Mutex
-	names    map[string]*inode
-	ops      []op
-	note     bool                                 // ops are kept
-	deaf     func(name string) bool               // syncs of such files are not carried out: what the test must notice
-	deafDir  func(last op) bool                   // nor those of the folder after such a change of names
-	last     op                                   // of names
-	watch    func(op)                             // told of each operation before it is noted; under mu
-	fault    func(kind opKind, name string) error // asked before each change; nil is none
-	room     int64                                // bytes that all files may have; 0 is no bound
-	syncTime time.Duration
-	wait     func(time.Duration) // how
-	locked   bool
+	mu            sync.Mutex
+	names         map[string]*inode
+	ops           []op
+	note          bool                                 // ops are recorded
+	ignoreSync    func(name string) bool               // syncs of these files are ignored, which the test must notice
+	ignoreDirSync func(last op) bool                   // so are those of the folder after this change of names
+	last          op                                   // the last change of names
+	watch         func(op)                             // told of each operation before it is noted; under mu
+	fault         func(kind opKind, name string) error // asked before each change; nil is none
+	capacity      int64                                // bytes that all files may take together; 0 is no bound
+	syncTime      time.Duration
+	wait          func(time.Duration) // how
+	locked        bool
 }
 
 type inode struct {
@@ -82,7 +82,7 @@ func (d *recorder) do(o op, name string) error {
 	return nil
 }
 
-// event notes something that happened in the program at this point.
+// event records an event of the program at this point.
 func (d *recorder) event(e any) {
 	d.mu.Lock()
 	d.ops = append(d.ops, op{kind: opEvent, event: e})
@@ -172,7 +172,7 @@ func (d *recorder) Remove(name string) error {
 func (d *recorder) Sync() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.deafDir != nil && d.deafDir(d.last) {
+	if d.ignoreDirSync != nil && d.ignoreDirSync(d.last) {
 		return nil
 	}
 	return d.do(op{kind: opDir}, ".")
@@ -183,9 +183,9 @@ type recorded struct {
 	n *inode
 }
 
-// nap is a wait that is exact below a millisecond, too; in a bubble of
-// synctest, time.Sleep is.
-func nap(d time.Duration) {
+// sleepExact waits exactly, even below a millisecond. In a synctest bubble,
+// time.Sleep is exact.
+func sleepExact(d time.Duration) {
 	t := unix.NsecToTimespec(d.Nanoseconds())
 	unix.Nanosleep(&t, nil)
 }
@@ -213,7 +213,7 @@ func (f *recorded) WriteAt(b []byte, off int64) (int, error) {
 	if err := f.d.do(op{kind: opWrite, node: f.n, off: off, data: f.d.copy(b)}, f.n.name); err != nil {
 		return 0, err
 	}
-	if f.d.room > 0 && f.d.used()+off+int64(len(b))-int64(len(f.n.data)) > f.d.room {
+	if f.d.capacity > 0 && f.d.used()+off+int64(len(b))-int64(len(f.n.data)) > f.d.capacity {
 		return 0, unix.ENOSPC
 	}
 	f.n.data = grown(f.n.data, off+int64(len(b)))
@@ -252,7 +252,7 @@ func (f *recorded) Truncate(size int64) error {
 	return nil
 }
 
-// Allocate changes nothing that could be read, before a power cut or after it.
+// Allocate changes nothing that can be read, before or after a power cut.
 func (f *recorded) Allocate(int64, int64) error { return nil }
 
 func (f *recorded) Size() (int64, error) {
@@ -267,7 +267,7 @@ func (f *recorded) Sync() error {
 	}
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
-	if f.d.deaf != nil && f.d.deaf(f.n.name) {
+	if f.d.ignoreSync != nil && f.d.ignoreSync(f.n.name) {
 		return nil
 	}
 	return f.d.do(op{kind: opSync, node: f.n}, f.n.name)

@@ -18,55 +18,55 @@ const (
 	recordHead = 20
 	maxLength  = 1<<24 - 1
 
-	maxReaders    = 64
-	maxReaderName = 40
-	readersAt     = 348 // in the header
-	markSize      = 17  // of a mark's data
-	markWear      = 16  // more of one that has the figures
+	maxReaders         = 64
+	maxReaderName      = 40
+	readersAt          = 348 // in the header
+	checkpointSize     = 17  // of a checkpoint's data
+	checkpointWearSize = 16  // added size of a checkpoint with the figures of the wear
 
-	segmentSuffix = ".spool"
-	damagedSuffix = ".damaged"
-	spareSuffix   = ".spare"
-	newSuffix     = ".new"
+	segmentSuffix      = ".spool"
+	damagedSuffix      = ".damaged"
+	preallocatedSuffix = ".spare"
+	newSuffix          = ".new"
 )
 
 // What a record is.
 const (
-	kindData     = 1 // what someone appended
-	kindPosition = 2 // a reader's position
-	kindMark     = 3 // the spool's own state
+	kindData       = 1 // what someone appended
+	kindPosition   = 2 // a reader's position
+	kindCheckpoint = 3 // a checkpoint: the spool's own state
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var le = binary.LittleEndian
 
-// absurd is where sequences, times and sizes end: nothing counts that far, so it
-// is not by us.
-const absurd = 1 << 62
+// maxPlausible bounds sequences, times and sizes: no spool counts that far, so a
+// higher number is damage.
+const maxPlausible = 1 << 62
 
-// A tally is a number of records and the bytes they take on the card.
+// A tally is a number of records and their size on the card.
 type tally struct{ n, bytes uint64 }
 
 func (t *tally) add(u tally) { t.n += u.n; t.bytes += u.bytes }
 func (t *tally) sub(u tally) { t.n -= min(t.n, u.n); t.bytes -= min(t.bytes, u.bytes) }
 
-// header is what stands at the beginning of each segment, twice.
+// A header begins each segment, twice.
 type header struct {
-	level    uint16 // how often it was thinned out
+	level    uint16 // how often it was downsampled
 	salt     uint32
 	spool    uint64
-	first    uint64 // no record in it has a lower sequence
+	first    uint64 // no record in the segment has a lower sequence
 	time     uint64 // ms; record times count from here
-	prev     uint64 // first of the segment before, 0 if there was none
-	prevEnd  uint64 // where that ends, in bytes
-	prevLast uint64 // last sequence in it
+	prev     uint64 // first of the predecessor, 0 if there is none
+	prevEnd  uint64 // where the predecessor ends, in bytes
+	prevLast uint64 // last sequence in the predecessor
 	before   tally  // all records in the log before this segment
 	floor    uint64
 	reserved uint64
-	own      tally // what is in it, of a segment that was thinned out
+	own      tally // the records in a downsampled segment
 	ownEnd   uint64
-	ledger   ledger // as of when the segment began
+	wear     wearCounters // as of when the segment began
 	readers  []position
 	crc      uint32 // the link of the first record
 }
@@ -112,7 +112,7 @@ func (h *header) encode() []byte {
 
 // words are the header's 64-bit fields from byte 16 on, in order.
 func (h *header) words() []*uint64 {
-	l := &h.ledger
+	l := &h.wear
 	words := []*uint64{&h.spool, &h.first, &h.time, &h.prev, &h.prevEnd, &h.prevLast,
 		&h.before.n, &h.before.bytes, &h.floor, &h.reserved, &h.own.n, &h.own.bytes, &h.ownEnd,
 		&l.since, &l.at, &l.payload, &l.written}
@@ -139,7 +139,7 @@ func parseHeader(b []byte) (*header, error) {
 	}
 	h := &header{level: le.Uint16(b[10:]), salt: le.Uint32(b[12:]), crc: crc}
 	for i, v := range h.words() {
-		if *v = le.Uint64(b[16+8*i:]); *v >= absurd && v != &h.spool {
+		if *v = le.Uint64(b[16+8*i:]); *v >= maxPlausible && v != &h.spool {
 			return nil, errHeader
 		}
 	}
@@ -153,7 +153,7 @@ func parseHeader(b []byte) (*header, error) {
 		}
 		name := string(b[at+9 : at+9+int(b[at+8])])
 		p := position{name, le.Uint64(b[at:])}
-		if p.seq >= absurd {
+		if p.seq >= maxPlausible {
 			return nil, errHeader
 		}
 		h.readers = append(h.readers, p)
@@ -162,9 +162,9 @@ func parseHeader(b []byte) (*header, error) {
 	return h, nil
 }
 
-// readHeader reads a segment's header, from the copy if need be; hurt tells
-// that one of the two was not as written.
-func readHeader(f file) (h *header, hurt bool, err error) {
+// readHeader reads a segment's header, from the copy if need be. damaged tells that
+// one of the two is damaged.
+func readHeader(f file) (h *header, damaged bool, err error) {
 	b := make([]byte, dataStart)
 	readPages(f, b, 0)
 	h, err = parseHeader(b)
@@ -178,8 +178,8 @@ func readHeader(f file) (h *header, hurt bool, err error) {
 	return nil, true, err
 }
 
-// A raw is one record as it stands in a segment.
-type raw struct {
+// A rawRecord is a record as it is stored in a segment.
+type rawRecord struct {
 	kind byte
 	crc  uint32
 	prev uint32 // the crc of the one before
@@ -189,7 +189,7 @@ type raw struct {
 	size int // in the segment
 }
 
-// recordSize is what n bytes of data take in a segment.
+// recordSize is the size of a record with n bytes of data in a segment.
 func recordSize(n int) int { return recordHead + (n+3)&^3 }
 
 // appendRecord adds a record to b, linked to prev, and returns its crc too.
@@ -209,20 +209,20 @@ func (h *header) appendRecord(b []byte, prev uint32, kind byte, seq, time uint64
 	return b, crc
 }
 
-// sizeOf tells how long the record would be whose head b begins with; 0 if it
-// can be none.
+// sizeOf returns the size of the record whose head b begins with; 0 if it cannot be
+// one.
 func sizeOf(b []byte) int {
 	v := le.Uint32(b[4:])
-	if kind := v >> 24; kind < kindData || kind > kindMark {
+	if kind := v >> 24; kind < kindData || kind > kindCheckpoint {
 		return 0
 	}
 	return recordSize(int(v & maxLength))
 }
 
-// parseRecord reads the record that b is, with nothing after it.
-func (h *header) parseRecord(b []byte) (r raw, ok bool) {
+// parseRecord parses b, which is one record and nothing else.
+func (h *header) parseRecord(b []byte) (r rawRecord, ok bool) {
 	v := le.Uint32(b[4:])
-	r = raw{
+	r = rawRecord{
 		kind: byte(v >> 24), crc: le.Uint32(b), prev: le.Uint32(b[8:]), size: len(b),
 		time: h.time + uint64(le.Uint32(b[12:])), seq: h.first + uint64(le.Uint32(b[16:])),
 		data: b[recordHead : recordHead+int(v&maxLength)],
@@ -235,62 +235,62 @@ func (h *header) parseRecord(b []byte) (r raw, ok bool) {
 	return r, crc32.Update(h.salt, castagnoli, b[4:]) == r.crc
 }
 
-// A mark is what the spool writes of its state.
-type mark struct {
+// A checkpoint is what the spool writes of its state into the log.
+type checkpoint struct {
 	floor, reserved  uint64
-	payload, written uint64 // as in the ledger
-	at               uint64 // when they were
+	payload, written uint64 // as in wearCounters
+	at               uint64 // the time of those figures
 	closed           bool
 }
 
-// put writes the mark's data; the figures only if b has room for them.
-func (m *mark) put(b []byte) {
+// put encodes the checkpoint; the figures of the wear only if b has space for them.
+func (m *checkpoint) put(b []byte) {
 	le.PutUint64(b, m.floor)
 	le.PutUint64(b[8:], m.reserved)
 	b[16] = 0
 	if m.closed {
 		b[16] = 1
 	}
-	if len(b) > markSize {
-		le.PutUint64(b[markSize:], m.payload)
-		le.PutUint64(b[markSize+8:], m.written)
+	if len(b) > checkpointSize {
+		le.PutUint64(b[checkpointSize:], m.payload)
+		le.PutUint64(b[checkpointSize+8:], m.written)
 	}
 }
 
-func parseMark(b []byte) (m mark, ok bool) {
-	if len(b) < markSize {
+func parseCheckpoint(b []byte) (m checkpoint, ok bool) {
+	if len(b) < checkpointSize {
 		return m, false
 	}
-	m = mark{floor: le.Uint64(b), reserved: le.Uint64(b[8:]), closed: b[16]&1 != 0}
-	if len(b) >= markSize+markWear {
-		m.payload, m.written = le.Uint64(b[markSize:]), le.Uint64(b[markSize+8:])
+	m = checkpoint{floor: le.Uint64(b), reserved: le.Uint64(b[8:]), closed: b[16]&1 != 0}
+	if len(b) >= checkpointSize+checkpointWearSize {
+		m.payload, m.written = le.Uint64(b[checkpointSize:]), le.Uint64(b[checkpointSize+8:])
 	}
-	return m, max(m.floor, m.reserved, m.payload, m.written) < absurd
+	return m, max(m.floor, m.reserved, m.payload, m.written) < maxPlausible
 }
 
-// A state is what marks and positions in the log say: the newest wins.
+// A state is the sum of the checkpoints and positions in the log: the newest wins.
 type state struct {
-	floor    uint64 // records up to here are done with
+	floor    uint64 // records up to it are done with
 	reserved uint64 // sequences below may have been given out
-	closed   bool   // nothing was on its way when the last program ended
-	ledger   ledger
+	closed   bool   // the last program closed the spool
+	wear     wearCounters
 	readers  map[string]uint64
 }
 
 func newState(h *header) *state {
-	s := &state{floor: h.floor, reserved: h.reserved, ledger: h.ledger, readers: map[string]uint64{}}
+	s := &state{floor: h.floor, reserved: h.reserved, wear: h.wear, readers: map[string]uint64{}}
 	for _, r := range h.readers {
 		s.readers[r.name] = r.seq
 	}
 	return s
 }
 
-// note takes a record's word for the state.
-func (s *state) note(r raw) {
+// apply updates the state from a record.
+func (s *state) apply(r rawRecord) {
 	s.closed = false
 	switch {
-	case r.kind == kindMark:
-		m, ok := parseMark(r.data)
+	case r.kind == kindCheckpoint:
+		m, ok := parseCheckpoint(r.data)
 		if !ok {
 			break
 		}
@@ -299,18 +299,18 @@ func (s *state) note(r raw) {
 		if s.closed = m.closed; s.closed {
 			s.reserved = m.reserved
 		}
-		if len(r.data) > markSize {
-			s.ledger.add(m.payload-min(m.payload, s.ledger.payload), m.written-min(m.written, s.ledger.written), r.time)
+		if len(r.data) > checkpointSize {
+			s.wear.add(m.payload-min(m.payload, s.wear.payload), m.written-min(m.written, s.wear.written), r.time)
 		}
 	case r.kind == kindPosition && len(r.data) > 8:
 		name := string(r.data[8:])
-		if seq := le.Uint64(r.data); seq == forgotten {
+		if seq := le.Uint64(r.data); seq == forgottenPosition {
 			delete(s.readers, name)
-		} else if seq < absurd {
+		} else if seq < maxPlausible {
 			s.readers[name] = max(s.readers[name], seq)
 		}
 	}
 }
 
-// forgotten is the position of a reader that is no more.
-const forgotten = 1<<64 - 1
+// forgottenPosition is the position of a reader that was forgotten.
+const forgottenPosition = 1<<64 - 1

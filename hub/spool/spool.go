@@ -12,7 +12,7 @@ import (
 type Spool struct {
 	opt  Options
 	disk disk
-	lock lock // only the keeper replaces it
+	lock lock // only the writer replaces it
 
 	device uint64 // the file system that the folder was on when it was opened
 
@@ -21,81 +21,82 @@ type Spool struct {
 
 	waiters sync.Pool
 
-	wake chan struct{} // tells the keeper that there is something to do
-	done chan struct{} // closed when the keeper has ended
+	wake chan struct{} // wakes the writer
+	done chan struct{} // closed when the writer has ended
 
-	examining sync.Mutex // held, before mu, by the one that reads a damaged segment whole
+	damageMu sync.Mutex // held, before mu, by recordDamage
 
-	mu       sync.Mutex
-	id       uint64
-	segs     []*segment // oldest first; the last is the one written to, if any is
-	mem      memory
-	next     uint64 // the next sequence
-	floor    uint64 // records up to here are done with
-	passed   tally  // of those in total, the ones up to floor
-	total    tally  // records accepted; see below
-	readers  map[string]*Reader
-	list     []*Reader     // the same, to go through
-	epoch    int           // changes when records vanish without passing the floor
-	leaving  []string      // names of readers forgotten since the last write
-	room     chan struct{} // closed, and made anew, when there may be room
-	wanted   bool          // someone waits for that
-	free     *sync.Cond
-	writing  bool
-	closing  bool
-	closed   bool
-	final    error
-	failing  error
-	retryAt  time.Time
-	commitAt time.Time // when positions must be written; zero if they need not be
-	syncs    []chan error
-	saved    mark // what of marks and headers is on the card
-	count    counters
+	mu          sync.Mutex
+	id          uint64
+	segs        []*segment // oldest first; the last is the one written to, if any is
+	mem         memory
+	next        uint64 // the next sequence
+	floor       uint64 // the low-water mark: records up to it are done with
+	passed      tally  // the part of total up to floor
+	total       tally  // of the records accepted; see below
+	readers     map[string]*Reader
+	list        []*Reader     // the same readers, as a list
+	epoch       int           // changes when records above the floor vanish
+	forgetting  []string      // names of forgotten readers that the card still knows
+	spaceFreed  chan struct{} // closed, and made anew, when space may be free
+	spaceWanted bool          // someone waits for spaceFreed
+	replaced    *sync.Cond
+	writing     bool
+	closing     bool
+	closed      bool
+	closeErr    error
+	failing     error
+	retryAt     time.Time
+	commitAt    time.Time // when positions must be written; zero if they need not be
+	syncs       []chan error
+	saved       checkpoint // the state that is on the card
+	count       counters
 }
 
-// How the tallies hang together, whenever mu is not held:
+// The invariants of the tallies, whenever mu is not held:
 //
-//   - total is what the segments held that Open found, and what was accepted since: of
-//     Durable records that is what is in a segment; Telemetry counts from memory on.
-//     What is done with stays in it, also when its segment is put away.
+//   - total counts the records in the segments that Open found, and those accepted
+//     since. A Durable record counts when it is in a segment, a Telemetry record when
+//     it is in memory. A record that is done with stays in total, also when its segment
+//     is retired.
 //   - passed is the part of total up to floor, and Reader.passed the part up to the
-//     reader's position; no position is below floor. So total less passed is queued,
+//     reader's position. No position is below floor. So total less passed is queued,
 //     and total less Reader.passed is queued for that reader.
 //   - segment.size is the part of total that is in the segment.
-//   - What is thinned out, found damaged or dropped from memory leaves total, the size
-//     of its segment, and the passed of each reader that was beyond it; of damage up to
-//     floor, only the segment's size tells. What is dropped for room or expires stays
-//     in total: floor and passed go beyond it.
+//   - A record that is downsampled, found damaged or dropped from memory is taken out of
+//     total, of the size of its segment, and of the passed of each reader beyond it.
+//     Damage up to floor changes the segment's size only. A record that expires or is
+//     dropped to free space stays in total: floor and passed move beyond it.
 
 // A segment is one file of the log.
 type segment struct {
-	name  string
-	head  *header
-	end   int64          // where what is in it and safe ends
-	size  tally          // the records in it
-	last  uint64         // highest sequence in it; first-1 if none
-	holes map[int64]bool // where holes were found in it; true is damage: it is set aside when it is done with
-	gone  bool           // no longer of the log
-	gen   int            // changes when the file is replaced
-	pins  int            // cursors that are in it
-	busy  bool           // its file is being replaced; Spool.free tells when that is over
+	name      string
+	head      *header
+	end       int64          // where the synced records end
+	size      tally          // the records in it
+	last      uint64         // highest sequence in it; first-1 if none
+	holes     map[int64]bool // offsets of the holes found; true is damage, for which the file is quarantined in the end
+	retired   bool           // no longer part of the log
+	gen       int            // changes when the file is replaced
+	pins      int            // cursors that are in it
+	replacing bool           // its file is being replaced; Spool.replaced is signalled at the end
 }
 
-// Open opens the spool in the folder dir, and makes it if there is none (not
-// its parents). What it finds damaged it sets aside, counts and reports: damage
-// is no reason to fail. It reads the headers of all segments and the newest
-// segment, no more. It fails with ErrLocked if another process has the spool, if
-// the options cannot be, and if the folder cannot be made or read.
+// Open opens the spool in the folder dir, and creates the folder if there is none
+// (not its parents). It quarantines, counts and reports damaged files; damage is no
+// reason to fail. It reads the headers of all segments and the newest segment, no
+// more. It fails with ErrLocked if another process has the spool open, and also if
+// the options are invalid or the folder cannot be created or read.
 func Open(dir string, o Options) (*Spool, error) {
-	if err := o.fill(); err != nil {
+	if err := o.applyDefaults(); err != nil {
 		return nil, fmt.Errorf("spool: options: %w", err)
 	}
 	s := &Spool{
 		opt: o, disk: o.disk,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
-		readers: map[string]*Reader{}, room: make(chan struct{}),
+		readers: map[string]*Reader{}, spaceFreed: make(chan struct{}),
 	}
-	s.free = sync.NewCond(&s.mu)
+	s.replaced = sync.NewCond(&s.mu)
 	s.waiters.New = newWaiter
 	if s.disk == nil {
 		s.disk = folder(dir)
@@ -104,18 +105,18 @@ func Open(dir string, o Options) (*Spool, error) {
 	if s.lock, err = s.disk.Lock(); err != nil {
 		return nil, fmt.Errorf("spool: %q: %w", dir, err)
 	}
-	k := newKeeper(s)
+	w := newWriter(s)
 	if s.device, err = s.disk.Device(); err == nil {
-		err = s.load(k)
+		err = s.load(w)
 	}
 	if err != nil {
 		s.lock.Close()
 		return nil, fmt.Errorf("spool: %q: %w", dir, err)
 	}
 	if o.Class == Telemetry {
-		k.turn() // sequences are given out before they are written: some must be reserved
+		w.runOnce() // reserves sequences, which are given out before they are written
 	}
-	go k.run()
+	go w.run()
 	return s, nil
 }
 
@@ -124,14 +125,14 @@ func (s *Spool) clock() uint64 {
 	return s.openedMS + uint64(max(0, time.Since(s.opened).Milliseconds()))
 }
 
-func (s *Spool) nudge() {
+func (s *Spool) wakeWriter() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
 }
 
-// A waiter is who waits in Append.
+// A waiter is a caller that waits in Append.
 type waiter struct {
 	result chan result
 	done   func(uint64, error)
@@ -148,25 +149,25 @@ func newWaiter() any {
 	return w
 }
 
-// Append appends a copy of data and returns its sequence when it is as safe as
-// the spool's class promises. It waits while memory is full, and for room under
-// the policy Wait. Errors: ErrFull, ErrTooLarge, ErrClosed; where the card
-// fails, ErrNoSpace, ErrReadOnly, ErrGone or ErrIO; all mean that nothing was
-// taken. When ctx ends first, its error is returned; the record may then have
-// been taken or not.
+// Append appends a copy of data and returns its sequence when it is as safe as the
+// spool's class promises. It waits while memory is full and, under the policy Wait,
+// for space. Errors: ErrFull, ErrTooLarge, ErrClosed; where the card fails,
+// ErrNoSpace, ErrReadOnly, ErrGone or ErrIO. After each of these nothing was taken.
+// When ctx ends first, its error is returned; the record may then have been taken or
+// not.
 func (s *Spool) Append(ctx context.Context, data []byte) (seq uint64, err error) {
 	w := s.waiters.Get().(*waiter)
 	for {
-		room, err := s.take(data, w.done, true)
+		spaceFreed, err := s.enqueue(data, w.done, true)
 		if err != nil {
 			s.waiters.Put(w)
 			return 0, err
 		}
-		if room == nil {
+		if spaceFreed == nil {
 			break
 		}
 		select {
-		case <-room:
+		case <-spaceFreed:
 		case <-ctx.Done():
 			s.waiters.Put(w)
 			return 0, ctx.Err()
@@ -177,32 +178,32 @@ func (s *Spool) Append(ctx context.Context, data []byte) (seq uint64, err error)
 		s.waiters.Put(w)
 		return r.seq, r.err
 	case <-ctx.Done():
-		return 0, ctx.Err() // w is still to be called
+		return 0, ctx.Err() // the writer still calls w.done
 	}
 }
 
-// AppendAsync appends a copy of data and never waits. If it returns nil, done
-// is called once, with the sequence when the record is as safe as the class
-// promises, or with an error as of Append when it was not taken after all;
-// perhaps before AppendAsync returns, else from the goroutine that writes: done
-// must not block. After an error nothing was taken and done is not called.
-// Besides Append's errors it returns ErrFull where Append would wait. data is
-// borrowed until AppendAsync returns.
+// AppendAsync appends a copy of data and never waits. If it returns nil, done is
+// called once: with the sequence when the record is as safe as the class promises, or
+// with one of Append's errors when the record was not taken after all. The call may
+// come before AppendAsync returns, otherwise it comes from the writer's goroutine, so
+// done must not block. After an error nothing was taken and done is not called.
+// AppendAsync returns ErrFull where Append would wait. data is borrowed until
+// AppendAsync returns.
 func (s *Spool) AppendAsync(data []byte, done func(seq uint64, err error)) error {
 	if done == nil {
 		done = func(uint64, error) {}
 	}
-	_, err := s.take(data, done, false)
+	_, err := s.enqueue(data, done, false)
 	return err
 }
 
-// take puts a record into memory; if there is no room and the caller can wait,
-// it returns what is closed when it may try again.
-func (s *Spool) take(data []byte, done func(uint64, error), wait bool) (<-chan struct{}, error) {
+// enqueue puts a record into memory. If there is no space and the caller can wait, it
+// returns a channel that is closed when the caller may try again.
+func (s *Spool) enqueue(data []byte, done func(uint64, error), wait bool) (<-chan struct{}, error) {
 	s.mu.Lock()
-	if room, err := s.admit(uint64(recordSize(len(data))), len(data), wait); room != nil || err != nil {
+	if spaceFreed, err := s.admit(uint64(recordSize(len(data))), len(data), wait); spaceFreed != nil || err != nil {
 		s.mu.Unlock()
-		return room, err
+		return spaceFreed, err
 	}
 	seq := s.next
 	s.next++
@@ -210,7 +211,7 @@ func (s *Spool) take(data []byte, done func(uint64, error), wait bool) (<-chan s
 	if s.opt.Class == Durable {
 		s.mem.add(seq, s.clock(), data, done)
 		s.mu.Unlock()
-		s.nudge()
+		s.wakeWriter()
 		return nil, nil
 	}
 	s.mem.add(seq, s.clock(), data, nil)
@@ -218,22 +219,23 @@ func (s *Spool) take(data []byte, done func(uint64, error), wait bool) (<-chan s
 	s.total.add(t)
 	s.count.accepted++
 	s.count.accept(uint64(len(data)))
-	s.tell()
-	nudge := first || s.mem.size.bytes > uint64(s.opt.Memory/2) || s.over(tally{}) || s.reserveLow()
+	s.wakeReaders()
+	nudge := first || s.mem.size.bytes > uint64(s.opt.Memory/2) || s.overBounds(tally{}) || s.reserveLow()
 	s.mu.Unlock()
 	if nudge {
-		s.nudge()
+		s.wakeWriter()
 	}
 	done(seq, nil)
 	return nil, nil
 }
 
-// admit says whether a record may come in. Called under mu.
+// admit decides on the admission of a record: it returns nothing, a channel to wait
+// for, or an error. Called under mu.
 func (s *Spool) admit(size uint64, length int, wait bool) (<-chan struct{}, error) {
 	full := func() (<-chan struct{}, error) {
 		if wait {
-			s.wanted = true
-			return s.room, nil
+			s.spaceWanted = true
+			return s.spaceFreed, nil
 		}
 		s.count.refused.Full++
 		return nil, fmt.Errorf("spool: append: %w", ErrFull)
@@ -251,9 +253,9 @@ func (s *Spool) admit(size uint64, length int, wait bool) (<-chan struct{}, erro
 	case s.failing != nil && s.opt.Class == Durable && !s.opt.Hold:
 		s.count.refused.Failed++
 		return nil, s.failing
-	case s.opt.Full == Wait && s.over(pending):
+	case s.opt.Full == Wait && s.overBounds(pending):
 		return full()
-	case s.opt.Full == DropNewest && s.over(pending):
+	case s.opt.Full == DropNewest && s.overBounds(pending):
 		wait = false
 		return full()
 	}
@@ -266,14 +268,14 @@ func (s *Spool) admit(size uint64, length int, wait bool) (<-chan struct{}, erro
 	return nil, nil
 }
 
-// over tells whether the bounds are exceeded with more records added.
-func (s *Spool) over(more tally) bool {
+// overBounds tells whether the bounds are exceeded with more records added.
+func (s *Spool) overBounds(more tally) bool {
 	return s.total.bytes-s.passed.bytes+more.bytes > s.opt.MaxBytes ||
 		s.opt.MaxRecords > 0 && s.total.n-s.passed.n+more.n > s.opt.MaxRecords
 }
 
-// dropFromMemory lets go of the oldest telemetry in memory, for the card takes
-// none. What is on the card stays, so the readers' places do, too.
+// dropFromMemory drops the oldest telemetry in memory while the card fails. Records
+// on the card stay, and so do the readers' positions.
 func (s *Spool) dropFromMemory() {
 	s.mem.trim(s.floor)
 	r, ok := s.mem.first()
@@ -286,12 +288,12 @@ func (s *Spool) dropFromMemory() {
 	s.total.sub(t)
 	s.count.dropped.Memory++
 	for _, r0 := range s.list {
-		r0.forget(r.seq, r.seq, t)
+		r0.discountLost(r.seq, r.seq, t)
 	}
 }
 
-// tell wakes the readers that wait. Called under mu.
-func (s *Spool) tell() {
+// wakeReaders wakes the readers that wait. Called under mu.
+func (s *Spool) wakeReaders() {
 	for _, r := range s.list {
 		if r.waiting {
 			r.waiting = false
@@ -303,18 +305,18 @@ func (s *Spool) tell() {
 	}
 }
 
-// makeRoom lets those try again who wait for room. Called under mu.
-func (s *Spool) makeRoom() {
-	if !s.wanted {
+// signalSpace wakes the appenders that wait for space. Called under mu.
+func (s *Spool) signalSpace() {
+	if !s.spaceWanted {
 		return
 	}
-	s.wanted = false
-	close(s.room)
-	s.room = make(chan struct{})
+	s.spaceWanted = false
+	close(s.spaceFreed)
+	s.spaceFreed = make(chan struct{})
 }
 
-// Sync returns when all that was accepted and confirmed before is on the card,
-// or with the card's error.
+// Sync returns when all that was accepted and confirmed before is on the card, or
+// with the card's error.
 func (s *Spool) Sync(ctx context.Context) error {
 	s.mu.Lock()
 	if s.closing {
@@ -324,7 +326,7 @@ func (s *Spool) Sync(ctx context.Context) error {
 	done := make(chan error, 1)
 	s.syncs = append(s.syncs, done)
 	s.mu.Unlock()
-	s.nudge()
+	s.wakeWriter()
 	select {
 	case err := <-done:
 		return err
@@ -333,21 +335,20 @@ func (s *Spool) Sync(ctx context.Context) error {
 	}
 }
 
-// Close writes what is in memory and the readers' positions to the card, marks
-// the log as ended, and lets go of the folder. It is what to call at SIGTERM.
-// It returns the card's error if not all could be written. When ctx ends first,
-// because a sync hangs, its error is returned and closing goes on. Blocked
-// calls return ErrClosed.
+// Close writes what is in memory and the readers' positions to the card, marks the
+// log as closed, and unlocks the folder. Call it at SIGTERM. It returns the card's
+// error if not all could be written. When ctx ends first, because a sync hangs, its
+// error is returned and closing goes on. Blocked calls return ErrClosed.
 func (s *Spool) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
-	s.makeRoom()
-	s.tell()
+	s.signalSpace()
+	s.wakeReaders()
 	s.mu.Unlock()
-	s.nudge()
+	s.wakeWriter()
 	select {
 	case <-s.done:
-		return s.final
+		return s.closeErr
 	case <-ctx.Done():
 		return errors.Join(fmt.Errorf("spool: close: %w", ctx.Err()))
 	}

@@ -71,12 +71,12 @@ func expect(t testing.TB, r *Reader, from, to int) {
 	}
 }
 
-// balance checks the law of Stats.
-func balance(t testing.TB, s *Spool) Stats {
+// checkAccounting checks the law of Stats.
+func checkAccounting(t testing.TB, s *Spool) Stats {
 	t.Helper()
 	st := s.Stats()
 	d := st.Dropped
-	if sum := st.Delivered + st.Queued + st.Expired + d.Oldest + d.Thinned + d.Damaged + d.Memory; sum != st.Accepted {
+	if sum := st.Delivered + st.Queued + st.Expired + d.Oldest + d.Downsampled + d.Damaged + d.Memory; sum != st.Accepted {
 		t.Fatalf("accepted %d, accounted for %d: %+v", st.Accepted, sum, st)
 	}
 	return st
@@ -113,14 +113,14 @@ func TestReopen(t *testing.T) {
 			r.Rewind()
 			expect(t, r, 1001, 1001)
 			expect(t, r, 1003, 3000)
-			st := balance(t, s)
+			st := checkAccounting(t, s)
 			if st.Queued != 2000 || st.Delivered != 1000 {
 				t.Errorf("got %+v", st)
 			}
 			closeSpool(t, s)
 
 			s = open(t, dir, o)
-			st = balance(t, s)
+			st = checkAccounting(t, s)
 			if st.Found != 2000 || st.Damage.Found != 0 || st.Readers[0].Position != 1000 {
 				t.Errorf("after opening: %+v", st)
 			}
@@ -131,7 +131,7 @@ func TestReopen(t *testing.T) {
 			for i := 1001; i <= 3001; i++ {
 				r.Confirm(uint64(i))
 			}
-			if st = balance(t, s); st.Queued != 0 {
+			if st = checkAccounting(t, s); st.Queued != 0 {
 				t.Errorf("all is confirmed: %+v", st)
 			}
 			if err := s.Sync(t.Context()); err != nil {

@@ -4,10 +4,10 @@ import "time"
 
 // Stats is what a spool knows of itself, all at one moment. At every moment
 //
-//	Accepted = Delivered + Queued + Expired + Dropped.Oldest + Dropped.Thinned + Dropped.Damaged + Dropped.Memory
+//	Accepted = Delivered + Queued + Expired + Dropped.Oldest + Dropped.Downsampled + Dropped.Damaged + Dropped.Memory
 type Stats struct {
-	// Accepted counts records since Open, with those found by Open that were not
-	// delivered: Found.
+	// Accepted counts the records accepted since Open, and those undelivered that Open
+	// found. Found counts only the latter.
 	Accepted, Found uint64
 	// Delivered were confirmed by all readers.
 	Delivered uint64
@@ -16,19 +16,19 @@ type Stats struct {
 	Dropped Dropped
 	// Refused were not accepted; their callers were told.
 	Refused Refused
-	// Queued are kept: not confirmed by all readers, nor dropped. QueuedBytes is
+	// Queued are kept: neither confirmed by all readers nor dropped. QueuedBytes is
 	// what they take on the card, without data that is yet to be written.
 	Queued, QueuedBytes uint64
-	// InMemory waits to be written: Durable records not yet accepted, or Telemetry
-	// ones that are Queued.
+	// InMemory counts records that wait to be written: Durable records not yet accepted,
+	// or Telemetry records that are Queued.
 	InMemory uint64
 	// Segments is the number of files of the log.
 	Segments int
 	Readers  []ReaderStats
 	Damage   Damage
 	Card     Card
-	// Failing is the error for which the card takes nothing, nil if it does;
-	// Failures counts how often that began.
+	// Failing is the error with which the card fails, nil if it does not; Failures counts
+	// how often it began to fail.
 	Failing  error
 	Failures uint64
 	// Clock is the spool's clock in milliseconds.
@@ -37,15 +37,15 @@ type Stats struct {
 
 // Dropped counts accepted records that are no longer kept, by the reason.
 type Dropped struct {
-	Oldest  uint64 // for newer ones, when full
-	Thinned uint64 // by ThinOut
-	Damaged uint64 // found unreadable on the card
-	Memory  uint64 // because memory was full and the card failed
+	Oldest      uint64 // dropped for newer ones, when full
+	Downsampled uint64 // by the policy Downsample
+	Damaged     uint64 // found unreadable on the card
+	Memory      uint64 // because memory was full and the card failed
 }
 
 // Refused counts records that were not accepted, by the reason.
 type Refused struct {
-	Full     uint64 // no room: DropNewest, or it would have had to wait
+	Full     uint64 // the spool was full: DropNewest, or AppendAsync would have had to wait
 	Failed   uint64 // the card fails
 	TooLarge uint64
 }
@@ -55,14 +55,14 @@ type ReaderStats struct {
 	Name     string
 	Position uint64 // confirmed up to here
 	Queued   uint64 // records after that
-	InFlight int    // handed out and not yet within the position
+	InFlight int    // handed out and beyond the position
 }
 
-// Damage is what was found wrong on the card since Open, by Open itself and by
-// readers when they came to it.
+// Damage is the damage found on the card since Open, by Open itself and by readers
+// that met it.
 type Damage struct {
-	Found    uint64 // places, without Torn and PowerCut, which are no damage
-	SetAside uint64 // files renamed to .damaged
+	Found       uint64 // places, not counting Torn and PowerCut, which are not damage
+	Quarantined uint64 // files renamed to .damaged
 	// Losses are the latest of them, at most 16.
 	Losses []Loss
 }
@@ -79,7 +79,7 @@ const (
 	PowerCut Cause = "power cut" // telemetry that was only in memory; Records is not known
 )
 
-// A Loss is something that was found wrong.
+// A Loss is one instance of damage or of missing records.
 type Loss struct {
 	Gap     Gap    // the sequences that may be missing, zero or empty (To < From) if none
 	Records uint64 // how many records of those; at most, where the log does not tell
@@ -96,7 +96,7 @@ type counters struct {
 
 	payload, stored, written, syncs uint64
 	longest                         time.Duration
-	ledger                          ledger
+	wear                            wearCounters
 }
 
 // card counts one write.
@@ -104,19 +104,19 @@ func (c *counters) card(written, syncs uint64, took time.Duration, at uint64) {
 	c.written += written
 	c.syncs += syncs
 	c.longest = max(c.longest, took)
-	c.ledger.add(0, written, at)
+	c.wear.add(0, written, at)
 }
 
 // accept counts data that was accepted.
 func (c *counters) accept(payload uint64) {
 	c.payload += payload
-	c.ledger.payload += payload
+	c.wear.payload += payload
 }
 
 const lossesKept = 16
 
-// noteGap enters a loss, once. Called under mu, or before there is anyone else.
-func (s *Spool) noteGap(l Loss) {
+// noteLoss records a loss, once. Called under mu, or before any other goroutine runs.
+func (s *Spool) noteLoss(l Loss) {
 	d := &s.count.damage
 	for _, have := range d.Losses {
 		if have.File == l.File && have.Gap == l.Gap && have.Cause == l.Cause {
@@ -140,7 +140,7 @@ func (s *Spool) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &s.count
-	c.ledger.turn(s.clock())
+	c.wear.advanceTo(s.clock())
 	st := Stats{
 		Accepted: c.accepted, Found: c.found, Delivered: c.delivered, Expired: c.expired,
 		Dropped: c.dropped, Refused: c.refused,
@@ -148,7 +148,7 @@ func (s *Spool) Stats() Stats {
 		InMemory: s.mem.size.n, Segments: len(s.segs), Damage: c.damage,
 		Failing: s.failing, Failures: c.failures, Clock: s.clock(),
 		Card: Card{Payload: c.payload, Stored: c.stored, Written: c.written, Syncs: c.syncs,
-			LongestSync: c.longest, Day: c.ledger.day(), Budget: s.opt.DayBudget, Total: c.ledger.wear()},
+			LongestSync: c.longest, Day: c.wear.day(), Budget: s.opt.DayBudget, Total: c.wear.summary()},
 	}
 	st.Damage.Losses = append([]Loss(nil), c.damage.Losses...)
 	for _, r := range s.list {

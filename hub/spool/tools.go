@@ -13,7 +13,7 @@ import (
 
 // Errors of Verify, Walk and Browse that a caller may want to tell apart.
 var (
-	// ErrNoSpool: the folder holds nothing of a spool.
+	// ErrNoSpool: the folder holds no spool.
 	ErrNoSpool = errors.New("not a spool")
 	// ErrNoReader: the spool knows no reader of that name.
 	ErrNoReader = errors.New("no such reader")
@@ -22,22 +22,22 @@ var (
 // A Report is what Verify found.
 type Report struct {
 	Segments    []SegmentReport
-	Records     uint64 // that can be read and are not done with
-	Bytes       uint64 // they take
+	Records     uint64 // that are readable and not done with
+	Bytes       uint64 // their size
 	First, Last uint64 // their lowest and highest sequence, 0 if there are none
 	Next        uint64 // the sequence that the next record would get
-	Floor       uint64 // records up to here are done with
+	Floor       uint64 // the low-water mark: records up to it are done with
 	Closed      bool   // the last program closed the spool
-	InUse       int    // the process that has the spool open; 0 if none has, or it is not known
+	InUse       int    // the process that has the spool open; 0 if none has or it is not known
 	Readers     []ReaderStats
-	Card        Wear              // as of the newest figures in the log: of one that is open, an hour old at most
-	Losses      []Loss            // all that is wrong, Torn and PowerCut included
-	Foreign     map[string]string // of files that do not belong there: why not
-	// Gap is, of a Selection that ends before the log does, what is missing at its end.
+	Card        Wear              // the newest figures in the log; at most an hour old if the spool is open
+	Losses      []Loss            // all losses, Torn and PowerCut included
+	Foreign     map[string]string // files that do not belong there, with the reason
+	// Gap is what is missing at the end of a Selection that ends before the log does.
 	Gap Gap
 }
 
-// Damage tells how many of the losses are damage: not Torn, not PowerCut.
+// Damage counts the losses that are damage: not Torn, not PowerCut.
 func (r *Report) Damage() (n int) {
 	for _, l := range r.Losses {
 		if l.Cause != Torn && l.Cause != PowerCut {
@@ -47,20 +47,20 @@ func (r *Report) Damage() (n int) {
 	return n
 }
 
-// SegmentReport is one file of the log.
+// A SegmentReport describes one file of the log.
 type SegmentReport struct {
 	File           string
 	First, Last    uint64 // sequences
 	Records, Bytes uint64 // that can be read
 	Began          uint64 // ms of the spool's clock
-	Thinned        int    // how often
+	Downsampled    int    // how often it was downsampled
 	Damaged        bool
 }
 
-// A Selection says which records Browse is to go through. The zero value is all.
+// A Selection says which records Browse reads. The zero value selects all.
 type Selection struct {
 	From, To uint64 // sequences, both included. If zero, there is no bound
-	Last     uint64 // of those only the last so many. If zero, all
+	Last     uint64 // only so many of the last records. If zero, all
 	// Reader is the name of a reader: only what is after its position. If empty, all.
 	Reader string
 	// Progress is told now and then how many bytes were read, and how many there
@@ -68,30 +68,31 @@ type Selection struct {
 	Progress func(done, total uint64)
 }
 
-// Verify reads all of the spool in dir, and changes nothing. It is no error that
-// something is damaged; the report says what. A spool that is open may be
-// verified, too; what is being written then may show as Torn. Errors: the folder
-// or a file cannot be opened, or holds no spool.
+// Verify reads all of the spool in dir, and changes nothing. Damage is no error; the
+// report describes it. A spool that is open may be verified, too; a record that is
+// being written then may show as Torn. Verify fails if the folder or a file cannot be
+// opened, or if the folder holds no spool.
 func Verify(dir string) (Report, error) {
 	return Browse(context.Background(), dir, Selection{}, nil)
 }
 
-// Walk calls f for each record of the spool in dir that can be read and that is
-// not done with, in order, with the Gap before it, and changes nothing. Data is
-// borrowed until f returns. It ends with f's error if that is not nil.
+// Walk calls f for each record of the spool in dir that is readable and not done
+// with, in order, with the Gap before it, and changes nothing. Data is borrowed until
+// f returns. Walk ends when f returns an error, and returns it.
 func Walk(dir string, f func(Record) error) error {
 	_, err := Browse(context.Background(), dir, Selection{}, f)
 	return err
 }
 
-// Browse is Verify and Walk of what sel selects, f may be nil. It reads only the
-// segments that have some of that, and the report is of those: for all readers'
-// queues and all losses, select everything. It returns ctx's error when ctx ends.
+// Browse is Verify and Walk of the records that sel selects; f may be nil. It reads
+// only the segments that hold some of them, and reports on those only: select
+// everything for all readers' queues and all losses. It returns ctx's error when ctx
+// ends.
 func Browse(ctx context.Context, dir string, sel Selection, f func(Record) error) (Report, error) {
-	d := &watched{disk: folder(dir), ctx: ctx}
+	d := &readOnlyDisk{disk: folder(dir), ctx: ctx}
 	pid := lockedBy(dir)
 	rep, err := browse(d, sel, f)
-	if err == nil && len(rep.Segments) == 0 && d.strange() {
+	if err == nil && len(rep.Segments) == 0 && d.notASpool() {
 		err = ErrNoSpool
 	}
 	if err != nil {
@@ -101,8 +102,8 @@ func Browse(ctx context.Context, dir string, sel Selection, f func(Record) error
 	return rep, nil
 }
 
-// lockedBy finds the process that has locked a folder, in the kernel's list; 0 if
-// there is none or the list does not tell.
+// lockedBy finds the process that has locked a folder in /proc/locks; 0 if there is
+// none or the list does not tell.
 func lockedBy(dir string) int {
 	var st unix.Stat_t
 	list, err := os.ReadFile("/proc/locks")

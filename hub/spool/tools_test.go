@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// seqsOf browses a part of a spool.
+// seqsOf browses a part of a spool and returns the sequences and gaps.
 func seqsOf(t *testing.T, dir string, sel Selection) (Report, []uint64, []Gap) {
 	t.Helper()
 	var seqs []uint64
@@ -33,7 +33,7 @@ func seqsOf(t *testing.T, dir string, sel Selection) (Report, []uint64, []Gap) {
 	return rep, seqs, gaps
 }
 
-// seqRange is the numbers from first to last.
+// seqRange is the sequences from first to last.
 func seqRange(first, last uint64) (all []uint64) {
 	for ; first <= last; first++ {
 		all = append(all, first)
@@ -41,8 +41,8 @@ func seqRange(first, last uint64) (all []uint64) {
 	return all
 }
 
-// longSpool is a spool of several segments in which up confirmed 10 records and
-// other 20, closed.
+// longSpool is a closed spool of several segments, in which the reader up confirmed
+// 10 records and the reader other 20.
 func longSpool(t *testing.T, n int) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "spool")
@@ -112,7 +112,7 @@ func TestBrowse(t *testing.T) {
 	}
 }
 
-// What is damaged shows as a gap and as a loss, where that was asked for.
+// Damage within the selection shows as a gap and as a loss.
 func TestBrowseDamaged(t *testing.T) {
 	dir := longSpool(t, 4000)
 	whole, _, _ := seqsOf(t, dir, Selection{})
@@ -132,14 +132,14 @@ func TestBrowseDamaged(t *testing.T) {
 	if len(gaps) != 1 || len(rep.Losses) != 1 || rep.Losses[0].Gap != gaps[0] || rep.Losses[0].File != second.File || rep.Damage() != 1 || !rep.Segments[1].Damaged {
 		t.Fatalf("gaps %v, %+v", gaps, rep)
 	}
-	hurt := gaps[0]
-	if rep, _, gaps := seqsOf(t, dir, Selection{From: hurt.From + 1, To: hurt.To + 1}); len(gaps) != 1 || gaps[0] != (Gap{hurt.From + 1, hurt.To}) || len(rep.Losses) != 1 {
+	damagedGap := gaps[0]
+	if rep, _, gaps := seqsOf(t, dir, Selection{From: damagedGap.From + 1, To: damagedGap.To + 1}); len(gaps) != 1 || gaps[0] != (Gap{damagedGap.From + 1, damagedGap.To}) || len(rep.Losses) != 1 {
 		t.Errorf("from within: gaps %v, %+v", gaps, rep.Losses)
 	}
-	if rep, seqs, gaps := seqsOf(t, dir, Selection{From: hurt.From - 1, To: hurt.To}); len(seqs) != 1 || len(gaps) != 0 || rep.Gap != hurt || len(rep.Losses) != 1 {
+	if rep, seqs, gaps := seqsOf(t, dir, Selection{From: damagedGap.From - 1, To: damagedGap.To}); len(seqs) != 1 || len(gaps) != 0 || rep.Gap != damagedGap || len(rep.Losses) != 1 {
 		t.Errorf("up to its end: %v, gaps %v, at the end %v, %+v", seqs, gaps, rep.Gap, rep.Losses)
 	}
-	if rep, _, gaps := seqsOf(t, dir, Selection{From: hurt.To + 1}); len(gaps) != 0 || len(rep.Losses) != 0 {
+	if rep, _, gaps := seqsOf(t, dir, Selection{From: damagedGap.To + 1}); len(gaps) != 0 || len(rep.Losses) != 0 {
 		t.Errorf("behind it: gaps %v, %+v", gaps, rep.Losses)
 	}
 	if err := os.Remove(filepath.Join(dir, idName)); err != nil {
@@ -151,10 +151,10 @@ func TestBrowseDamaged(t *testing.T) {
 	}
 }
 
-// A spool that is being written to, dropped from and thinned out is not taken for
-// a damaged one.
+// A spool that is being written to, dropped from and downsampled is not taken for a
+// damaged one.
 func TestBrowseOpen(t *testing.T) {
-	for name, full := range map[string]Policy{"drop": DropOldest, "thin": ThinOut} {
+	for name, full := range map[string]Policy{"drop": DropOldest, "thin": Downsample} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "spool")
 			s := open(t, dir, Options{SegmentSize: minSegment, MaxBytes: 8 * minSegment, Full: full})
@@ -170,7 +170,7 @@ func TestBrowseOpen(t *testing.T) {
 			}()
 			dropped := func() uint64 {
 				d := s.Stats().Dropped
-				return d.Oldest + d.Thinned
+				return d.Oldest + d.Downsampled
 			}
 			for n := 0; n < short(40) || dropped() < uint64(short(200)); n++ {
 				rep, err := Verify(dir)
@@ -220,7 +220,7 @@ func TestBrowseErrors(t *testing.T) {
 	}}, nil); err != nil || shown == 0 {
 		t.Errorf("progress up to %d, %v", shown, err)
 	}
-	if os.Geteuid() != 0 { // who is root may read anything
+	if os.Geteuid() != 0 { // root may read anything
 		if err := os.Chmod(filepath.Join(dir, segmentName(1)), 0); err != nil {
 			t.Fatal(err)
 		}
@@ -230,14 +230,14 @@ func TestBrowseErrors(t *testing.T) {
 	}
 }
 
-// Damage anywhere: what can be read is shown as it was, what cannot is a gap and a
-// loss, and a part of the spool shows the same as the whole.
+// After damage anywhere, readable records are shown unchanged, unreadable ones are a
+// gap and a loss, and a part of the spool shows the same as the whole.
 func TestBrowseDamage(t *testing.T) {
 	const n = 800
-	w := makeWhole(t, n)
+	w := makeClosedSpool(t, n)
 	rng := rand.New(rand.NewPCG(3, 3))
 	for round := range short(300) {
-		files, hits := w.hurt(rng)
+		files, hits := w.damage(rng)
 		d := newRecorder()
 		d.note = false
 		touched := false
@@ -249,7 +249,7 @@ func TestBrowseDamage(t *testing.T) {
 		}
 		look := func(sel Selection) (rep Report, seqs []uint64) {
 			last := max(sel.From, 1) - 1
-			rep, err := browse(&watched{disk: d, ctx: t.Context()}, sel, func(rec Record) error {
+			rep, err := browse(&readOnlyDisk{disk: d, ctx: t.Context()}, sel, func(rec Record) error {
 				if string(rec.Data) != w.records[rec.Seq].data || rec.Seq <= last {
 					t.Errorf("round %d: record %d after %d: not as written", round, rec.Seq, last)
 				}

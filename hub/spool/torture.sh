@@ -1,8 +1,8 @@
 #!/bin/sh
-# torture.sh BIN DIR proves the spool with the test programs that make torture
-# built in the folder BIN, on file systems made in DIR. It needs root and loop
-# devices. Two parts run at a time; what each found is in BIN/*.log. It fails if a
-# part fails, or leaves something out.
+# torture.sh BIN DIR runs the spool's torture tests with the test programs that make
+# torture built in the folder BIN, on file systems made in DIR. It needs root and loop
+# devices. Two parts run at a time; their logs are BIN/*.log. It fails if a part fails
+# or skips a test.
 set -eu
 bin=$(cd "$1" && pwd) dir=$2/bester-torture
 cd "$(dirname "$0")" # tests find their files from here

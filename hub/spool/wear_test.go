@@ -14,24 +14,24 @@ import (
 	"time"
 )
 
-// A logbook keeps what a spool logs.
-type logbook struct {
+// A logRecorder records what a spool logs.
+type logRecorder struct {
 	slog.Handler // for what is not needed
 	mu           sync.Mutex
 	lines        []slog.Record
 }
 
-func (l *logbook) Enabled(context.Context, slog.Level) bool { return true }
+func (l *logRecorder) Enabled(context.Context, slog.Level) bool { return true }
 
-func (l *logbook) Handle(_ context.Context, r slog.Record) error {
+func (l *logRecorder) Handle(_ context.Context, r slog.Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lines = append(l.lines, r)
 	return nil
 }
 
-// about returns the lines of a level that have some text.
-func (l *logbook) about(level slog.Level, text string) (lines []slog.Record) {
+// about returns the lines of a level that contain a text.
+func (l *logRecorder) about(level slog.Level, text string) (lines []slog.Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range l.lines {
@@ -49,19 +49,19 @@ func attrs(r slog.Record) map[string]any {
 	return m
 }
 
-// onDisk is what the log says of the wear, whether it was closed or not.
+// onDisk is the wear that the log tells, whether it was closed or not.
 func onDisk(t *testing.T, d disk) Wear {
 	t.Helper()
 	c, err := inspect(d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c.state.ledger.wear()
+	return c.state.wear.summary()
 }
 
-// The hours of a day, with any pauses, also such as a wrong clock makes.
-func TestLedger(t *testing.T) {
-	var l ledger
+// The hours of a day, with pauses of any length, also those that a wrong clock makes.
+func TestWearCounters(t *testing.T) {
+	var l wearCounters
 	type entry struct{ at, n uint64 }
 	var all []entry
 	at := uint64(1_700_000_000_000)
@@ -95,14 +95,15 @@ func TestLedger(t *testing.T) {
 	}
 }
 
-// The spool's clock is not before the figures on the card, or hours would be mixed up.
+// The spool's clock does not begin before the time of the figures on the card, or
+// hours would be mixed up.
 func TestClockAfterWear(t *testing.T) {
 	d := newRecorder()
 	d.note = false
 	h := &header{spool: 7, first: 1, salt: 3, time: 1000}
-	h.ledger.since = 500
+	h.wear.since = 500
 	ahead := uint64(time.Now().Add(5 * time.Hour).UnixMilli())
-	h.ledger.add(10, 20, ahead)
+	h.wear.add(10, 20, ahead)
 	d.names[segmentName(1)] = &inode{segmentName(1), h.encode()}
 	s := open(t, "ahead", Options{disk: d})
 	if st := s.Stats(); st.Clock < ahead || st.Card.Day != 20 || st.Card.Total.Until < ahead {
@@ -111,7 +112,7 @@ func TestClockAfterWear(t *testing.T) {
 	closeSpool(t, s)
 }
 
-// minutes appends a record a minute, each on the card by itself.
+// minutes appends a record a minute, each written on its own.
 func minutes(t *testing.T, s *Spool, n int) {
 	t.Helper()
 	for range n {
@@ -122,13 +123,13 @@ func minutes(t *testing.T, s *Spool, n int) {
 	}
 }
 
-// A day beyond the budget is warned of once a day, and what was written is said at
-// Close. The day of a run is not forgotten by the next.
+// A day beyond the budget is logged once a day, and the totals are logged at Close.
+// The next run knows of the day of the previous one.
 func TestDayBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
 		d.note = false
-		log := &logbook{}
+		log := &logRecorder{}
 		const budget = 3 << 20 // a page each minute is 5.9 MB a day
 		o := Options{disk: d, DayBudget: budget, MaxBytes: 1 << 20, Log: slog.New(log)}
 		warned := func(after string, want int) {
@@ -158,7 +159,7 @@ func TestDayBudget(t *testing.T) {
 			t.Errorf("opened again: %+v, was %+v", again, closed)
 		}
 		minutes(t, s, 1)
-		warned("opened again", 2) // a new run does not know of the warning
+		warned("opened again", 2) // a new run does not know that it was logged
 		minutes(t, s, 23*60)
 		warned("39 hours", 2)
 		minutes(t, s, 2*60)
@@ -181,8 +182,8 @@ func TestDayBudget(t *testing.T) {
 	})
 }
 
-// What the card has at any moment, as a kill leaves it, is as of an hour or 256 KiB
-// ago at most, and the next run goes on from that.
+// At any moment, as after a kill, the figures on the card are at most an hour or 256
+// KiB old, and the next run goes on from them.
 func TestWearOnCard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, c := range []struct {
@@ -202,13 +203,13 @@ func TestWearOnCard(t *testing.T) {
 				if got.Written < was.Written || got.Until < was.Until || got.Written > is.Written || got.Since != is.Since || got.Payload > is.Payload {
 					t.Fatalf("%v: %+v, was %+v, is %+v", c, got, was, is)
 				}
-				const most = wearEvery + zeroAhead + 8*pageSize // the write in which the bound is passed, too
+				const most = wearEvery + zeroAhead + 8*pageSize // including the write that passes the bound
 				if is.Until-got.Until > hourMS || is.Written-got.Written > most {
 					t.Fatalf("%v: on the card %+v, is %+v", c, got, is)
 				}
 				if got.Until == is.Until {
 					if got.Payload == is.Payload {
-						exact++ // by a mark that came with the record
+						exact++ // by a checkpoint in the same batch
 					} else if got.Payload != is.Payload-uint64(c.size) { // by the header before it
 						t.Fatalf("%v: what is said to be as of now, %+v, is older than %+v", c, got, is)
 					}
@@ -236,10 +237,10 @@ func TestWearOnCard(t *testing.T) {
 	})
 }
 
-// Totals over several runs on real files, of both classes, with what was thinned out,
-// dropped and never written; Verify tells the same.
+// The totals over several runs on real files, of both classes, include downsampled,
+// dropped and never written records. Verify reports the same.
 func TestWearReopen(t *testing.T) {
-	for _, o := range []Options{{}, {Class: Telemetry}, {MaxBytes: 400 << 10, Full: ThinOut}, {MaxBytes: 200 << 10}} {
+	for _, o := range []Options{{}, {Class: Telemetry}, {MaxBytes: 400 << 10, Full: Downsample}, {MaxBytes: 200 << 10}} {
 		t.Run(fmt.Sprint(o.Class, o.Full, o.MaxBytes), func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "s")
 			o.SegmentSize, o.MaxRecord = minSegment, 8<<10
@@ -269,7 +270,7 @@ func TestWearReopen(t *testing.T) {
 				if err != nil || rep.Card.Payload != payload || rep.Card.Written != written || st.Card.Total.Written != written || rep.Card.Since != st.Card.Total.Since || rep.Card.Day != written {
 					t.Fatalf("life %d: %+v, %v; want %d and %d; %+v", life, rep.Card, err, payload, written, st.Card)
 				}
-				if o.Full == ThinOut && life == 0 && st.Dropped.Thinned == 0 {
+				if o.Full == Downsample && life == 0 && st.Dropped.Downsampled == 0 {
 					t.Error("nothing was thinned out")
 				}
 			}
@@ -283,7 +284,8 @@ func TestWearReopen(t *testing.T) {
 	closeSpool(t, s)
 }
 
-// Where damage hides the newest figures, it goes on from the newest that there are.
+// If damage hides the newest figures, counting goes on from the newest that are
+// readable.
 func TestWearDamaged(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	o := Options{SegmentSize: minSegment}
@@ -294,7 +296,7 @@ func TestWearDamaged(t *testing.T) {
 		}
 	}
 	closeSpool(t, s)
-	hurt := func(name string, from, to int) {
+	damaged := func(name string, from, to int) {
 		t.Helper()
 		f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR, 0)
 		if err != nil {
@@ -311,16 +313,16 @@ func TestWearDamaged(t *testing.T) {
 		t.Fatalf("%d segments, %v", len(c.segs), err)
 	}
 	newest := c.segs[len(c.segs)-1]
-	hurt(newest.name, int(newest.end)-recordSize(markSize+markWear), int(newest.end)) // the mark of Close
-	if got, want := onDisk(t, folder(dir)), newest.head.ledger; got.Payload < want.payload || got.Payload >= whole.Payload || got.Written < want.written {
+	damaged(newest.name, int(newest.end)-recordSize(checkpointSize+checkpointWearSize), int(newest.end)) // the checkpoint of Close
+	if got, want := onDisk(t, folder(dir)), newest.head.wear; got.Payload < want.payload || got.Payload >= whole.Payload || got.Written < want.written {
 		t.Errorf("without the mark: %+v, want at least %+v and less than %+v", got, want, whole)
 	}
-	hurt(newest.name, 0, pageSize)
-	if got, want := onDisk(t, folder(dir)), newest.head.ledger; got.Payload < want.payload {
+	damaged(newest.name, 0, pageSize)
+	if got, want := onDisk(t, folder(dir)), newest.head.wear; got.Payload < want.payload {
 		t.Errorf("with one header: %+v, want %+v", got, want)
 	}
-	hurt(newest.name, 0, dataStart)
-	got, want := onDisk(t, folder(dir)), c.segs[len(c.segs)-2].head.ledger
+	damaged(newest.name, 0, dataStart)
+	got, want := onDisk(t, folder(dir)), c.segs[len(c.segs)-2].head.wear
 	if got.Payload < want.payload || got.Payload >= whole.Payload || got.Since != whole.Since {
 		t.Errorf("without the newest: %+v, want %+v", got, want)
 	}
@@ -346,16 +348,16 @@ func TestWearDamaged(t *testing.T) {
 	}
 }
 
-// All the readers that there may be, with the longest names, fit in a header.
-func TestHeaderRoom(t *testing.T) {
+// The greatest number of readers, with the longest names, fits in a header.
+func TestHeaderFitsReaders(t *testing.T) {
 	h := header{spool: 1, first: 2}
 	for i := range maxReaders {
-		h.readers = append(h.readers, position{fmt.Sprintf("%0*d", maxReaderName, i), absurd - 1})
+		h.readers = append(h.readers, position{fmt.Sprintf("%0*d", maxReaderName, i), maxPlausible - 1})
 	}
-	h.ledger.add(absurd-1, absurd-1, absurd-1)
-	h.ledger.since = absurd - 1
+	h.wear.add(maxPlausible-1, maxPlausible-1, maxPlausible-1)
+	h.wear.since = maxPlausible - 1
 	again, err := parseHeader(h.encode())
-	if err != nil || !slices.Equal(again.readers, h.readers) || again.ledger != h.ledger {
+	if err != nil || !slices.Equal(again.readers, h.readers) || again.wear != h.wear {
 		t.Errorf("%+v became %+v, %v", h, again, err)
 	}
 }

@@ -2,17 +2,18 @@ package spool
 
 import "sort"
 
-// window is what a reader was handed out and has not committed, in order.
+// A window holds the records that a reader has handed out and not committed, in
+// order.
 type window struct {
-	ring   []entry // of a size that is a power of two
-	head   uint    // of the oldest
-	n      int
-	handed int // how many of them were handed out since the last rewind
+	ring      []entry // of a size that is a power of two
+	head      uint    // of the oldest
+	n         int
+	delivered int // how many entries were handed out since the last rewind
 }
 
 type entry struct {
 	seq       uint64
-	size      uint32 // on the card; 0 if it is lost and counts no more
+	size      uint32 // on the card; 0 if the record is lost and no longer counts
 	confirmed bool
 }
 
@@ -25,27 +26,28 @@ func (e entry) tally() tally {
 
 func (w *window) at(i int) *entry { return &w.ring[(w.head+uint(i))&uint(len(w.ring)-1)] }
 
-// room tells whether another may be handed out, with at most limit out.
-func (w *window) room(limit int) bool { return w.handed < w.n || w.n < limit }
+// canDeliver tells whether another record may be handed out, with at most limit in
+// flight.
+func (w *window) canDeliver(limit int) bool { return w.delivered < w.n || w.n < limit }
 
 // find returns the first entry with a sequence of seq or more.
 func (w *window) find(seq uint64) int {
 	return sort.Search(w.n, func(i int) bool { return w.at(i).seq >= seq })
 }
 
-// enter notes that seq is handed out; confirmed tells that it need not be,
-// because it was before a rewind, and was confirmed.
-func (w *window) enter(seq uint64, size uint32) (confirmed bool) {
-	for w.handed < w.n {
-		e := w.at(w.handed)
+// deliver notes that seq is handed out. confirmed tells that it was confirmed before
+// a rewind, and need not be handed out again.
+func (w *window) deliver(seq uint64, size uint32) (confirmed bool) {
+	for w.delivered < w.n {
+		e := w.at(w.delivered)
 		if e.seq > seq {
-			break // cannot be: it was not there before
+			break // cannot happen: it was not handed out before
 		}
-		w.handed++
+		w.delivered++
 		if e.seq == seq {
 			return e.confirmed
 		}
-		e.confirmed = true // handed out before, and gone since
+		e.confirmed = true // handed out before, and dropped since
 	}
 	if w.n == len(w.ring) {
 		grown := make([]entry, max(16, 2*len(w.ring)))
@@ -56,7 +58,7 @@ func (w *window) enter(seq uint64, size uint32) (confirmed bool) {
 	}
 	*w.at(w.n) = entry{seq: seq, size: size}
 	w.n++
-	w.handed++
+	w.delivered++
 	return false
 }
 
@@ -69,33 +71,33 @@ func (w *window) confirm(seq uint64) bool {
 	return true
 }
 
-// pop takes the oldest entry if it is confirmed.
-func (w *window) pop() (entry, bool) {
+// popConfirmed removes the oldest entry if it is confirmed.
+func (w *window) popConfirmed() (entry, bool) {
 	if w.n == 0 || !w.at(0).confirmed {
 		return entry{}, false
 	}
-	return w.take(), true
+	return w.pop(), true
 }
 
-func (w *window) take() entry {
+func (w *window) pop() entry {
 	e := *w.at(0)
 	w.head++
 	w.n--
-	w.handed = max(0, w.handed-1)
+	w.delivered = max(0, w.delivered-1)
 	return e
 }
 
-// dropTo takes out what is up to floor.
+// dropTo removes the entries up to floor.
 func (w *window) dropTo(floor uint64) {
 	for w.n > 0 && w.at(0).seq <= floor {
-		w.take()
+		w.pop()
 	}
 }
 
-func (w *window) rewind() { w.handed = 0 }
+func (w *window) rewind() { w.delivered = 0 }
 
-// forget lets lost records from..to count no more.
-func (w *window) forget(from, to uint64) {
+// markLost makes the lost records from..to no longer count.
+func (w *window) markLost(from, to uint64) {
 	for i := w.find(from); i < w.n && w.at(i).seq <= to; i++ {
 		w.at(i).size = 0
 	}

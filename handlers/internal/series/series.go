@@ -1,17 +1,18 @@
-// Package series is the memory that filters have: for each sender and SenML name
-// (or message type) a little state, bounded in number, with the least recently
-// used given up for a new one.
+// Package series keeps the state of filters: an LRU cache with one value for each
+// series. A series is the values of one sender and SenML name, or of one sender and
+// message type.
 package series
 
 import "github.com/besterhub/bester/hub"
 
-// DefaultLimit is how many series a filter remembers if nobody says otherwise. Each
-// costs some 250 bytes and the length of its name.
+// DefaultLimit is the number of series that a filter remembers by default. Each costs
+// some 250 bytes and the length of its name.
 const DefaultLimit = 4096
 
-// A Table remembers a V for each series. Finding one that is known allocates
-// nothing. It belongs to whoever holds the lock around it.
-type Table[V any] struct {
+// An LRU is a cache with a V for each series. When it is full, a new series evicts the
+// least recently used one. Finding a known series allocates nothing. The caller holds a
+// lock around it.
+type LRU[V any] struct {
 	limit   int
 	index   map[key]*entry[V]
 	newest  *entry[V]
@@ -28,59 +29,60 @@ type key struct {
 type entry[V any] struct {
 	key          key
 	newer, older *entry[V]
-	then         *entry[V] // what was looked for after this one, the last time
+	successor    *entry[V] // the entry that was used after this one the last time
 	value        V
 }
 
-// New returns a Table of at most limit series; DefaultLimit if it is 0 or less.
-func New[V any](limit int) *Table[V] {
+// New returns an LRU of at most limit series, or DefaultLimit if limit is 0 or less.
+func New[V any](limit int) *LRU[V] {
 	if limit <= 0 {
 		limit = DefaultLimit
 	}
-	return &Table[V]{limit: limit, index: make(map[key]*entry[V])}
+	return &LRU[V]{limit: limit, index: make(map[key]*entry[V])}
 }
 
-// Find returns what is remembered of a series; known is false, and the V zero, the
-// first time. The pointer is good until the next Find. from's strings are kept,
-// name is copied.
-func (t *Table[V]) Find(from hub.Address, name []byte) (v *V, known bool) {
-	e := t.guess()
+// Find returns the value of a series. The first time, known is false and the value is
+// zero. The pointer is valid until the next Find. The strings of from are kept; name is
+// copied.
+func (t *LRU[V]) Find(from hub.Address, name []byte) (v *V, known bool) {
+	e := t.predict()
 	if e == nil || e.key.name != string(name) || e.key.user != from.User || e.key.server != from.Server {
 		e = t.index[key{from.User, from.Server, string(name)}]
 	}
 	if e == nil {
 		return t.add(key{from.User, from.Server, string(name)}), false
 	}
-	return t.use(e), true
+	return t.touch(e), true
 }
 
-// FindType is Find for a message's type, which is kept.
-func (t *Table[V]) FindType(from hub.Address, typ hub.Type) (v *V, known bool) {
+// FindType is Find for a message's type. The string is kept.
+func (t *LRU[V]) FindType(from hub.Address, typ hub.Type) (v *V, known bool) {
 	k := key{from.User, from.Server, string(typ)}
-	e := t.guess()
+	e := t.predict()
 	if e == nil || e.key != k {
 		e = t.index[k]
 	}
 	if e == nil {
 		return t.add(k), false
 	}
-	return t.use(e), true
+	return t.touch(e), true
 }
 
-// guess returns what was looked for after the newest the last time, which is mostly
-// what is looked for now: sensors are read in turn, and packs have the same names in
-// the same order. An entry that was given up meanwhile has another key.
-func (t *Table[V]) guess() *entry[V] {
+// predict returns the entry that followed the newest one the last time. It is usually
+// the entry that is looked for now, because sensors are read in turn and packs have the
+// same names in the same order. The caller compares the key, since the entry may have
+// been evicted and reused.
+func (t *LRU[V]) predict() *entry[V] {
 	if t.newest == nil {
 		return nil
 	}
-	return t.newest.then
+	return t.newest.successor
 }
 
-// use makes e the newest.
-func (t *Table[V]) use(e *entry[V]) *V {
-	if t.newest.then != e {
-		t.newest.then = e
+// touch makes e the newest.
+func (t *LRU[V]) touch(e *entry[V]) *V {
+	if t.newest.successor != e {
+		t.newest.successor = e
 	}
 	if e != t.newest {
 		t.unlink(e)
@@ -90,12 +92,12 @@ func (t *Table[V]) use(e *entry[V]) *V {
 }
 
 // Len returns the number of series remembered.
-func (t *Table[V]) Len() int { return len(t.index) }
+func (t *LRU[V]) Len() int { return len(t.index) }
 
-// Evicted returns how many series were given up for others.
-func (t *Table[V]) Evicted() uint64 { return t.evicted }
+// Evicted returns how many series were evicted for others.
+func (t *LRU[V]) Evicted() uint64 { return t.evicted }
 
-func (t *Table[V]) add(k key) *V {
+func (t *LRU[V]) add(k key) *V {
 	var e *entry[V]
 	if len(t.index) < t.limit {
 		e = new(entry[V])
@@ -109,13 +111,13 @@ func (t *Table[V]) add(k key) *V {
 	e.key = k
 	t.index[k] = e
 	if t.newest != nil {
-		t.newest.then = e
+		t.newest.successor = e
 	}
 	t.link(e)
 	return &e.value
 }
 
-func (t *Table[V]) link(e *entry[V]) {
+func (t *LRU[V]) link(e *entry[V]) {
 	e.older, e.newer = t.newest, nil
 	if t.newest != nil {
 		t.newest.newer = e
@@ -125,7 +127,7 @@ func (t *Table[V]) link(e *entry[V]) {
 	t.newest = e
 }
 
-func (t *Table[V]) unlink(e *entry[V]) {
+func (t *LRU[V]) unlink(e *entry[V]) {
 	if e.newer != nil {
 		e.newer.older = e.older
 	} else {

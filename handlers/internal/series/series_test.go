@@ -11,7 +11,7 @@ import (
 
 var anna = hub.Address{User: "anna"}
 
-func TestTableGivesUpTheLeastRecentlyUsed(t *testing.T) {
+func TestEvictsTheLeastRecentlyUsed(t *testing.T) {
 	s := New[int](3)
 	set := func(name string, v int) {
 		p, _ := s.Find(anna, []byte(name))

@@ -9,10 +9,10 @@ import (
 	"github.com/besterhub/bester/hub/spool/compare/load"
 )
 
-// Each keeps what it acknowledged, hands it out once more after kill -9 and
-// restart, and lets go of it when it was read.
+// Each contender keeps what it acknowledged, hands it out again after kill -9 and
+// restart, and releases it when it was read.
 func TestContenders(t *testing.T) {
-	build := exec.Command("go", "build", "-o", filepath.Dir(beside("x"))+"/", "./spoolproc", "github.com/nats-io/nats-server/v2")
+	build := exec.Command("go", "build", "-o", filepath.Dir(siblingPath("x"))+"/", "./spoolproc", "github.com/nats-io/nats-server/v2")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -1,8 +1,8 @@
-// Compare puts hub/spool beside nats-server (JetStream) and mosquitto, in one run
-// on one file system, and prints one table: how fast records are acknowledged,
-// what the card pays for them, what is there after kill -9. Each runs as a
-// process of its own, in its durable setting. It makes an ext4 on a loop device,
-// for which it must be root.
+// Compare benchmarks hub/spool against nats-server (JetStream) and mosquitto, in one
+// run on one file system, and prints one table: how fast records are acknowledged, what
+// is written to the card for them, and what is there after kill -9. Each runs as a
+// process of its own, in its durable setting. Compare makes an ext4 on a loop device and
+// must therefore be root.
 //
 //	make compare                  on a card in memory
 //	make compare DIR=/var/tmp     on the disk that the folder is on

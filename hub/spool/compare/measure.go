@@ -17,16 +17,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A contender keeps records, as a process of its own.
+// A contender is a server under test: it keeps records, as a process of its own.
 type contender interface {
 	name() string
 	program() string
 	version() (string, error)
-	// start starts the process on a folder, which may hold what it kept before.
+	// start starts the process on a folder, which may hold records of an earlier run.
 	start(dir string) error
 	// load appends records and returns how it went, also after an error.
 	load(load.Load) (load.Result, error)
-	// drain lets all that is kept be read and let go of.
+	// drain reads and releases all that is kept.
 	drain() error
 	// records hands out what is kept, in order.
 	records(f func(data []byte)) error
@@ -39,7 +39,7 @@ func contenders() []contender {
 	return []contender{&spoolProcess{within: true}, &spoolProcess{}, &natsServer{}, &natsServer{batches: true}, &mosquitto{}}
 }
 
-// A Table is all that was measured.
+// A Table holds all measurements.
 type Table struct {
 	Folder  string          // on what the image was
 	Delay   time.Duration   // by which syncs were made longer
@@ -66,7 +66,7 @@ type Cell struct {
 	Again   float64   // the same when all was read, and as much was appended again; with many in flight
 }
 
-// Killed is what was there after kill -9 in the midst of a load.
+// A Killed is what was there after kill -9 in the midst of a load.
 type Killed struct {
 	Acknowledged, There int
 	Kept                int // with those whose acknowledgement was on its way
@@ -82,8 +82,8 @@ type measurement struct {
 	table  Table
 }
 
-// all measures everything. Rounds go through all contenders, so that what else
-// the machine does meets them alike.
+// all measures everything. Each round goes through all contenders, so that other load
+// on the machine affects them alike.
 func (m *measurement) all() (*Table, error) {
 	list := slices.DeleteFunc(contenders(), func(c contender) bool { return !strings.Contains(c.name(), m.only) })
 	if len(list) == 0 {
@@ -186,7 +186,8 @@ func (m *measurement) cell(c contender, l load.Load) (cell Cell, resident uint64
 	return cell, resident, c.stop()
 }
 
-// written is how a load went, and what was written to the device for each of its bytes.
+// written runs a load, and returns its result and the bytes written to the device for
+// each of its bytes.
 func (m *measurement) written(c contender, l load.Load) (load.Result, float64, error) {
 	before, err := m.fs.Written()
 	if err != nil {
@@ -200,8 +201,8 @@ func (m *measurement) written(c contender, l load.Load) (load.Result, float64, e
 	return r, float64(after-before) / float64(max(r.Records, 1)*l.Size), err
 }
 
-// killed kills a contender in the midst of a load, starts it again and looks for
-// what it had acknowledged.
+// killed kills a contender in the midst of a load, starts it again and counts the
+// acknowledged records that are there.
 func (m *measurement) killed(c contender) (k Killed, err error) {
 	if s, ok := c.(*spoolProcess); ok && s.within {
 		c = &spoolProcess{} // acknowledgements must reach another process to count
@@ -253,8 +254,8 @@ func (m *measurement) dir() string {
 	return filepath.Join(m.fs.Dir, strconv.Itoa(m.dirs))
 }
 
-// sync is how long a sync takes at this moment, in a process to which it takes
-// what it takes to those that are compared.
+// sync is how long a sync takes now, in a process that is slowed down like the
+// contenders.
 func (m *measurement) sync() (time.Duration, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -267,8 +268,7 @@ func (m *measurement) sync() (time.Duration, error) {
 	return time.ParseDuration(strings.TrimSpace(string(out)))
 }
 
-// probeSync is the median time of writing a page over one that is there and
-// syncing it.
+// probeSync is the median time of overwriting a page and syncing it.
 func probeSync(path string) (time.Duration, error) {
 	f, err := os.Create(path)
 	if err != nil {

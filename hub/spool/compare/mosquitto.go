@@ -14,8 +14,8 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 )
 
-// mosquitto is the broker as Debian has it, with QoS 1, a subscriber that is
-// away, and its most durable setting.
+// mosquitto is the broker of Debian with QoS 1, a subscriber that is offline, and its
+// most durable setting.
 type mosquitto struct {
 	*process
 	port   int
@@ -81,7 +81,7 @@ log_type error
 	return m.subscribe()
 }
 
-// subscribe makes the session for which records are kept; the subscriber is away
+// subscribe creates the session for which records are kept; the subscriber is offline
 // from then on.
 func (m *mosquitto) subscribe() error {
 	return m.subscriber(false, nil, func(c mqtt.Client) error {
@@ -99,8 +99,8 @@ func (m *mosquitto) connect(o *mqtt.ClientOptions) (mqtt.Client, error) {
 	return c, t.Error()
 }
 
-// subscriber connects as the one who is away, gets what is kept, unless it begins
-// anew, and leaves.
+// subscriber connects as the offline subscriber, gets what is kept unless it begins
+// anew, and disconnects.
 func (m *mosquitto) subscriber(anew bool, got mqtt.MessageHandler, f func(mqtt.Client) error) error {
 	c, err := m.connect(mqtt.NewClientOptions().SetClientID("reader").SetCleanSession(anew).SetDefaultPublishHandler(got))
 	if err != nil {
@@ -140,7 +140,7 @@ func (m *mosquitto) drain() error {
 	return cmp.Or(m.subscriber(true, nil, func(mqtt.Client) error { return nil }), m.subscribe())
 }
 
-// records lets the subscriber come back; a last record shows where the end is.
+// records lets the subscriber come back; a last record marks the end.
 func (m *mosquitto) records(f func(data []byte)) error {
 	const end = "the end"
 	ended := make(chan struct{})

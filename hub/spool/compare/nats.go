@@ -17,9 +17,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// natsServer is nats-server with a JetStream file store that syncs each record.
-// In batches: as many records as would be in flight are committed together, by
-// one who waits for them (atomic batch publishing).
+// natsServer is nats-server with a JetStream file store that syncs each record. With
+// batches, as many records as would be in flight are committed together, and the
+// caller waits for them (atomic batch publishing).
 type natsServer struct {
 	batches bool
 
@@ -38,7 +38,7 @@ func (s *natsServer) name() string {
 	return "nats-server"
 }
 
-func (s *natsServer) program() string { return beside("nats-server") }
+func (s *natsServer) program() string { return siblingPath("nats-server") }
 
 func (s *natsServer) version() (string, error) {
 	out, err := exec.Command(s.program(), "-v").Output()
@@ -107,7 +107,8 @@ func (s *natsServer) append(data []byte) error {
 	}
 }
 
-// loadBatches appends batch after batch. Each record's latency is its batch's.
+// loadBatches appends batch after batch. The latency of each record is that of its
+// batch.
 func (s *natsServer) loadBatches(l load.Load) (load.Result, error) {
 	batch := l
 	batch.Flight, batch.Count, batch.Acked = 1, (l.Count+l.Flight-1)/l.Flight, nil
@@ -155,7 +156,7 @@ func (s *natsServer) stop() error {
 
 func (s *natsServer) drain() error { return s.stream.Purge(context.Background()) }
 
-// records has the server hand out what it keeps.
+// records makes the server hand out what it keeps.
 func (s *natsServer) records(f func(data []byte)) error {
 	ctx := context.Background()
 	info, err := s.stream.Info(ctx)

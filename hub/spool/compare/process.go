@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// A process is one of those compared, while it runs.
+// A process is a running contender.
 type process struct {
 	cmd  *exec.Cmd
 	says bytes.Buffer // standard error
@@ -24,7 +24,7 @@ type process struct {
 // delay makes each sync of the processes so much longer; zero is as it is.
 var delay time.Duration
 
-// command is a program, its syncs slowed down if they are to be.
+// command is a program whose syncs are slowed down by delay.
 func command(name string, args ...string) *exec.Cmd {
 	if delay == 0 {
 		return exec.Command(name, args...)
@@ -54,8 +54,8 @@ var (
 	interrupted atomic.Bool
 )
 
-// interrupt kills the process that runs, at which the measurement fails, and has
-// no other start.
+// interrupt kills the running process, so that the measurement fails, and prevents
+// others from starting.
 func interrupt() {
 	interrupted.Store(true)
 	if p := running.Load(); p != nil {
@@ -78,7 +78,7 @@ func (p *process) stop() error {
 	return nil
 }
 
-// resident is the most memory that the process had, in bytes.
+// resident is the peak memory of the process, in bytes.
 func (p *process) resident() (uint64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
@@ -93,7 +93,7 @@ func (p *process) resident() (uint64, error) {
 	return 0, fmt.Errorf("no VmHWM for process %d", p.cmd.Process.Pid)
 }
 
-// await tries until the process answers.
+// await retries until the process answers.
 func (p *process) await(what string, try func() error) error {
 	var err error
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
@@ -105,7 +105,7 @@ func (p *process) await(what string, try func() error) error {
 	return fmt.Errorf("%s does not answer: %w: %s", what, err, p.says.Bytes())
 }
 
-// freePort is a loopback address that nobody listens at.
+// freePort is a loopback port on which nobody listens.
 func freePort() (port int, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -115,8 +115,8 @@ func freePort() (port int, err error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// beside is the path of a program that make put next to this one.
-func beside(name string) string {
+// siblingPath is the path of a program that make put next to this one.
+func siblingPath(name string) string {
 	self, err := os.Executable()
 	if err != nil {
 		return name

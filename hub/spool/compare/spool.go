@@ -16,8 +16,8 @@ import (
 	"github.com/besterhub/bester/hub/spool/compare/load"
 )
 
-// spoolProcess is hub/spool in spoolproc. Within: the records come from the
-// process itself, as the hub's do.
+// spoolProcess is hub/spool in spoolproc. With within, the process makes the records
+// itself, as the hub does.
 type spoolProcess struct {
 	within bool
 
@@ -41,7 +41,7 @@ func (s *spoolProcess) name() string {
 	return "hub/spool, socket"
 }
 
-func (s *spoolProcess) program() string { return beside("spoolproc") }
+func (s *spoolProcess) program() string { return siblingPath("spoolproc") }
 
 func (s *spoolProcess) version() (string, error) { return "this tree", nil }
 
@@ -83,13 +83,13 @@ func (s *spoolProcess) load(l load.Load) (load.Result, error) {
 	return s.order(l)
 }
 
-// drain has the process read and confirm all.
+// drain makes the process read and confirm all records.
 func (s *spoolProcess) drain() error {
 	_, err := s.order(load.Load{})
 	return err
 }
 
-// order has the process carry out a load itself.
+// order makes the process carry out a load itself.
 func (s *spoolProcess) order(l load.Load) (r load.Result, err error) {
 	if err := json.NewEncoder(s.in).Encode(l); err != nil {
 		return r, err
@@ -157,7 +157,7 @@ func (s *spoolProcess) kill() {
 	s.conn.Close()
 }
 
-// records reads the folder itself: the process is not running.
+// records reads the folder directly: the process is not running.
 func (s *spoolProcess) records(f func(data []byte)) error {
 	q, err := spool.Open(s.dir, spool.Options{MaxBytes: 1 << 30})
 	if err != nil {

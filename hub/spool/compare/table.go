@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// rows are the table as text, the first row its head.
+// rows are the table as text; the first row is its head.
 func (t *Table) rows() [][]string {
 	row := func(head string, f func(c *Column) string) []string {
 		cells := []string{head}
@@ -49,7 +49,7 @@ func (t *Table) rows() [][]string {
 		row("program, MB", func(c *Column) string { return fmt.Sprintf("%.1f", float64(c.Program)/1e6) }))
 }
 
-// count has its thousands apart, so that large numbers read well.
+// count formats a large number with its thousands apart.
 func count(f float64) string {
 	s := fmt.Sprintf("%.0f", f)
 	for i := len(s) - 3; i > 0; i -= 3 {
@@ -58,7 +58,7 @@ func count(f float64) string {
 	return s
 }
 
-// short has three digits or so.
+// short formats a duration with about three digits.
 func short(d time.Duration) string {
 	switch {
 	case d < time.Millisecond:
@@ -69,7 +69,7 @@ func short(d time.Duration) string {
 	return fmt.Sprintf("%.2f s", d.Seconds())
 }
 
-// above is what the reader must know first, below what each column is.
+// above is the text above the table: the conditions of the measurement.
 func (t *Table) above() string {
 	slices.Sort(t.Sync)
 	s := fmt.Sprintf("ext4 on a loop device at %s. Overwriting a page and fdatasync takes %s by itself (from %s to %s during the run).",

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// latencies counts durations in buckets of about 3 %, so that noting them takes
-// the same little memory however many there are.
+// latencies counts durations in buckets of about 3 %, in constant memory.
 type latencies struct {
 	buckets [64 * fine]atomic.Uint64
 	n       atomic.Uint64
@@ -28,8 +27,8 @@ func bucket(ns uint64) int {
 	return shift*fine + int(ns>>shift)
 }
 
-// upTo is the longest duration in a bucket.
-func upTo(b int) time.Duration {
+// bucketMax is the longest duration in a bucket.
+func bucketMax(b int) time.Duration {
 	if b < fine {
 		return time.Duration(b)
 	}
@@ -37,12 +36,12 @@ func upTo(b int) time.Duration {
 	return time.Duration((uint64(b-shift*fine)+1)<<shift - 1)
 }
 
-// percentile is what so many percent took at most.
+// percentile is the duration that p percent did not exceed.
 func (l *latencies) percentile(p uint64) time.Duration {
 	n := l.n.Load()
 	for b, seen := 0, uint64(0); b < len(l.buckets); b++ {
 		if seen += l.buckets[b].Load(); n > 0 && seen*100 >= n*p {
-			return upTo(b)
+			return bucketMax(b)
 		}
 	}
 	return 0

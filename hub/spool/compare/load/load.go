@@ -1,5 +1,5 @@
-// Package load appends records to whatever takes them and notes how long each
-// acknowledgement took. It is the same for all that are compared.
+// Package load appends records to a contender and measures how long each
+// acknowledgement takes. It is the same for all contenders.
 package load
 
 import (
@@ -24,8 +24,8 @@ type Load struct {
 	Acked func(n uint64) `json:"-"`
 }
 
-// A Result is how it went. Latencies are until the acknowledgement, as
-// the caller sees it, within 3 %.
+// A Result is how a load went. Latencies are until the acknowledgement, as the caller
+// sees it, within 3 %.
 type Result struct {
 	Records  int
 	Took     time.Duration

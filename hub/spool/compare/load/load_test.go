@@ -23,8 +23,8 @@ func TestLatencies(t *testing.T) {
 	}
 	for _, d := range []time.Duration{0, 1, 31, 32, 33, 63, 64, 1e6, 1e9, math.MaxInt64} {
 		b := bucket(uint64(d))
-		if upTo(b) < d || b > 0 && upTo(b-1) >= d {
-			t.Errorf("%d ns is in the bucket from %d to %d", d, upTo(max(b, 1)-1)+1, upTo(b))
+		if bucketMax(b) < d || b > 0 && bucketMax(b-1) >= d {
+			t.Errorf("%d ns is in the bucket from %d to %d", d, bucketMax(max(b, 1)-1)+1, bucketMax(b))
 		}
 	}
 }

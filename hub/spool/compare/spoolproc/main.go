@@ -1,14 +1,13 @@
-// Spoolproc is hub/spool as a process of its own: it takes records over a
-// loopback socket, or makes them itself as a program does that has the spool
-// within it.
+// Spoolproc is hub/spool as a process of its own. It takes records over a loopback
+// socket, or makes them itself, like a program that contains the spool.
 //
 //	spoolproc FOLDER
 //
-// It prints its address. A connection carries records, each behind its length in 4
-// bytes, little-endian; for each comes its sequence in 8 bytes, in order, when it
-// is on the card. A line on standard input is a load.Load in JSON: it is carried
-// out within the process and answered by a line with the load.Result; one without
-// a Flight reads and confirms all that is there. It ends with its input.
+// It prints its address. A connection carries records, each preceded by its length in 4
+// bytes, little-endian. The answer to each is its sequence in 8 bytes, in order, when
+// the record is on the card. A line on standard input is a load.Load in JSON: it is
+// carried out within the process and answered by a line with the load.Result. A Load
+// without a Flight reads and confirms all records. The process ends with its input.
 package main
 
 import (
@@ -102,7 +101,7 @@ func drain(ctx context.Context, s *spool.Spool) error {
 	return s.Sync(ctx)
 }
 
-// serve appends what a connection brings. It hangs up where a record is not taken.
+// serve appends what a connection brings. It hangs up when a record is refused.
 func serve(s *spool.Spool, conn net.Conn) {
 	defer conn.Close()
 	a := acks{conn: conn, more: make(chan struct{}, 1)}
@@ -133,7 +132,7 @@ func serve(s *spool.Spool, conn net.Conn) {
 	}
 }
 
-// acks gathers acknowledgements, so that those of a batch leave in one write.
+// acks gathers acknowledgements, so that those of a batch are sent in one write.
 type acks struct {
 	conn net.Conn
 	more chan struct{}

@@ -1,7 +1,7 @@
-// Package loopfs makes an ext4 file system in a file, mounted by a loop device,
-// for what only a real one shows: what a program writes to a card with the
-// journal, and what it does when the card is full, read-only or gone. It needs
-// root, a loop device and mkfs.ext4.
+// Package loopfs makes an ext4 file system in a file, mounted by a loop device. Only a
+// real file system shows what a program writes to a card with the journal, and what it
+// does when the card is full, read-only or gone. The package needs root, a loop device
+// and mkfs.ext4.
 package loopfs
 
 import (
@@ -24,10 +24,10 @@ type FS struct {
 	image  string
 	device string
 	loop   *os.File // keeps the device while nothing is mounted
-	lock   *os.File // the image, locked: another process must not make it anew
+	lock   *os.File // the image, locked against other processes
 }
 
-// Missing says what New would lack here, and how to get it; nil if nothing.
+// Missing says what New lacks on this machine, and how to get it; nil if nothing.
 func Missing() error {
 	if os.Geteuid() != 0 {
 		return errors.New("loop file systems need root: run it with sudo")
@@ -42,10 +42,9 @@ func Missing() error {
 	return f.Close()
 }
 
-// New makes a file system of size bytes in the file image, whose folder is made
-// if need be, and mounts it at image + ".mnt". What an earlier process left there
-// when it was killed is removed first; if that one still runs, New fails. Close
-// removes it all.
+// New makes a file system of size bytes in the file image, creates its folder if need
+// be, and mounts it at image + ".mnt". It first removes what a killed process left
+// there; it fails if that process still runs. Close removes everything.
 func New(image string, size int64) (_ *FS, err error) {
 	if err := Missing(); err != nil {
 		return nil, err
@@ -98,12 +97,12 @@ func (fs *FS) attach() error {
 		return err
 	}
 	defer control.Close()
-	backing, err := os.OpenFile(fs.image, os.O_RDWR, 0) // not lock, or the device would hold it too
+	backing, err := os.OpenFile(fs.image, os.O_RDWR, 0) // not fs.lock, or the device would hold the lock, too
 	if err != nil {
 		return err
 	}
 	defer backing.Close()
-	for tries := 0; ; tries++ {
+	for attempts := 0; ; attempts++ {
 		n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
 		if err != nil {
 			return fmt.Errorf("no free loop device: %w", err)
@@ -112,7 +111,7 @@ func (fs *FS) attach() error {
 		if fs.loop, err = os.OpenFile(fs.device, os.O_RDWR, 0); err != nil {
 			return err
 		}
-		const autoClear = 4 // LO_FLAGS_AUTOCLEAR: it ends with its last user, also if that is killed
+		const autoClear = 4 // LO_FLAGS_AUTOCLEAR: the device ends with its last user, even a killed one
 		config := unix.LoopConfig{Fd: uint32(backing.Fd()), Info: unix.LoopInfo64{Flags: autoClear}}
 		copy(config.Info.File_name[:63], fs.image)
 		err = unix.IoctlLoopConfigure(int(fs.loop.Fd()), &config)
@@ -121,7 +120,7 @@ func (fs *FS) attach() error {
 		}
 		fs.loop.Close()
 		fs.loop = nil
-		if err != unix.EBUSY || tries == 100 { // another process took it meanwhile
+		if err != unix.EBUSY || attempts == 100 { // another process took it meanwhile
 			return fmt.Errorf("%s: %w", fs.device, err)
 		}
 	}
@@ -137,14 +136,14 @@ func (fs *FS) mount(flags uintptr) error {
 	return nil
 }
 
-// Unmount takes the file system away at once; who has files open in it keeps
-// them (umount -l). Dir is an empty folder then.
+// Unmount detaches the file system at once (umount -l); processes keep the files that
+// they have open. Dir is an empty folder then.
 func (fs *FS) Unmount() error {
 	return os.NewSyscallError("umount", unix.Unmount(fs.Dir, unix.MNT_DETACH))
 }
 
-// Remount makes the file system read-only, or writable again. Read-only, it is
-// refused with EBUSY while files are open for writing.
+// Remount makes the file system read-only, or writable again. Read-only is refused
+// with EBUSY while files are open for writing.
 func (fs *FS) Remount(readOnly bool) error {
 	flags := uintptr(unix.MS_REMOUNT)
 	if readOnly {
@@ -153,8 +152,8 @@ func (fs *FS) Remount(readOnly bool) error {
 	return fs.mount(flags)
 }
 
-// Written returns the bytes that were written to the device so far: data, the
-// journal and what the journal stood for, all of which is written out first.
+// Written returns the bytes written to the device so far: the data and the journal.
+// All that is pending is written out first.
 func (fs *FS) Written() (bytes uint64, err error) {
 	dir, err := os.Open(fs.Dir)
 	if err != nil {
@@ -179,8 +178,8 @@ func (fs *FS) Written() (bytes uint64, err error) {
 	return sectors * 512, err
 }
 
-// Fill takes all room but so many bytes with a file of its own, which Empty
-// removes. It returns when others' writes find no more than that.
+// Fill takes all free space but leave bytes with a file of its own, which Empty
+// removes. When it returns, the writes of others find no more space than that.
 func (fs *FS) Fill(leave int64) error {
 	f, err := os.Create(fs.ballast())
 	if err != nil {
@@ -197,7 +196,7 @@ func (fs *FS) Fill(leave int64) error {
 			size = n
 		}
 	}
-	// The last blocks one by one: what is free is known only roughly while others write.
+	// The last blocks go one by one: the free space is known only roughly while others write.
 	for leave == 0 && err == nil {
 		err = unix.Fallocate(int(f.Fd()), 0, size, int64(st.Bsize))
 		size += int64(st.Bsize)
@@ -208,7 +207,7 @@ func (fs *FS) Fill(leave int64) error {
 	return nil
 }
 
-// Empty ends what Fill began.
+// Empty undoes Fill.
 func (fs *FS) Empty() error { return os.Remove(fs.ballast()) }
 
 func (fs *FS) ballast() string { return filepath.Join(fs.Dir, "ballast") }
@@ -219,12 +218,12 @@ func DropCaches() error {
 	return os.WriteFile("/proc/sys/vm/drop_caches", []byte("3\n"), 0)
 }
 
-// Close unmounts the file system and removes its image. Who still has files in it
-// keeps the image alive, nameless.
+// Close unmounts the file system and removes its image. The image lives on, without a
+// name, while processes have files in it open.
 func (fs *FS) Close() error {
 	err := unmountAll(fs.Dir)
 	if err == nil {
-		err = os.RemoveAll(fs.Dir) // with what was written there while nothing was mounted
+		err = os.RemoveAll(fs.Dir) // with files written there while nothing was mounted
 	}
 	if fs.loop != nil {
 		err = errors.Join(err, fs.loop.Close())
@@ -232,12 +231,12 @@ func (fs *FS) Close() error {
 	return errors.Join(err, os.Remove(fs.image), fs.lock.Close())
 }
 
-// unmountAll unmounts what is mounted at dir, and what is mounted above that. It
-// tries for a while to do so while nobody is in it, so that all is written out.
+// unmountAll unmounts what is mounted at dir, and on top of that. It waits a while
+// for processes to leave, so that all is written out.
 func unmountAll(dir string) error {
-	for tries := 0; ; tries++ {
+	for attempts := 0; ; attempts++ {
 		flags := 0
-		if tries >= 20 {
+		if attempts >= 20 {
 			flags = unix.MNT_DETACH
 		}
 		switch err := unix.Unmount(dir, flags); {

@@ -9,7 +9,7 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// keep keeps the records whose bit is set in mask and describes them as they were read.
+// keep returns the pack of the records whose bit is set in mask.
 func keep(d hub.Data, mask uint64) (kept hub.Data, n int, err error) {
 	var r Reader
 	r.Reset(d)
@@ -23,8 +23,8 @@ func keep(d hub.Data, mask uint64) (kept hub.Data, n int, err error) {
 	return kept, n, r.Err()
 }
 
-// checkKeep states the law: what a smaller pack says is what the records kept
-// said in the larger one, and a pack kept whole keeps its bytes.
+// checkKeep checks that the records of a smaller pack resolve to the same as in the larger
+// one, and that a pack of which all records are kept has the same bytes.
 func checkKeep(t *testing.T, d hub.Data, mask uint64) {
 	t.Helper()
 	all, err := describe(d)
@@ -41,7 +41,7 @@ func checkKeep(t *testing.T, d hub.Data, mask uint64) {
 	}
 	kept, got, err := keep(d, mask)
 	if err != nil {
-		return // more base fields in force than a smaller pack can carry
+		return // more base fields in effect than a smaller pack can carry
 	}
 	if got != n {
 		t.Fatalf("mask %b: kept %d records, want %d", mask, got, n)
@@ -76,8 +76,8 @@ func TestKeepEverySubset(t *testing.T) {
 	}
 }
 
-// The bytes of kept records stay as their sender wrote them; the base fields of
-// those left out move to the next.
+// The bytes of kept records stay as their sender wrote them. The base fields of dropped
+// records move to the next kept one.
 func TestKeepBytes(t *testing.T) {
 	js := `[{"bn":"a/","bt":1.7e+09,"bu":"V", "n":"x","v":1.0} , {"bu":"A","n":"y","v":1.50,"z":[ 1 ]},{"n":"z","v":3e0}]`
 	d := hub.Data{Encoding: hub.JSON, Bytes: []byte(js)}
@@ -140,8 +140,8 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-// checkWrite states the law of Pack: records that were read and are written
-// again, in either encoding, say the same.
+// checkWrite checks the round trip: records that are read, written by a Pack in either
+// encoding and read again are the same.
 func checkWrite(t *testing.T, d hub.Data) {
 	t.Helper()
 	for _, e := range []hub.Encoding{hub.JSON, hub.MessagePack} {
@@ -153,7 +153,7 @@ func checkWrite(t *testing.T, d hub.Data) {
 		for r.Next() {
 			rec := *r.Record()
 			at := rec.At(now)
-			if at.Before(clockSet) || rec.Kind == Blob || rec.Kind == None {
+			if at.Before(minPlausible) || rec.Kind == Blob || rec.Kind == None {
 				continue
 			}
 			rec.Name = bytes.Clone(rec.Name)

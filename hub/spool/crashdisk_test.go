@@ -6,35 +6,36 @@ import (
 	"slices"
 )
 
-// A card is what is on a card, and what was asked of it and may be there or not.
-type card struct {
+// A crashDisk simulates a disk that may lose power: it holds what is surely on it,
+// and the operations that may be on it or not.
+type crashDisk struct {
 	names   map[string]*inode
-	changes []op // of names, not synced
-	files   map[*inode]*stored
+	changes []op // changes of names, not synced
+	files   map[*inode]*crashFile
 }
 
-type stored struct {
+type crashFile struct {
 	data    []byte
 	pending []op // writes and truncations, not synced
-	lost    []op // the same, when a sync failed: no later sync puts them there
+	lost    []op // pending when a sync failed: a later sync does not write them
 }
 
-func newCard(image map[string][]byte) (*card, *recorder) {
-	c := &card{names: map[string]*inode{}, files: map[*inode]*stored{}}
+func newCrashDisk(image map[string][]byte) (*crashDisk, *recorder) {
+	c := &crashDisk{names: map[string]*inode{}, files: map[*inode]*crashFile{}}
 	d := newRecorder()
 	for name, data := range image {
 		n := &inode{name: name, data: slices.Clone(data)}
 		c.names[name], d.names[name] = n, n
-		c.files[n] = &stored{data: slices.Clone(data)}
+		c.files[n] = &crashFile{data: slices.Clone(data)}
 	}
 	return c, d
 }
 
-// take lets the card see one operation.
-func (c *card) take(o op) {
+// observe applies one operation.
+func (c *crashDisk) observe(o op) {
 	switch o.kind {
 	case opCreate:
-		c.files[o.node] = &stored{}
+		c.files[o.node] = &crashFile{}
 		c.changes = append(c.changes, o)
 	case opRename, opRemove:
 		c.changes = append(c.changes, o)
@@ -45,7 +46,7 @@ func (c *card) take(o op) {
 		f := c.files[o.node]
 		for _, w := range f.pending {
 			f.data = apply(f.data, w)
-			f.lost = slices.DeleteFunc(f.lost, func(o op) bool { // what is written over is gone for good
+			f.lost = slices.DeleteFunc(f.lost, func(o op) bool { // what is overwritten is gone for good
 				return o.off < w.off+int64(len(w.data)) && w.off < o.off+int64(len(o.data)) || o.kind == opCut || w.kind == opCut
 			})
 		}
@@ -82,11 +83,11 @@ func change(names map[string]*inode, o op) {
 	}
 }
 
-// cut returns one of the states that a power cut now may leave. Changes of names
-// are kept in order, as journals do; what was written to files and not synced may
-// be there, or not, or torn at sectors of 512 bytes, in any order; blocks that a
-// file got anew may be zeros or what they held before.
-func (c *card) cut(rng *rand.Rand) map[string][]byte {
+// cut returns one of the states that a power cut may leave now. Changes of names stay
+// in order, as with journals. Unsynced writes may be there, or not, or torn at
+// sectors of 512 bytes, in any order. New blocks of a file may hold zeros or what
+// they held before.
+func (c *crashDisk) cut(rng *rand.Rand) map[string][]byte {
 	names := maps.Clone(c.names)
 	for _, o := range c.changes[:rng.IntN(len(c.changes)+1)] {
 		change(names, o)
@@ -98,7 +99,7 @@ func (c *card) cut(rng *rand.Rand) map[string][]byte {
 	return image
 }
 
-func (f *stored) after(rng *rand.Rand) []byte {
+func (f *crashFile) after(rng *rand.Rand) []byte {
 	const sector = 512
 	data := slices.Clone(f.data)
 	pending := slices.Concat(f.lost, f.pending)
@@ -107,7 +108,7 @@ func (f *stored) after(rng *rand.Rand) []byte {
 	}
 	mode := rng.IntN(6)
 	part := rng.IntN(len(pending) + 1)
-	fresh := len(data) // behind this, blocks are new
+	fresh := len(data) // blocks after this are new
 	for i, o := range pending {
 		if o.kind == opCut {
 			if mode != 0 && rng.IntN(2) == 0 {

@@ -7,19 +7,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shy is a disk that lets nobody open files for a while, or only one of them not.
-type shy struct {
+// An unopenable is a disk on which, for a while, no file, or one of them, can be
+// opened.
+type unopenable struct {
 	*recorder
 	err  error
 	only string
 }
 
-// awayLock is of a folder that is no longer the one in its place.
-type awayLock struct{ lock }
+// A lostLock is the lock of a folder that was replaced.
+type lostLock struct{ lock }
 
-func (awayLock) Held() bool { return false }
+func (lostLock) Held() bool { return false }
 
-func (d *shy) Open(name string, write, create bool) (file, error) {
+func (d *unopenable) Open(name string, write, create bool) (file, error) {
 	d.mu.Lock()
 	err := d.err
 	d.mu.Unlock()
@@ -29,10 +30,11 @@ func (d *shy) Open(name string, write, create bool) (file, error) {
 	return d.recorder.Open(name, write, create)
 }
 
-// What cannot be opened now is no damage: nothing is renamed, nothing is lost.
-func TestOpenLater(t *testing.T) {
+// A file that cannot be opened now is not damaged: nothing is renamed, nothing is
+// lost.
+func TestOpenTransientError(t *testing.T) {
 	for _, err := range []error{unix.EMFILE, unix.EACCES} {
-		d := &shy{recorder: newRecorder()}
+		d := &unopenable{recorder: newRecorder()}
 		d.note = false
 		o := Options{disk: d, SegmentSize: 128 << 10}
 		s := open(t, "later", o)
@@ -45,7 +47,7 @@ func TestOpenLater(t *testing.T) {
 		d.err = nil
 		s = open(t, "later", o)
 		r := reader(t, s, "r")
-		if st := balance(t, s); st.Queued != 100 || st.Damage.Found != 0 {
+		if st := checkAccounting(t, s); st.Queued != 100 || st.Damage.Found != 0 {
 			t.Errorf("%v: got %+v", err, st)
 		}
 		for range 100 {
@@ -59,10 +61,10 @@ func TestOpenLater(t *testing.T) {
 	}
 }
 
-// An id that cannot be opened now is not taken for a lost one, nor its folder for that
-// of another spool.
-func TestIDLater(t *testing.T) {
-	d := &shy{recorder: newRecorder(), only: idName}
+// An id that cannot be opened now is not taken for a lost one, and its folder not for
+// that of another spool.
+func TestIDTransientError(t *testing.T) {
+	d := &unopenable{recorder: newRecorder(), only: idName}
 	d.note = false
 	o := Options{disk: d, SegmentSize: minSegment}
 	s := open(t, "later", o)
@@ -77,7 +79,7 @@ func TestIDLater(t *testing.T) {
 		if got := string(d.names[idName].data); got != id {
 			t.Fatalf("%v: the id became %q, was %q", errno, got, id)
 		}
-		if _, err := browse(&watched{disk: d, ctx: t.Context()}, Selection{}, nil); !errors.Is(err, errno) {
+		if _, err := browse(&readOnlyDisk{disk: d, ctx: t.Context()}, Selection{}, nil); !errors.Is(err, errno) {
 			t.Errorf("browse: %v, want %v", err, errno)
 		}
 	}
@@ -91,12 +93,12 @@ func TestIDLater(t *testing.T) {
 		var err error
 		if step == "reach" {
 			held := s.lock
-			s.lock = awayLock{held}
-			err = newKeeper(s).reach()
+			s.lock = lostLock{held}
+			err = newWriter(s).reopenFolder()
 			s.lock = held
 		} else {
 			s.device++ // another file system seems to be in its place
-			err = s.inPlace()
+			err = s.checkMount()
 			s.device--
 		}
 		if !errors.Is(err, unix.EMFILE) || errors.Is(err, ErrGone) {
@@ -109,9 +111,9 @@ func TestIDLater(t *testing.T) {
 	closeSpool(t, s)
 }
 
-// Nor is it while the spool is open: the reader waits and gets it all.
-func TestReadLater(t *testing.T) {
-	d := &shy{recorder: newRecorder()}
+// The same holds while the spool is open: the reader waits and gets all records.
+func TestReadTransientError(t *testing.T) {
+	d := &unopenable{recorder: newRecorder()}
 	d.note = false
 	o := Options{disk: d, SegmentSize: 128 << 10}
 	s := open(t, "later", o)
@@ -122,7 +124,7 @@ func TestReadLater(t *testing.T) {
 	d.mu.Lock()
 	d.err = unix.EMFILE
 	d.mu.Unlock()
-	if rec, err := r.Next(never()); err == nil {
+	if rec, err := r.Next(canceledContext()); err == nil {
 		t.Fatalf("got %d from a file that cannot be opened", rec.Seq)
 	}
 	d.mu.Lock()
@@ -135,7 +137,7 @@ func TestReadLater(t *testing.T) {
 		}
 		r.Confirm(rec.Seq)
 	}
-	if st := balance(t, s); st.Dropped.Damaged != 0 || st.Damage.Found != 0 {
+	if st := checkAccounting(t, s); st.Dropped.Damaged != 0 || st.Damage.Found != 0 {
 		t.Errorf("got %+v", st)
 	}
 	closeSpool(t, s)

@@ -10,56 +10,56 @@ import (
 	"time"
 )
 
-// What a workload notes in the recorder.
+// The events that a workload notes in the recorder.
 type (
 	acked     struct{ seq, number uint64 }
 	confirmed struct {
 		name string
 		seq  uint64
 	} // about to be
-	kept struct {
+	persisted struct {
 		name string
 		seq  uint64
 	} // the position is on the card
-	handed  struct{ seq uint64 } // out to a reader
-	left    struct{ seq uint64 } // dropped or expired, up to here
-	thinned struct{ seqs []uint64 }
-	other   struct{ is string }                     // the second reader: about to "begin" or "end"; on the card: "there", "gone"
-	ended   struct{ next, payload, written uint64 } // Close has returned
-	began   struct{ payload, written uint64 }       // Open has: so much was accepted and written before
+	delivered   struct{ seq uint64 } // out to a reader
+	droppedTo   struct{ seq uint64 } // dropped or expired, up to here
+	downsampled struct{ seqs []uint64 }
+	other       struct{ is string }                     // the second reader: about to "begin" or "end"; on the card: "there", "gone"
+	closedWith  struct{ next, payload, written uint64 } // Close has returned
+	openedWith  struct{ payload, written uint64 }       // Open has returned; the totals before
 )
 
-// A witness knows what must hold after a power cut.
-type witness struct {
-	kind    lifeKind
-	sent    map[uint64]bool   // numbers of records that were ever appended
-	acked   map[uint64]uint64 // sequence → number
-	handed  uint64            // the highest sequence anyone has seen
-	left    uint64            // sequences up to here may be gone
-	thinned map[uint64]bool   // and these
-	other   string            // whether there is a second reader
-	ended   ended             // where the program has closed the spool, else zero
-	began   began             // what no cut takes from the totals
-	readers map[string]seen
+// An oracle knows what must hold after a power cut.
+type oracle struct {
+	kind        lifeKind
+	sent        map[uint64]bool   // numbers of records that were ever appended
+	acked       map[uint64]uint64 // sequence → number
+	delivered   uint64            // the highest sequence anyone has seen
+	dropped     uint64            // sequences up to here may be gone
+	downsampled map[uint64]bool   // and these
+	other       string            // whether there is a second reader
+	closed      closedWith        // zero unless the program has closed the spool
+	opened      openedWith        // totals that no power cut may take away
+	readers     map[string]readerSeen
 }
 
-// seen is what a witness saw of a reader.
-type seen struct {
+// A readerSeen is what an oracle saw of a reader.
+type readerSeen struct {
 	confirmed uint64          // the position is at most here
-	kept      uint64          // and at least here
+	persisted uint64          // and at least here
 	done      map[uint64]bool // confirmed
 }
 
-func newWitness(kind lifeKind) *witness {
-	return &witness{
-		kind: kind, sent: map[uint64]bool{}, acked: map[uint64]uint64{}, thinned: map[uint64]bool{}, other: "gone",
-		readers: map[string]seen{"up": {done: map[uint64]bool{}}, "down": {done: map[uint64]bool{}}},
+func newOracle(kind lifeKind) *oracle {
+	return &oracle{
+		kind: kind, sent: map[uint64]bool{}, acked: map[uint64]uint64{}, downsampled: map[uint64]bool{}, other: "gone",
+		readers: map[string]readerSeen{"up": {done: map[uint64]bool{}}, "down": {done: map[uint64]bool{}}},
 	}
 }
 
-func (w *witness) clone() *witness {
-	c := *w // sent is shared: what was sent was sent
-	c.acked, c.thinned, c.readers = maps.Clone(w.acked), maps.Clone(w.thinned), maps.Clone(w.readers)
+func (w *oracle) clone() *oracle {
+	c := *w // sent is shared: it only grows
+	c.acked, c.downsampled, c.readers = maps.Clone(w.acked), maps.Clone(w.downsampled), maps.Clone(w.readers)
 	for name, r := range c.readers {
 		r.done = maps.Clone(r.done)
 		c.readers[name] = r
@@ -67,9 +67,9 @@ func (w *witness) clone() *witness {
 	return &c
 }
 
-func (w *witness) see(o op) {
+func (w *oracle) observe(o op) {
 	if o.kind != opEvent && o.kind != opRemove {
-		w.ended = ended{}
+		w.closed = closedWith{}
 	}
 	switch e := o.event.(type) {
 	case acked:
@@ -79,51 +79,51 @@ func (w *witness) see(o op) {
 		r.confirmed = max(r.confirmed, e.seq)
 		r.done[e.seq] = true
 		w.readers[e.name] = r
-	case kept:
+	case persisted:
 		r := w.readers[e.name]
-		r.kept = max(r.kept, e.seq)
+		r.persisted = max(r.persisted, e.seq)
 		w.readers[e.name] = r
-	case handed:
-		w.handed = max(w.handed, e.seq)
-	case left:
-		w.left = max(w.left, e.seq)
-	case thinned:
+	case delivered:
+		w.delivered = max(w.delivered, e.seq)
+	case droppedTo:
+		w.dropped = max(w.dropped, e.seq)
+	case downsampled:
 		for _, seq := range e.seqs {
-			w.thinned[seq] = true
+			w.downsampled[seq] = true
 		}
 	case other:
 		w.other = e.is
 		if e.is == "begin" || e.is == "gone" {
-			w.readers["down"] = seen{done: map[uint64]bool{}}
+			w.readers["down"] = readerSeen{done: map[uint64]bool{}}
 		}
-	case ended:
-		w.ended = e
-	case began:
-		w.began = e
+	case closedWith:
+		w.closed = e
+	case openedWith:
+		w.opened = e
 	}
 }
 
-// check opens what a power cut left and reads it all.
-func (w *witness) check(image map[string][]byte) error {
+// check opens and reads what a power cut left, and checks it.
+func (w *oracle) check(image map[string][]byte) error {
 	d := newRecorder()
 	d.note = false
 	for name, data := range image {
 		d.names[name] = &inode{name, slices.Clone(data)}
 	}
 	_, next, ok := parseID(image[idName])
-	if image[idName] != nil && !ok || w.ended.next > 0 && next != w.ended.next {
-		return fmt.Errorf("the id is %q; closed with %d the next", image[idName], w.ended.next)
+	if image[idName] != nil && !ok || w.closed.next > 0 && next != w.closed.next {
+		return fmt.Errorf("the id is %q; closed with %d the next", image[idName], w.closed.next)
 	}
 	c, err := inspect(d)
-	if err != nil || w.ended.next > 0 && (!c.state.closed || c.next != w.ended.next) {
-		return fmt.Errorf("closed with %d the next: %+v, %v", w.ended.next, c, err)
+	if err != nil || w.closed.next > 0 && (!c.state.closed || c.next != w.closed.next) {
+		return fmt.Errorf("closed with %d the next: %+v, %v", w.closed.next, c, err)
 	}
-	total := c.state.ledger
-	if total.payload < w.began.payload || total.written < w.began.written {
-		return fmt.Errorf("totals %+v, were %+v when it was opened", total, w.began)
+	total := c.state.wear
+	if total.payload < w.opened.payload || total.written < w.opened.written {
+		return fmt.Errorf("totals %+v, were %+v when it was opened", total, w.opened)
 	}
-	if w.ended.next > 0 && (total.payload != w.ended.payload || total.written != w.ended.written) {
-		return fmt.Errorf("totals %+v, were %+v when it was closed", total, w.ended)
+	if w.closed.next > 0 && (total.payload != w.closed.payload || total.written != w.closed.written) {
+		return fmt.Errorf("totals %+v, were %+v when it was closed", total, w.closed)
 	}
 	s, err := Open("cut", Options{Class: w.kind.class, SegmentSize: minSegment, MaxBytes: 1 << 40, MaxRecord: 8 << 10, disk: d})
 	if err != nil {
@@ -150,22 +150,22 @@ func (w *witness) check(image map[string][]byte) error {
 	if err != nil {
 		return fmt.Errorf("%w; %+v", err, s.Stats())
 	}
-	if seq, err := s.Append(context.Background(), []byte("after")); err != nil || seq <= max(last, w.handed) {
-		return fmt.Errorf("append after the cut: %d, %v; last was %d", seq, err, max(last, w.handed))
+	if seq, err := s.Append(context.Background(), []byte("after")); err != nil || seq <= max(last, w.delivered) {
+		return fmt.Errorf("append after the cut: %d, %v; last was %d", seq, err, max(last, w.delivered))
 	}
 	return nil
 }
 
 // read checks all that a reader gets, and returns the last sequence.
-func (w *witness) read(s *Spool, name string) (last uint64, err error) {
+func (w *oracle) read(s *Spool, name string) (last uint64, err error) {
 	r, err := s.Reader(name)
 	if err != nil {
 		return 0, err
 	}
 	saw, at, durable := w.readers[name], r.Position(), w.kind.class == Durable
-	// A position among telemetry that was never written need not be either.
-	if at > max(saw.confirmed, w.left) && name == "up" || at < saw.kept && durable {
-		return 0, fmt.Errorf("%s: position %d, want from %d to %d", name, at, saw.kept, max(saw.confirmed, w.left))
+	// The position of telemetry that was never written need not be written either.
+	if at > max(saw.confirmed, w.dropped) && name == "up" || at < saw.persisted && durable {
+		return 0, fmt.Errorf("%s: position %d, want from %d to %d", name, at, saw.persisted, max(saw.confirmed, w.dropped))
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -180,8 +180,8 @@ func (w *witness) read(s *Spool, name string) (last uint64, err error) {
 		}
 		number := uint64(binary.LittleEndian.Uint32(rec.Data))
 		switch {
-		case rec.Seq <= saw.kept:
-			return last, fmt.Errorf("record %d comes again, committed to %d", rec.Seq, saw.kept)
+		case rec.Seq <= saw.persisted:
+			return last, fmt.Errorf("record %d comes again, committed to %d", rec.Seq, saw.persisted)
 		case rec.Seq <= last:
 			return last, fmt.Errorf("record %d after %d", rec.Seq, last)
 		case !w.sent[number] || len(rec.Data) != w.kind.size(number):
@@ -193,7 +193,7 @@ func (w *witness) read(s *Spool, name string) (last uint64, err error) {
 		last, got[rec.Seq] = rec.Seq, true
 	}
 	for seq := range w.acked {
-		if seq > max(at, w.left) && !got[seq] && !w.thinned[seq] && (durable || !saw.done[seq]) {
+		if seq > max(at, w.dropped) && !got[seq] && !w.downsampled[seq] && (durable || !saw.done[seq]) {
 			return last, fmt.Errorf("%s: record %d was acknowledged and is lost; position %d", name, seq, at)
 		}
 	}
@@ -205,7 +205,7 @@ func (w *witness) read(s *Spool, name string) (last uint64, err error) {
 	return last, nil
 }
 
-// A lifeKind is how the spool of a workload is bounded.
+// A lifeKind is how the spool of a workload is configured.
 type lifeKind struct {
 	class Class
 	full  Policy
@@ -215,16 +215,17 @@ type lifeKind struct {
 
 func (k lifeKind) options(d disk) Options {
 	o := Options{Class: k.class, SegmentSize: minSegment, MaxBytes: 1 << 40, MaxRecord: 8 << 10, MaxAge: k.age, disk: d}
-	if k.full == ThinOut {
-		o.MaxBytes, o.Full, o.ThinEvery, o.Series = 200<<10, ThinOut, time.Hour, cutSeries
+	if k.full == Downsample {
+		o.MaxBytes, o.Full, o.DownsampleEvery, o.Series = 200<<10, Downsample, time.Hour, cutSeries
 	}
 	return o
 }
 
-// size is how long a record is: where much is to be dropped and thinned out, long.
+// size is the length of a record. Records are long if many are to be dropped and
+// downsampled.
 func (k lifeKind) size(number uint64) int {
 	h := number * 2654435761 >> 7
-	if k.full == ThinOut {
+	if k.full == Downsample {
 		return 2000 + int(h%6000)
 	}
 	return 4 + int(h%(1<<(3+number%10)))
@@ -236,15 +237,15 @@ func (k lifeKind) data(number uint64) []byte {
 	return b
 }
 
-// cutSeries: one series, and now and then a record of none.
+// cutSeries puts most records into one series, and a few into none.
 func cutSeries(data []byte) (string, float64, bool) {
 	n := binary.LittleEndian.Uint32(data)
 	return "", float64(n * 2654435761 % 1000), n%32 != 0
 }
 
-// thinning tells what goes by putting a thinned-out segment in the place of the
-// one before, and whether that is what the model says.
-func (k lifeKind) thinning(before, after []byte) (gone []uint64, err error) {
+// downsampledBy returns the records that are gone when a downsampled segment replaces
+// the original, and checks them against the model.
+func (k lifeKind) downsampledBy(before, after []byte) (gone []uint64, err error) {
 	had, h, err := recordsOf(before)
 	if err != nil {
 		return nil, err
@@ -255,7 +256,7 @@ func (k lifeKind) thinning(before, after []byte) (gone []uint64, err error) {
 	}
 	o := k.options(nil)
 	m := newModel(o)
-	want := m.keep(had, uint64(o.ThinEvery.Milliseconds())<<(now.level-1))
+	want := m.keep(had, uint64(o.DownsampleEvery.Milliseconds())<<(now.level-1))
 	same := func(a, b modelRecord) bool {
 		return a.seq == b.seq && a.time == b.time && string(a.data) == string(b.data)
 	}

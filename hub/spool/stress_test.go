@@ -12,25 +12,25 @@ import (
 	"time"
 )
 
-// Many append, read, rewind and forget at once while records are dropped,
-// expire, are thinned out and are put away: each reader gets what was written, in
-// order and each once, and the figures add up at every moment.
-func TestStorm(t *testing.T) {
+// Many append, read, rewind and forget at once while records are dropped, expire and
+// are downsampled and segments are retired. Each reader gets what was written, in
+// order and each record once, and the figures add up at every moment.
+func TestStress(t *testing.T) {
 	for i, o := range []Options{
-		{MaxBytes: 300 << 10, Full: ThinOut, ThinEvery: time.Millisecond, MaxAge: 2 * time.Second},
-		{Class: Telemetry, MaxBytes: 300 << 10, Full: ThinOut, ThinEvery: time.Second, FlushEvery: time.Millisecond, CommitEvery: time.Millisecond},
+		{MaxBytes: 300 << 10, Full: Downsample, DownsampleEvery: time.Millisecond, MaxAge: 2 * time.Second},
+		{Class: Telemetry, MaxBytes: 300 << 10, Full: Downsample, DownsampleEvery: time.Second, FlushEvery: time.Millisecond, CommitEvery: time.Millisecond},
 		{MaxRecords: 500, MaxAge: 20 * time.Millisecond},
 		{Class: Telemetry, MaxBytes: 200 << 10, Full: Wait, CommitEvery: time.Millisecond, Memory: 32 << 10},
 		{MaxBytes: 200 << 10, Full: Wait},
 	} {
 		t.Run(fmt.Sprintf("%d-%d-%d", i, o.Class, o.Full), func(t *testing.T) {
 			t.Parallel()
-			storm(t, o, short(20000))
+			stress(t, o, short(20000))
 		})
 	}
 }
 
-func storm(t *testing.T, o Options, n int) {
+func stress(t *testing.T, o Options, n int) {
 	d := newRecorder()
 	d.note = false
 	o.disk, o.SegmentSize, o.MaxRecord, o.InFlight = d, minSegment, 4<<10, 100
@@ -42,7 +42,7 @@ func storm(t *testing.T, o Options, n int) {
 	for i, name := range []string{"always", "often", "slow", "none"} {
 		go func() {
 			defer others.Done()
-			stormReader(ctx, t, s, name, rand.New(rand.NewPCG(uint64(i), 5)))
+			stressReader(ctx, t, s, name, rand.New(rand.NewPCG(uint64(i), 5)))
 		}()
 	}
 	appenders.Add(4)
@@ -51,7 +51,7 @@ func storm(t *testing.T, o Options, n int) {
 			defer appenders.Done()
 			rng := rand.New(rand.NewPCG(uint64(i), 4))
 			for range n / 4 {
-				if _, err := s.Append(ctx, stormData(rng)); err != nil {
+				if _, err := s.Append(ctx, stressData(rng)); err != nil {
 					t.Error(err)
 					return
 				}
@@ -61,34 +61,34 @@ func storm(t *testing.T, o Options, n int) {
 	appenders.Wait()
 	cancel()
 	others.Wait()
-	st := balance(t, s)
+	st := checkAccounting(t, s)
 	if st.Accepted < uint64(n/4*4) || len(st.Damage.Losses) > 0 || st.Failures > 0 {
 		t.Errorf("got %+v", st)
 	}
-	t.Logf("%d accepted, %d delivered, %d dropped, %d thinned out, %d expired, %d queued", st.Accepted, st.Delivered, st.Dropped.Oldest, st.Dropped.Thinned, st.Expired, st.Queued)
+	t.Logf("%d accepted, %d delivered, %d dropped, %d thinned out, %d expired, %d queued", st.Accepted, st.Delivered, st.Dropped.Oldest, st.Dropped.Downsampled, st.Expired, st.Queued)
 	closeSpool(t, s)
-	st = balance(t, s) // some may have expired
+	st = checkAccounting(t, s) // some may have expired
 	for _, seg := range s.segs {
 		if seg.pins > 0 {
 			t.Errorf("%s is pinned %d times by nobody", seg.name, seg.pins)
 		}
 	}
 	s = open(t, "storm", o)
-	if again := balance(t, s); again.Found != st.Queued || again.Damage.Found > 0 {
+	if again := checkAccounting(t, s); again.Found != st.Queued || again.Damage.Found > 0 {
 		t.Errorf("closed with %d queued, opened with %+v", st.Queued, again)
 	}
 	closeSpool(t, s)
 }
 
-// stormData is a record that shows whether it is whole.
-func stormData(rng *rand.Rand) []byte {
+// stressData is a record with a checksum.
+func stressData(rng *rand.Rand) []byte {
 	b := make([]byte, 8+rng.IntN(1<<rng.IntN(11)))
 	binary.LittleEndian.PutUint32(b[4:], rng.Uint32())
 	binary.LittleEndian.PutUint32(b, crc32.ChecksumIEEE(b[4:]))
 	return b
 }
 
-func stormReader(ctx context.Context, t *testing.T, s *Spool, name string, rng *rand.Rand) {
+func stressReader(ctx context.Context, t *testing.T, s *Spool, name string, rng *rand.Rand) {
 	for ctx.Err() == nil {
 		r, err := s.Reader(name)
 		if err != nil {
@@ -130,7 +130,7 @@ func stormReader(ctx context.Context, t *testing.T, s *Spool, name string, rng *
 			if name == "slow" && rng.IntN(20) == 0 {
 				time.Sleep(time.Millisecond)
 			}
-			if st := s.Stats(); st.Accepted != st.Delivered+st.Queued+st.Expired+st.Dropped.Oldest+st.Dropped.Thinned+st.Dropped.Damaged {
+			if st := s.Stats(); st.Accepted != st.Delivered+st.Queued+st.Expired+st.Dropped.Oldest+st.Dropped.Downsampled+st.Dropped.Damaged {
 				t.Errorf("the sum is wrong: %+v", st)
 				return
 			}

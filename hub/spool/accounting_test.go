@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// large is a record of which only a few are read ahead.
+// large is a record so large that only a few are read ahead.
 func large(i int) []byte { return fmt.Appendf(nil, "<%06d>%2000d", i, i) }
 
 func appendLarge(t *testing.T, s *Spool, n int) {
@@ -21,8 +21,8 @@ func appendLarge(t *testing.T, s *Spool, n int) {
 	}
 }
 
-// spoil damages records of the first segment.
-func spoil(d *recorder, from, to int) {
+// damageRecords damages records from..to of the first segment.
+func damageRecords(d *recorder, from, to int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	data := d.names[segmentName(1)].data
@@ -31,9 +31,9 @@ func spoil(d *recorder, from, to int) {
 	}
 }
 
-// take reads and confirms up to n records, as many as come, and returns how many
-// did. Of synctest only.
-func take(t *testing.T, r *Reader, n int) (got int) {
+// confirmNext reads and confirms up to n records, and returns how many there were.
+// For use in synctest only.
+func confirmNext(t *testing.T, r *Reader, n int) (got int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
@@ -49,7 +49,7 @@ func take(t *testing.T, r *Reader, n int) (got int) {
 	return got
 }
 
-// Of two readers one has confirmed part of what is lost.
+// Of two readers, one has confirmed part of the records that are lost.
 func TestLostPartlyConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
@@ -57,15 +57,15 @@ func TestLostPartlyConfirmed(t *testing.T) {
 		s := open(t, "account", Options{disk: d, SegmentSize: 1 << 20})
 		a, b := reader(t, s, "a"), reader(t, s, "b")
 		appendLarge(t, s, 100)
-		if n := take(t, b, 50); n != 50 {
+		if n := confirmNext(t, b, 50); n != 50 {
 			t.Fatalf("%d records", n)
 		}
-		spoil(d, 40, 100)
-		if n := take(t, a, 30); n != 30 {
+		damageRecords(d, 40, 100)
+		if n := confirmNext(t, a, 30); n != 30 {
 			t.Fatalf("%d records", n)
 		}
-		take(t, a, 100)
-		st := balance(t, s)
+		confirmNext(t, a, 100)
+		st := checkAccounting(t, s)
 		for _, r := range st.Readers {
 			if r.Queued != 0 {
 				t.Errorf("reader %s: %d queued", r.Name, r.Queued)
@@ -74,16 +74,16 @@ func TestLostPartlyConfirmed(t *testing.T) {
 		if st.Dropped.Damaged != 61 || st.Queued != 0 {
 			t.Errorf("got %+v", st)
 		}
-		if n := take(t, b, 100); n != 0 {
+		if n := confirmNext(t, b, 100); n != 0 {
 			t.Errorf("%d lost records were handed out", n)
 		}
 		if _, err := s.Append(t.Context(), large(101)); err != nil {
 			t.Fatal(err)
 		}
-		if take(t, a, 2) != 1 || take(t, b, 2) != 1 {
+		if confirmNext(t, a, 2) != 1 || confirmNext(t, b, 2) != 1 {
 			t.Error("the record after was not handed out once")
 		}
-		st = balance(t, s)
+		st = checkAccounting(t, s)
 		if st.Queued != 0 || st.Delivered != 40 {
 			t.Errorf("got %+v", st)
 		}

@@ -24,7 +24,7 @@ func TestOptions(t *testing.T) {
 	}
 	s := open(t, t.TempDir(), Options{MaxBytes: 1000})
 	appendAll(t, s, 1, 100)
-	if st := balance(t, s); st.QueuedBytes > 1000 || st.Dropped.Oldest == 0 {
+	if st := checkAccounting(t, s); st.QueuedBytes > 1000 || st.Dropped.Oldest == 0 {
 		t.Errorf("got %+v", st)
 	}
 	if _, err := s.Append(t.Context(), make([]byte, 2000)); !errors.Is(err, ErrTooLarge) {
@@ -45,7 +45,7 @@ func TestExpire(t *testing.T) {
 		time.Sleep(40 * time.Minute)
 		appendAll(t, s, 1001, 1500)
 		time.Sleep(25 * time.Minute)
-		if st := balance(t, s); st.Expired != 1000 || st.Queued != 500 {
+		if st := checkAccounting(t, s); st.Expired != 1000 || st.Queued != 500 {
 			t.Errorf("after 65 minutes: %+v", st)
 		}
 		r := reader(t, s, "up")
@@ -57,7 +57,7 @@ func TestExpire(t *testing.T) {
 		time.Sleep(time.Hour)
 		s = open(t, "age", o)
 		time.Sleep(time.Second)
-		if st := balance(t, s); st.Expired != 400 || st.Queued != 0 {
+		if st := checkAccounting(t, s); st.Expired != 400 || st.Queued != 0 {
 			t.Errorf("opened an hour later: %+v", st)
 		}
 		appendAll(t, s, 1501, 1501)
@@ -66,8 +66,8 @@ func TestExpire(t *testing.T) {
 	})
 }
 
-// Ages do not jump with the machine's clock: a record written while it was far in
-// the future does not make earlier ones expire, nor is it younger than later ones.
+// Ages do not jump with the machine's clock. A record written while that was far in
+// the future does not make earlier ones expire, and is not younger than later ones.
 func TestClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
@@ -79,7 +79,7 @@ func TestClock(t *testing.T) {
 		s = open(t, "clock", Options{disk: d, MaxAge: time.Hour})
 		appendAll(t, s, 2, 2)
 		time.Sleep(30 * time.Minute)
-		if st := balance(t, s); st.Queued != 2 {
+		if st := checkAccounting(t, s); st.Queued != 2 {
 			t.Errorf("got %+v", st)
 		}
 		r := reader(t, s, "up")
@@ -89,14 +89,14 @@ func TestClock(t *testing.T) {
 			t.Errorf("time went from %d to %d", at, b.Time)
 		}
 		time.Sleep(time.Hour)
-		if st := balance(t, s); st.Expired != 2 {
+		if st := checkAccounting(t, s); st.Expired != 2 {
 			t.Errorf("got %+v", st)
 		}
 		closeSpool(t, s)
 	})
 }
 
-func TestWaitForRoom(t *testing.T) {
+func TestWaitForSpace(t *testing.T) {
 	s := open(t, t.TempDir(), Options{MaxRecords: 10, Full: Wait})
 	r := reader(t, s, "up")
 	appendAll(t, s, 1, 10)
@@ -121,9 +121,9 @@ func TestWaitForRoom(t *testing.T) {
 	expect(t, r, 2, 11)
 }
 
-// Thinning out keeps the first, last, least and greatest of each interval of
-// each series.
-func TestThinOut(t *testing.T) {
+// Downsampling keeps the first, last, least and greatest of each interval of each
+// series.
+func TestDownsample(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
 		d.note = false
@@ -133,7 +133,7 @@ func TestThinOut(t *testing.T) {
 			}
 			return string(b[:1]), float64(binary.LittleEndian.Uint64(b[1:])), true
 		}
-		o := Options{disk: d, SegmentSize: minSegment, MaxBytes: 600 << 10, MaxRecord: 1 << 10, Full: ThinOut, ThinEvery: time.Minute, Series: series}
+		o := Options{disk: d, SegmentSize: minSegment, MaxBytes: 600 << 10, MaxRecord: 1 << 10, Full: Downsample, DownsampleEvery: time.Minute, Series: series}
 		s := open(t, "thin", o)
 		reader(t, s, "up")
 		type sample struct {
@@ -165,13 +165,13 @@ func TestThinOut(t *testing.T) {
 		for range 15000 {
 			add()
 		}
-		st := balance(t, s)
-		if st.Dropped.Oldest != 0 || st.Dropped.Thinned == 0 || st.QueuedBytes > o.MaxBytes || st.Queued+st.Dropped.Thinned != 15000 {
+		st := checkAccounting(t, s)
+		if st.Dropped.Oldest != 0 || st.Dropped.Downsampled == 0 || st.QueuedBytes > o.MaxBytes || st.Queued+st.Dropped.Downsampled != 15000 {
 			t.Fatalf("got %+v", st)
 		}
 		closeSpool(t, s)
 		s = open(t, "thin", o)
-		if again := balance(t, s); again.Queued != st.Queued || again.QueuedBytes != st.QueuedBytes || again.Damage.Found != 0 {
+		if again := checkAccounting(t, s); again.Queued != st.Queued || again.QueuedBytes != st.QueuedBytes || again.Damage.Found != 0 {
 			t.Fatalf("opened again: %+v\nwas %+v", again, st)
 		}
 		r := reader(t, s, "up")
@@ -206,14 +206,14 @@ func TestThinOut(t *testing.T) {
 				}
 			}
 		}
-		if st := balance(t, s); st.Queued != 0 || uint64(len(got)) != st.Delivered {
+		if st := checkAccounting(t, s); st.Queued != 0 || uint64(len(got)) != st.Delivered {
 			t.Errorf("got %+v", st)
 		}
 		closeSpool(t, s)
 	})
 }
 
-// Telemetry whose reader keeps up costs the card next to nothing.
+// Telemetry whose reader keeps up is hardly ever written to the card.
 func TestTelemetryCard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
@@ -239,7 +239,7 @@ func TestTelemetryCard(t *testing.T) {
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		st := balance(t, s)
+		st := checkAccounting(t, s)
 		t.Logf("%d hours: %d bytes in %d syncs for %d of payload", hours, st.Card.Day, st.Card.Syncs, st.Card.Payload)
 		if st.Card.Day > st.Card.Budget || st.Delivered != uint64(10*hours*3600) {
 			t.Errorf("got %+v", st)
@@ -248,11 +248,11 @@ func TestTelemetryCard(t *testing.T) {
 	})
 }
 
-// What a power cut may cost of telemetry: what was in memory for less than FlushEvery.
+// A power cut may cost only telemetry that was in memory for less than FlushEvery.
 func TestTelemetryPowerCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, d := newCard(nil)
-		c, _ := newCard(nil)
+		_, d := newCrashDisk(nil)
+		c, _ := newCrashDisk(nil)
 		o := Options{disk: d, Class: Telemetry, FlushEvery: time.Minute}
 		s := open(t, "cut", o)
 		for i := range 300 {
@@ -263,9 +263,9 @@ func TestTelemetryPowerCut(t *testing.T) {
 		ops := slices.Clone(d.ops)
 		d.mu.Unlock()
 		for _, op := range ops {
-			c.take(op)
+			c.observe(op)
 		}
-		_, o.disk = newCard(c.cut(rand.New(rand.NewPCG(1, 1))))
+		_, o.disk = newCrashDisk(c.cut(rand.New(rand.NewPCG(1, 1))))
 		after := open(t, "cut", o)
 		r := reader(t, after, "up")
 		expect(t, r, 1, 239)
@@ -282,7 +282,7 @@ func TestTelemetryPowerCut(t *testing.T) {
 	})
 }
 
-// In steady state neither who appends nor who reads allocates.
+// In steady state neither appending nor reading allocates.
 func TestAllocs(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")

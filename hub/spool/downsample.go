@@ -7,21 +7,21 @@ import (
 )
 
 const (
-	thinnestLevel = 24 // intervals have doubled so often by then that a segment is in one
-	thinAgain     = time.Minute
+	maxDownsampleLevel = 24 // the intervals are so long by then that a segment is within one
+	downsampleRetry    = time.Minute
 )
 
-// thin makes room by thinning out one segment that no reader has come to, of
-// those that were thinned least, the oldest. It tells whether there is more room
-// now.
-func (k *keeper) thin() bool {
-	s := k.s
-	if time.Now().Before(k.thinAt) {
+// downsample frees space by downsampling one segment: of those that no reader has
+// come to and that were downsampled least, the oldest. It tells whether space was
+// freed.
+func (w *writer) downsample() bool {
+	s := w.s
+	if time.Now().Before(w.downsampleAt) {
 		return false
 	}
 	for {
 		s.mu.Lock()
-		seg, n := k.thinnable(), uint64(0)
+		seg, n := w.downsampleCandidate(), uint64(0)
 		if seg != nil {
 			n = seg.size.n
 		}
@@ -33,52 +33,52 @@ func (k *keeper) thin() bool {
 		if err != nil {
 			return false
 		}
-		keep, all := s.choose(f, seg)
+		keep, all := s.selectDownsampled(f, seg)
 		if uint64(len(keep)) > n/8*7 || !all {
-			h := *seg.head // not worth a write: next time with the next interval
+			h := *seg.head // not worth a write: the next interval may be
 			h.level++
 			f.Close()
 			s.mu.Lock()
-			if k.thinnable() == seg { // else a reader has come, and reads by the header that is
+			if w.downsampleCandidate() == seg { // else a reader has come, and uses the present header
 				seg.head = &h
 			}
 			s.mu.Unlock()
 			continue
 		}
-		h, err := k.rewrite(f, seg, keep)
+		h, err := w.rewriteSegment(f, seg, keep)
 		f.Close()
-		thinned := false
+		downsampled := false
 		if err == nil {
-			thinned, err = k.replace(seg, h)
+			downsampled, err = w.replaceSegment(seg, h)
 		}
 		if err != nil {
-			s.disk.Remove(thinName)
-			s.report("thinning out failed", err)
-			k.thinAt = time.Now().Add(thinAgain) // else each record appended would cost a file written in vain
+			s.disk.Remove(downsampleName)
+			s.logWarning("thinning out failed", err)
+			w.downsampleAt = time.Now().Add(downsampleRetry) // else each append would write a file in vain
 			return false
 		}
-		if thinned {
+		if downsampled {
 			return true
 		}
 	}
 }
 
-const thinName = "thin" + newSuffix
+const downsampleName = "thin" + newSuffix
 
-// thinnable chooses the segment. The keeper's own cursor may be in it: it finds
-// its place again. Called under mu.
-func (k *keeper) thinnable() (best *segment) {
-	s := k.s
-	handed := s.floor
+// downsampleCandidate chooses the segment to downsample. The writer's own cursor may
+// be in it: it finds its place again. Called under mu.
+func (w *writer) downsampleCandidate() (best *segment) {
+	s := w.s
+	delivered := s.floor
 	for _, r := range s.list {
-		handed = max(handed, r.committed, r.window.last())
+		delivered = max(delivered, r.committed, r.window.last())
 	}
 	for i, seg := range s.segs {
 		pins := seg.pins
-		if seg == k.cur.seg {
+		if seg == w.cur.seg {
 			pins--
 		}
-		if i+1 == len(s.segs) || pins > 0 || seg.head.first <= handed || len(seg.holes) > 0 || seg.size.n == 0 || seg.head.level >= thinnestLevel {
+		if i+1 == len(s.segs) || pins > 0 || seg.head.first <= delivered || len(seg.holes) > 0 || seg.size.n == 0 || seg.head.level >= maxDownsampleLevel {
 			continue
 		}
 		if best == nil || seg.head.level < best.head.level {
@@ -88,16 +88,16 @@ func (k *keeper) thinnable() (best *segment) {
 	return best
 }
 
-// extremes are what is kept of one series in one interval.
+// extremes are the records that downsampling keeps of one series in one interval.
 type extremes struct {
 	first, last, min, max uint64
 	least, greatest       float64
 }
 
-// choose returns the sequences of a segment to keep, in order; not all means that
-// the segment is damaged: then it stays as it is.
-func (s *Spool) choose(f file, seg *segment) (keep []uint64, all bool) {
-	every := uint64(min(max(1, s.opt.ThinEvery.Milliseconds()), 1<<40-1)) << seg.head.level
+// selectDownsampled returns the sequences of a segment to keep, in order. all is
+// false if the segment is damaged: it is then left as it is.
+func (s *Spool) selectDownsampled(f file, seg *segment) (keep []uint64, all bool) {
+	every := uint64(min(max(1, s.opt.DownsampleEvery.Milliseconds()), 1<<40-1)) << seg.head.level
 	series := map[string]*extremes{}
 	interval := uint64(0)
 	finish := func() {
@@ -150,8 +150,8 @@ func (s *Spool) choose(f file, seg *segment) (keep []uint64, all bool) {
 	return slices.Compact(keep), true
 }
 
-// rewrite writes the records to keep into a file of their own.
-func (k *keeper) rewrite(f file, seg *segment, keep []uint64) (*header, error) {
+// rewriteSegment writes the records to keep into a new file.
+func (w *writer) rewriteSegment(f file, seg *segment, keep []uint64) (*header, error) {
 	h := *seg.head
 	h.level++
 	h.salt = uint32(random())
@@ -166,7 +166,7 @@ func (k *keeper) rewrite(f file, seg *segment, keep []uint64) (*header, error) {
 		}
 	}
 	h.ownEnd += h.own.bytes
-	to, err := k.s.disk.Open(thinName, true, true)
+	to, err := w.s.disk.Open(downsampleName, true, true)
 	if err != nil {
 		return nil, err
 	}
@@ -198,39 +198,39 @@ func (k *keeper) rewrite(f file, seg *segment, keep []uint64) (*header, error) {
 	if err == nil {
 		err = to.Sync()
 	}
-	k.s.mu.Lock()
-	k.s.count.card(pages(0, int64(h.ownEnd)), 1, time.Since(began), k.s.clock())
-	k.s.mu.Unlock()
+	w.s.mu.Lock()
+	w.s.count.card(pages(0, int64(h.ownEnd)), 1, time.Since(began), w.s.clock())
+	w.s.mu.Unlock()
 	return &h, err
 }
 
-// replace puts the new file in the place of the old; one who comes to it now waits.
-// If a reader has come to it meanwhile, it stays as it is: done is false, and there
-// may be another to thin out. The folder need not be synced: after a power cut either
-// file is right.
-func (k *keeper) replace(seg *segment, h *header) (done bool, err error) {
-	s := k.s
+// replaceSegment replaces the segment's file by the new one. Cursors that come to it
+// meanwhile wait. If a reader has come to it before, the segment stays as it is: done
+// is false, and another may be downsampled. The folder need not be synced: after a
+// power cut either file is right.
+func (w *writer) replaceSegment(seg *segment, h *header) (done bool, err error) {
+	s := w.s
 	s.mu.Lock()
-	if k.thinnable() != seg {
+	if w.downsampleCandidate() != seg {
 		s.mu.Unlock()
-		return false, s.disk.Remove(thinName)
+		return false, s.disk.Remove(downsampleName)
 	}
-	seg.busy = true
+	seg.replacing = true
 	s.mu.Unlock()
-	err = s.disk.Rename(thinName, seg.name)
+	err = s.disk.Rename(downsampleName, seg.name)
 	s.mu.Lock()
 	if err == nil {
 		less := seg.size
 		less.sub(h.own)
-		s.count.dropped.Thinned += less.n
+		s.count.dropped.Downsampled += less.n
 		s.total.sub(less)
 		s.epoch++
 		seg.head, seg.size, seg.end = h, h.own, int64(h.ownEnd)
 		seg.gen++
-		s.settleFloor()
+		s.floorAdvanced()
 	}
-	seg.busy = false
-	s.free.Broadcast()
+	seg.replacing = false
+	s.replaced.Broadcast()
 	s.mu.Unlock()
 	return err == nil, err
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// Answers go out though the handler is busy with the message behind theirs.
-func TestAnswersAreNotHeldBack(t *testing.T) {
+// Answers are flushed while the handler is busy with a later message.
+func TestAnswersAreFlushedWhileTheHandlerIsBusy(t *testing.T) {
 	for _, concurrency := range []int{1, 4} {
 		t.Run(fmt.Sprint(concurrency), func(t *testing.T) {
 			l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
@@ -46,7 +46,7 @@ func TestAnswersAreNotHeldBack(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				tag, _, _, err := cut(f)
+				tag, _, _, err := splitFrame(f)
 				if err != nil {
 					t.Fatal(err)
 				}

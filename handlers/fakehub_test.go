@@ -18,24 +18,25 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// A fakeHub is the hub's end of one connection to the kit. To a test it is the handler
-// that the kit runs: what is handled goes over the socket, and the kit's answers are carried out.
+// A fakeHub is the hub's end of one connection to the kit. To a test it looks like the
+// handler that the kit runs: Handle sends the message over the socket, and the kit's answer
+// is carried out.
 type fakeHub struct {
 	t      testing.TB
 	conn   net.Conn
 	in     *bformat.Reader
 	hello  *wire.Hello // the kit's
-	frames chan frame  // what is no answer
+	frames chan frame  // all but answers
 	ended  chan struct{}
 
-	mu   sync.Mutex
-	open map[uint64]open // by tag
-	last uint64
+	mu       sync.Mutex
+	inFlight map[uint64]inFlightMessage // by tag
+	last     uint64
 
-	gathered *[]byte // gets what Handle would send, if not nil
+	batched *[]byte // if not nil, collects the frames of Handle instead of sending them
 }
 
-type open struct {
+type inFlightMessage struct {
 	a    *hub.Answer
 	data hub.Data
 }
@@ -74,12 +75,12 @@ func pair(t testing.TB) (kit, fake net.Conn) {
 func newFake(t testing.TB, c net.Conn) *fakeHub {
 	t.Helper()
 	f := &fakeHub{t: t, conn: c, in: bformat.NewReader(c, 0), frames: make(chan frame, 100),
-		ended: make(chan struct{}), open: make(map[uint64]open)}
+		ended: make(chan struct{}), inFlight: make(map[uint64]inFlightMessage)}
 	b, err := f.in.Next()
 	if err != nil {
 		t.Fatal(err)
 	}
-	tag, kind, body, err := cut(b)
+	tag, kind, body, err := splitFrame(b)
 	if err != nil || tag != 0 || kind != wire.KindHello {
 		t.Fatalf("first frame: tag %d kind %d (%v)", tag, kind, err)
 	}
@@ -89,14 +90,14 @@ func newFake(t testing.TB, c net.Conn) *fakeHub {
 	return f
 }
 
-// welcome says hello and reads from then on.
+// welcome sends the hub's hello and starts reading.
 func (f *fakeHub) welcome() {
 	f.write(wire.AppendHello(nil, &wire.Hello{Version: 1, Role: wire.RoleHub, Frame: 100000}))
 	go f.read()
 }
 
-// serve runs h with the kit over a fresh connection until the test ends or stop is called, which
-// returns what Serve did.
+// serve runs h with the kit over a new connection until the test ends or stop is called.
+// stop returns the result of Serve.
 func serve(t testing.TB, h hub.Handler, o Options) (f *fakeHub, stop func() error) {
 	t.Helper()
 	leaks := goleak.IgnoreCurrent()
@@ -126,7 +127,8 @@ func (f *fakeHub) write(payload []byte) {
 	}
 }
 
-// read carries out answers; a goodbye is answered as the hub does, by closing once all is answered.
+// read carries out answers. After a goodbye it closes the connection, as the hub does, once
+// no message is in flight.
 func (f *fakeHub) read() {
 	defer close(f.ended)
 	defer f.in.Release()
@@ -138,7 +140,7 @@ func (f *fakeHub) read() {
 		if err != nil {
 			return
 		}
-		tag, kind, body, err := cut(b)
+		tag, kind, body, err := splitFrame(b)
 		if err != nil {
 			f.t.Error(err)
 			return
@@ -150,7 +152,7 @@ func (f *fakeHub) read() {
 		}
 		bye = bye || kind == wire.KindGoodbye
 		f.mu.Lock()
-		idle := len(f.open) == 0
+		idle := len(f.inFlight) == 0
 		f.mu.Unlock()
 		if bye && idle {
 			return
@@ -160,8 +162,8 @@ func (f *fakeHub) read() {
 
 func (f *fakeHub) answer(tag uint64, body []byte, d *wire.Decoder) {
 	f.mu.Lock()
-	o, ok := f.open[tag]
-	delete(f.open, tag)
+	o, ok := f.inFlight[tag]
+	delete(f.inFlight, tag)
 	f.mu.Unlock()
 	if !ok {
 		f.t.Errorf("an answer under tag %d, which no message has", tag)
@@ -193,10 +195,10 @@ func (f *fakeHub) Handle(m *hub.Message, a *hub.Answer) {
 		a.Done(err)
 		return
 	}
-	f.open[f.last] = open{a, hub.Data{Encoding: m.Data.Encoding, Bytes: append([]byte(nil), m.Data.Bytes...)}}
+	f.inFlight[f.last] = inFlightMessage{a, hub.Data{Encoding: m.Data.Encoding, Bytes: append([]byte(nil), m.Data.Bytes...)}}
 	a.Detach()
-	if f.gathered != nil {
-		*f.gathered = bformat.Append(*f.gathered, payload)
+	if f.batched != nil {
+		*f.batched = bformat.Append(*f.batched, payload)
 		return
 	}
 	f.write(payload)

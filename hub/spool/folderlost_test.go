@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// The folder is removed beneath the spool: what was in it is lost and counted,
-// and the spool goes on in a new one.
+// The folder of an open spool is removed. Its records are lost and counted, and the
+// spool goes on in a new folder.
 func TestFolderGone(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spool")
 	synctest.Test(t, func(t *testing.T) {
@@ -20,7 +20,7 @@ func TestFolderGone(t *testing.T) {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
 		}
-		// The first is either told that the folder is gone or is in the new one.
+		// The first append either fails with ErrGone or goes to the new folder.
 		for {
 			seq, err := s.Append(t.Context(), payload(11))
 			if err == nil {
@@ -38,7 +38,7 @@ func TestFolderGone(t *testing.T) {
 		if id, _, ok, _ := readID(folder(dir)); !ok || id != s.id {
 			t.Errorf("the folder made again has the id %x, want %x", id, s.id)
 		}
-		st := balance(t, s)
+		st := checkAccounting(t, s)
 		if st.Dropped.Damaged != 10 {
 			t.Errorf("got %+v", st)
 		}
@@ -48,8 +48,8 @@ func TestFolderGone(t *testing.T) {
 	})
 }
 
-// The folder is moved away: it is not made anew, and when it is back, so is all
-// that was in it.
+// The folder is moved away. It is not created anew, and when it is back, so are all
+// its records.
 func TestFolderMoved(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spool")
 	synctest.Test(t, func(t *testing.T) {
@@ -61,7 +61,7 @@ func TestFolderMoved(t *testing.T) {
 		}
 		told := 0
 		n := 10
-		for ; told < 2; time.Sleep(500 * time.Millisecond) { // the second time it was looked for
+		for ; told < 2; time.Sleep(500 * time.Millisecond) { // the second error comes after a retry
 			if _, err := s.Append(t.Context(), payload(n+1)); err == nil {
 				n++ // into the folder, wherever it is
 			} else if !errors.Is(err, ErrGone) {
@@ -84,16 +84,16 @@ func TestFolderMoved(t *testing.T) {
 		closeSpool(t, s)
 		s = open(t, dir, Options{SegmentSize: minSegment})
 		expect(t, reader(t, s, "up"), 1, n+1)
-		if st := balance(t, s); st.Damage.Found != 0 {
+		if st := checkAccounting(t, s); st.Damage.Found != 0 {
 			t.Errorf("damage: %+v", st.Damage)
 		}
 		closeSpool(t, s)
 	})
 }
 
-// A segment could not be put away because the folder was gone just then. It is
-// done with all the same: not missing, nor is what came after it.
-func TestLeftSegment(t *testing.T) {
+// A segment could not be removed when it was retired because the folder was gone just
+// then. Open does not take it, or its successors, for missing.
+func TestUnremovedSegment(t *testing.T) {
 	d := newRecorder()
 	d.note = false
 	o := Options{disk: d, SegmentSize: minSegment, InFlight: 1 << 20}
@@ -111,19 +111,19 @@ func TestLeftSegment(t *testing.T) {
 	}
 	d.names[name] = &node
 	s = open(t, "left", o)
-	if st := balance(t, s); st.Damage.Found != 0 || st.Queued != 100 || d.names[name] != nil {
+	if st := checkAccounting(t, s); st.Damage.Found != 0 || st.Queued != 100 || d.names[name] != nil {
 		t.Errorf("got %+v, the file is there: %v", st, d.names[name] != nil)
 	}
 	expect(t, reader(t, s, "up"), 4901, 5000)
 	closeSpool(t, s)
 }
 
-// The log itself has filled the disk: what the readers are done with makes room,
-// though that must be written first.
+// The log itself has filled the disk. Confirmed records free space, although their
+// positions must be written first.
 func TestDiskFullOfLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
-		d.note, d.room = false, 1<<20
+		d.note, d.capacity = false, 1<<20
 		o := Options{disk: d, SegmentSize: minSegment, MaxBytes: 1 << 40, InFlight: 1 << 20}
 		s := open(t, "full", o)
 		r := reader(t, s, "up")
@@ -140,7 +140,7 @@ func TestDiskFullOfLog(t *testing.T) {
 				n++
 			}
 			time.Sleep(time.Minute)
-			if st := balance(t, s); !errors.Is(st.Failing, ErrNoSpace) {
+			if st := checkAccounting(t, s); !errors.Is(st.Failing, ErrNoSpace) {
 				t.Fatalf("round %d: %+v", round, st)
 			}
 			st := s.Stats()
@@ -150,7 +150,7 @@ func TestDiskFullOfLog(t *testing.T) {
 			}
 			r.Rewind()
 			time.Sleep(5 * time.Second)
-			if st := balance(t, s); st.Failing != nil {
+			if st := checkAccounting(t, s); st.Failing != nil {
 				t.Fatalf("round %d: 5 s after there could be room: %+v", round, st)
 			}
 		}
@@ -158,7 +158,7 @@ func TestDiskFullOfLog(t *testing.T) {
 		closeSpool(t, s)
 		s = open(t, "full", o)
 		expect(t, reader(t, s, "up"), int(done)+1, n+1)
-		if st := balance(t, s); st.Damage.Found != 0 {
+		if st := checkAccounting(t, s); st.Damage.Found != 0 {
 			t.Errorf("damage: %+v", st.Damage)
 		}
 	})
