@@ -83,6 +83,7 @@ func showStatus(out io.Writer, report []byte, self string) error {
 		PID          int
 		Uptime       float64
 		Memory       uint64
+		LogLost      uint64 `json:"log_lost"`
 		Listeners    []string
 		Users        []string
 		Router       map[string]uint64
@@ -126,6 +127,9 @@ func showStatus(out io.Writer, report []byte, self string) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	up := (time.Duration(r.Uptime) * time.Second).String()
 	fmt.Fprintf(w, "hub\t%s (besterd %s, pid %d), up %s, %.1f MB\n", escapeName(r.Hub), escapeName(r.Version), r.PID, up, float64(r.Memory)/1e6)
+	if r.LogLost > 0 {
+		fmt.Fprintf(w, "log\t%s lost: its reader was not there, or did not read\n", counterList(map[string]uint64{"lost": r.LogLost}, logCounts))
+	}
 	fmt.Fprintf(w, "listens\t%s\n", escapeText(strings.Join(r.Listeners, " ")))
 	fmt.Fprintf(w, "users\t%s\n", userList(r.Users))
 	fmt.Fprintf(w, "messages\t%s\n", counterList(r.Router, messageCounts))
@@ -240,6 +244,7 @@ var (
 		{"frames_no_memory", "long frame refused for memory", "long frames refused for memory"},
 		{"memory_refused", "time short of memory", "times short of memory"}, {"memory", "byte of session.memory taken", "bytes of session.memory taken"},
 	}
+	logCounts    = []counter{{"lost", "line", "lines"}}
 	serverCounts = []counter{{"sent", "sent", "sent"}, {"waiting", "waiting", "waiting"}, {"failed", "failed", "failed"}}
 )
 
@@ -251,6 +256,7 @@ const statusLegend = `Counts are since the hub started; those that are 0 are mos
              dropped by a filter or handler on purpose; for nobody there: a user without
              a session; failed: what a handler wanted could not be done; refused: nobody
              serves the type; not handed over: the receiver would not or could not take it
+  log        lines of the hub's log that were lost, where there are any
   users      who is logged in, with how often; without the session that asks
   sessions   open now, without the one that asks, and what became of connections
   servers    messages for other servers, those without a name in the config too
@@ -274,6 +280,8 @@ const statusKeys = `  hub        its name
   pid        number of its process
   uptime     seconds
   memory     bytes it has of the system
+  log_lost   lines of the log that were lost, because standard error was not read or
+             could not be written
   listeners  list of network://address
   users      list of names, one for each session, that of who asks too
   router     messages: taken, refused, failed, delivered, absent (for nobody there),
