@@ -32,7 +32,7 @@ type daemon struct {
 	groups   *link.Groups
 	informer *informer.Server
 
-	applyMu sync.Mutex // held while a config is applied, and by shutdown
+	applyMu sync.Mutex // held while a config is put into force, and by shutdown
 
 	mu               sync.Mutex // guards what follows, all of it made from the config in force
 	config           *config.Config
