@@ -15,7 +15,7 @@ FUZZTIME ?= 1m
 export GOTOOLCHAIN = auto
 
 # What make test needs, as command:package of Debian's.
-NEEDS = qemu-arm-static:qemu-user-static qemu-aarch64-static:qemu-user-static python3:python3 gcc:gcc gcc:libc6-dev git:git
+NEEDS = qemu-arm-static:qemu-user-static qemu-aarch64-static:qemu-user-static python3:python3 gcc:gcc gcc:libc6-dev git:git df:coreutils free:procps ip:iproute2
 
 .PHONY: all build run test unit race arm fuzz check bench compare torture size vuln generate deps man install clean help
 

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/besterhub/bester/devices/senml"
@@ -20,10 +18,11 @@ import (
 //  3. The readings become one message: a SenML pack in MessagePack.
 //  4. The message is put into the sink, which does not block.
 //
-// A tick is skipped if the sensor is still being read. While the sensor fails, the
-// Poller backs off: it doubles the interval with each failure, up to one minute (or
-// the interval, if that is longer). When the sensor works again, the interval is
-// restored. In steady state a Poller allocates nothing.
+// A tick is skipped if the sensor is still being read. While the sensor yields nothing
+// but errors, the Poller backs off: it doubles the interval with each failure, up to one
+// minute (or the interval, if that is longer). When the sensor works again, the interval
+// is restored. Parts that fail (PartErrors) are named in the log and in PollerStats, and
+// do not slow the others down. In steady state a Poller allocates nothing.
 type Poller struct {
 	o      PollerOptions
 	sensor Sensor
@@ -37,28 +36,12 @@ type Poller struct {
 	pack       senml.Pack
 	message    hub.Message
 	batch      hub.Batch
-	sensorLog  failureLog // failures of the sensor
+	sensorLog  failureLog // failures of the whole sensor
+	partLogs   partLogs   // failures of its parts
 	sinkLog    failureLog // failures of the sink
 	readingLog failureLog // invalid readings
 
 	receipt receipt
-}
-
-// A receipt is the hub.Receipt of a Poller's messages.
-type receipt struct {
-	lost atomic.Uint64
-	mu   sync.Mutex
-	log  failureLog
-}
-
-// Done records the result of a message that the sink had accepted.
-func (o *receipt) Done(_ *hub.Message, err error) {
-	if err != nil {
-		o.lost.Add(1)
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.log.record(err)
 }
 
 // NewPoller returns a Poller of s. It is an error if the options contradict
@@ -69,36 +52,11 @@ func NewPoller(s Sensor, o PollerOptions) (*Poller, error) {
 	}
 	p := &Poller{o: o, sensor: s}
 	p.sensorLog = failureLog{log: o.Log, failing: "sensor fails", recovered: "sensor works again"}
+	p.partLogs.log = o.Log
 	p.sinkLog = failureLog{log: o.Log, failing: "readings are refused", recovered: "readings are taken again"}
 	p.receipt.log = failureLog{log: o.Log, failing: "readings do not get through", recovered: "readings get through again"}
 	p.readingLog = failureLog{log: o.Log, failing: "reading is left out", recovered: "readings are whole again"}
 	return p, nil
-}
-
-// PollerStats counts what a Poller has done since the start.
-type PollerStats struct {
-	Reads    uint64 `json:"reads"`    // completed reads, with or without an error
-	Failures uint64 `json:"failures"` // of these, those with an error
-	Skipped  uint64 `json:"skipped"`  // ticks that came while the sensor was still being read
-	Bad      uint64 `json:"bad"`      // readings left out: their name or value cannot be written
-	Sent     uint64 `json:"sent"`     // messages that the sink has accepted
-	Refused  uint64 `json:"refused"`  // messages that the sink has refused; they are lost
-	Lost     uint64 `json:"lost"`     // messages accepted, but then a handler or server failed
-	Failing  bool   `json:"failing"`  // the last read failed
-}
-
-type pollerStats struct {
-	reads, failures, skipped, bad, sent, refused atomic.Uint64
-	failing                                      atomic.Bool
-}
-
-// Stats returns the counters as they are now. It may be called from any goroutine.
-func (p *Poller) Stats() PollerStats {
-	s := &p.stats
-	return PollerStats{
-		Reads: s.reads.Load(), Failures: s.failures.Load(), Skipped: s.skipped.Load(), Bad: s.bad.Load(),
-		Sent: s.sent.Load(), Refused: s.refused.Load(), Lost: p.receipt.lost.Load(), Failing: s.failing.Load(),
-	}
 }
 
 // A result is the result of one Read. The slice is reused: the reading goroutine owns it
@@ -127,6 +85,9 @@ func (p *Poller) Run(ctx context.Context, sink hub.Sink) error {
 	p.timer = time.NewTimer(0)
 	p.deadline = time.NewTimer(time.Hour)
 	p.deadline.Stop()
+	overdue := time.NewTimer(time.Hour) // fires a little after a read's deadline
+	overdue.Stop()
+	defer overdue.Stop()
 	defer p.timer.Stop()
 	defer p.deadline.Stop()
 
@@ -150,9 +111,16 @@ func (p *Poller) Run(ctx context.Context, sink hub.Sink) error {
 		case <-p.deadline.C:
 			expired = true
 			p.ctx.cancel(context.DeadlineExceeded)
+			overdue.Reset(p.o.Timeout / 4)
+
+		case <-overdue.C: // the sensor does not heed its context
+			err := hub.Reason(context.DeadlineExceeded, "no answer within %v", p.o.Timeout)
+			p.noteRead(true, err)
+			p.sensorLog.record(err)
 
 		case got := <-results:
 			p.deadline.Stop()
+			overdue.Stop()
 			if expired {
 				p.ctx = newReadContext(ctx)
 			}
@@ -219,8 +187,14 @@ func (p *Poller) publish(got result, sink hub.Sink) {
 	if got.err != nil {
 		p.stats.failures.Add(1)
 	}
-	p.stats.failing.Store(got.err != nil)
-	p.sensorLog.record(got.err)
+	failing := got.err != nil && len(got.readings) == 0
+	p.noteRead(failing, got.err)
+	if failing {
+		p.sensorLog.record(got.err)
+		return
+	}
+	p.sensorLog.record(nil)
+	p.stats.missing.Add(uint64(p.partLogs.record(got.err)))
 	if len(got.readings) == 0 {
 		return
 	}
@@ -242,6 +216,7 @@ func (p *Poller) publish(got result, sink hub.Sink) {
 	err = sink.Put(&p.message)
 	p.batch.Flush()
 	p.sinkLog.record(err)
+	p.noteSend(err)
 	if err != nil {
 		p.stats.refused.Add(1)
 		return

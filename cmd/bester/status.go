@@ -102,7 +102,8 @@ func showStatus(out io.Writer, report []byte, self string) error {
 		Devices []struct {
 			Name, Kind                              string
 			Reads, Failures, Skipped, Sent, Refused uint64
-			Failing                                 bool
+			Lost                                    uint64
+			State, Error                            string
 		}
 		Upstreams []struct {
 			Name, Address, State, Error string
@@ -184,14 +185,15 @@ func showStatus(out io.Writer, report []byte, self string) error {
 		io.WriteString(w, down)
 	}
 	if len(r.Devices) > 0 {
-		fmt.Fprintf(w, "\nDEVICE\tKIND\tREADS\tFAILURES\tSKIPPED\tSENT\tREFUSED\tSTATE\n")
+		fmt.Fprintf(w, "\nDEVICE\tKIND\tREADS\tFAILURES\tSKIPPED\tSENT\tREFUSED\tLOST\tSTATE\n")
+		failures := ""
 		for _, v := range r.Devices {
-			state := "works"
-			if v.Failing {
-				state = "fails"
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", escapeName(v.Name), escapeName(v.Kind), v.Reads, v.Failures, v.Skipped, v.Sent, v.Refused, v.Lost, escapeName(v.State))
+			if v.Error != "" {
+				failures += escapeName(v.Name) + ": " + escapeText(v.Error) + "\n"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", escapeName(v.Name), escapeName(v.Kind), v.Reads, v.Failures, v.Skipped, v.Sent, v.Refused, state)
 		}
+		io.WriteString(w, failures)
 	}
 	return w.Flush()
 }
@@ -272,7 +274,10 @@ const statusLegend = `Counts are since the hub started; those that are 0 are mos
              time; REFUSED: too many waited, or its program was not running
   RESTARTS   of its program by the hub; a start that fails is none
   DEVICE     READS of it, of these FAILURES; SKIPPED: it was too slow for its interval;
-             SENT, REFUSED: its messages that the hub took and did not take`
+             SENT, REFUSED: its messages that the hub took and did not take; LOST: of
+             those taken, what failed further on; STATE by the last read and message:
+             unread, works, partial (some of its parts cannot be read), undelivered (its
+             messages do not get through) or fails, and why`
 
 // statusKeys says what the keys of --json are, for --help.
 const statusKeys = `  hub        its name
@@ -302,7 +307,9 @@ const statusKeys = `  hub        its name
              sent, answered, failed, timeouts, late, refused, garbage (what it sent
              made no sense), restarts, down (why its program does not run, or empty)
   devices    list: name, kind, reads, failures, skipped, bad (readings left out), sent,
-             refused, lost (taken, then failed), failing (true: the last read failed)`
+             refused, lost (taken, then failed), missing (parts not read while others
+             were), failing (true: the last read failed or part of it), state (unread,
+             works, partial, undelivered, fails), error (why; empty if it works)`
 
 // counterList writes the first counter, and those of the others that are not zero.
 func counterList(of map[string]uint64, all []counter) string {

@@ -25,7 +25,7 @@ type handler struct {
 // A slot stays while the handler of its name is replaced. Messages that come meanwhile
 // wait in it.
 type slot struct {
-	*link.Seat
+	*link.Slot
 	serving map[hub.Pattern]func() // stops serving the pattern
 }
 
@@ -83,7 +83,7 @@ func (d *daemon) setHandlers(ctx context.Context, c *config.Config) error {
 			continue
 		}
 		if have == nil {
-			have = &handler{slot: &slot{link.NewSeat(h.Name, linkOptions(wanted[h.Name], d)), make(map[hub.Pattern]func())}}
+			have = &handler{slot: &slot{link.NewSlot(h.Name, linkOptions(wanted[h.Name], d)), make(map[hub.Pattern]func())}}
 			handlers[h.Name] = have
 		}
 		if err := d.startHandler(have, wanted[h.Name]); err != nil {
@@ -162,7 +162,7 @@ func (d *daemon) startHandler(have *handler, m handlerSpec) error {
 			return err
 		}
 		have.handlerSpec, have.retire, have.stats = m, g.Retire, g.Stats
-		have.slot.Take(g)
+		have.slot.Install(g)
 		return nil
 	}
 	l := link.NewClassic(link.ClassicConfig{
@@ -170,7 +170,7 @@ func (d *daemon) startHandler(have *handler, m handlerSpec) error {
 		Command: command, Needed: h.Start == config.StartNeeded,
 	})
 	have.handlerSpec, have.retire, have.stats = m, l.Retire, l.Stats
-	have.slot.Take(l)
+	have.slot.Install(l)
 	return nil
 }
 

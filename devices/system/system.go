@@ -1,8 +1,10 @@
 // Package system reads the machine itself, from /proc and /sys. It works on any Linux.
 //
-// These are its readings. Those that a machine does not have are left out:
+// These are its readings. What a machine does not have is left out. What it has but
+// cannot be read, a disk that the options name but is not mounted and an interface that
+// does not exist are left out, too, and named by the error (devices.PartErrors):
 //
-//	cpu/temperature             Cel
+//	cpu/temperature             Cel  of the thermal zone or hwmon chip that measures the processor
 //	cpu/used                    /    share of all cores' time since the read before
 //	cpu/frequency               Hz   of the first core
 //	cpu/throttled               bool on a Raspberry Pi: slowed down, now
@@ -13,8 +15,8 @@
 //	memory/available            B    what programs can have without swapping
 //	memory/used                 /
 //	swap/used                   /    if there is swap
-//	disk/<mount>/free           B    what programs can write; / is called root
-//	disk/<mount>/used           /
+//	disk/<mount>/free           B    what programs can write, as df shows it; / is called root
+//	disk/<mount>/used           /    of what programs can use, before df rounds it up
 //	network/<interface>/received, network/<interface>/sent  B, since boot
 //	uptime                      s
 //	clock/synchronized          bool the clock is synchronized, by NTP for example
@@ -26,6 +28,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/besterhub/bester/devices"
@@ -33,8 +36,9 @@ import (
 
 // Options say what to read. The zero value works.
 type Options struct {
-	// Mounts are the mount points whose space is read. One that is not there is
-	// left out. If empty, only "/".
+	// Mounts are the mount points whose space is read. A path at which nothing is mounted
+	// is an error of that part: the space of the disk below it is not taken for it.
+	// If empty, only "/".
 	Mounts []string `toml:"mounts" help:"mount points whose free and used space is read" default:"[\"/\"]"`
 	// Networks are the interfaces whose bytes are counted, for example "eth0".
 	// If empty, none.
@@ -44,51 +48,59 @@ type Options struct {
 	Root string `toml:"root" help:"where proc and sys are found, for a tree that is not this machine's own" default:"/"`
 }
 
-// A Sensor reads the machine. It keeps one buffer for all files and no file open.
+// A Sensor reads the machine. It keeps one buffer for all files of /proc and no file open.
+// Each disk, the processor's temperature and the power supply are read on their own, so
+// that one that hangs holds up no other.
 type Sensor struct {
 	root     string
-	disks    []disk
+	host     bool // root is this machine's own
+	parts    *devices.Parts
 	networks []network
-	sources  sources
+	sources  atomic.Pointer[sources]
 	reads    int
 	lastCPU  cpuTimes
-	buffer   [16 << 10]byte
+	buffer   [16 << 10]byte // of the goroutine that reads /proc
 
-	statfs func(path string, s *syscall.Statfs_t) error
-	synced func() (synchronized, known bool)
+	// What is asked of the kernel.
+	statfs    func(path string, s *syscall.Statfs_t) error
+	mountRoot func(path string) (bool, error)
+	synced    func() (synchronized, known bool)
 }
 
-// A disk is one mount point.
-type disk struct{ path, free, used string }
-
 // A network is one interface.
-type network struct{ name, received, sent string }
+type network struct{ name, part, received, sent string }
 
 // New returns a Sensor. It reads nothing yet. It returns an error if a mount point is not
 // an absolute path, or if a string is not a valid interface name.
 func New(o Options) (*Sensor, error) {
-	s := &Sensor{root: o.Root, statfs: syscall.Statfs}
-	if s.root == "" {
-		s.root = "/"
-		s.synced = synchronized
+	s := &Sensor{root: filepath.Clean("/" + o.Root), statfs: syscall.Statfs, mountRoot: isMountRoot, synced: synchronized}
+	if o.Root != "" && !filepath.IsAbs(o.Root) {
+		s.root = filepath.Clean(o.Root)
 	}
+	s.host = s.root == "/"
 	if len(o.Mounts) == 0 {
 		o.Mounts = []string{"/"}
+	}
+	parts := []devices.Part{
+		{Name: "cpu/temperature", Read: s.readTemperature},
+		{Name: "proc", Read: s.readProc},
+		{Name: "power", Read: s.readPower},
 	}
 	for _, m := range o.Mounts {
 		if !filepath.IsAbs(m) {
 			return nil, fmt.Errorf("system: mounts: %q: want a path that begins with /", m)
 		}
-		name := "disk/" + sanitizeName(strings.Trim(filepath.Clean(m), "/"), "root")
-		s.disks = append(s.disks, disk{filepath.Join(s.root, m), name + "/free", name + "/used"})
+		d := newDisk(s, filepath.Clean(m))
+		parts = append(parts, devices.Part{Name: d.part, Read: d.read})
 	}
 	for _, n := range o.Networks {
 		if n == "" || strings.ContainsAny(n, "/: \t\n") {
 			return nil, fmt.Errorf("system: networks: %q: want the name of an interface, for example eth0", n)
 		}
 		name := "network/" + sanitizeName(n, "")
-		s.networks = append(s.networks, network{n, name + "/received", name + "/sent"})
+		s.networks = append(s.networks, network{n, name, name + "/received", name + "/sent"})
 	}
+	s.parts = devices.NewParts(parts...)
 	return s, nil
 }
 
@@ -113,51 +125,20 @@ func sanitizeName(s, empty string) string {
 // drivers come and go.
 const discoverEvery = 64
 
-// Read appends the machine's present readings. It returns an error if there are none.
+// Read appends the machine's present readings. The error names what could not be read; if
+// that is everything, it says so.
 func (s *Sensor) Read(ctx context.Context, dst []devices.Reading) ([]devices.Reading, error) {
 	if err := ctx.Err(); err != nil {
 		return dst, err
 	}
 	if s.reads%discoverEvery == 0 {
-		s.sources = discover(s.root)
+		s.sources.Store(discover(s.root))
 	}
 	s.reads++
 	before := len(dst)
-	dst = s.readCPU(dst)
-	dst = s.readPower(dst)
-	dst = s.readLoad(dst)
-	dst = s.readMemory(dst)
-	dst = s.readUptime(dst)
-	dst = s.readNetworks(dst)
-	if s.synced != nil {
-		if ok, known := s.synced(); known {
-			dst = append(dst, devices.Bool("clock/synchronized", ok))
-		}
-	}
-	for _, d := range s.disks {
-		if err := ctx.Err(); err != nil {
-			return dst, err
-		}
-		dst = s.readDisk(dst, d)
-	}
-	if len(dst) == before {
+	dst, err := s.parts.Read(ctx, dst)
+	if len(dst) == before && ctx.Err() == nil {
 		return dst, errors.New("system: nothing to read in " + s.root + ": are proc and sys mounted there?")
 	}
-	return dst, nil
-}
-
-// readDisk reads the space of one mount point, as df shows it: space reserved for root is
-// neither free nor used.
-func (s *Sensor) readDisk(dst []devices.Reading, d disk) []devices.Reading {
-	var fs syscall.Statfs_t
-	if err := s.statfs(d.path, &fs); err != nil || fs.Blocks == 0 {
-		return dst
-	}
-	used := float64(fs.Blocks) - float64(fs.Bfree)
-	available := float64(fs.Bavail)
-	dst = append(dst, devices.Number(d.free, devices.Byte, available*float64(fs.Bsize)))
-	if used >= 0 && used+available > 0 {
-		dst = append(dst, devices.Number(d.used, devices.Ratio, roundRatio(used/(used+available))))
-	}
-	return dst
+	return dst, err
 }

@@ -64,7 +64,8 @@ func open(t *testing.T, o Options) *Sensor {
 func read(t *testing.T, s *Sensor) string {
 	t.Helper()
 	got, err := s.Read(t.Context(), nil)
-	if err != nil {
+	var parts devices.PartErrors
+	if err != nil && !errors.As(err, &parts) {
 		t.Fatal(err)
 	}
 	var b strings.Builder
@@ -91,10 +92,6 @@ func TestPi3(t *testing.T) {
 	check(t, read(t, s), `
 cpu/temperature 48.312 Cel
 cpu/frequency 1.2e+09 Hz
-power/undervoltage true
-power/undervoltage_since_boot true
-cpu/throttled true
-cpu/throttled_since_boot true
 load1 0.52 
 load5 0.58 
 load15 0.59 
@@ -106,6 +103,10 @@ network/eth0/received 1.23456789e+08 B
 network/eth0/sent 9.8765432e+07 B
 network/wlan0/received 4096 B
 network/wlan0/sent 8192 B
+power/undervoltage true
+power/undervoltage_since_boot true
+cpu/throttled true
+cpu/throttled_since_boot true
 disk/root/free 1.4336e+06 B
 disk/root/used 0.6316 /
 disk/boot/firm_ware/free 1.4336e+06 B
@@ -134,13 +135,13 @@ func TestPi5(t *testing.T) {
 	check(t, read(t, open(t, Options{Root: tree(t, "pi5"), Mounts: []string{"/gone"}})), `
 cpu/temperature 51.6 Cel
 cpu/frequency 2.4e+09 Hz
-power/undervoltage false
 load1 0 
 load5 0.01 
 load15 0.05 
 memory/available 7.606797312e+09 B
 memory/used 0.1 /
 uptime 17.25 s
+power/undervoltage false
 `)
 }
 

@@ -187,7 +187,7 @@ func (c *Client) start(m *hub.Message, reply func(m *hub.Message), done func(not
 			waiting = len(dst) + len(payload)
 			return append(dst, payload[tristanable.TagSize:]...)
 		},
-		Part: func(_ *tristanable.Call, message []byte) bool {
+		Partial: func(_ *tristanable.Call, message []byte) bool {
 			kind, body, err := wire.CutKind(message)
 			if err != nil || kind != wire.KindDeliver {
 				return false

@@ -12,15 +12,15 @@ import (
 	"github.com/besterhub/bester/hub/hubtest"
 )
 
-// A tally is a sender that waits for its receipts.
-type tally struct {
+// A burstSender sends messages in bursts and waits for their receipts.
+type burstSender struct {
 	batch hub.Batch
 	wg    sync.WaitGroup
 	mu    sync.Mutex
 	er    error
 }
 
-func (y *tally) Done(m *hub.Message, err error) {
+func (y *burstSender) Done(m *hub.Message, err error) {
 	if err != nil {
 		y.mu.Lock()
 		y.er = err
@@ -29,9 +29,9 @@ func (y *tally) Done(m *hub.Message, err error) {
 	y.wg.Done()
 }
 
-// burst puts n messages, of each sender in turn, as a session does that has read them at
-// once, and waits for what becomes of them.
-func (y *tally) burst(t testing.TB, r *hub.Router, ms []*hub.Message, n int) {
+// burst puts n messages, of each sender in turn, in one batch, as a session does with the
+// messages it has read at once, and waits for their receipts.
+func (y *burstSender) burst(t testing.TB, r *hub.Router, ms []*hub.Message, n int) {
 	y.wg.Add(n)
 	for i := range n {
 		m := ms[i%len(ms)]
@@ -53,7 +53,7 @@ type sink struct{}
 func (sink) Put(*hub.Message) error { return nil }
 
 // readings are messages of 64 bytes of data for user anna, one for each of n senders.
-func readings(y *tally, n int) []*hub.Message {
+func readings(y *burstSender, n int) []*hub.Message {
 	ms := make([]*hub.Message, n)
 	for i := range ms {
 		ms[i] = message("reading/a", fmt.Sprint("board", i), 0, "")
@@ -87,7 +87,7 @@ func TestNoAllocationPerMessage(t *testing.T) {
 				h.kit(hub.HandlerFunc(hubtest.Pass), c.o, "reading/#")
 			}
 			defer h.router.Directory().Join("anna", sink{})()
-			var y tally
+			var y burstSender
 			ms := readings(&y, c.senders)
 			run := func(bursts int) uint64 {
 				var before, after runtime.MemStats
@@ -105,7 +105,7 @@ func TestNoAllocationPerMessage(t *testing.T) {
 			run(bursts / 10)
 			most := uint64(64*bursts) / 1000
 			if testing.Short() {
-				most = 640 // of few messages, what the runtime and its collector take shows
+				most = 640 // with few messages the runtime's own allocations count
 			}
 			if n := run(bursts); n > most {
 				t.Errorf("%d allocations in %d messages, want at most %d", n, 64*bursts, most)
@@ -116,15 +116,15 @@ func TestNoAllocationPerMessage(t *testing.T) {
 	}
 }
 
-// BenchmarkRoundTrip is router → link → kit in a goroutine → link → router → sink, with so
-// many messages at once.
+// BenchmarkRoundTrip is router → link → kit in a goroutine → link → router → sink, with a
+// burst of 1, 16 or 64 messages at once.
 func BenchmarkRoundTrip(b *testing.B) {
 	for _, burst := range []int{1, 16, 64} {
 		b.Run(fmt.Sprint(burst), func(b *testing.B) {
 			h := newHub(b, Options{})
 			h.kit(hub.HandlerFunc(hubtest.Pass), handlers.Options{Name: "x"}, "reading/#")
 			defer h.router.Directory().Join("anna", sink{})()
-			var y tally
+			var y burstSender
 			ms := readings(&y, 1)
 			b.ReportAllocs()
 			b.ResetTimer()

@@ -17,10 +17,11 @@ import (
 // The way of a message through a Classic:
 //
 //  1. Handle copies it into a job, at the end of its stream.
-//  2. A worker, of at most Connections, takes the head of a stream: so one message of
+//  2. One of at most Connections workers takes the head of a stream. Only one message of
 //     a stream is with the handler at a time.
-//  3. ask connects, sends the data as one frame, reads one frame, closes.
-//  4. The worker carries out the command that was in it.
+//  3. sendRequest connects and sends the data as one frame.
+//  4. readAnswer reads one frame and closes the connection.
+//  5. The worker executes the command in the answer.
 
 // ClassicConfig describes a handler of the original kind.
 type ClassicConfig struct {
@@ -32,43 +33,43 @@ type ClassicConfig struct {
 	// Connections is how many connections to the handler there may be at once, each
 	// for one message. If zero, 16.
 	Connections int
-	// Command is the handler's program. If its Argv is empty, somebody else starts it.
+	// Command is the handler's program. If its Argv is empty, the hub starts none.
 	Command Command
-	// Needed says that the program is only started once nobody listens on Path, and only
-	// if the file is executable: what the original's handlerBinary means here. A socket
-	// file that is there at the start is taken at its word until a message finds
-	// nobody behind it. Otherwise the program is started at once.
+	// Needed starts the program on demand: only once nobody listens on Path, and only if
+	// its file is executable. That is how the original's handlerBinary is served. If a
+	// socket file exists at the start, the program is not started until a message finds
+	// that nobody listens. Without Needed the program is started at once.
 	Needed bool
 }
 
 // A Classic is a handler of the original kind: a UNIX socket to which the hub connects
-// once for each message. It is a hub.Handler. Each message costs a connection, and so memory.
+// once for each message. It is a hub.Handler. Each message in flight costs one connection.
 type Classic struct {
 	c       ClassicConfig
 	addr    *net.UnixAddr
 	command *supervisor // nil: somebody else starts it
 	log     lograte.Limiter
-	cut     chan struct{} // closed when what is under way is given up
+	aborted chan struct{} // closed when the exchanges in flight are aborted
 
-	mu      sync.Mutex // guards what follows; never held while a sink or handler is called
-	streams streams
-	ready   streamList // streams of which no message is with the handler
-	workers map[*worker]struct{}
-	jobs    int // taken and not done
-	asking  int // of these, with the handler
-	bytes   int // of all jobs
-	closing bool
-	heir    hub.Handler   // gets what comes, and what waits, once closing; may be nil
-	empty   chan struct{} // closed when jobs is 0 and closing; nil until somebody waits
-	stats   Stats         // its counters
+	mu        sync.Mutex // guards what follows; never held while a sink or handler is called
+	streams   streams
+	ready     streamList // streams of which no message is with the handler
+	workers   map[*worker]struct{}
+	jobs      int // taken and not done
+	inFlight  int // of these, with the handler
+	bytes     int // of all jobs
+	closing   bool
+	successor hub.Handler   // gets what comes, and what waits, once closing; may be nil
+	drained   chan struct{} // closed when jobs is 0 and closing; nil until somebody waits
+	stats     Stats         // its counters
 }
 
-// A worker is one goroutine and what it uses again for each message.
+// A worker is the state of one goroutine, reused for each message.
 type worker struct {
 	batch hub.Batch
 	dec   wire.Decoder
 	frame []byte   // the one to be sent
-	conn  net.Conn // while it has one; the Classic's lock guards it
+	conn  net.Conn // nil while there is none; the Classic's lock guards it
 }
 
 var workers = sync.Pool{New: func() any { return new(worker) }}
@@ -82,13 +83,13 @@ func NewClassic(c ClassicConfig) *Classic {
 	h := &Classic{
 		c:       c,
 		addr:    &net.UnixAddr{Name: c.Path, Net: "unix"},
-		cut:     make(chan struct{}),
+		aborted: make(chan struct{}),
 		workers: make(map[*worker]struct{}),
 	}
 	if len(c.Command.Argv) > 0 {
 		h.command = newSupervisor(c.Name, c.Command, c.Log)
 		h.command.prepare = func() { socket.RemoveStale(c.Path) } // where that fails, the program says why it cannot listen
-		if !c.Needed || nothingAt(c.Path) && executable(c.Command) == nil {
+		if !c.Needed || notExist(c.Path) && checkExecutable(c.Command) == nil {
 			h.command.start()
 		}
 	}
@@ -98,8 +99,8 @@ func NewClassic(c ClassicConfig) *Classic {
 // Name returns the name from the config.
 func (c *Classic) Name() string { return c.c.Name }
 
-// Handle queues m for the handler and returns at once. What it cannot take fails with an
-// error that wraps hub.ErrFull or hub.ErrClosed.
+// Handle queues m for the handler and returns at once. A message that it refuses fails with
+// an error that wraps hub.ErrFull or hub.ErrClosed.
 func (c *Classic) Handle(m *hub.Message, a *hub.Answer) {
 	now := clock()
 	c.mu.Lock()
@@ -112,10 +113,10 @@ func (c *Classic) Handle(m *hub.Message, a *hub.Answer) {
 	j := newJob(m, a, now)
 	c.jobs++
 	c.bytes += j.size
-	if s := c.streams.add(j); !s.busy && s.in == nil {
+	if s := c.streams.add(j); !s.busy && s.list == nil {
 		c.ready.push(s)
 	}
-	// A worker ends when nothing is ready: those there are have their hands full.
+	// A worker ends when nothing is ready, so all workers there are now are busy.
 	if c.ready.head != nil && len(c.workers) < c.c.Connections {
 		w := workers.Get().(*worker)
 		c.workers[w] = struct{}{}
@@ -124,18 +125,18 @@ func (c *Classic) Handle(m *hub.Message, a *hub.Answer) {
 	c.mu.Unlock()
 }
 
-// admit says why m cannot be taken.
+// admit returns why m is refused, nil if it is admitted.
 func (c *Classic) admit(m *hub.Message) error {
-	switch waiting := c.jobs - c.asking; {
-	case c.closing && c.heir == nil:
+	switch waiting := c.jobs - c.inFlight; {
+	case c.closing && c.successor == nil:
 		return hub.Reason(hub.ErrClosed, "handler %q is being ended", c.c.Name)
 	case waiting >= c.c.Waiting || c.bytes+sizeOf(m) > c.c.Bytes && c.jobs > 0:
-		return full(c.c.Name, &c.c.Options, waiting)
+		return fullError(c.c.Name, &c.c.Options, waiting)
 	}
 	return nil
 }
 
-// work takes what is ready until nothing is.
+// work handles the ready streams until none is left.
 func (c *Classic) work(w *worker) {
 	c.mu.Lock()
 	for c.ready.head != nil {
@@ -143,20 +144,20 @@ func (c *Classic) work(w *worker) {
 		c.ready.remove(s)
 		s.busy = true
 		j := s.head
-		c.asking++
-		heir := c.heir
+		c.inFlight++
+		successor := c.successor
 		c.mu.Unlock()
 
 		var err error
-		if heir != nil {
-			j.handOver(heir, &w.batch)
+		if successor != nil {
+			j.handOver(successor, &w.batch)
 			w.batch.Flush()
 		} else {
 			err = c.handle(j, w)
 		}
 
 		c.mu.Lock()
-		c.asking--
+		c.inFlight--
 		if err != nil {
 			c.stats.Failed++
 		}
@@ -170,20 +171,20 @@ func (c *Classic) work(w *worker) {
 		c.jobs--
 		c.bytes -= j.size
 		j.recycle()
-		if c.jobs == 0 && c.empty != nil {
-			close(c.empty)
-			c.empty = nil
+		if c.jobs == 0 && c.drained != nil {
+			close(c.drained)
+			c.drained = nil
 		}
 	}
 	delete(c.workers, w)
 	c.mu.Unlock()
-	if cap(w.frame) > maxKept {
+	if cap(w.frame) > maxRecycled {
 		w.frame = nil
 	}
 	workers.Put(w)
 }
 
-// handle asks the handler and carries out its answer. It returns why the message failed.
+// handle sends j to the handler and executes its answer. It returns why the message failed.
 func (c *Classic) handle(j *job, w *worker) error {
 	defer w.batch.Flush()
 	a := j.answer
@@ -197,12 +198,12 @@ func (c *Classic) handle(j *job, w *worker) error {
 	}
 	if err == nil {
 		w.frame = bformat.End(frame, 0)
-		in, err = c.ask(w)
+		in, err = c.sendRequest(w)
 	}
 	if in != nil {
-		defer in.Release() // the command points into it
+		defer in.Release() // only now: the command points into it
 		if err == nil {
-			command, err = c.read(in, w)
+			command, err = c.readAnswer(in, w)
 		}
 	}
 	a.Resume(&w.batch)
@@ -223,7 +224,7 @@ func (c *Classic) count(n *uint64) {
 func (c *Classic) Stats() Stats {
 	c.mu.Lock()
 	s := c.stats
-	s.Processes, s.InFlight, s.Waiting = c.asking, c.asking, c.jobs-c.asking
+	s.Processes, s.InFlight, s.Waiting = c.inFlight, c.inFlight, c.jobs-c.inFlight
 	c.mu.Unlock()
 	s.Name = c.c.Name
 	if c.command != nil {
@@ -233,37 +234,39 @@ func (c *Classic) Stats() Stats {
 	return s
 }
 
-// Shutdown takes no new messages (hub.ErrClosed), waits until those it has are
-// answered, and ends the program if the hub has started it. When ctx ends first, what is
-// unanswered fails, and Shutdown returns ctx's error after everything has ended.
+// Shutdown refuses new messages (hub.ErrClosed), waits until those it has are answered,
+// and stops the program if the hub has started it. If ctx ends first, the unanswered
+// messages fail, and Shutdown returns ctx's error after everything has ended.
 func (c *Classic) Shutdown(ctx context.Context) error { return c.shutdown(ctx, nil) }
 
-// Retire is Shutdown for a handler that another replaces: what waits for it, and what
-// still comes, goes to heir, in order and behind what it has.
-func (c *Classic) Retire(ctx context.Context, heir hub.Handler) error { return c.shutdown(ctx, heir) }
+// Retire is Shutdown for a handler that is replaced. Messages that wait, and those that
+// still come, go to successor, in order and after those in flight.
+func (c *Classic) Retire(ctx context.Context, successor hub.Handler) error {
+	return c.shutdown(ctx, successor)
+}
 
-func (c *Classic) shutdown(ctx context.Context, heir hub.Handler) error {
+func (c *Classic) shutdown(ctx context.Context, successor hub.Handler) error {
 	c.mu.Lock()
 	c.closing = true
-	c.heir = heir
-	empty := c.empty
-	if empty == nil {
-		empty = make(chan struct{})
+	c.successor = successor
+	drained := c.drained
+	if drained == nil {
+		drained = make(chan struct{})
 		if c.jobs == 0 {
-			close(empty)
+			close(drained)
 		} else {
-			c.empty = empty
+			c.drained = drained
 		}
 	}
 	c.mu.Unlock()
 
 	var err error
 	select {
-	case <-empty:
+	case <-drained:
 	case <-ctx.Done():
 		err = fmt.Errorf("handler %q: shutdown: %w", c.c.Name, ctx.Err())
-		c.giveUp()
-		<-empty
+		c.abort()
+		<-drained
 	}
 	if c.command != nil {
 		c.command.stop()
@@ -271,16 +274,16 @@ func (c *Classic) shutdown(ctx context.Context, heir hub.Handler) error {
 	return err
 }
 
-// giveUp fails what is under way and what waits.
-func (c *Classic) giveUp() {
+// abort fails the messages that are in flight and those that wait.
+func (c *Classic) abort() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	select {
-	case <-c.cut:
+	case <-c.aborted:
 		return
 	default:
 	}
-	close(c.cut)
+	close(c.aborted)
 	for w := range c.workers {
 		if w.conn != nil {
 			w.conn.Close()
@@ -288,7 +291,7 @@ func (c *Classic) giveUp() {
 	}
 }
 
-// complain logs what the operator should know about a failed exchange.
-func (c *Classic) complain(err error) {
+// logFailure logs what the operator should know about a failed exchange.
+func (c *Classic) logFailure(err error) {
 	c.log.Log(c.c.Log, slog.LevelWarn, "handler failed", slog.String("handler", c.c.Name), slog.String("reason", err.Error()))
 }

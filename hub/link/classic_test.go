@@ -68,7 +68,7 @@ func answering(frame string) func(c net.Conn) {
 
 func frame(s string) string { return string(bformat.Append(nil, []byte(s))) }
 
-// newClassic makes a Classic that is shut down with the test and leaves nothing behind.
+// newClassic makes a Classic that is shut down when the test ends; it must leave no goroutine.
 func newClassic(t testing.TB, c ClassicConfig) *Classic {
 	leaks := goleak.IgnoreCurrent()
 	if c.Name == "" {
@@ -122,7 +122,7 @@ func TestClassicSendsOnlyTheData(t *testing.T) {
 	}
 }
 
-// Every way to fail that the page on the classic dialect lists; the handler stays usable after each.
+// Every failure that the page on the classic dialect lists. The handler stays usable after each.
 func TestClassicFailures(t *testing.T) {
 	header := func(s string) string { return frame(`{"header":` + s + `,"data":7}`) }
 	command := `"command":{"type":"sendClients","data":["anna"]}`
@@ -248,7 +248,7 @@ func TestClassicConnectionsAreBoundedAndStreamsInTurn(t *testing.T) {
 	}
 }
 
-// A hung message holds up its own stream alone, and what waits for it too long fails.
+// A hung message blocks its own stream alone, and what waits too long behind it fails.
 func TestClassicHungStream(t *testing.T) {
 	path := filepath.Join(shortDir(t), "s")
 	classicServer(t, path, func(c net.Conn) {
@@ -371,7 +371,7 @@ func BenchmarkClassic(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer router.Directory().Join("anna", sink{})()
-	var y tally
+	var y burstSender
 	var ms [16]*hub.Message
 	for i := range ms {
 		ms[i] = message("t", fmt.Sprint("s", i), 0, "0")

@@ -15,40 +15,40 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// Times of an exchange.
+// Timeouts and backoff of an exchange.
 const (
-	firstKnock = time.Millisecond // before connecting once more; then twice as long each time
-	mostKnock  = 50 * time.Millisecond
-	startTime  = 5 * time.Second // in which a program must listen after its start
+	minDialBackoff = time.Millisecond // before the first retry; doubled for each further one
+	maxDialBackoff = 50 * time.Millisecond
+	startTimeout   = 5 * time.Second // from a program's start until it must listen
 )
 
-// ask connects, sends w.frame and returns what the answer is to be read from. What
-// comes of it goes to read, which closes the connection.
-func (c *Classic) ask(w *worker) (*bformat.Reader, error) {
+// sendRequest connects, sends w.frame and returns a reader of the answer. The caller must
+// call readAnswer, which closes the connection.
+func (c *Classic) sendRequest(w *worker) (*bformat.Reader, error) {
 	deadline := time.Now().Add(c.c.Timeout)
 	conn, err := c.dial(deadline)
 	if err != nil {
-		c.complain(err)
+		c.logFailure(err)
 		return nil, err
 	}
 	c.mu.Lock()
 	w.conn = conn
 	c.stats.Sent++
 	select {
-	case <-c.cut:
+	case <-c.aborted:
 		conn.Close()
 	default:
 	}
 	c.mu.Unlock()
 	conn.SetDeadline(deadline)
-	// A handler may answer and close before it has read everything: what it has said
-	// counts, so an error of writing is left to show in the reading.
+	// A handler may answer and close before it has read everything. Its answer counts, so
+	// a write error is ignored here and shows up when the answer is read.
 	conn.Write(w.frame)
 	return bformat.NewReader(conn, c.c.Frame), nil
 }
 
-// read reads the answer, closes the connection and returns the command.
-func (c *Classic) read(in *bformat.Reader, w *worker) (hub.Command, error) {
+// readAnswer reads the answer, closes the connection and returns the command.
+func (c *Classic) readAnswer(in *bformat.Reader, w *worker) (hub.Command, error) {
 	frame, err := in.Next()
 	c.mu.Lock()
 	w.conn.Close()
@@ -65,11 +65,11 @@ func (c *Classic) read(in *bformat.Reader, w *worker) (hub.Command, error) {
 	} else {
 		err = c.unanswered(err)
 	}
-	c.complain(err)
+	c.logFailure(err)
 	return command, err
 }
 
-// unanswered says for the sender why there was no answer.
+// unanswered returns the sender's error for an answer that could not be read.
 func (c *Classic) unanswered(err error) error {
 	var limit *bformat.LimitError
 	switch {
@@ -90,14 +90,14 @@ func (c *Classic) unanswered(err error) error {
 	return hub.Reason(hub.ErrHandler, "handler %q: %v", c.c.Name, err)
 }
 
-// dial connects to the handler; it starts the program if nobody listens and that is how
-// it is to be, and waits for it to listen.
+// dial connects to the handler. If nobody listens and the hub is to start the program, dial
+// starts it and waits for it to listen.
 func (c *Classic) dial(deadline time.Time) (net.Conn, error) {
-	knock := firstKnock
+	backoff := minDialBackoff
 	var starting time.Time // when nobody listened for the first time
 	for {
 		select {
-		case <-c.cut:
+		case <-c.aborted:
 			return nil, hub.Reason(hub.ErrClosed, "handler %q is being ended", c.c.Name)
 		default:
 		}
@@ -106,12 +106,12 @@ func (c *Classic) dial(deadline time.Time) (net.Conn, error) {
 		case err == nil:
 			return conn, nil
 		case errors.Is(err, syscall.EAGAIN):
-			// Its backlog is full. The kernel has no event for when it is not.
+			// Its backlog is full. The kernel does not notify us when that changes.
 		case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
 			if starting.IsZero() {
 				starting = time.Now()
 			}
-			if err := c.summon(starting); err != nil {
+			if err := c.ensureStarted(starting); err != nil {
 				return nil, err
 			}
 		default:
@@ -122,37 +122,37 @@ func (c *Classic) dial(deadline time.Time) (net.Conn, error) {
 			c.count(&c.stats.Timeouts)
 			return nil, hub.Reason(hub.ErrTimeout, "handler %q: accepts no connection on %q for %v", c.c.Name, c.c.Path, c.c.Timeout)
 		}
-		timer := time.NewTimer(min(knock, left))
+		timer := time.NewTimer(min(backoff, left))
 		select {
 		case <-timer.C:
-		case <-c.cut:
+		case <-c.aborted:
 			timer.Stop()
 		}
-		knock = min(2*knock, mostKnock)
+		backoff = min(2*backoff, maxDialBackoff)
 	}
 }
 
-// summon sees to it that somebody will listen, or says why nobody will.
-func (c *Classic) summon(starting time.Time) error {
+// ensureStarted starts the program if it does not run, or returns why nobody will listen.
+func (c *Classic) ensureStarted(starting time.Time) error {
 	if c.command == nil {
 		return hub.Reason(hub.ErrHandler, "handler %q: nobody listens on %q", c.c.Name, c.c.Path)
 	}
-	if err := executable(c.c.Command); err != nil {
+	if err := checkExecutable(c.c.Command); err != nil {
 		return hub.Reason(hub.ErrHandler, "handler %q: nobody listens on %q, and its program cannot be started: %v", c.c.Name, c.c.Path, err)
 	}
 	c.command.start()
 	if why, down := c.command.down(); down {
 		return hub.Reason(hub.ErrHandler, "handler %q: nobody listens on %q: %s; it is started again soon", c.c.Name, c.c.Path, why)
 	}
-	if time.Since(starting) > startTime {
-		return hub.Reason(hub.ErrHandler, "handler %q: nobody listens on %q, though its program was started %v ago", c.c.Name, c.c.Path, startTime)
+	if time.Since(starting) > startTimeout {
+		return hub.Reason(hub.ErrHandler, "handler %q: nobody listens on %q, though its program was started %v ago", c.c.Name, c.c.Path, startTimeout)
 	}
 	return nil
 }
 
-// executable says why the program cannot be started, nil if it looks as if it can.
-func executable(c Command) error {
-	if c.Dir != "" { // a relative path is relative to that, which LookPath does not know
+// checkExecutable returns why the program cannot be started, nil if it seems that it can.
+func checkExecutable(c Command) error {
+	if c.Dir != "" { // a relative path is relative to Dir, which LookPath does not know
 		if fi, err := os.Stat(c.Dir); err != nil || !fi.IsDir() {
 			return fmt.Errorf("no directory %q", c.Dir)
 		}
@@ -162,8 +162,8 @@ func executable(c Command) error {
 	return err
 }
 
-// nothingAt reports whether there is no file of that name.
-func nothingAt(path string) bool {
+// notExist reports whether there is no file of that name.
+func notExist(path string) bool {
 	_, err := os.Lstat(path)
 	return errors.Is(err, os.ErrNotExist)
 }

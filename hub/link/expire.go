@@ -7,7 +7,7 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// arm has expire run after d, if it is not to run already.
+// arm makes expire run after d, unless it is armed already.
 func (g *Group) arm(d time.Duration) {
 	if !g.armed {
 		g.armed = true
@@ -15,11 +15,11 @@ func (g *Group) arm(d time.Duration) {
 	}
 }
 
-// expire fails the jobs whose time is over. It runs on the timer's goroutine.
+// expire fails the jobs that have timed out. It runs on the timer's goroutine.
 func (g *Group) expire() {
-	h := hands.Get().(*hand)
+	e := executors.Get().(*executor)
 	var batch hub.Batch
-	h.batch = &batch
+	e.batch = &batch
 	now := clock()
 
 	g.mu.Lock()
@@ -28,40 +28,40 @@ func (g *Group) expire() {
 	for j := g.waiting.head; j != nil && j.since <= over; j = g.waiting.head {
 		g.stats.Timeouts++
 		err := hub.Reason(hub.ErrTimeout, "handler %q: took no message for %v", g.name, g.o.Timeout)
-		g.complain(err)
+		g.logFailure(err)
 		g.unqueue(j, err)
 	}
 	for j := g.sent.head; j != nil && j.since <= over; j = g.sent.head {
 		g.stats.Timeouts++
-		p := j.at
-		p.forget(j.tag)
-		g.landed(j)
+		p := j.process
+		p.markOverdue(j.tag)
+		g.removeInFlight(j)
 		err := hub.Reason(hub.ErrTimeout, "handler %q: no answer for %v", g.name, g.o.Timeout)
-		g.complain(err)
+		g.logFailure(err)
 		j.fail(err)
-		g.makeDue(j.stream)
-		p.checkDebt()
+		g.markDue(j.stream)
+		p.checkOverdue()
 	}
-	g.pump(&batch, now)
-	g.rearm() // before the lock is let go of
-	g.settle(h)
-	forgotten := len(g.processes) == 0 && g.jobs == 0 && !g.standing
+	g.dispatch(&batch, now)
+	g.rearm() // before executeDue releases the lock
+	g.executeDue(e)
+	idle := len(g.processes) == 0 && g.jobs == 0 && !g.configured
 	g.mu.Unlock()
 
 	batch.Flush()
-	h.batch = nil
-	hands.Put(h)
-	if forgotten {
-		g.groups.forget(g)
+	e.batch = nil
+	executors.Put(e)
+	if idle {
+		g.groups.removeIfIdle(g)
 	}
 }
 
-// complain logs why a message has failed.
-func (g *Group) complain(err error) {
+// logFailure logs why a message has failed.
+func (g *Group) logFailure(err error) {
 	g.log.Log(g.o.Log, slog.LevelWarn, "handler failed", slog.String("handler", g.name), slog.String("reason", err.Error()))
 }
 
-// rearm arms the timer for what is to expire next.
+// rearm arms the timer for the job that expires next.
 func (g *Group) rearm() {
 	next := g.waiting.head
 	if j := g.sent.head; next == nil || j != nil && j.since < next.since {
@@ -72,12 +72,12 @@ func (g *Group) rearm() {
 	}
 }
 
-// unqueue fails j, which waits and is the oldest that does.
+// unqueue fails j, which is the oldest waiting job.
 func (g *Group) unqueue(j *job, err error) {
 	s := j.stream
-	j.leave()
+	j.removeFromExpiry()
 	s.unsent = j.next // the oldest of all is also the oldest of its stream
-	g.place(s)
+	g.schedule(s)
 	j.fail(err)
-	g.makeDue(s)
+	g.markDue(s)
 }

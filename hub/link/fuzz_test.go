@@ -11,8 +11,8 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// Whatever frames a process sends: every credit is free, owed in time or owed late, and
-// every message it had is done once the process has parted.
+// Whatever frames a process sends, every credit is free, in flight or overdue, and every
+// message is done once the process has been removed.
 func FuzzFramesOfAProcess(f *testing.F) {
 	two := func(a, b []byte) []byte { return bformat.Append(bformat.Append(nil, a), b) }
 	f.Add(two(answerTo(1), answerTo(2)))
@@ -32,7 +32,7 @@ func FuzzFramesOfAProcess(f *testing.F) {
 		defer a.Close()
 		defer b.Close()
 		p := newProcess(g, a, bformat.NewReader(a, 0), &wire.Hello{Credits: 3})
-		g.join(p)
+		g.addProcess(p)
 		var as hubtest.Answers
 		const n = 5 // more than it has credits for
 		for i := range n {
@@ -40,15 +40,15 @@ func FuzzFramesOfAProcess(f *testing.F) {
 		}
 		for len(frames) >= 4 {
 			size := min(int(frames[0]), len(frames)-4)
-			if p.take(frames[4:4+size]) != nil {
+			if p.handleFrame(frames[4:4+size]) != nil {
 				break
 			}
 			frames = frames[4+size:]
-			if p.free+p.late+g.inFlight != p.credits() {
-				t.Fatalf("%d credits free, %d owed late and %d in flight, of %d", p.free, p.late, g.inFlight, p.credits())
+			if p.free+p.overdue+g.inFlight != p.credits() {
+				t.Fatalf("%d credits free, %d owed late and %d in flight, of %d", p.free, p.overdue, g.inFlight, p.credits())
 			}
 		}
-		g.part(p, net.ErrClosed)
+		g.removeProcess(p, net.ErrClosed)
 		p.out.Fail(net.ErrClosed)
 		if err := g.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)

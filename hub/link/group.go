@@ -12,52 +12,53 @@ import (
 // The way of a message through a Group:
 //
 //  1. Handle copies it into a job, at the end of its stream.
-//  2. pump gives it to a process with a free credit: the one that has others of its
-//     stream in flight, or, if none has, the one with the most credits free. Else it waits.
+//  2. dispatch sends it to a process with a free credit: the one that has other jobs of
+//     the stream in flight, or, if none has, the one with the most free credits.
+//     Without a free credit the job waits.
 //  3. The process answers; its reading goroutine marks the job done (process.answer).
-//  4. carry takes what is done from the head of the stream and hands the answer to the
+//  4. execute takes done jobs from the head of the stream and hands their answers to the
 //     router, without the lock.
 //
-// expire fails jobs whose time is over; they go through 4 like any other.
+// expire fails jobs that have timed out; they go through step 4 like any other.
 
 // A Group is a native handler: all processes that serve one name. It is a
 // hub.Handler from the start, also while no process is connected.
 type Group struct {
-	name     string
-	o        Options
-	groups   *Groups
-	command  *supervisor // nil: somebody else starts its processes
-	log      *lograte.Limiter
-	standing bool // named in the config: messages may wait for a process
+	name       string
+	o          Options
+	groups     *Groups
+	command    *supervisor // nil: somebody else starts its processes
+	log        *lograte.Limiter
+	configured bool // named in the config: messages may wait for a process
 
-	mu        sync.Mutex // guards what follows; never held while a sink or handler is called
-	streams   streams
-	processes []*process
-	ready     streamList // streams with something to send and nothing in flight
-	waiting   timeline   // jobs not sent
-	sent      timeline   // jobs in flight
-	due       *stream    // streams whose head may be done, through nextDue
-	jobs      int        // taken and not done
-	inFlight  int
-	bytes     int         // of all jobs
-	timer     *time.Timer // runs expire; armed while there is anything to expire
-	armed     bool
-	closing   bool
-	heir      hub.Handler   // gets what comes, and what is not sent, once closing; may be nil
-	empty     chan struct{} // closed when jobs is 0 and closing; nil until somebody waits
-	gone      chan struct{} // closed when processes is empty and closing; nil until somebody waits
-	stats     Stats         // its counters
+	mu           sync.Mutex // guards what follows; never held while a sink or handler is called
+	streams      streams
+	processes    []*process
+	ready        streamList  // streams with something to send and nothing in flight
+	waiting      expiryQueue // jobs not sent, the oldest first
+	sent         expiryQueue // jobs in flight, the oldest first
+	due          *stream     // streams whose head may be done, through nextDue
+	jobs         int         // taken and not done
+	inFlight     int
+	bytes        int         // of all jobs
+	timer        *time.Timer // runs expire; armed while there is anything to expire
+	armed        bool
+	closing      bool
+	successor    hub.Handler   // gets what comes, and what is not sent, once closing; may be nil
+	drained      chan struct{} // closed when jobs is 0 and closing; nil until somebody waits
+	disconnected chan struct{} // closed when processes is empty and closing; nil until somebody waits
+	stats        Stats         // its counters
 }
 
-// A hand is what a goroutine needs to carry out answers.
-type hand struct {
+// An executor is what a goroutine needs to execute answers.
+type executor struct {
 	batch *hub.Batch
 	dec   wire.Decoder
-	job   *job         // the one that answer belongs to
-	reply *wire.Answer // its answer, while it can still be read from the frame
+	job   *job         // the one that reply belongs to
+	reply *wire.Answer // its answer, which points into the frame that was just read
 }
 
-var hands = sync.Pool{New: func() any { return new(hand) }}
+var executors = sync.Pool{New: func() any { return new(executor) }}
 
 func newGroup(name string, o Options, gs *Groups) *Group {
 	g := &Group{name: name, o: o.withDefaults(), groups: gs, log: &lograte.Limiter{Burst: 5}}
@@ -75,9 +76,9 @@ func (g *Group) options() (Options, *lograte.Limiter) {
 	return g.o, g.log
 }
 
-// Handle queues m for a process and returns at once. What it cannot take fails with
-// an error that wraps hub.ErrFull, hub.ErrClosed, or, where no process is
-// connected and none is to come, hub.ErrHandler. It allocates nothing in steady state.
+// Handle queues m for a process and returns at once. A message that it refuses fails
+// with an error that wraps hub.ErrFull, hub.ErrClosed, or, if no process is connected
+// and none is expected, hub.ErrHandler. It allocates nothing in steady state.
 func (g *Group) Handle(m *hub.Message, a *hub.Answer) {
 	b, now := m.Batch, clock()
 	g.mu.Lock()
@@ -91,77 +92,78 @@ func (g *Group) Handle(m *hub.Message, a *hub.Answer) {
 	g.jobs++
 	g.bytes += j.size
 	s := g.streams.add(j)
-	if g.heir == nil {
+	if g.successor == nil {
 		g.waiting.push(j)
 		g.arm(g.o.Timeout)
-		g.place(s)
-		g.pump(b, now)
+		g.schedule(s)
+		g.dispatch(b, now)
 	} else {
 		s.unsent = nil
-		j.fail(g.closed())
-		g.makeDue(s)
+		j.fail(g.closedError())
+		g.markDue(s)
 	}
 	if g.due != nil {
-		h := hands.Get().(*hand)
-		h.batch = b
-		g.settle(h)
-		h.batch = nil
-		hands.Put(h)
+		e := executors.Get().(*executor)
+		e.batch = b
+		g.executeDue(e)
+		e.batch = nil
+		executors.Put(e)
 	}
 	g.mu.Unlock()
 }
 
-// admit says why m cannot be taken.
+// admit returns why m is refused, nil if it is admitted.
 func (g *Group) admit(m *hub.Message) error {
 	switch waiting := g.jobs - g.inFlight; {
-	case g.closing && g.heir == nil:
-		return g.closed()
-	case len(g.processes) == 0 && !g.standing:
+	case g.closing && g.successor == nil:
+		return g.closedError()
+	case len(g.processes) == 0 && !g.configured:
 		return hub.Reason(hub.ErrHandler, "handler %q is not connected", g.name)
 	case waiting >= g.o.Waiting || g.bytes+sizeOf(m) > g.o.Bytes && g.jobs > 0:
-		return full(g.name, &g.o, waiting)
-	case len(g.processes) == 0 && g.heir == nil:
+		return fullError(g.name, &g.o, waiting)
+	case len(g.processes) == 0 && g.successor == nil:
 		return g.down()
 	}
 	return nil
 }
 
-// place puts s on the list where a process with a free credit looks for it, or on none.
-func (g *Group) place(s *stream) {
-	var where *streamList
+// schedule puts s on the ready list of the process that must send it, or on the group's
+// if any process may. If s has nothing to send, schedule takes it off its list.
+func (g *Group) schedule(s *stream) {
+	var list *streamList
 	if s.unsent != nil {
-		where = &g.ready
-		if s.at != nil {
-			where = &s.at.ready
+		list = &g.ready
+		if s.process != nil {
+			list = &s.process.ready
 		}
 	}
-	if s.in == where {
+	if s.list == list {
 		return
 	}
-	if s.in != nil {
-		s.in.remove(s)
+	if s.list != nil {
+		s.list.remove(s)
 	}
-	if where != nil {
-		where.push(s)
+	if list != nil {
+		list.push(s)
 	}
 }
 
-// pump sends what can be sent. Afterwards nothing waits that some process has a credit
-// for. now is what clock says, or 0 if it has not been asked.
-func (g *Group) pump(b *hub.Batch, now time.Duration) {
+// dispatch sends jobs until none is left that some process has a credit for. now is the
+// time of clock, or 0 if the caller has not read it.
+func (g *Group) dispatch(b *hub.Batch, now time.Duration) {
 	for _, p := range g.processes {
-		for p.ready.head != nil && p.room() {
+		for p.ready.head != nil && p.available() {
 			// Streams that have nothing in flight get every second turn, so that
 			// busy ones cannot starve them.
 			s := p.ready.head
-			if p.turn = !p.turn; p.turn && g.ready.head != nil {
+			if p.alternate = !p.alternate; p.alternate && g.ready.head != nil {
 				s = g.ready.head
 			}
 			g.send(s, p, b, now)
 		}
 	}
 	for g.ready.head != nil {
-		p := g.freest()
+		p := g.leastLoaded()
 		if p == nil {
 			return
 		}
@@ -169,99 +171,100 @@ func (g *Group) pump(b *hub.Batch, now time.Duration) {
 	}
 }
 
-// freest returns the process with the most credits free, preferring those that owe
-// no answer past its time; nil if none has any.
-func (g *Group) freest() *process {
+// leastLoaded returns the process with the most free credits, preferring processes without
+// overdue answers. It returns nil if no process has a free credit.
+func (g *Group) leastLoaded() *process {
 	var best *process
 	for _, p := range g.processes {
-		if !p.room() {
+		if !p.available() {
 			continue
 		}
-		if best == nil || p.owes() < best.owes() || p.owes() == best.owes() && p.free > best.free {
+		if best == nil || p.overdueRank() < best.overdueRank() || p.overdueRank() == best.overdueRank() && p.free > best.free {
 			best = p
 		}
 	}
 	return best
 }
 
-// send sends the first unsent job of s to p, which has room.
+// send sends the first unsent job of s to p, which must be available.
 func (g *Group) send(s *stream, p *process, b *hub.Batch, now time.Duration) {
 	j := s.unsent
-	err := p.put(j, b)
+	err := p.enqueue(j, b)
 	if p.broken {
-		return // nothing was sent; the job goes on waiting
+		return // nothing was sent; the job still waits
 	}
-	j.leave()
+	j.removeFromExpiry()
 	s.unsent = j.next
 	if err != nil {
 		j.fail(err)
-		g.makeDue(s)
+		g.markDue(s)
 	} else {
 		g.stats.Sent++
 		g.inFlight++
-		s.sent++
-		s.at = p
+		s.inFlight++
+		s.process = p
 		if now == 0 {
 			now = clock()
 		}
 		j.since = now
 		g.sent.push(j)
 	}
-	if s.in != nil { // to the end, for the others' sake
-		s.in.remove(s)
+	if s.list != nil { // to the end: round-robin among streams
+		s.list.remove(s)
 	}
-	g.place(s)
+	g.schedule(s)
 }
 
-// landed notes that j is no longer in flight.
-func (g *Group) landed(j *job) {
-	j.leave()
-	j.at = nil
+// removeInFlight notes that j is no longer in flight.
+func (g *Group) removeInFlight(j *job) {
+	j.removeFromExpiry()
+	j.process = nil
 	g.inFlight--
 	s := j.stream
-	if s.sent--; s.sent == 0 {
-		s.at = nil
-		g.place(s)
+	if s.inFlight--; s.inFlight == 0 {
+		s.process = nil
+		g.schedule(s)
 	}
 }
 
-// makeDue has settle look at s.
-func (g *Group) makeDue(s *stream) {
+// markDue puts s on the due list, for executeDue.
+func (g *Group) markDue(s *stream) {
 	if !s.due {
 		s.due, s.nextDue, g.due = true, g.due, s
 	}
 }
 
-// settle carries out what is due. It is called with the lock, and lets go of it meanwhile.
-func (g *Group) settle(h *hand) {
+// executeDue executes the answers of the due streams. The caller holds the lock;
+// executeDue releases it while it executes.
+func (g *Group) executeDue(e *executor) {
 	for g.due != nil {
 		s := g.due
 		s.due, g.due, s.nextDue = false, s.nextDue, nil
-		g.carry(s, h)
+		g.execute(s, e)
 	}
 }
 
-// carry carries out the answers at the head of s, unless another goroutine is at it:
-// that one will see what has been done meanwhile. It is called with the lock, and lets
-// go of it meanwhile; s may be gone when it returns.
-func (g *Group) carry(s *stream, h *hand) {
+// execute executes the answers at the head of s. If another goroutine does so already,
+// execute returns: that goroutine will also see the jobs done meanwhile. The caller holds
+// the lock; execute releases it while it executes. s may be gone when it returns.
+func (g *Group) execute(s *stream, e *executor) {
 	if s.busy {
 		return
 	}
 	s.busy = true
-	defer func() { // also where a sink panics
+	defer func() { // also if a sink panics
 		s.busy = false
 		if s.head == nil && !s.due {
 			g.streams.remove(s)
 		}
 	}()
 	for s.head != nil && s.head.done {
-		g.carryHead(s, h)
+		g.executeHead(s, e)
 	}
 }
 
-// carryHead hands the answer at the head of s to the router, without the lock.
-func (g *Group) carryHead(s *stream, h *hand) {
+// executeHead hands the answer at the head of s to the router, without the lock.
+func (g *Group) executeHead(s *stream, e *executor) {
 	j, failed := s.head, true
 	g.mu.Unlock()
 	defer func() {
@@ -271,35 +274,35 @@ func (g *Group) carryHead(s *stream, h *hand) {
 		}
 		g.release(s.pop())
 	}()
-	failed = j.finish(g.name, h)
+	failed = j.finish(g.name, e)
 }
 
-// release forgets j, which has been carried out.
+// release recycles j, whose answer has been executed.
 func (g *Group) release(j *job) {
 	g.jobs--
 	g.bytes -= j.size
 	j.recycle()
-	if g.jobs == 0 && g.empty != nil {
-		close(g.empty)
-		g.empty = nil
+	if g.jobs == 0 && g.drained != nil {
+		close(g.drained)
+		g.drained = nil
 	}
 }
 
-// finish hands the answer of j to the router and reports whether j has failed. The
-// data that a pass leaves out is that of the message as it was handled.
-func (j *job) finish(name string, h *hand) bool {
+// finish hands the answer of j to the router and reports whether j has failed. A pass
+// without data passes on the data of the message as it was handled.
+func (j *job) finish(name string, e *executor) bool {
 	a, err := j.answer, j.err
-	if m, yes := err.(*moved); yes {
-		j.handOver(m.to, h.batch)
+	if m, yes := err.(*handedOverError); yes {
+		j.handOver(m.to, e.batch)
 		return false
 	}
-	a.Resume(h.batch)
+	a.Resume(e.batch)
 	if err == nil {
 		var reply *wire.Answer
-		if h.job == j {
-			reply, h.job, h.reply = h.reply, nil, nil // j's memory may be another job's soon
+		if e.job == j {
+			reply, e.job, e.reply = e.reply, nil, nil // j's memory may be another job's soon
 		} else {
-			reply, err = h.dec.Answer(j.reply) // was parsed when it came
+			reply, err = e.dec.Answer(j.reply) // was parsed when it came
 		}
 		if err == nil {
 			if len(reply.Commands) == 0 && reply.Reason == "" {

@@ -43,7 +43,7 @@ func TestGroupKeepsTheContractOfHandlers(t *testing.T) {
 	}
 }
 
-// A message that comes back to the same handler, or goes through it twice, waits for nothing but itself.
+// A message that comes back to the same handler, or goes through it twice, does not deadlock.
 func TestRoundAndRound(t *testing.T) {
 	for name, o := range map[string]handlers.Options{
 		"one credit":  {Name: "x", Credits: 1},
@@ -91,15 +91,15 @@ func TestRoundAndRound(t *testing.T) {
 	}
 }
 
-// A taker makes jobs and leaves them to the test.
-type taker struct{ jobs []*job }
+// A jobRecorder records a job for each message and answers none.
+type jobRecorder struct{ jobs []*job }
 
-func (k *taker) Handle(m *hub.Message, a *hub.Answer) { k.jobs = append(k.jobs, newJob(m, a, 0)) }
+func (k *jobRecorder) Handle(m *hub.Message, a *hub.Answer) { k.jobs = append(k.jobs, newJob(m, a, 0)) }
 
-// The memory of a job that has been answered is used again, while the goroutine that
-// carried its answer out goes on with others.
+// The memory of an answered job is reused while the goroutine that executed its answer
+// goes on with others.
 func TestReplyIsUsedOnce(t *testing.T) {
-	var k taker
+	var k jobRecorder
 	var as hubtest.Answers
 	ask(&as, &k, "anna", 2)
 	reply := func(word string) []byte {
@@ -116,7 +116,7 @@ func TestReplyIsUsedOnce(t *testing.T) {
 		}
 		return body
 	}
-	h := hand{batch: new(hub.Batch)}
+	h := executor{batch: new(hub.Batch)}
 	j := k.jobs[0]
 	h.job = j
 	var err error
@@ -134,16 +134,16 @@ func TestReplyIsUsedOnce(t *testing.T) {
 	}
 }
 
-func TestAnswersOutOfTurnAreBounded(t *testing.T) {
+func TestOutOfOrderAnswersAreBounded(t *testing.T) {
 	g := newGroup("x", Options{Bytes: 100}, nil)
 	g.bytes = 200
 	var j job
-	g.keep(&j, []byte("1"))
+	g.bufferReply(&j, []byte("1"))
 	wantErr(t, j.err, hub.ErrFull, "fill 200 bytes already")
 }
 
-// A bug of the hub that a process's answer runs into ends that process's connection. All
-// that others wait for goes on.
+// A panic of the hub while it executes an answer ends the connection of that process alone.
+// The other processes serve on.
 func TestPanicEndsOneProcess(t *testing.T) {
 	h := newHub(t, Options{})
 	h.bug = make(chan any, 2)
@@ -181,7 +181,7 @@ func TestPanicEndsOneProcess(t *testing.T) {
 		}
 	}
 	h.log.wait(t, 1, func(l string) bool { return l == "handler disconnected handler=x reason=a bug of the hub" })
-	select { // one of them has been cut off, the other serves on
+	select { // one of them was disconnected, the other serves on
 	case <-first:
 	case <-second:
 	}

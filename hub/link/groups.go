@@ -18,11 +18,11 @@ import (
 
 // GroupsOptions are what Groups need to know.
 type GroupsOptions struct {
-	// Options are those of handlers that dial in without being named in the config.
+	// Options apply to handlers that dial in without being named in the config.
 	Options
 	// Router is where the handlers serve their types. It must not be nil.
 	Router *hub.Router
-	// Name is the hub's, which its hello says. May be empty.
+	// Name is the hub's name, for its hello. May be empty.
 	Name string
 }
 
@@ -30,52 +30,51 @@ type GroupsOptions struct {
 // many goroutines.
 type Groups struct {
 	o   GroupsOptions
-	log lograte.Limiter // of what those cause that the config does not name
+	log lograte.Limiter // for handlers that the config does not name
 
-	mu      sync.Mutex // taken before a group's
-	byName  map[string]*Group
-	members map[*Group]*membership
-	closing bool
+	mu            sync.Mutex // locked before a group's mu
+	byName        map[string]*Group
+	registrations map[*Group]*registration
+	closing       bool
 }
 
-// A membership is what Groups know about a group beside the group itself.
-type membership struct {
+// A registration is what Groups know about a group beside the group itself.
+type registration struct {
 	types     []hub.Pattern // what it serves, sorted
 	fixed     bool          // types are from the config, and served also without a process
-	stop      func()        // of the router; nil while it serves none
+	stop      func()        // ends serving types in the router; nil while it serves none
 	processes int           // connections that belong to it, or are about to
 }
 
 // NewGroups returns Groups without any handler.
 func NewGroups(o GroupsOptions) *Groups {
 	o.Options = o.Options.withDefaults()
-	return &Groups{o: o, byName: make(map[string]*Group), members: make(map[*Group]*membership), log: lograte.Limiter{Burst: 5}}
+	return &Groups{o: o, byName: make(map[string]*Group), registrations: make(map[*Group]*registration), log: lograte.Limiter{Burst: 5}}
 }
 
 // Config describes a native handler that the config names.
 type Config struct {
 	// Name is what its processes say in their hellos.
 	Name string
-	// Types are the patterns it serves, from now on and whatever its processes say.
-	// If nil, those that its processes name, while any is connected; empty: none,
-	// it is there for routes alone.
+	// Types are the patterns it serves from now on, whatever its processes say. If nil, it
+	// serves the types that its processes name, while any is connected. If empty, it serves
+	// none and is only used by routes.
 	Types []hub.Pattern
 	Options
-	// Command starts its process. If its Argv is empty, somebody else does.
+	// Command starts its process. If its Argv is empty, the hub starts none.
 	Command Command
 }
 
 // Add makes the handler that c describes. Its Handle may be called at once: messages
-// wait for a process, no longer than c.Timeout; but they fail at once while c.Command
-// cannot be started, ends before it connects, or is to be started again too late for
-// them. A handler of that name which has
-// dialled in already becomes it. Add fails if another handler serves one of its types or
-// a handler of this name has been added before.
+// wait for a process, no longer than c.Timeout. They fail fast while c.Command cannot be
+// started, ends before it connects, or will be restarted too late for them. If a handler
+// of that name has dialled in already, it becomes the configured one. Add fails if another
+// handler serves one of its types or a handler of this name has been added before.
 func (gs *Groups) Add(c Config) (*Group, error) {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
 	g := gs.byName[c.Name]
-	if g != nil && g.standing {
+	if g != nil && g.configured {
 		return nil, fmt.Errorf("handler %q: there are two; give each a name of its own", c.Name)
 	}
 	if gs.closing {
@@ -84,31 +83,31 @@ func (gs *Groups) Add(c Config) (*Group, error) {
 	if c.Log == nil {
 		c.Log = gs.o.Log
 	}
-	fresh := g == nil
-	if fresh {
-		g = gs.enter(c.Name, c.Options)
+	isNew := g == nil
+	if isNew {
+		g = gs.register(c.Name, c.Options)
 	}
-	ms := gs.members[g]
+	reg := gs.registrations[g]
 	if c.Types != nil {
-		old := ms.types
+		old := reg.types
 		gs.unserve(g)
 		if err := gs.serve(g, c.Types); err != nil {
-			if fresh {
-				gs.leave(g)
+			if isNew {
+				gs.unregister(g)
 			} else {
 				gs.serve(g, old) // they were its own a moment ago
 			}
 			return nil, err
 		}
-		ms.fixed = true
+		reg.fixed = true
 	}
 	g.mu.Lock()
 	g.o = c.Options.withDefaults()
-	g.standing = true
+	g.configured = true
 	g.log = &lograte.Limiter{Burst: 5}
 	if len(c.Command.Argv) > 0 {
 		g.command = newSupervisor(c.Name, c.Command, g.o.Log)
-		g.command.fell = g.fell
+		g.command.onExit = g.programEnded
 		g.command.start()
 	}
 	g.mu.Unlock()
@@ -122,16 +121,16 @@ func (gs *Groups) Group(name string) *Group {
 	return gs.byName[name]
 }
 
-// errBug is why a process parts that is served no more because of a panic.
-var errBug = errors.New("a bug of the hub")
+// errPanic is why a process is removed after a panic in serve.
+var errPanic = errors.New("a bug of the hub")
 
-// Attach serves one connection of a handler process until it ends, and then returns
-// why. in has read the process's hello, whose right to serve its types has been
-// checked; nothing has been answered. Attach answers it, and closes c in any case. A
-// process without a name has its types for one.
+// Attach serves one connection of a handler process until it ends, and returns why it
+// ended. The caller has read the hello h from in and checked that the process may serve
+// its types, but has not answered. Attach answers the hello, and closes c in any case. A
+// process without a name is named after its types.
 //
-// It is refused, with a status that says why, if another handler serves one of its
-// types, or if processes of its name serve others than it wants to.
+// The process is refused, with a status that says why, if another handler serves one of
+// its types, or if processes of its name serve other types.
 func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello) (err error) {
 	defer c.Close()
 	p, err := gs.admit(c, in, h)
@@ -148,18 +147,18 @@ func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello) (err err
 	log.Log(o.Log, slog.LevelInfo, "handler connected", slog.String("handler", g.name),
 		slog.String("types", strings.Join(h.Types, " ")), slog.Int("credits", p.credits()))
 
-	g.join(p)
-	err = errBug
-	defer func() { // also where serve panics, so that nobody is kept waiting
-		gs.dismiss(g)
-		g.part(p, err)
-		gs.forget(g)
+	g.addProcess(p)
+	err = errPanic
+	defer func() { // also if serve panics, so that nobody waits for ever
+		gs.processEnded(g)
+		g.removeProcess(p, err)
+		gs.removeIfIdle(g)
 	}()
 	err = p.serve()
 	return err
 }
 
-// admit makes the process that says h one of the group it belongs to.
+// admit makes a process of the group that the hello h names.
 func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello) (*process, error) {
 	types, err := patterns(h.Types)
 	if err != nil {
@@ -176,21 +175,21 @@ func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello) (*process
 	}
 	g := gs.byName[name]
 	if g == nil {
-		g = gs.enter(name, gs.o.Options)
+		g = gs.register(name, gs.o.Options)
 	}
-	ms := gs.members[g]
+	reg := gs.registrations[g]
 	switch {
-	case ms.fixed: // the config says what it serves
-	case ms.processes == 0:
-		if len(types) == 0 && !g.standing {
+	case reg.fixed: // the config says what it serves
+	case reg.processes == 0:
+		if len(types) == 0 && !g.configured {
 			err = hub.Reason(hub.ErrDenied, "handler %q: its hello names no types, and neither does the config", name)
 		} else {
 			gs.unserve(g)
 			err = gs.serve(g, types)
 		}
-	case !slices.Equal(types, ms.types):
+	case !slices.Equal(types, reg.types):
 		err = hub.Reason(hub.ErrDenied, "handler %q serves %q, as other processes of that name say; this one wants %q: "+
-			"give it another name", name, ms.types, types)
+			"give it another name", name, reg.types, types)
 	}
 	g.mu.Lock()
 	if err == nil && g.closing {
@@ -198,10 +197,10 @@ func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello) (*process
 	}
 	g.mu.Unlock()
 	if err != nil {
-		gs.forgetLocked(g)
+		gs.removeIfIdleLocked(g)
 		return nil, err
 	}
-	ms.processes++
+	reg.processes++
 	return newProcess(g, c, in, h), nil
 }
 
@@ -228,88 +227,88 @@ func (gs *Groups) refuse(c net.Conn, h *wire.Hello, err error) {
 	q.Run()
 }
 
-// enter makes a group without types.
-func (gs *Groups) enter(name string, o Options) *Group {
+// register adds a group without types.
+func (gs *Groups) register(name string, o Options) *Group {
 	g := newGroup(name, o, gs)
-	g.log = &gs.log // it would bring a fresh one each time it comes
+	g.log = &gs.log // shared: a process that reconnects must not get a new limit each time
 	gs.byName[name] = g
-	gs.members[g] = new(membership)
+	gs.registrations[g] = new(registration)
 	return g
 }
 
-// leave forgets a group.
-func (gs *Groups) leave(g *Group) {
+// unregister removes a group.
+func (gs *Groups) unregister(g *Group) {
 	gs.unserve(g)
-	delete(gs.members, g)
+	delete(gs.registrations, g)
 	if gs.byName[g.name] == g {
 		delete(gs.byName, g.name)
 	}
 }
 
-// serve has the router give g messages of these types: all of them, or, with an error, none.
+// serve makes the router send g the messages of these types. After an error it sends none.
 func (gs *Groups) serve(g *Group, types []hub.Pattern) error {
 	types = slices.Clone(types)
 	slices.Sort(types)
 	types = slices.Compact(types)
-	ms := gs.members[g]
+	reg := gs.registrations[g]
 	stop, err := gs.o.Router.ServeAll(types, g)
 	if err != nil {
 		return hub.Reason(hub.ErrDenied, "handler %q: %v", g.name, err)
 	}
-	ms.stop, ms.types = stop, types
+	reg.stop, reg.types = stop, types
 	return nil
 }
 
 func (gs *Groups) unserve(g *Group) {
-	ms := gs.members[g]
-	if ms.stop != nil {
-		ms.stop()
+	reg := gs.registrations[g]
+	if reg.stop != nil {
+		reg.stop()
 	}
-	ms.stop, ms.types = nil, nil
+	reg.stop, reg.types = nil, nil
 }
 
-// dismiss notes that a connection of g has ended.
-func (gs *Groups) dismiss(g *Group) {
+// processEnded notes that a connection of g has ended.
+func (gs *Groups) processEnded(g *Group) {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
-	ms := gs.members[g]
-	if ms == nil {
+	reg := gs.registrations[g]
+	if reg == nil {
 		return // it has been shut down meanwhile
 	}
-	ms.processes--
-	if ms.processes == 0 && !ms.fixed {
+	reg.processes--
+	if reg.processes == 0 && !reg.fixed {
 		gs.unserve(g)
 	}
 }
 
-// forget forgets g if it is not named in the config and nothing of it is left.
-func (gs *Groups) forget(g *Group) {
+// removeIfIdle unregisters g if it is not configured and has neither processes nor jobs.
+func (gs *Groups) removeIfIdle(g *Group) {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
-	gs.forgetLocked(g)
+	gs.removeIfIdleLocked(g)
 }
 
-func (gs *Groups) forgetLocked(g *Group) {
-	ms := gs.members[g]
-	if ms == nil || ms.processes > 0 {
+func (gs *Groups) removeIfIdleLocked(g *Group) {
+	reg := gs.registrations[g]
+	if reg == nil || reg.processes > 0 {
 		return
 	}
 	g.mu.Lock()
-	idle := g.jobs == 0 && !g.standing
+	idle := g.jobs == 0 && !g.configured
 	g.mu.Unlock()
 	if idle {
-		gs.leave(g)
+		gs.unregister(g)
 	}
 }
 
-// Stats returns those of all handlers, by name.
+// Stats returns the counters of all handlers, sorted by name.
 func (gs *Groups) Stats() []Stats {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
-	all := make([]Stats, 0, len(gs.members))
-	for g, ms := range gs.members {
+	all := make([]Stats, 0, len(gs.registrations))
+	for g, reg := range gs.registrations {
 		s := g.Stats()
-		for _, p := range ms.types {
+		for _, p := range reg.types {
 			s.Types = append(s.Types, string(p))
 		}
 		all = append(all, s)
@@ -318,15 +317,15 @@ func (gs *Groups) Stats() []Stats {
 	return all
 }
 
-// Shutdown takes no new processes and messages (hub.ErrClosed), waits until all that
-// was taken is answered, says goodbye to the processes, closes their connections and
-// ends those that the hub has started. When ctx ends first, what is still
-// unanswered fails, and Shutdown returns ctx's error after everything has ended.
+// Shutdown refuses new processes and messages (hub.ErrClosed), waits until all admitted
+// messages are answered, sends the processes a goodbye, closes their connections and
+// stops the programs that the hub has started. If ctx ends first, the unanswered messages
+// fail, and Shutdown returns ctx's error after everything has ended.
 func (gs *Groups) Shutdown(ctx context.Context) error {
 	gs.mu.Lock()
 	gs.closing = true
-	groups := make([]*Group, 0, len(gs.members))
-	for g := range gs.members {
+	groups := make([]*Group, 0, len(gs.registrations))
+	for g := range gs.registrations {
 		groups = append(groups, g)
 	}
 	gs.mu.Unlock()

@@ -53,7 +53,7 @@ func answerTo(tag uint64) []byte {
 	return e.End(nil)
 }
 
-// An answer that does not parse is the failure of its message; the connection is still in step.
+// An answer that does not parse fails its message; the connection goes on.
 func TestMalformedAnswerFailsItsMessage(t *testing.T) {
 	h := newHub(t, Options{})
 	p := h.peer(hello(4))
@@ -93,7 +93,7 @@ func TestHalfFrame(t *testing.T) {
 	h.log.wait(t, 1, func(l string) bool { return contains(l, "closed inside a frame") })
 }
 
-// A process that does not read holds up nobody: what is for it waits within bounds.
+// A process that does not read blocks nobody: its messages queue within bounds.
 func TestSlowReader(t *testing.T) {
 	h := newHub(t, Options{Timeout: time.Minute})
 	slow := h.peer(wire.Hello{Name: "slow", Types: []string{"slow"}, Credits: MaxCredits})

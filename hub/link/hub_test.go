@@ -29,15 +29,15 @@ type testHub struct {
 	router *hub.Router
 	socket string
 	conns  sync.WaitGroup // Attach calls
-	log    *logBook
-	bug    chan any // what Attach may panic with; nil: it may not
+	log    *logRecorder
+	bug    chan any // gets what Attach panics with; nil if it must not panic
 }
 
 // newHub starts a hub; the test fails if it leaves a goroutine behind.
 func newHub(t testing.TB, o Options) *testHub {
 	t.Helper()
 	leaks := goleak.IgnoreCurrent()
-	h := &testHub{t: t, router: hub.NewRouter(hub.RouterOptions{}), log: newLogBook()}
+	h := &testHub{t: t, router: hub.NewRouter(hub.RouterOptions{}), log: newLogRecorder()}
 	h.socket = filepath.Join(shortDir(t), "hub")
 	if o.Log == nil {
 		o.Log = slog.New(h.log)
@@ -133,7 +133,7 @@ func (h *testHub) kit(f hub.Handler, o handlers.Options, types ...string) (stop 
 	return stop
 }
 
-// until waits for a condition that the counters show.
+// until waits until the handler's counters meet a condition.
 func (h *testHub) until(name, what string, ok func(Stats) bool) Stats {
 	h.t.Helper()
 	return until(h.t, what, func() (Stats, bool) {
@@ -146,7 +146,7 @@ func (h *testHub) until(name, what string, ok func(Stats) bool) Stats {
 	})
 }
 
-// until polls: what it waits for is a counter, which nobody announces.
+// until polls, because nothing signals a change of a counter.
 func until(t testing.TB, what string, poll func() (Stats, bool)) Stats {
 	t.Helper()
 	deadline := time.Now().Add(hubtest.WaitTimeout)
@@ -162,21 +162,21 @@ func until(t testing.TB, what string, poll func() (Stats, bool)) Stats {
 	}
 }
 
-// A logBook keeps the lines that were logged.
-type logBook struct {
+// A logRecorder keeps the lines that were logged.
+type logRecorder struct {
 	mu    sync.Mutex
 	lines []string
 	more  chan struct{}
 }
 
-func newLogger(b *logBook) *slog.Logger { return slog.New(b) }
+func newLogger(b *logRecorder) *slog.Logger { return slog.New(b) }
 
-func newLogBook() *logBook { return &logBook{more: make(chan struct{})} }
+func newLogRecorder() *logRecorder { return &logRecorder{more: make(chan struct{})} }
 
-func (b *logBook) Enabled(context.Context, slog.Level) bool { return true }
-func (b *logBook) WithAttrs([]slog.Attr) slog.Handler       { return b }
-func (b *logBook) WithGroup(string) slog.Handler            { return b }
-func (b *logBook) Handle(_ context.Context, r slog.Record) error {
+func (b *logRecorder) Enabled(context.Context, slog.Level) bool { return true }
+func (b *logRecorder) WithAttrs([]slog.Attr) slog.Handler       { return b }
+func (b *logRecorder) WithGroup(string) slog.Handler            { return b }
+func (b *logRecorder) Handle(_ context.Context, r slog.Record) error {
 	line := r.Message
 	r.Attrs(func(a slog.Attr) bool {
 		line += fmt.Sprintf(" %s=%v", a.Key, a.Value)
@@ -191,7 +191,7 @@ func (b *logBook) Handle(_ context.Context, r slog.Record) error {
 }
 
 // wait waits for the nth line that is ok.
-func (b *logBook) wait(t testing.TB, n int, ok func(string) bool) string {
+func (b *logRecorder) wait(t testing.TB, n int, ok func(string) bool) string {
 	t.Helper()
 	deadline := time.After(hubtest.WaitTimeout)
 	for {

@@ -17,16 +17,16 @@ type job struct {
 	stream *stream
 	next   *job // in the stream
 
-	at  *process // where it was sent
-	tag uint16
+	process *process // where it was sent
+	tag     uint16
 
-	since          time.Duration // on clock: when it came; once it is sent, when that was
-	line           *timeline     // the one it is on; nil if none
-	earlier, later *job          // in it
+	since                  time.Duration // by clock: when it came or, once it is sent, when it was sent
+	expiry                 *expiryQueue  // the queue it is in; nil if none
+	prevExpiry, nextExpiry *job          // in that queue
 
-	done  bool   // answered or failed, and to be carried out when its turn comes
+	done  bool   // answered or failed; executed once it is at the head of its stream
 	err   error  // what it failed with
-	reply []byte // an answer that came out of turn; the job's own memory
+	reply []byte // an answer that came out of order; the job's own memory
 }
 
 var jobs = sync.Pool{New: func() any { return new(job) }}
@@ -34,8 +34,8 @@ var jobs = sync.Pool{New: func() any { return new(job) }}
 const (
 	// jobOverhead is about what a message costs beside its data, in bytes.
 	jobOverhead = 512
-	// maxKept is how long a job's buffers may be to be used again, in bytes.
-	maxKept = 64 << 10
+	// maxRecycled is the longest buffer, in bytes, that is kept for reuse.
+	maxRecycled = 64 << 10
 )
 
 func sizeOf(m *hub.Message) int { return jobOverhead + len(m.Data.Bytes) + 64*len(m.To) }
@@ -44,7 +44,7 @@ func sizeOf(m *hub.Message) int { return jobOverhead + len(m.Data.Bytes) + 64*le
 func newJob(m *hub.Message, a *hub.Answer, now time.Duration) *job {
 	j := jobs.Get().(*job)
 	j.size = sizeOf(m)
-	j.m = *m // m may be a's own: copied before Detach lets go of what is borrowed
+	j.m = *m // m may be a's own: copy it before Detach gives up what is borrowed
 	j.data = append(j.data[:0], m.Data.Bytes...)
 	a.Detach()
 	j.m.To = a.Message().To
@@ -55,13 +55,13 @@ func newJob(m *hub.Message, a *hub.Answer, now time.Duration) *job {
 	return j
 }
 
-// recycle gives back j, which is on no list.
+// recycle returns j, which must be on no list, to the pool.
 func (j *job) recycle() {
 	data, reply := j.data[:0], j.reply[:0]
-	if cap(data) > maxKept {
+	if cap(data) > maxRecycled {
 		data = nil
 	}
-	if cap(reply) > maxKept {
+	if cap(reply) > maxRecycled {
 		reply = nil
 	}
 	*j = job{data: data, reply: reply}
@@ -80,37 +80,37 @@ var epoch = time.Now()
 // clock returns the monotonic time, which costs half of what time.Now does.
 func clock() time.Duration { return time.Since(epoch) }
 
-// A timeline is jobs in the order of their since. All on it may take equally long,
-// so the first is always the first whose time is over.
-type timeline struct {
+// An expiryQueue holds jobs in the order of their since. All of them have the same
+// timeout, so the head always expires first.
+type expiryQueue struct {
 	head, tail *job
 }
 
-func (l *timeline) push(j *job) {
-	j.line, j.earlier, j.later = l, l.tail, nil
+func (l *expiryQueue) push(j *job) {
+	j.expiry, j.prevExpiry, j.nextExpiry = l, l.tail, nil
 	if l.tail == nil {
 		l.head = j
 	} else {
-		l.tail.later = j
+		l.tail.nextExpiry = j
 	}
 	l.tail = j
 }
 
-// leave takes j off the timeline it is on.
-func (j *job) leave() {
-	l := j.line
+// removeFromExpiry removes j from its expiry queue, if it is in one.
+func (j *job) removeFromExpiry() {
+	l := j.expiry
 	if l == nil {
 		return
 	}
-	if j.earlier == nil {
-		l.head = j.later
+	if j.prevExpiry == nil {
+		l.head = j.nextExpiry
 	} else {
-		j.earlier.later = j.later
+		j.prevExpiry.nextExpiry = j.nextExpiry
 	}
-	if j.later == nil {
-		l.tail = j.earlier
+	if j.nextExpiry == nil {
+		l.tail = j.prevExpiry
 	} else {
-		j.later.earlier = j.earlier
+		j.nextExpiry.prevExpiry = j.prevExpiry
 	}
-	j.line, j.earlier, j.later = nil, nil, nil
+	j.expiry, j.prevExpiry, j.nextExpiry = nil, nil, nil
 }

@@ -1,18 +1,19 @@
 // Package link speaks to message handlers that are processes of their own, over
 // UNIX domain sockets, in either dialect.
 //
-// A [Group] is a native handler: one or several processes that have dialled in to
-// the hub and said which types they serve. Each keeps one lasting connection, over
-// which messages are pipelined under tags, as many unanswered as the process has
-// given credits. [Groups] knows them all and takes the connections from the
-// listener. A [Classic] is a handler of the original kind, which the hub dials once
-// for each message. A [Command] starts either kind's program and keeps it running.
-// A [Seat] keeps a handler's place while another replaces it.
+// A [Group] is a native handler: one or more processes that dial in to the hub and
+// name the types they serve. Each process keeps one lasting connection. Messages are
+// pipelined over it under tags; the process's credits limit how many are in flight.
+// [Groups] holds all groups and takes their connections from the listener. A [Classic]
+// is a handler of the original kind: the hub dials it once for each message. A [Command]
+// starts the program of either kind and restarts it when it exits. A [Slot] queues the
+// messages for a handler while a successor replaces it.
 //
-// A Group, a Classic and a Seat are each a hub.Handler. The first two keep a handler from holding up anybody: Handle
-// copies what it needs, queues and returns; what waits is bounded in messages and
-// bytes; a message that is not answered in time fails alone. Messages of one sender,
-// lane and type are answered in order, whatever the processes do.
+// Group, Classic and Slot are each a hub.Handler. A slow handler process blocks nobody:
+// Handle copies the message, queues it and returns. The queues are bounded in messages
+// and bytes, and a message that is not answered in time fails alone. Messages of one
+// sender, ordering key and type are answered in order, even if the processes answer out
+// of order.
 package link
 
 import (
@@ -35,14 +36,14 @@ const (
 
 // Options are what every kind of handler has. The zero value works.
 type Options struct {
-	// Timeout is how long a message may wait to be sent, and how long after that for
-	// its answer; then it fails with hub.ErrTimeout. If zero, 10 s.
+	// Timeout is how long a message may wait to be sent, and then again how long it may
+	// wait for its answer. After that it fails with hub.ErrTimeout. If zero, 10 s.
 	Timeout time.Duration
-	// Waiting is how many messages may wait, to be sent or, answered out of turn, for
-	// those before them. What comes on top is refused with hub.ErrFull. If zero, 1024.
+	// Waiting is how many messages may wait: to be sent, or, if they were answered out of
+	// order, for those before them. More are refused with hub.ErrFull. If zero, 1024.
 	Waiting int
-	// Bytes is how much memory, in bytes, messages may take that wait or are in
-	// flight. What comes on top is refused with hub.ErrFull. If zero, 4 MiB.
+	// Bytes is how much memory, in bytes, the messages that wait or are in flight may
+	// take. More are refused with hub.ErrFull. If zero, 4 MiB.
 	Bytes int
 	// Frame is the longest frame, in bytes, that a handler may send. If zero, 1 MiB.
 	Frame int
@@ -75,7 +76,7 @@ type Stats struct {
 	Name      string   `json:"name"`      // from the config or the handler's hello
 	Types     []string `json:"types"`     // the patterns it serves
 	Native    bool     `json:"native"`    // a Group; else a Classic
-	Processes int      `json:"processes"` // connected now; of a Classic: exchanges under way
+	Processes int      `json:"processes"` // connected now; of a Classic: exchanges in flight
 	Waiting   int      `json:"waiting"`   // messages that wait to be sent, or for the answers before theirs
 	InFlight  int      `json:"in_flight"` // messages sent and not answered
 
@@ -90,8 +91,8 @@ type Stats struct {
 	Down     string `json:"down"`     // why its program does not run, while it waits to be started again; else ""
 }
 
-// full is the reason for a refusal.
-func full(name string, o *Options, waiting int) error {
+// fullError is why a message is refused: too many wait, or too many bytes.
+func fullError(name string, o *Options, waiting int) error {
 	if waiting >= o.Waiting {
 		return hub.Reason(hub.ErrFull, "handler %q: %d messages wait for it already", name, waiting)
 	}

@@ -42,7 +42,7 @@ func TestHelloIsAnsweredWithTheHubs(t *testing.T) {
 	}
 }
 
-func TestOutOfTurnAnswersAreCarriedOutInOrder(t *testing.T) {
+func TestOutOfOrderAnswersAreExecutedInOrder(t *testing.T) {
 	h := newHub(t, Options{})
 	p := h.peer(hello(10))
 	var as hubtest.Answers
@@ -123,9 +123,9 @@ func TestProcessEndsWithMessagesInFlight(t *testing.T) {
 	first.handle()
 	first.handle()
 	second := h.peer(hello(4))
-	second.silent(20 * time.Millisecond) // the stream stays with the first while it has any of it
+	second.silent(20 * time.Millisecond) // the stream stays with the first process while any of it is in flight there
 	first.conn.Close()
-	// What was sent has failed; what waited has moved, and comes after.
+	// What was sent has failed; what waited goes to the second process, after it.
 	for i := 2; i < 4; i++ {
 		tag, m := second.handle()
 		if m.ID.Number != uint64(i) {
@@ -148,7 +148,7 @@ func TestProcessEndsWithMessagesInFlight(t *testing.T) {
 	}
 }
 
-func TestHungHandlerFailsOnlyWhatItHas(t *testing.T) {
+func TestHungHandlerFailsOnlyTheHungMessage(t *testing.T) {
 	h := newHub(t, Options{Timeout: time.Second})
 	p := h.peer(hello(3))
 	var as hubtest.Answers
@@ -194,7 +194,7 @@ func TestHungHandlerFailsOnlyWhatItHas(t *testing.T) {
 	}
 }
 
-func TestProcessThatOwesEverythingIsClosed(t *testing.T) {
+func TestProcessWithAllCreditsOverdueIsClosed(t *testing.T) {
 	h := newHub(t, Options{Timeout: 30 * time.Millisecond})
 	p := h.peer(hello(2))
 	var as hubtest.Answers

@@ -12,34 +12,34 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// A process is one connected handler process of a group. The group's lock guards
-// what is not said to be the reading goroutine's.
+// A process is one connected handler process of a group. The group's lock guards its
+// fields, except those marked as the reading goroutine's.
 type process struct {
-	g    *Group
-	conn net.Conn
-	in   *bformat.Reader // the reading goroutine's
-	out  *bformat.Queue
-	h    hand      // the reading goroutine's
-	b    hub.Batch // the reading goroutine's
-	most int       // the longest frame it takes, in bytes
+	g        *Group
+	conn     net.Conn
+	in       *bformat.Reader // the reading goroutine's
+	out      *bformat.Queue
+	exec     executor  // the reading goroutine's
+	b        hub.Batch // the reading goroutine's
+	maxFrame int       // the longest frame it takes, in bytes
 
-	slots    []*job   // what is in flight, by tag; slots[0] is not used
-	tags     []uint16 // a ring of the tags that are free, each with a credit to it
-	next     int      // where in it the next one is
-	free     int      // how many there are
-	late     int      // tags whose answer is owed past its time
-	ready    streamList
-	turn     bool  // whose turn it is to be sent, see Group.pump
-	broken   bool  // takes nothing more
-	leaving  bool  // has said goodbye
-	why      error // why the hub ends it, if it does
-	unwanted bool  // why is the process's fault
+	inFlight  []*job   // by tag; inFlight[0] is not used
+	tags      []uint16 // a ring of the free tags; each stands for one credit
+	next      int      // index of the next free tag
+	free      int      // number of free tags
+	overdue   int      // number of tags whose answer is overdue
+	ready     streamList
+	alternate bool  // toggled by Group.dispatch, so that it takes from ready and the group's ready in turn
+	broken    bool  // takes nothing more
+	draining  bool  // has said goodbye
+	closeErr  error // why the hub closes the connection, if it does
+	atFault   bool  // closeErr is the fault of the process
 
-	touched atomic.Bool // on the batch of somebody who will flush it
+	inBatch atomic.Bool // on a batch that somebody will flush
 }
 
-// overdue stands in the slot of a tag whose answer is owed past its time.
-var overdue = new(job)
+// overdueJob takes the place of a job that has timed out, until its late answer comes.
+var overdueJob = new(job)
 
 func newProcess(g *Group, c net.Conn, in *bformat.Reader, h *wire.Hello) *process {
 	credits := h.Credits
@@ -47,41 +47,41 @@ func newProcess(g *Group, c net.Conn, in *bformat.Reader, h *wire.Hello) *proces
 		credits = DefaultCredits
 	}
 	credits = min(credits, MaxCredits)
-	p := &process{g: g, conn: c, in: in, most: h.Frame}
-	if p.most <= 0 {
-		p.most = bformat.DefaultLimit
+	p := &process{g: g, conn: c, in: in, maxFrame: h.Frame}
+	if p.maxFrame <= 0 {
+		p.maxFrame = bformat.DefaultLimit
 	}
-	p.slots = make([]*job, credits+1)
+	p.inFlight = make([]*job, credits+1)
 	p.tags, p.free = make([]uint16, credits), credits
 	for i := range p.tags {
 		p.tags[i] = uint16(i + 1)
 	}
-	// Messages are bounded by the group's bytes, so that the queue never ends for
-	// want of room while the process reads late: JSON can grow a little on its way.
+	// The group's limit in bytes bounds the messages, so the queue never overflows while
+	// the process reads slowly. Twice that limit, because JSON can grow when it is encoded.
 	p.out = bformat.NewQueue(c, bformat.QueueOptions{Limit: 2*g.o.Bytes + credits*jobOverhead})
-	p.h.batch = &p.b
+	p.exec.batch = &p.b
 	return p
 }
 
-// room reports whether p can be sent another message.
-func (p *process) room() bool { return p.free > 0 && !p.broken && !p.leaving }
+// available reports whether p can be sent another message.
+func (p *process) available() bool { return p.free > 0 && !p.broken && !p.draining }
 
-// owes returns 1 if p owes an answer past its time, else 0.
-func (p *process) owes() int { return min(p.late, 1) }
+// overdueRank returns 1 if p has overdue answers, else 0.
+func (p *process) overdueRank() int { return min(p.overdue, 1) }
 
 // credits returns how many unanswered messages p takes.
-func (p *process) credits() int { return len(p.slots) - 1 }
+func (p *process) credits() int { return len(p.inFlight) - 1 }
 
-// put encodes j for p under a tag of its own. If it cannot, j has failed; if p.broken is
-// set afterwards, nothing happened.
-func (p *process) put(j *job, b *hub.Batch) error {
+// enqueue encodes j into p's send queue under a free tag. An error is why j fails. If
+// p.broken is set afterwards, j was not queued and has not failed.
+func (p *process) enqueue(j *job, b *hub.Batch) error {
 	tag := p.tags[p.next]
 	buf := p.out.Begin()
 	start := len(buf)
 	buf, err := wire.AppendMessage(buf, uint64(tag), wire.KindHandle, &j.m)
-	if err == nil && uint64(len(buf)-start) > uint64(p.most) {
+	if err == nil && uint64(len(buf)-start) > uint64(p.maxFrame) {
 		err = hub.Reason(hub.ErrHandler, "handler %q takes frames of at most %d bytes, this message has %d",
-			p.g.name, p.most, len(buf)-start)
+			p.g.name, p.maxFrame, len(buf)-start)
 	}
 	if err != nil {
 		p.out.Cancel()
@@ -93,59 +93,59 @@ func (p *process) put(j *job, b *hub.Batch) error {
 	}
 	p.next = (p.next + 1) % len(p.tags)
 	p.free--
-	p.slots[tag] = j
-	j.at, j.tag = p, tag
-	if p.touched.CompareAndSwap(false, true) {
+	p.inFlight[tag] = j
+	j.process, j.tag = p, tag
+	if p.inBatch.CompareAndSwap(false, true) {
 		b.Add(p)
 	}
 	return nil
 }
 
-// Flush sends what put has gathered.
+// Flush sends what enqueue has queued.
 func (p *process) Flush() {
-	p.touched.Store(false)
+	p.inBatch.Store(false)
 	p.out.Flush()
 }
 
-// giveBack makes tag free, the last to be used again: so an answer that comes twice is
-// likely to be found out.
-func (p *process) giveBack(tag uint16) {
-	p.slots[tag] = nil
+// releaseTag makes tag free. It is reused last, so that a duplicate answer most likely
+// finds no job under it and is noticed.
+func (p *process) releaseTag(tag uint16) {
+	p.inFlight[tag] = nil
 	p.tags[(p.next+p.free)%len(p.tags)] = tag
 	p.free++
 }
 
-// forget notes that the answer under tag is owed past its time: the credit comes back
-// with it, if it ever comes.
-func (p *process) forget(tag uint16) {
-	p.slots[tag] = overdue
-	p.late++
+// markOverdue notes that the job under tag has timed out. Its credit comes back with the
+// late answer, if that ever comes.
+func (p *process) markOverdue(tag uint16) {
+	p.inFlight[tag] = overdueJob
+	p.overdue++
 }
 
-// checkDebt closes p if it owes answers for all its credits past their time, or
-// if that is all that keeps it from leaving.
-func (p *process) checkDebt() {
+// checkOverdue closes p if all its credits are overdue, or if p is draining and has only
+// overdue answers left.
+func (p *process) checkOverdue() {
 	switch {
 	case p.broken:
-	case p.late == p.credits():
-		p.end(fmt.Errorf("%d messages, all its credits, are not answered after %v", p.late, p.g.o.Timeout), true)
-	case p.leaving:
-		p.checkLeft()
+	case p.overdue == p.credits():
+		p.close(fmt.Errorf("%d messages, all its credits, are not answered after %v", p.overdue, p.g.o.Timeout), true)
+	case p.draining:
+		p.closeIfDrained()
 	}
 }
 
-// end closes the connection, for the reason given. fault says whether the process is to blame.
-func (p *process) end(why error, fault bool) {
-	if p.why == nil {
-		p.why, p.unwanted = why, fault
+// close closes the connection for the reason given. atFault says whether the process is to blame.
+func (p *process) close(reason error, atFault bool) {
+	if p.closeErr == nil {
+		p.closeErr, p.atFault = reason, atFault
 	}
 	p.broken = true
 	p.conn.Close() // the reading goroutine does the rest
 }
 
-// checkLeft closes a leaving process that has answered what it had.
-func (p *process) checkLeft() {
-	if p.leaving && p.free+p.late == p.credits() {
+// closeIfDrained closes a draining process that has no message in flight.
+func (p *process) closeIfDrained() {
+	if p.draining && p.free+p.overdue == p.credits() {
 		p.broken = true
 		p.out.Shutdown() // writeLoop closes
 	}
@@ -158,7 +158,7 @@ func (p *process) serve() error {
 		defer close(written)
 		p.writeLoop()
 	}()
-	defer func() { // also where readLoop panics
+	defer func() { // also if readLoop panics
 		p.conn.Close()
 		p.out.Fail(net.ErrClosed)
 		<-written
@@ -172,10 +172,10 @@ func (p *process) writeLoop() {
 	p.conn.Close()
 }
 
-// errGarbage is wrapped by what a process did that no handler may do.
-var errGarbage = errors.New("breach of protocol")
+// errProtocol is wrapped by the errors of a process that breaks the protocol.
+var errProtocol = errors.New("breach of protocol")
 
-// readLoop takes frames until the connection ends, and says why it did.
+// readLoop handles frames until the connection ends, and returns why it ended.
 func (p *process) readLoop() error {
 	p.in.SetIdle(p.b.Flush)
 	for {
@@ -184,19 +184,19 @@ func (p *process) readLoop() error {
 			p.b.Flush()
 			var limit *bformat.LimitError
 			if errors.As(err, &limit) {
-				err = fmt.Errorf("%w: %w", errGarbage, err)
+				err = fmt.Errorf("%w: %w", errProtocol, err)
 			}
 			return err
 		}
-		if err := p.take(frame); err != nil {
+		if err := p.handleFrame(frame); err != nil {
 			p.b.Flush()
-			return fmt.Errorf("%w: %w", errGarbage, err)
+			return fmt.Errorf("%w: %w", errProtocol, err)
 		}
 	}
 }
 
-// take acts on one frame.
-func (p *process) take(frame []byte) error {
+// handleFrame handles one frame.
+func (p *process) handleFrame(frame []byte) error {
 	tag, rest, err := tristanable.Cut(frame)
 	if err != nil {
 		return err
@@ -210,16 +210,16 @@ func (p *process) take(frame []byte) error {
 		return p.answer(tag, body)
 	case wire.KindPing:
 		if tag != 0 {
-			p.status(tag, nil)
+			p.sendStatus(tag, nil)
 		}
 	case wire.KindSend:
 		if tag != 0 {
-			p.status(tag, hub.Reason(hub.ErrDenied, "a handler's connection carries answers alone: log in as a client to send"))
+			p.sendStatus(tag, hub.Reason(hub.ErrDenied, "a handler's connection carries answers alone: log in as a client to send"))
 		}
 	case wire.KindGoodbye:
 		p.g.mu.Lock()
-		p.leaving = true
-		p.checkLeft()
+		p.draining = true
+		p.closeIfDrained()
 		p.g.mu.Unlock()
 	case wire.KindHello:
 		return errors.New("a second hello")
@@ -227,62 +227,64 @@ func (p *process) take(frame []byte) error {
 	return nil
 }
 
-// status sends a status. It may be lost if the process does not read: it asks for as many as it likes.
-func (p *process) status(tag uint64, reason error) {
+// sendStatus sends a status as a droppable frame: a process that does not read could ask
+// for any number of them.
+func (p *process) sendStatus(tag uint64, reason error) {
 	p.out.End(wire.AppendStatus(p.out.Begin(), tag, reason), true)
-	if p.touched.CompareAndSwap(false, true) {
+	if p.inBatch.CompareAndSwap(false, true) {
 		p.b.Add(p)
 	}
 }
 
-// answer marks the job under tag as done and carries it out if its turn has come.
+// answer marks the job under tag as done and executes its answer if the job is at the head
+// of its stream.
 func (p *process) answer(tag uint64, body []byte) error {
 	g := p.g
-	reply, bad := p.h.dec.Answer(body)
+	reply, bad := p.exec.dec.Answer(body)
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if tag == 0 || tag >= uint64(len(p.slots)) || p.slots[tag] == nil {
+	if tag == 0 || tag >= uint64(len(p.inFlight)) || p.inFlight[tag] == nil {
 		return fmt.Errorf("an answer under tag %d, which no message has", tag)
 	}
-	j := p.slots[tag]
-	p.giveBack(uint16(tag))
-	if j == overdue {
-		p.late--
+	j := p.inFlight[tag]
+	p.releaseTag(uint16(tag))
+	if j == overdueJob {
+		p.overdue--
 		g.stats.Late++
-		g.pump(&p.b, 0)
-		g.settle(&p.h)
-		p.checkLeft()
+		g.dispatch(&p.b, 0)
+		g.executeDue(&p.exec)
+		p.closeIfDrained()
 		return nil
 	}
-	g.landed(j)
+	g.removeInFlight(j)
 	if bad != nil {
 		g.stats.Garbage++
 		err := hub.Reason(hub.ErrHandler, "handler %q: %v", g.name, bad)
-		g.complain(err)
+		g.logFailure(err)
 		j.fail(err)
 	} else {
 		g.stats.Answered++
 	}
-	g.pump(&p.b, 0)
+	g.dispatch(&p.b, 0)
 	switch s := j.stream; {
 	case bad != nil:
-		g.makeDue(s)
+		g.markDue(s)
 	case s.head == j && !s.busy:
 		j.done = true
-		p.h.job, p.h.reply = j, reply
-		g.carry(s, &p.h) // j comes first and takes the reply
+		p.exec.job, p.exec.reply = j, reply
+		g.execute(s, &p.exec) // j comes first and takes the reply
 	default:
-		g.keep(j, body)
-		g.makeDue(s)
+		g.bufferReply(j, body)
+		g.markDue(s)
 	}
-	g.settle(&p.h)
-	p.checkLeft()
+	g.executeDue(&p.exec)
+	p.closeIfDrained()
 	return nil
 }
 
-// keep copies an answer that has come out of turn.
-func (g *Group) keep(j *job, body []byte) {
+// bufferReply copies an answer that has come out of order.
+func (g *Group) bufferReply(j *job, body []byte) {
 	if g.bytes+len(body) > 2*g.o.Bytes {
 		j.fail(hub.Reason(hub.ErrFull, "handler %q: its answer came out of turn, and answers that wait fill %d bytes already",
 			g.name, 2*g.o.Bytes))

@@ -21,7 +21,7 @@ import (
 	"github.com/besterhub/bester/hub/hubtest"
 )
 
-// The test's own program is also its handler processes: BESTER_TEST says which.
+// The test binary also runs as handler processes: BESTER_TEST says which.
 func TestMain(m *testing.M) {
 	switch os.Getenv("BESTER_TEST") {
 	case "":
@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 		fmt.Println("about to fail")
 		os.Exit(7)
 	case "hub": // one that keeps a program running, until it is killed
-		log := newLogBook()
+		log := newLogRecorder()
 		s := newSupervisor("x", Command{Argv: []string{"sleep", "1000"}}, newLogger(log))
 		s.start()
 		for s.running() == 0 {
@@ -53,8 +53,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// self is the command line of this program: under an emulator, which the kernel does not
-// know how to start it with, that comes first.
+// self is the command line of this program. If the kernel cannot run it directly, as under
+// a user-mode emulator, the emulator comes first.
 var self = sync.OnceValues(func() ([]string, error) {
 	path, err := os.Executable()
 	if err != nil {
@@ -78,7 +78,7 @@ func argv(t testing.TB, args ...string) []string {
 	return append(slices.Clone(first), args...)
 }
 
-// program starts this program as a handler of its own, which the test ends.
+// program starts this program as a handler process, which the test kills when it ends.
 func (h *testHub) program(mode, name string, args ...string) *exec.Cmd {
 	h.t.Helper()
 	line := argv(h.t, append([]string{"--socket", h.socket, "--name", name}, args...)...)
@@ -224,8 +224,8 @@ func TestNativeHandlerInPython(t *testing.T) {
 	out.want("goodbye")
 }
 
-// Peers that answer in any order, end at any time and come back: every message is done
-// once, and those of a sender in order.
+// Peers answer in any order, end at any time and reconnect. Every message is done once, and
+// those of one sender in order.
 func TestDisorder(t *testing.T) {
 	h := newHub(t, Options{})
 	g, err := h.Add(Config{Name: "x", Types: []hub.Pattern{}, Options: Options{Waiting: 1 << 20, Bytes: 64 << 20}})
@@ -289,7 +289,7 @@ func (h *testHub) disorderly() {
 		p.conn.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
 		frame, err := p.in.Next()
 		if err != nil {
-			break // nothing for it to do any more: it ends, and so does its reader
+			break // no message came: end the connection
 		}
 		held = append(held, uint64(frame[0])|uint64(frame[1])<<8)
 		if len(held) == 7 || rand.IntN(3) == 0 {

@@ -13,46 +13,48 @@ import (
 // again when it returns; its processes may dial in anew.
 func (g *Group) Shutdown(ctx context.Context) error { return g.shutdown(ctx, nil) }
 
-// Retire is Shutdown for a handler that another replaces: what it has not sent yet, and
-// what still comes, goes to heir, in order and behind what was sent.
-func (g *Group) Retire(ctx context.Context, heir hub.Handler) error { return g.shutdown(ctx, heir) }
+// Retire is Shutdown for a handler that is replaced. Messages that are not sent yet, and
+// those that still come, go to successor, in order and after those that were sent.
+func (g *Group) Retire(ctx context.Context, successor hub.Handler) error {
+	return g.shutdown(ctx, successor)
+}
 
-func (g *Group) shutdown(ctx context.Context, heir hub.Handler) error {
-	var h hand // without a batch: every command is flushed at once
+func (g *Group) shutdown(ctx context.Context, successor hub.Handler) error {
+	var e executor // without a batch: every command is flushed at once
 	g.mu.Lock()
 	g.closing = true
-	g.heir = heir
-	if len(g.processes) == 0 || heir != nil {
-		g.failWaiting(g.closed())
-		g.settle(&h)
+	g.successor = successor
+	if len(g.processes) == 0 || successor != nil {
+		g.failWaiting(g.closedError())
+		g.executeDue(&e)
 	}
-	empty := g.empty
-	if empty == nil {
-		empty = make(chan struct{})
+	drained := g.drained
+	if drained == nil {
+		drained = make(chan struct{})
 		if g.jobs == 0 {
-			close(empty)
+			close(drained)
 		} else {
-			g.empty = empty
+			g.drained = drained
 		}
 	}
 	g.mu.Unlock()
 
 	var err error
 	select {
-	case <-empty:
+	case <-drained:
 	case <-ctx.Done():
 		err = fmt.Errorf("handler %q: shutdown: %w", g.name, ctx.Err())
 	}
 
-	if gone := g.sayGoodbye(&h, err != nil); gone != nil {
+	if disconnected := g.disconnect(&e, err != nil); disconnected != nil {
 		select {
-		case <-gone:
+		case <-disconnected:
 		case <-ctx.Done():
-			g.hangUp()
-			<-gone
+			g.forceDisconnect()
+			<-disconnected
 		}
 	}
-	<-empty
+	<-drained
 	g.timer.Stop()
 	g.mu.Lock()
 	command := g.command
@@ -61,25 +63,26 @@ func (g *Group) shutdown(ctx context.Context, heir hub.Handler) error {
 		command.stop()
 	}
 	g.groups.mu.Lock()
-	if g.groups.members[g] != nil {
-		g.groups.leave(g)
+	if g.groups.registrations[g] != nil {
+		g.groups.unregister(g)
 	}
 	g.groups.mu.Unlock()
 	return err
 }
 
-// sayGoodbye ends the connections, at once or after all that waits to be written has
-// been. It returns what is closed when they have gone, nil if there were none.
-func (g *Group) sayGoodbye(h *hand, atOnce bool) <-chan struct{} {
+// disconnect closes the connections, immediately or after a goodbye and all that waits has
+// been written. It returns a channel that is closed when all processes are disconnected,
+// nil if there are none.
+func (g *Group) disconnect(e *executor, immediately bool) <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if atOnce {
-		g.failWaiting(g.closed())
-		g.settle(h)
+	if immediately {
+		g.failWaiting(g.closedError())
+		g.executeDue(e)
 	}
 	for _, p := range g.processes {
-		if atOnce {
-			p.end(errors.New(g.goodbye()), false)
+		if immediately {
+			p.close(errors.New(g.goodbye()), false)
 			continue
 		}
 		p.broken = true
@@ -89,31 +92,32 @@ func (g *Group) sayGoodbye(h *hand, atOnce bool) <-chan struct{} {
 	if len(g.processes) == 0 {
 		return nil
 	}
-	if g.gone == nil {
-		g.gone = make(chan struct{})
+	if g.disconnected == nil {
+		g.disconnected = make(chan struct{})
 	}
-	return g.gone
+	return g.disconnected
 }
 
-func (g *Group) hangUp() {
+// forceDisconnect closes the connections immediately.
+func (g *Group) forceDisconnect() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, p := range g.processes {
-		p.end(errors.New(g.goodbye()), false)
+		p.close(errors.New(g.goodbye()), false)
 	}
 }
 
-// closed is what becomes of messages that a closing group does not handle.
-func (g *Group) closed() error {
-	if g.heir != nil {
-		return &moved{g.heir}
+// closedError is the error of messages that a closing group does not handle.
+func (g *Group) closedError() error {
+	if g.successor != nil {
+		return &handedOverError{g.successor}
 	}
 	return hub.Reason(hub.ErrClosed, "handler %q is being ended", g.name)
 }
 
 // goodbye is what the processes of a closing group are told.
 func (g *Group) goodbye() string {
-	if g.heir != nil {
+	if g.successor != nil {
 		return "the handler's config has changed"
 	}
 	return "the hub no longer needs this handler"

@@ -2,45 +2,46 @@ package link
 
 import "github.com/besterhub/bester/hub"
 
-// A key names what must stay in order: the messages of one sender, lane and type.
+// A key identifies a stream: messages of one sender, ordering key and type stay in order.
 type key struct {
-	from hub.Address
-	lane uint64
-	typ  hub.Type
+	from     hub.Address
+	orderKey uint64
+	typ      hub.Type
 }
 
-// A stream is the messages of one key that are not done yet, in the order in which
-// they came. It is there only while it has any.
+// A stream holds the messages of one key that are not done yet, in the order in which
+// they came. It exists only while it has any.
 type stream struct {
 	key        key
 	head, tail *job
 	unsent     *job     // the first that has not been sent; nil if all have
-	sent       int      // how many are in flight
-	at         *process // where they are in flight; nil if none is
-	busy       bool     // a goroutine is carrying out the answer of head
+	inFlight   int      // number of jobs in flight
+	process    *process // the one they were sent to; nil if none is in flight
+	busy       bool     // a goroutine is handling head (Classic) or executing its answer (Group)
 
-	in         *streamList // the list it is on, of those below; nil if on none
+	list       *streamList // the ready list it is on; nil if on none
 	prev, next *stream     // in that list
 	due        bool        // on the group's due list
 	nextDue    *stream
 }
 
-// streams finds a stream by its key. Its owner's lock guards it.
+// streams maps keys to streams and has a free list of unused ones. Its owner's lock
+// guards it.
 type streams struct {
-	byKey  map[key]*stream
-	spare  *stream // streams to use again, through next
-	spares int
+	byKey     map[key]*stream
+	free      *stream // the free list, linked by next
+	freeCount int
 }
 
-// maxSpares is how many unused streams are kept for use again.
-const maxSpares = 256
+// maxFreeStreams is how many streams the free list may hold.
+const maxFreeStreams = 256
 
 // add appends j to its stream.
 func (ss *streams) add(j *job) *stream {
 	k := key{j.m.From, j.m.OrderKey, j.m.Type}
 	s := ss.byKey[k]
 	if s == nil {
-		s = ss.fresh()
+		s = ss.get()
 		s.key = k
 		if ss.byKey == nil {
 			ss.byKey = make(map[key]*stream)
@@ -70,23 +71,24 @@ func (s *stream) pop() *job {
 	return j
 }
 
-// remove forgets s, which is empty and on no list.
+// remove removes s, which is empty and on no list, and puts it on the free list.
 func (ss *streams) remove(s *stream) {
 	delete(ss.byKey, s.key)
 	*s = stream{}
-	if ss.spares < maxSpares {
-		s.next, ss.spare = ss.spare, s
-		ss.spares++
+	if ss.freeCount < maxFreeStreams {
+		s.next, ss.free = ss.free, s
+		ss.freeCount++
 	}
 }
 
-func (ss *streams) fresh() *stream {
-	s := ss.spare
+// get returns an unused stream, from the free list if it has one.
+func (ss *streams) get() *stream {
+	s := ss.free
 	if s == nil {
 		return new(stream)
 	}
-	ss.spare, s.next = s.next, nil
-	ss.spares--
+	ss.free, s.next = s.next, nil
+	ss.freeCount--
 	return s
 }
 
@@ -96,7 +98,7 @@ type streamList struct {
 }
 
 func (l *streamList) push(s *stream) {
-	s.in, s.prev, s.next = l, l.tail, nil
+	s.list, s.prev, s.next = l, l.tail, nil
 	if l.tail == nil {
 		l.head = s
 	} else {
@@ -116,5 +118,5 @@ func (l *streamList) remove(s *stream) {
 	} else {
 		s.next.prev = s.prev
 	}
-	s.in, s.prev, s.next = nil, nil, nil
+	s.list, s.prev, s.next = nil, nil, nil
 }

@@ -18,32 +18,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Command is a handler's program, which the hub starts and keeps running. It is
-// started anew whenever it ends, after 100 ms at first and twice as long each time,
-// up to 30 s; once it has run for a minute, after 100 ms again. Its output goes to the log.
+// A Command is a handler's program, which the hub starts and restarts whenever it ends.
+// The backoff before a restart is 100 ms at first and doubles each time, up to 30 s. It is
+// reset once the program has run for a minute. The program's output goes to the log.
 //
-// It leads a process group, all of which the hub ends when it ends the handler, and
-// kills when the program has ended by itself; if the hub is killed, the program alone gets
-// SIGTERM from the kernel. What a program starts in a group or session of its own (setsid, a
-// daemon) outlives it: under systemd the service's control group ends that too.
+// The program leads a process group. The hub terminates the whole group when it stops the
+// handler, and kills what is left of it when the program ends by itself. If the hub is
+// killed, the kernel sends SIGTERM to the program alone. Processes that the program starts
+// in a group or session of their own (setsid, a daemon) outlive it; under systemd the
+// service's control group ends them too.
 type Command struct {
-	// Argv is the program and its arguments. Empty: nothing is started.
+	// Argv is the program and its arguments. If empty, nothing is started.
 	Argv []string
 	// Dir is its working directory. If empty, the hub's.
 	Dir string
 	// Env is added to the hub's environment, as "KEY=value".
 	Env []string
-	// Socket is the path where the hub listens, which the program finds in BESTER_SOCKET,
-	// beside its handler's name in BESTER_HANDLER. Empty: it has to know by itself.
+	// Socket is the path where the hub listens. The program finds it in BESTER_SOCKET, and
+	// its handler's name in BESTER_HANDLER. If empty, the hub does not set BESTER_SOCKET.
 	Socket string
 }
 
-// Times of a supervisor.
+// Backoff and timeouts of a supervisor.
 const (
-	firstPause = 100 * time.Millisecond
-	mostPause  = 30 * time.Second
-	steady     = time.Minute     // a program that has run so long starts with firstPause again
-	patience   = 5 * time.Second // from SIGTERM to SIGKILL
+	minBackoff  = 100 * time.Millisecond
+	maxBackoff  = 30 * time.Second
+	stableAfter = time.Minute     // a run of this length resets the backoff
+	killTimeout = 5 * time.Second // from SIGTERM to SIGKILL
 )
 
 // A supervisor keeps one program running.
@@ -51,41 +52,41 @@ type supervisor struct {
 	name    string
 	command Command
 	log     *slog.Logger
-	out     *lines
+	out     *outputLog
 	prepare func()        // called before each start, if not nil
-	fell    func()        // called after each end that stop has not asked for, if not nil
-	starts  atomic.Uint64 // that did not fail
+	onExit  func()        // called after each exit that stop did not cause, if not nil
+	starts  atomic.Uint64 // successful starts
 
 	mu       sync.Mutex
-	begun    bool
-	pid      int // its process group; 0 while it does not run, or may have been reaped
+	started  bool
+	pid      int // of the process group; 0 while none runs, or if it may have been reaped
 	stopping chan struct{}
 	stopped  chan struct{} // closed when run has returned; nil before start
 
-	state  sync.Mutex // guards what follows; not held while a program is started, as mu is
-	why    string     // how it last ended, while it waits to be started again
-	again  time.Time  // when it will be, then
-	worked bool       // it has connected since its last start
+	state         sync.Mutex // guards what follows; unlike mu it is not held while a program is started
+	why           string     // how it last ended, while it waits for its restart; else ""
+	restartAt     time.Time  // when it will be restarted, if why is set
+	connectedOnce bool       // it has connected since its last start
 }
 
 func newSupervisor(name string, c Command, log *slog.Logger) *supervisor {
-	return &supervisor{name: name, command: c, log: log, out: newLines(name, log), stopping: make(chan struct{})}
+	return &supervisor{name: name, command: c, log: log, out: newOutputLog(name, log), stopping: make(chan struct{})}
 }
 
 // start starts the program, unless that was done before.
 func (s *supervisor) start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.begun {
+	if s.started {
 		return
 	}
-	s.begun = true
+	s.started = true
 	s.stopped = make(chan struct{})
 	go s.run()
 }
 
-// stop ends the program and all of its process group, with SIGTERM and after 5 s with
-// SIGKILL, and waits until it has gone. It is not started again.
+// stop ends the program and its whole process group, with SIGTERM and after 5 s with
+// SIGKILL, and waits until the program has ended. It is not started again.
 func (s *supervisor) stop() {
 	s.mu.Lock()
 	select {
@@ -93,21 +94,21 @@ func (s *supervisor) stop() {
 	default:
 		close(s.stopping)
 	}
-	begun := s.begun
-	s.begun = true // it never will
+	begun := s.started
+	s.started = true // so that start does nothing
 	s.mu.Unlock()
 	if !begun || s.stopped == nil {
 		return
 	}
 	s.signal(syscall.SIGTERM)
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(killTimeout)
 	defer timer.Stop()
 	select {
 	case <-s.stopped:
 		return
 	case <-timer.C:
 	}
-	s.log.Warn("handler does not end by itself: killed", "handler", s.name, "after", patience)
+	s.log.Warn("handler does not end by itself: killed", "handler", s.name, "after", killTimeout)
 	s.signal(syscall.SIGKILL)
 	<-s.stopped
 }
@@ -121,26 +122,27 @@ func (s *supervisor) signal(sig syscall.Signal) {
 	}
 }
 
-// down returns how the program has last ended, if it is waiting to be started again.
+// down returns how the program last ended, if it waits for its restart.
 func (s *supervisor) down() (why string, yes bool) {
 	s.state.Lock()
 	defer s.state.Unlock()
 	return s.why, s.why != ""
 }
 
-// connected notes that the program has come as far as that.
+// connected notes that the program has connected to the hub.
 func (s *supervisor) connected() {
 	s.state.Lock()
-	s.worked = true
+	s.connectedOnce = true
 	s.state.Unlock()
 }
 
-// hopeless says why a message that could wait for a time need not: the program could
-// not be started, or ended before it had connected, or its next start is too far away.
-func (s *supervisor) hopeless(wait time.Duration) (why string, yes bool) {
+// failFast reports whether a message that can wait for the given time should fail at once,
+// and why: the program cannot be started, ended before it connected, or will be restarted
+// too late.
+func (s *supervisor) failFast(wait time.Duration) (why string, yes bool) {
 	s.state.Lock()
 	defer s.state.Unlock()
-	if s.why == "" || s.worked && time.Until(s.again) < wait {
+	if s.why == "" || s.connectedOnce && time.Until(s.restartAt) < wait {
 		return "", false
 	}
 	return s.why, true
@@ -149,32 +151,32 @@ func (s *supervisor) hopeless(wait time.Duration) (why string, yes bool) {
 // run starts the program again and again until stop.
 func (s *supervisor) run() {
 	defer close(s.stopped)
-	var pause time.Duration
+	var backoff time.Duration
 	for {
 		began := time.Now()
-		err := s.once()
+		err := s.runOnce()
 		select {
 		case <-s.stopping:
 			s.log.Info("handler stopped", "handler", s.name, "status", status(err))
 			return
 		default:
 		}
-		pause = nextPause(pause, time.Since(began))
+		backoff = nextBackoff(backoff, time.Since(began))
 		var start *startError
 		why := "its program has ended: " + status(err)
 		if errors.As(err, &start) {
 			why = "its program cannot be started: " + err.Error()
-			s.log.Error("handler cannot be started", "handler", s.name, "command", s.command.String(), "reason", err.Error(), "retry_in", pause)
+			s.log.Error("handler cannot be started", "handler", s.name, "command", s.command.String(), "reason", err.Error(), "retry_in", backoff)
 		} else {
-			s.log.Warn("handler ended", "handler", s.name, "status", status(err), "restart", pause)
+			s.log.Warn("handler ended", "handler", s.name, "status", status(err), "restart", backoff)
 		}
 		s.state.Lock()
-		s.why, s.again = why, time.Now().Add(pause)
+		s.why, s.restartAt = why, time.Now().Add(backoff)
 		s.state.Unlock()
-		if s.fell != nil {
-			s.fell()
+		if s.onExit != nil {
+			s.onExit()
 		}
-		timer := time.NewTimer(pause)
+		timer := time.NewTimer(backoff)
 		select {
 		case <-s.stopping:
 			timer.Stop()
@@ -187,18 +189,18 @@ func (s *supervisor) run() {
 // restarts is how often the program was started again.
 func (s *supervisor) restarts() uint64 { return max(s.starts.Load(), 1) - 1 }
 
-// nextPause returns how long to wait before the next start, after a wait of last (0
-// if it was the first start) and a run of ran.
-func nextPause(last, ran time.Duration) time.Duration {
-	if last == 0 || ran >= steady {
-		return firstPause
+// nextBackoff returns how long to wait before the next start. last is the previous backoff,
+// 0 before the first restart, and ran is how long the program has run.
+func nextBackoff(last, ran time.Duration) time.Duration {
+	if last == 0 || ran >= stableAfter {
+		return minBackoff
 	}
-	return min(2*last, mostPause)
+	return min(2*last, maxBackoff)
 }
 
-// once starts the program and waits for its end. What it leaves behind in its process
-// group is killed.
-func (s *supervisor) once() error {
+// runOnce starts the program, waits for its end and kills what is left of its process
+// group.
+func (s *supervisor) runOnce() error {
 	if s.prepare != nil {
 		s.prepare()
 	}
@@ -206,20 +208,20 @@ func (s *supervisor) once() error {
 	cmd.Dir = s.command.Dir
 	cmd.Env = s.environment()
 	cmd.Stdout, cmd.Stderr = s.out, s.out
-	// Pdeathsig comes when the thread ends that has started the program. Go ends no
-	// thread but one that a goroutine has locked, and nothing here does that.
+	// The kernel sends Pdeathsig when the thread that started the program ends. Go only
+	// ends a thread that a goroutine has locked, and nothing here locks one.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	cmd.WaitDelay = time.Second // for a grandchild that has left the group and kept the pipe
 
 	s.mu.Lock()
 	select {
-	case <-s.stopping: // stop has signalled nobody
+	case <-s.stopping: // stop had no process to signal
 		s.mu.Unlock()
 		return nil
 	default:
 	}
 	s.state.Lock()
-	s.why, s.worked = "", false
+	s.why, s.connectedOnce = "", false
 	s.state.Unlock()
 	if err := cmd.Start(); err != nil {
 		s.mu.Unlock()
@@ -231,7 +233,8 @@ func (s *supervisor) once() error {
 	s.starts.Add(1)
 	s.log.Info("handler started", "handler", s.name, "pid", pid)
 
-	// While it is a zombie its number cannot be given to another group.
+	// Wait without reaping: the kernel does not reuse the pid of a zombie, so the kill below
+	// cannot hit another group.
 	for {
 		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
 		if !errors.Is(err, unix.EINTR) {
@@ -247,7 +250,8 @@ func (s *supervisor) once() error {
 	return err
 }
 
-// environment is the hub's own, without what its service manager meant for it alone.
+// environment returns the hub's environment without the variables that its service manager
+// meant for the hub alone, and with those for the handler.
 func (s *supervisor) environment() []string {
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		key, _, _ := strings.Cut(kv, "=")
@@ -269,7 +273,7 @@ type startError struct{ error }
 
 func (e *startError) Unwrap() error { return e.error }
 
-// Error says it in an operator's words.
+// Error explains the error to an operator.
 func (e *startError) Error() string {
 	var path *fs.PathError
 	var name *exec.Error
@@ -278,7 +282,7 @@ func (e *startError) Error() string {
 		return fmt.Sprintf("%q is not in the hub's PATH", name.Name)
 	case !errors.As(e.error, &path):
 		return e.error.Error()
-	case errors.Is(path.Err, syscall.ENOENT) && !nothingAt(path.Path):
+	case errors.Is(path.Err, syscall.ENOENT) && !notExist(path.Path):
 		return fmt.Sprintf("%q: what runs it, named in its first line, is not there", path.Path)
 	}
 	return fmt.Sprintf("%q: %v", path.Path, path.Err)

@@ -55,19 +55,19 @@ func TestStartedHandlerServesAndIsStartedAgain(t *testing.T) {
 	h.until("x", "one restart", func(s Stats) bool { return s.Restarts == 1 })
 }
 
-func TestFailingProgramIsStartedWithGrowingPauses(t *testing.T) {
+func TestFailingProgramIsRestartedWithBackoff(t *testing.T) {
 	h := newHub(t, Options{})
 	if _, err := h.Add(h.handler("fail")); err != nil {
 		t.Fatal(err)
 	}
-	for i, pause := range []string{"100ms", "200ms", "400ms"} {
+	for i, backoff := range []string{"100ms", "200ms", "400ms"} {
 		h.log.wait(t, i+1, func(l string) bool { return contains(l, "handler ended") })
-		h.log.wait(t, 1, func(l string) bool { return l == "handler ended handler=x status=exit status 7 restart="+pause })
+		h.log.wait(t, 1, func(l string) bool { return l == "handler ended handler=x status=exit status 7 restart="+backoff })
 	}
 	h.log.wait(t, 1, func(l string) bool { return l == "handler says handler=x line=about to fail" })
 }
 
-// What cannot be started is said with all that mends it, and no message waits for it.
+// The log says why a program cannot be started, and messages for it fail at once.
 func TestProgramThatCannotBeStarted(t *testing.T) {
 	script := filepath.Join(shortDir(t), "script")
 	if err := os.WriteFile(script, []byte("#!/nowhere/sh\n"), 0o755); err != nil {
@@ -114,34 +114,34 @@ func TestNoMessageWaitsForAProgramThatNeverConnects(t *testing.T) {
 	}
 }
 
-func TestHopeless(t *testing.T) {
+func TestFailFast(t *testing.T) {
 	for _, c := range []struct {
-		why    string
-		worked bool
-		again  time.Duration
-		want   bool
+		why           string
+		connectedOnce bool
+		restartIn     time.Duration
+		want          bool
 	}{
 		{"", false, 0, false}, // it runs
 		{"ended", false, 0, true},
 		{"ended", true, time.Second, false},
 		{"ended", true, time.Hour, true},
 	} {
-		s := supervisor{why: c.why, worked: c.worked, again: time.Now().Add(c.again)}
-		if _, got := s.hopeless(time.Minute); got != c.want {
+		s := supervisor{why: c.why, connectedOnce: c.connectedOnce, restartAt: time.Now().Add(c.restartIn)}
+		if _, got := s.failFast(time.Minute); got != c.want {
 			t.Errorf("%+v: got %v", c, got)
 		}
 	}
 }
 
-// While a program is being started, which may take long, nobody waits to ask how it is.
-func TestStartHoldsUpNobody(t *testing.T) {
+// Starting a program may take long; meanwhile its state can be read without blocking.
+func TestStartDoesNotBlockReadersOfTheState(t *testing.T) {
 	s := supervisor{why: "ended"}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	asked := make(chan struct{})
 	go func() {
 		defer close(asked)
-		s.hopeless(time.Minute)
+		s.failFast(time.Minute)
 		s.down()
 		s.connected()
 	}()
@@ -174,8 +174,8 @@ func TestProgramEndsWithAHubThatIsKilled(t *testing.T) {
 	until(t, "end of the program", func() (Stats, bool) { return Stats{}, !alive(pid) })
 }
 
-// A program that does not end by SIGTERM, and what it has started, are killed; no
-// zombie and no descriptor is left.
+// A program that ignores SIGTERM is killed together with its process group. No zombie and
+// no file descriptor is left.
 func TestStopKillsTheWholeGroup(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits 5 s for the kill")
@@ -221,7 +221,7 @@ func descriptors(t *testing.T) int {
 }
 
 // classicProgram is the configuration of testdata/classic.py as a handlerBinary.
-func classicProgram(t *testing.T, log *logBook) ClassicConfig {
+func classicProgram(t *testing.T, log *logRecorder) ClassicConfig {
 	t.Helper()
 	path := filepath.Join(shortDir(t), "s")
 	script, err := filepath.Abs("testdata/classic.py")
@@ -235,7 +235,7 @@ func classicProgram(t *testing.T, log *logBook) ClassicConfig {
 }
 
 func TestNeededProgramIsStartedWhenThereIsNoSocket(t *testing.T) {
-	log := newLogBook()
+	log := newLogRecorder()
 	c := newClassic(t, classicProgram(t, log))
 	log.wait(t, 1, func(l string) bool { return contains(l, "handler started") })
 	var as hubtest.Answers
@@ -256,11 +256,11 @@ func TestNeededProgramIsStartedWhenThereIsNoSocket(t *testing.T) {
 }
 
 func TestNeededProgramIsStartedWhenNobodyListens(t *testing.T) {
-	log := newLogBook()
+	log := newLogRecorder()
 	config := classicProgram(t, log)
 	stale(t, config.Path)
 	c := newClassic(t, config)
-	if _, down := c.command.down(); down || c.command.begun {
+	if _, down := c.command.down(); down || c.command.started {
 		t.Error("started though there is a socket file and nobody has tried it")
 	}
 	var as hubtest.Answers
@@ -271,14 +271,14 @@ func TestNeededProgramIsStartedWhenNobodyListens(t *testing.T) {
 }
 
 func TestNeededProgramIsNotStartedWhileSomebodyListens(t *testing.T) {
-	log := newLogBook()
+	log := newLogRecorder()
 	config := classicProgram(t, log)
 	classicServer(t, config.Path, answering(frame(good)))
 	c := newClassic(t, config)
 	var as hubtest.Answers
 	as.Ask(c, message("t", "anna", 0, "0"))
-	if a := as.Wait(t, 1)[0]; a.Err != nil || c.command.begun {
-		t.Errorf("got %v, started: %v", a.Err, c.command.begun)
+	if a := as.Wait(t, 1)[0]; a.Err != nil || c.command.started {
+		t.Errorf("got %v, started: %v", a.Err, c.command.started)
 	}
 	c.command.prepare() // must not: somebody listens
 	as.Ask(c, message("t", "anna", 1, "1"))
@@ -288,7 +288,7 @@ func TestNeededProgramIsNotStartedWhileSomebodyListens(t *testing.T) {
 }
 
 func TestNeededProgramThatIsNoProgram(t *testing.T) {
-	log := newLogBook()
+	log := newLogRecorder()
 	config := classicProgram(t, log)
 	config.Command.Argv = []string{filepath.Join(filepath.Dir(config.Path), "missing")}
 	var as hubtest.Answers
@@ -296,9 +296,9 @@ func TestNeededProgramThatIsNoProgram(t *testing.T) {
 	wantErr(t, as.Wait(t, 1)[0].Err, hub.ErrHandler, "its program cannot be started")
 }
 
-func TestLinesAreBoundedAndRateLimited(t *testing.T) {
-	log := newLogBook()
-	l := newLines("x", newLogger(log))
+func TestOutputLinesAreBoundedAndRateLimited(t *testing.T) {
+	log := newLogRecorder()
+	l := newOutputLog("x", newLogger(log))
 	fmt.Fprint(l, "one\ntw")
 	fmt.Fprint(l, "o\r\n\n"+strings.Repeat("y", 5000)+"\n\xff\n")
 	for range 100 {
@@ -314,20 +314,20 @@ func TestLinesAreBoundedAndRateLimited(t *testing.T) {
 			t.Errorf("line %d: %.80q", i, got)
 		}
 	}
-	if len(log.lines) != linesASecond || l.rate.Suppressed() != 85 {
-		t.Errorf("%d lines logged and %d left out, want %d and 85", len(log.lines), l.rate.Suppressed(), linesASecond)
+	if len(log.lines) != maxLinesPerSecond || l.rate.Suppressed() != 85 {
+		t.Errorf("%d lines logged and %d left out, want %d and 85", len(log.lines), l.rate.Suppressed(), maxLinesPerSecond)
 	}
 }
 
-func TestPauseStartsAnewAfterASteadyRun(t *testing.T) {
-	for _, c := range []struct{ pause, ran, want time.Duration }{
-		{firstPause, 0, 2 * firstPause},
-		{mostPause, 0, mostPause},
-		{20 * time.Second, time.Second, mostPause},
-		{mostPause, steady, firstPause},
+func TestBackoffIsResetAfterAStableRun(t *testing.T) {
+	for _, c := range []struct{ last, ran, want time.Duration }{
+		{minBackoff, 0, 2 * minBackoff},
+		{maxBackoff, 0, maxBackoff},
+		{20 * time.Second, time.Second, maxBackoff},
+		{maxBackoff, stableAfter, minBackoff},
 	} {
-		if got := nextPause(c.pause, c.ran); got != c.want {
-			t.Errorf("after a pause of %v and a run of %v: %v, want %v", c.pause, c.ran, got, c.want)
+		if got := nextBackoff(c.last, c.ran); got != c.want {
+			t.Errorf("after a backoff of %v and a run of %v: %v, want %v", c.last, c.ran, got, c.want)
 		}
 	}
 }

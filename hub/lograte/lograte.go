@@ -1,6 +1,5 @@
-// Package lograte keeps a log readable when a peer makes the same line come up
-// again and again: a [Limiter] lets one through now and then and says how many
-// it left out.
+// Package lograte rate-limits log lines that a peer can cause again and again: a [Limiter]
+// drops the lines over its rate and logs how many it has suppressed.
 package lograte
 
 import (
@@ -10,22 +9,22 @@ import (
 	"time"
 )
 
-// A Limiter lets log lines through at a bounded rate. The line that comes after
-// some were left out carries their count as "suppressed". The zero value lets one
-// line a second through. Its methods may be called from many goroutines.
+// A Limiter is a rate limiter for log lines. The first line after suppressed ones has their
+// number in the attribute "suppressed". The zero value lets one line a second pass. Its
+// methods may be called from many goroutines.
 type Limiter struct {
-	// Every is the time in which Burst lines may pass. If zero, one second.
+	// Every is the interval in which Burst lines may pass. If zero, one second.
 	Every time.Duration
-	// Burst is how many lines may pass in that time. If zero, 1.
+	// Burst is how many lines may pass in an interval. If zero, 1.
 	Burst int
 
 	mu         sync.Mutex
-	since      time.Time // when the running interval began
-	passed     int       // lines let through in it
-	suppressed uint64    // lines left out since one was let through
+	start      time.Time // of the current interval
+	passed     int       // lines that passed in it
+	suppressed uint64    // lines suppressed since the last that passed
 }
 
-// Log writes a line to log, or counts it as left out. A nil log gets nothing.
+// Log writes a line to log, or counts it as suppressed. If log is nil, it does nothing.
 func (l *Limiter) Log(log *slog.Logger, level slog.Level, msg string, attrs ...slog.Attr) {
 	if log == nil {
 		return
@@ -40,7 +39,7 @@ func (l *Limiter) Log(log *slog.Logger, level slog.Level, msg string, attrs ...s
 	log.LogAttrs(context.Background(), level, msg, attrs...)
 }
 
-// allow reports whether a line may pass now, and how many did not before it.
+// allow reports whether a line may pass now, and how many were suppressed before it.
 func (l *Limiter) allow(now time.Time) (ok bool, suppressed uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -51,8 +50,8 @@ func (l *Limiter) allow(now time.Time) (ok bool, suppressed uint64) {
 	if burst == 0 {
 		burst = 1
 	}
-	if l.since.IsZero() || now.Sub(l.since) >= every {
-		l.since, l.passed = now, 0
+	if l.start.IsZero() || now.Sub(l.start) >= every {
+		l.start, l.passed = now, 0
 	}
 	if l.passed >= burst {
 		l.suppressed++
@@ -63,7 +62,7 @@ func (l *Limiter) allow(now time.Time) (ok bool, suppressed uint64) {
 	return true, suppressed
 }
 
-// Suppressed returns how many lines were left out since the last that passed.
+// Suppressed returns how many lines were suppressed since the last that passed.
 func (l *Limiter) Suppressed() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,4 +1,4 @@
-// Package socket clears away what is left of UNIX sockets.
+// Package socket removes stale UNIX sockets.
 package socket
 
 import (
@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// RemoveStale removes the socket at path if nobody serves it any more, as after
-// kill -9; only connecting can tell. It returns nil if there is nothing at path
-// then, or syscall.EADDRINUSE if a program serves it. What is no socket is kept, and an
-// error.
+// RemoveStale removes the socket at path if no program serves it any more, as after
+// kill -9. It connects to find out. It returns nil if nothing is left at path, and
+// syscall.EADDRINUSE if a program serves the socket. A file that is no socket is kept, and
+// RemoveStale returns an error.
 func RemoveStale(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {

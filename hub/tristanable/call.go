@@ -5,29 +5,30 @@ import (
 	"sync"
 )
 
-// A Call is one request and what becomes of it. It belongs to the caller, who may use it
-// again, on any Conn, once Done has been called or Go has failed.
+// A Call is one request and the callbacks for its outcome. The caller owns it and may reuse
+// it, on any Conn, once Done has been called or Go has failed.
 type Call struct {
-	// Encode appends the request to dst, which must not be read or changed otherwise,
-	// and returns the extended slice. Go calls it once, with the way out locked: it
-	// must not block, panic or use the Conn.
+	// Encode appends the request to dst and returns the extended slice. It must not read or
+	// change dst otherwise. Go calls it once, with the send queue locked, so it must not
+	// block, panic or use the Conn.
 	Encode func(dst []byte) []byte
 
-	// Part, if not nil, is called on the goroutine that reads for each message under the
-	// call's tag, before Done: where it returns true, the message is a part of the
-	// reply, and more follow under the same tag. message is borrowed until it returns.
-	Part func(call *Call, message []byte) bool
+	// Partial, if not nil, is called on the reading goroutine for each message under the
+	// call's tag. If it returns true, the message is a part of the reply, and more follow
+	// under the same tag; else Done gets the message. message is borrowed until Partial
+	// returns.
+	Partial func(call *Call, message []byte) bool
 
-	// Done is called once for every Go that returned nil, perhaps before it returned, on
-	// the goroutine that reads the connection: it must not block, and must not Call.
-	// reply is borrowed until Done returns; err is nil, or what ended the connection.
-	// Done may use call again for Go.
+	// Done is called once for every Go that returns nil, perhaps before Go returns. It runs
+	// on the reading goroutine, so it must not block, and must not use Conn.Call. reply is
+	// borrowed until Done returns; err is nil, or what ended the connection. Done may
+	// reuse call for Go.
 	Done func(call *Call, reply []byte, err error)
 }
 
-// Go sends a request and returns; Done will be told of the reply. Any number may be in
-// flight up to 65535, and their replies may come in any order. The request lies in memory when
-// Go returns, and goes out at the next Flush or when the reader has handled all that arrived.
+// Go queues a request and returns; call.Done gets the reply. Up to 65535 requests may be in
+// flight, and their replies may come in any order. The request is sent at the next Flush or
+// when the reader has handled all that arrived.
 //
 // It returns ErrBusy if 65535 requests are in flight or more bytes wait than Options.Out.Limit,
 // a *bformat.LimitError for a request over bformat.MaxPayload, or the error that
@@ -37,14 +38,14 @@ func (c *Conn) Go(call *Call) error {
 	return err
 }
 
-// start is Go that returns the tag.
+// start is Go, but returns the tag.
 func (c *Conn) start(call *Call) (uint16, error) {
 	c.mu.Lock()
 	if c.err != nil {
 		defer c.mu.Unlock()
 		return 0, c.err
 	}
-	// Registered before sent: the reply may be here before End returns.
+	// Register before sending: the reply may be here before End returns.
 	tag := c.tags.take(call, c.queues)
 	c.mu.Unlock()
 	if tag == 0 {
@@ -58,17 +59,17 @@ func (c *Conn) start(call *Call) (uint16, error) {
 	} else {
 		err = c.out.End(call.Encode(Append(b, uint64(tag))), false)
 	}
-	if err != nil && c.forget(call, tag) {
+	if err != nil && c.cancel(call, tag) {
 		if e := c.Err(); e != nil {
 			err = e
 		}
 		return 0, err
 	}
-	return tag, nil // also if the connection ended meanwhile and Done was told
+	return tag, nil // also if the connection ended meanwhile and Done got the error
 }
 
-// forget takes back a call that was not sent. It reports false if Done has the call.
-func (c *Conn) forget(call *Call, tag uint16) bool {
+// cancel unregisters a call that was not sent. It reports false if Done has the call.
+func (c *Conn) cancel(call *Call, tag uint16) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.tags.get(uint64(tag)) != call {
@@ -78,7 +79,8 @@ func (c *Conn) forget(call *Call, tag uint16) bool {
 	return true
 }
 
-// abandon leaves a call's tag waiting for its late reply. It reports false if Done has the call.
+// abandon keeps a call's tag in use until its late reply comes. It reports false if Done has
+// the call.
 func (c *Conn) abandon(call *Call, tag uint16) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,7 +91,7 @@ func (c *Conn) abandon(call *Call, tag uint16) bool {
 	return true
 }
 
-// A waiter is the Call behind Conn.Call.
+// A waiter is the Call behind a Conn.Call that waits.
 type waiter struct {
 	call           Call
 	request, reply []byte
@@ -108,11 +110,11 @@ var waiters = sync.Pool{New: func() any {
 }}
 
 // Call sends request and waits for its reply, which it appends to reply[:0] and returns.
-// It must not be called from Done, Incoming or Idle, which run on the goroutine that would
-// bring the reply.
+// It must not be called from Done, Partial, Incoming or Idle, which run on the goroutine
+// that reads the reply.
 //
-// When ctx ends it returns ctx's error; the tag is not used again until the late reply
-// came, which is discarded and counted by Late. Other errors are those of Go, and the one that
+// When ctx ends, Call returns ctx's error. The tag is not reused until the late reply comes,
+// which is discarded and counted by Late. Other errors are those of Go, and the one that
 // ended the connection.
 func (c *Conn) Call(ctx context.Context, request, reply []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {

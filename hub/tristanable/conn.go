@@ -10,31 +10,31 @@ import (
 
 // The way of a request and its reply:
 //
-//  1. start registers the call under a free tag,
-//  2. and encodes it into the way out; Flush wakes writeLoop.
-//  3. writeLoop writes all that waits at once.
-//  4. readLoop reads what arrived at once, and for each frame
-//  5. dispatch finds the call by its tag, and Done gets the reply.
-//  6. When all that arrived is handled, readLoop calls Idle and flushes.
+//  1. start registers the call under a free tag and encodes it into the send queue.
+//  2. Flush wakes writeLoop, which writes all that waits at once.
+//  3. readLoop reads all that has arrived at once.
+//  4. For each frame dispatch finds the call by its tag, and Done gets the reply.
+//  5. When all that arrived is handled, readLoop calls Idle and flushes.
 
 // Options are the options of a Conn. The zero value works.
 type Options struct {
-	// Reader reads the connection, if something has read from it already: frames that
-	// lie in it are not lost. The Conn releases it. If nil, a new one with Limit.
+	// Reader is the reader of a connection that has been read from already, so that frames
+	// in its buffer are not lost. The Conn releases it. If nil, a new one with Limit.
 	Reader *bformat.Reader
 
 	// Limit is the longest payload in bytes, tag included, that the peer may send; a
 	// longer one ends the connection. Not used with Reader. If zero, bformat.DefaultLimit.
 	Limit int
 
-	// Out is the way out. Requests and what Send sends are never dropped: over Out.Limit
-	// Go and Call return ErrBusy, and if twice as much waits, Send ends the connection
-	// with bformat.ErrFull. So whoever answers agrees with the peer how many requests
-	// may be in flight, and has room for as many answers. The zero value works.
+	// Out are the options of the send queue. Requests and the messages of Send are never
+	// dropped: over Out.Limit Go and Call return ErrBusy, and if twice as much waits, Send
+	// ends the connection with bformat.ErrFull. So a side that answers must agree with the
+	// peer how many requests may be in flight, and choose a Limit that holds as many
+	// answers. The zero value works.
 	Out bformat.QueueOptions
 
-	// QueueLimit is how many bytes may wait in each Queue, 12 for a header counted with
-	// every message. If zero, 256 KiB.
+	// QueueLimit is how many bytes may wait in each Queue, including 12 bytes of header for
+	// each message. If zero, 256 KiB.
 	QueueLimit int
 
 	// QueueCount is how many messages may wait in each Queue. If zero, 1024.
@@ -45,31 +45,31 @@ type Options struct {
 	// If zero, bformat.DropOldest.
 	QueueFull bformat.Full
 
-	// Incoming gets the messages that nobody registered for, on the goroutine that reads:
-	// while it blocks, nothing is read, which holds up the peer. message is borrowed
-	// until it returns. If nil, they go to the queue that Default returns.
+	// Incoming gets the messages under tags that are not registered. It runs on the reading
+	// goroutine: while it blocks, nothing is read, and the peer gets backpressure. message
+	// is borrowed until it returns. If nil, they go to the queue that Default returns.
 	Incoming func(c *Conn, tag uint64, message []byte)
 
-	// Idle is called on the goroutine that reads, when all that arrived has been handled and
-	// it is about to wait for more: the moment to flush what the batch touched
+	// Idle is called on the reading goroutine when it has handled all that arrived and is
+	// about to wait for more. It is the place to flush what the batch has written
 	// elsewhere. The Conn flushes itself afterwards. If nil, nothing is called.
 	Idle func(c *Conn)
 }
 
 // A Conn is one end of a stream of tagged messages. Its methods may be called from any
-// goroutine. It ends when the peer ends the stream, when reading or writing fails, when the peer
-// breaks the rules, or by Close, Fail or Shutdown; then every call in flight and every
-// queue gets the error, once.
+// goroutine. It ends when the peer ends the stream, when reading or writing fails, when the
+// peer breaks the protocol, or by Close, Fail or Shutdown. Then every call in flight and
+// every queue gets the error, once.
 type Conn struct {
-	rw      io.ReadWriteCloser
-	r       *bformat.Reader
-	out     *bformat.Queue
-	o       Options
-	def     *Queue // nil with Options.Incoming
-	late    atomic.Uint64
-	close   func() error // closes rw, once
-	written chan struct{}
-	done    chan struct{}
+	rw           io.ReadWriteCloser
+	r            *bformat.Reader
+	out          *bformat.Queue
+	o            Options
+	defaultQueue *Queue // nil with Options.Incoming
+	late         atomic.Uint64
+	close        func() error // closes rw, once
+	written      chan struct{}
+	done         chan struct{}
 
 	mu     sync.Mutex
 	tags   tags
@@ -77,8 +77,8 @@ type Conn struct {
 	err    error // why it ended
 }
 
-// NewConn returns a Conn over rw, which it closes in the end, and starts to read and write. rw's
-// Close must unblock its Read and Write, as that of every net.Conn does.
+// NewConn returns a Conn over rw, which it closes in the end, and starts to read and write.
+// The Close of rw must unblock its Read and Write, as that of every net.Conn does.
 func NewConn(rw io.ReadWriteCloser, o Options) *Conn {
 	if o.Out.Limit <= 0 {
 		o.Out.Limit = 256 << 10
@@ -98,36 +98,37 @@ func NewConn(rw io.ReadWriteCloser, o Options) *Conn {
 		written: make(chan struct{}), done: make(chan struct{}),
 	}
 	if o.Incoming == nil {
-		c.def = newQueue(0, &c.o)
+		c.defaultQueue = newQueue(0, &c.o)
 	}
 	go c.writeLoop()
 	go c.readLoop()
 	return c
 }
 
-// writeLoop writes what waits until the way out ends, and closes the connection.
+// writeLoop writes what waits until the send queue ends, and closes the connection.
 func (c *Conn) writeLoop() {
 	defer close(c.written)
 	err := c.out.Run()
 	if err == nil {
 		err = ErrClosed
 	}
-	c.end(err)
+	c.setErr(err)
 	c.close()
 }
 
-// readLoop hands on what arrives until the connection ends, and tells everyone.
+// readLoop dispatches what arrives until the connection ends, and then notifies all calls
+// and queues.
 func (c *Conn) readLoop() {
 	defer close(c.done)
 	err := c.readAll()
-	c.end(err)
+	c.setErr(err)
 	if err == io.EOF {
-		c.out.Shutdown() // the peer may have closed one way only: what it asked is answered
+		c.out.Shutdown() // the peer may have half-closed: send it the answers that wait
 	} else {
 		c.out.Fail(err)
 		c.close()
 	}
-	c.tellAll()
+	c.notifyAll()
 	c.r.Release()
 	<-c.written
 }
@@ -150,23 +151,23 @@ func (c *Conn) readAll() error {
 	}
 }
 
-// dispatch hands one frame's message to the call or queue of its tag.
+// dispatch hands a frame's message to the call or queue of its tag.
 func (c *Conn) dispatch(payload []byte) error {
 	tag, message, err := Cut(payload)
 	if err != nil {
 		return err
 	}
 	c.mu.Lock()
-	if c.err != nil { // ended by this side: nothing more is handed on
+	if c.err != nil { // ended by this side: nothing more is dispatched
 		defer c.mu.Unlock()
 		return c.err
 	}
 	call := c.tags.get(tag)
-	if call != nil && call.Part != nil {
+	if call != nil && call.Partial != nil {
 		c.mu.Unlock()
-		part := call.Part(call, message)
+		more := call.Partial(call, message)
 		c.mu.Lock()
-		if part {
+		if more {
 			c.mu.Unlock()
 			return nil
 		}
@@ -174,7 +175,7 @@ func (c *Conn) dispatch(payload []byte) error {
 	if call != nil {
 		c.tags.release(uint16(tag))
 	}
-	q := c.def
+	q := c.defaultQueue
 	if len(c.queues) > 0 && c.queues[tag] != nil {
 		q = c.queues[tag]
 	}
@@ -193,9 +194,9 @@ func (c *Conn) dispatch(payload []byte) error {
 	return nil
 }
 
-// end notes why the connection ended: the first reason counts. From then on no call is
+// setErr records why the connection ended. The first error wins. From then on no call is
 // registered.
-func (c *Conn) end(err error) {
+func (c *Conn) setErr(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err == nil {
@@ -203,8 +204,9 @@ func (c *Conn) end(err error) {
 	}
 }
 
-// tellAll gives every call in flight and every queue the error. The connection has ended.
-func (c *Conn) tellAll() {
+// notifyAll gives every call in flight and every queue the error. The connection must have
+// ended.
+func (c *Conn) notifyAll() {
 	c.mu.Lock()
 	err, slots, queues := c.err, c.tags.slots, c.queues
 	c.tags, c.queues = tags{}, nil
@@ -215,17 +217,17 @@ func (c *Conn) tellAll() {
 		}
 	}
 	for _, q := range queues {
-		q.end(err)
+		q.close(err)
 	}
-	if c.def != nil {
-		c.def.end(err)
+	if c.defaultQueue != nil {
+		c.defaultQueue.close(err)
 	}
 }
 
-// Send queues one message, whose bytes are the parts one after the other, under a tag: that of
-// the peer's request, to answer it, or 0, to push. The parts are copied. It goes out at the
-// next Flush or when the reader has handled all that arrived. A nil error means no more than
-// that it waits in memory. See Out for encoding in place and for what may be dropped.
+// Send queues one message under a tag: that of the peer's request, to answer it, or 0, to
+// push. The message's bytes are the parts one after the other; they are copied. The message
+// is sent at the next Flush or when the reader has handled all that arrived. A nil error
+// only means that it waits in memory. See Out for encoding in place and droppable frames.
 func (c *Conn) Send(tag uint64, parts ...[]byte) error {
 	b := Append(c.out.Begin(), tag)
 	for _, p := range parts {
@@ -234,12 +236,12 @@ func (c *Conn) Send(tag uint64, parts ...[]byte) error {
 	return c.out.End(b, false)
 }
 
-// Out returns the way out, to encode answers and pushes in place: each frame must begin
-// with Append. Only the Conn may Run it or Shutdown or Fail it.
+// Out returns the send queue, to encode answers and pushes in place. Each frame must begin
+// with Append. Only the Conn may call its Run, Shutdown and Fail.
 func (c *Conn) Out() *bformat.Queue { return c.out }
 
 // Register returns a queue of the messages that come under tag and are not replies. No
-// request will have this tag. It returns ErrTaken if the tag has a queue or a request in
+// request will have this tag. It returns ErrTagInUse if the tag has a queue or a request in
 // flight, or the error that the connection ended with.
 func (c *Conn) Register(tag uint64) (*Queue, error) {
 	c.mu.Lock()
@@ -248,7 +250,7 @@ func (c *Conn) Register(tag uint64) (*Queue, error) {
 		return nil, c.err
 	}
 	if c.queues[tag] != nil || c.tags.get(tag) != nil {
-		return nil, ErrTaken
+		return nil, ErrTagInUse
 	}
 	if c.queues == nil {
 		c.queues = make(map[uint64]*Queue)
@@ -258,39 +260,41 @@ func (c *Conn) Register(tag uint64) (*Queue, error) {
 	return q, nil
 }
 
-// Unregister ends q with ErrUnregistered; what waits in it can still be dequeued. Further messages
-// of its tag go where those of unregistered tags go. It does nothing if q is not registered here.
+// Unregister ends q with ErrUnregistered; what waits in it can still be dequeued. Further
+// messages of its tag are treated as unregistered. It does nothing if q is not registered
+// here.
 func (c *Conn) Unregister(q *Queue) {
 	c.mu.Lock()
 	mine := c.queues[q.tag] == q
 	if mine {
 		delete(c.queues, q.tag)
-		c.tags.unpark(q.tag)
+		c.tags.unreserve(q.tag)
 	}
 	c.mu.Unlock()
 	if mine {
-		q.end(ErrUnregistered)
+		q.close(ErrUnregistered)
 	}
 }
 
-// Default returns the queue of messages under tags that nobody registered, replies to nothing
-// among them. It is nil if Options.Incoming gets those.
-func (c *Conn) Default() *Queue { return c.def }
+// Default returns the queue of messages under unregistered tags, among them replies to no
+// request in flight. It is nil if Options.Incoming gets those.
+func (c *Conn) Default() *Queue { return c.defaultQueue }
 
-// Flush has what waits written. It does not wait for that.
+// Flush makes the writer send what waits, and does not wait for that.
 func (c *Conn) Flush() { c.out.Flush() }
 
-// Shutdown writes what waits, then closes the connection. It does not wait for that; Done does.
+// Shutdown sends what waits, then closes the connection. It does not wait for that: wait for
+// the channel that Done returns.
 func (c *Conn) Shutdown() { c.out.Shutdown() }
 
-// Close ends the connection at once with ErrClosed; what waits to be written is lost. It returns
-// what closing the stream returned. It does not wait for the last Done to be called;
-// for that wait for the channel that Done returns.
+// Close ends the connection at once with ErrClosed; what waits to be sent is lost. It returns
+// the error of closing the stream. It does not wait until the last Call.Done has been
+// called: for that wait for the channel that Done returns.
 func (c *Conn) Close() error { return c.Fail(ErrClosed) }
 
 // Fail is Close with err as the reason that calls and queues get.
 func (c *Conn) Fail(err error) error {
-	c.end(err)
+	c.setErr(err)
 	c.out.Fail(err)
 	return c.close()
 }
@@ -303,9 +307,9 @@ func (c *Conn) Err() error {
 	return c.err
 }
 
-// Done returns a channel that is closed when the connection has ended, both its
-// goroutines have, and everyone has been told.
+// Done returns a channel that is closed when the connection and both its goroutines have
+// ended and all calls and queues have got the error.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
-// Late returns how many replies came after their Call had given up.
+// Late returns how many replies came after their Call had been cancelled.
 func (c *Conn) Late() uint64 { return c.late.Load() }

@@ -80,7 +80,7 @@ func TestRepliesOutOfOrderTwiceAndUnasked(t *testing.T) {
 	}
 }
 
-func TestCallGivesUp(t *testing.T) {
+func TestCallIsCancelled(t *testing.T) {
 	c, peer := pair(t, Options{})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
@@ -93,7 +93,7 @@ func TestCallGivesUp(t *testing.T) {
 	if _, err := c.Call(ctx, nil, nil); err != context.Canceled {
 		t.Errorf("Call with an ended context: %v", err)
 	}
-	for range 2 * spread { // the tag must not come back before its late reply
+	for range 2 * reuseDistance { // the tag must not come back before its late reply
 		call, results := newCall("x")
 		if err := c.Go(call); err != nil {
 			t.Fatal(err)
@@ -172,8 +172,8 @@ func TestTagsAreRecycled(t *testing.T) {
 		seen[tag]++
 		ts.release(tag)
 	}
-	if len(seen) != spread {
-		t.Errorf("%d tags used one at a time, want %d", len(seen), spread)
+	if len(seen) != reuseDistance {
+		t.Errorf("%d tags used one at a time, want %d", len(seen), reuseDistance)
 	}
 	for n := 1; ; n++ {
 		tag := ts.take(call, nil)
@@ -192,7 +192,7 @@ func TestRegister(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Register(300); err != ErrTaken {
+	if _, err := c.Register(300); err != ErrTagInUse {
 		t.Errorf("registered twice: %v", err)
 	}
 	call, _ := newCall("x")
@@ -201,7 +201,7 @@ func TestRegister(t *testing.T) {
 	}
 	c.Flush()
 	tag, _ := peer.next()
-	if _, err := c.Register(tag); err != ErrTaken {
+	if _, err := c.Register(tag); err != ErrTagInUse {
 		t.Errorf("registered the tag of a request in flight: %v", err)
 	}
 	for i := range 5 {
@@ -266,7 +266,7 @@ func TestQueueWhenFull(t *testing.T) {
 	}
 }
 
-// What a listener read to tell the dialects apart is not lost.
+// Frames that a listener has read to detect the dialect are not lost.
 func TestTakesOverReader(t *testing.T) {
 	a, b := sockets(t)
 	var stream []byte
@@ -292,7 +292,7 @@ func TestTakesOverReader(t *testing.T) {
 	<-c.Done()
 }
 
-// A peer that closes its way out still gets its answers.
+// A peer that closes its sending side still gets its answers.
 func TestHalfClose(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	a, b := sockets(t)

@@ -69,13 +69,13 @@ func (p *rawPeer) send(tag uint64, m string) {
 	}
 }
 
-// result is what a Call's Done was told.
+// result is what a Call's Done got.
 type result struct {
 	reply string
 	err   error
 }
 
-// newCall returns a Call of request and where its results will come.
+// newCall returns a Call of request and a channel of its results.
 func newCall(request string) (*Call, chan result) {
 	results := make(chan result, 10)
 	return &Call{

@@ -14,7 +14,7 @@ import (
 	"github.com/besterhub/bester/hub/bformat"
 )
 
-func TestPeerBreaksTheRules(t *testing.T) {
+func TestPeerBreaksTheProtocol(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	var le *bformat.LimitError
 	for name, c := range map[string]struct {
@@ -62,8 +62,8 @@ func TestPeerBreaksTheRules(t *testing.T) {
 	}
 }
 
-// Many goroutines call, by Call and by Go, while the connection dies: each gets exactly
-// one answer.
+// Many goroutines use Call and Go while the connection dies. Each request gets exactly one
+// outcome.
 func TestDiesUnderLoad(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	for round := range 20 {
@@ -162,8 +162,8 @@ func TestGoAllocatesNothing(t *testing.T) {
 	<-server.Done()
 }
 
-// Whatever a peer sends, the connection ends, everyone is told once, and the messages
-// that came whole are handed on.
+// Whatever a peer sends, the connection ends, every call and queue gets the error once, and
+// complete messages are dispatched.
 func FuzzConn(f *testing.F) {
 	for _, v := range vectors(f) {
 		f.Add(v)

@@ -8,22 +8,22 @@ import (
 	"github.com/besterhub/bester/hub/bformat"
 )
 
-// keep is the capacity in bytes that a queue keeps when it runs empty.
-const keep = 4 << 10
+// maxIdleCap is the capacity, in bytes, that an empty queue may keep.
+const maxIdleCap = 4 << 10
 
-// A Queue holds messages of one tag, or of all tags that nobody registered, until they
-// are dequeued. It is bounded in messages and bytes; Options says what happens when it is
+// A Queue holds the messages of one tag, or of all unregistered tags, until they are
+// dequeued. It is bounded in messages and bytes; Options says what happens when it is
 // full. It ends with its connection or by Unregister.
 type Queue struct {
 	tag    uint64
-	limit  int // bytes, headers and tags included
+	limit  int // bytes, including headers and tags
 	count  int // messages
 	full   bformat.Full
 	ready  chan struct{} // holds one token while there may be something to take
 	closed chan struct{}
 
 	mu      sync.Mutex
-	buf     []byte // frames; those before off have been taken
+	buf     []byte // frames; those before off have been dequeued
 	off     int
 	n       int // messages in buf[off:]
 	dropped uint64
@@ -56,14 +56,14 @@ func (q *Queue) Dequeue(ctx context.Context, dst []byte) (tag uint64, message []
 	}
 }
 
-// pop takes the oldest message, if there is one.
+// pop removes the oldest message, if there is one, and appends it to dst.
 func (q *Queue) pop(dst []byte) (tag uint64, message []byte, ok bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.n == 0 {
 		return 0, nil, false, q.err
 	}
-	tag, message, _ = Cut(q.next())
+	tag, message, _ = Cut(q.popFrame())
 	message = append(dst, message...)
 	if q.n > 0 {
 		q.signal() // for another goroutine in Dequeue
@@ -71,15 +71,15 @@ func (q *Queue) pop(dst []byte) (tag uint64, message []byte, ok bool, err error)
 	return tag, message, true, nil
 }
 
-// next takes the oldest payload. It stays valid until the lock is released.
-func (q *Queue) next() []byte {
+// popFrame removes and returns the oldest payload, which is valid until the lock is released.
+func (q *Queue) popFrame() []byte {
 	b := q.buf[q.off:]
 	n := int(binary.LittleEndian.Uint32(b))
 	q.off += bformat.HeaderSize + n
 	q.n--
 	if q.n == 0 {
 		q.off = 0
-		if q.buf = q.buf[:0]; cap(q.buf) > keep {
+		if q.buf = q.buf[:0]; cap(q.buf) > maxIdleCap {
 			q.buf = nil
 		}
 	}
@@ -93,7 +93,8 @@ func (q *Queue) signal() {
 	}
 }
 
-// put adds a frame's payload, tag and all. It returns an error if the connection is to end.
+// put adds a frame's payload, including its tag. It returns an error if the connection must
+// end.
 func (q *Queue) put(payload []byte) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -110,7 +111,7 @@ func (q *Queue) put(payload []byte) error {
 		if q.full == bformat.DropNewest || size > q.limit {
 			return nil
 		}
-		q.next()
+		q.popFrame()
 	}
 	if q.off > 0 && len(q.buf)+size > cap(q.buf) && q.off >= len(q.buf)/2 {
 		q.buf = q.buf[:copy(q.buf, q.buf[q.off:])]
@@ -122,8 +123,8 @@ func (q *Queue) put(payload []byte) error {
 	return nil
 }
 
-// end ends the queue, once.
-func (q *Queue) end(err error) {
+// close ends the queue with err, once.
+func (q *Queue) close(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.err == nil {

@@ -1,32 +1,33 @@
 package tristanable
 
-// spread is how many tags are used before one is used again, so that a reply sent
-// twice seldom meets a request that it was not meant for.
-const spread = 256
+// reuseDistance is how many tags are used before one is reused, so that a duplicate reply
+// seldom reaches another request.
+const reuseDistance = 256
 
-// tags knows which request each tag stands for. It is not safe for concurrent use.
+// tags maps each tag to its request and has a list of the free ones. It is not safe for
+// concurrent use.
 type tags struct {
 	slots       []slot // by tag; slot 0 is never used
-	free        int    // slots in the list from first to last
+	free        int    // length of the free list, from first to last
 	first, last uint16
 }
 
-// A slot is one tag's.
+// A slot is the state of one tag.
 type slot struct {
-	call   *Call  // in flight; nil if none
-	next   uint16 // in the list of free tags
-	parked bool   // neither free nor in flight: skipped because a queue has it
+	call     *Call  // in flight; nil if none
+	next     uint16 // in the free list
+	reserved bool   // neither free nor in flight: a Queue has it
 }
 
-// abandoned takes the place of a call whose reply nobody waits for any more.
+// abandoned takes the place of a call that was cancelled before its reply came.
 var abandoned = new(Call)
 
-// take finds a tag for call, none that skip holds. It returns 0 if all are in use.
+// take allocates a tag for call that is not in skip. It returns 0 if all are in use.
 func (t *tags) take(call *Call, skip map[uint64]*Queue) uint16 {
 	for {
 		var tag uint16
 		switch {
-		case len(t.slots) <= MaxTag && (t.free == 0 || len(t.slots) <= spread):
+		case len(t.slots) <= MaxTag && (t.free == 0 || len(t.slots) <= reuseDistance):
 			if len(t.slots) == 0 {
 				t.slots = make([]slot, 1, 16)
 			}
@@ -40,7 +41,7 @@ func (t *tags) take(call *Call, skip map[uint64]*Queue) uint16 {
 			return 0
 		}
 		if len(skip) > 0 && skip[uint64(tag)] != nil {
-			t.slots[tag].parked = true
+			t.slots[tag].reserved = true
 			continue
 		}
 		t.slots[tag].call = call
@@ -56,7 +57,7 @@ func (t *tags) get(tag uint64) *Call {
 	return t.slots[tag].call
 }
 
-// release makes tag free, the last to be used again.
+// release makes tag free. It is reused after all other free tags.
 func (t *tags) release(tag uint16) {
 	t.slots[tag] = slot{}
 	if t.free == 0 {
@@ -68,9 +69,9 @@ func (t *tags) release(tag uint16) {
 	t.free++
 }
 
-// unpark makes a tag free again that was skipped for its queue's sake.
-func (t *tags) unpark(tag uint64) {
-	if tag < uint64(len(t.slots)) && t.slots[tag].parked {
+// unreserve frees a tag that was reserved for a Queue.
+func (t *tags) unreserve(tag uint64) {
+	if tag < uint64(len(t.slots)) && t.slots[tag].reserved {
 		t.release(uint16(tag))
 	}
 }

@@ -9,15 +9,14 @@
 //	4       8     tag, unsigned, little-endian
 //	12      …     the message's bytes; there may be none
 //
-// What is known of the D library: it writes all 8 bytes of the tag, but what has been
-// released reads back only the low 16 bits. So requests are tagged 1…65535 here and the
-// tags are used again. Both ends are equal: a tag means what the
-// two agree on, and whoever gets a message answers under its tag or does not. Tag 0 is for what nobody asked for. A frame
-// of fewer than 8 bytes has no tag; the D library reads past its end, here it ends the
-// connection with ErrShort.
+// The D library writes all 8 bytes of the tag, but its releases read back only the low 16
+// bits. So requests are tagged 1…65535 here and the tags are recycled. Both ends are equal:
+// they agree on what a tag means, and the receiver of a message may answer it under its
+// tag. Tag 0 is for pushes, which nobody requested. A frame of fewer than 8 bytes has no
+// tag: the D library reads past its end; here it ends the connection with ErrShort.
 //
 // [Conn] is one end of such a stream: Call and Go for requests, Send for answers and
-// pushes, and a [Queue] per tag for what the peer sends unasked.
+// pushes, and a [Queue] per tag for messages that are not replies.
 package tristanable
 
 import (
@@ -37,27 +36,27 @@ var (
 	// ErrShort is the error for a frame too short to hold a tag.
 	ErrShort = errors.New("tristanable: frame is too short to hold a tag")
 
-	// ErrBusy refuses a request because 65535 are in flight or because the way out is
-	// full. The connection works on: try again when a reply has come.
+	// ErrBusy refuses a request because 65535 are in flight or because the send queue is
+	// full. The connection still works: try again when a reply has come.
 	ErrBusy = errors.New("tristanable: too many requests in flight")
 
 	// ErrClosed is the error of a connection that this side closed.
 	ErrClosed = errors.New("tristanable: connection closed")
 
-	// ErrTaken refuses to register a tag that has a queue or a request already.
-	ErrTaken = errors.New("tristanable: tag is in use")
+	// ErrTagInUse refuses to register a tag that has a queue or a request already.
+	ErrTagInUse = errors.New("tristanable: tag is in use")
 
 	// ErrUnregistered is the error of a queue after Unregister.
 	ErrUnregistered = errors.New("tristanable: queue is no longer registered")
 )
 
-// Append appends tag to dst as it stands at the beginning of a frame's payload, and
-// returns the extended slice. The message's bytes follow it.
+// Append appends the encoded tag, with which a frame's payload begins, to dst and returns the
+// extended slice. The message's bytes must follow it.
 func Append(dst []byte, tag uint64) []byte {
 	return binary.LittleEndian.AppendUint64(dst, tag)
 }
 
-// Cut splits a frame's payload into its tag and the message, which lies in payload. It
+// Cut splits a frame's payload into its tag and the message, which is a slice of payload. It
 // returns ErrShort if payload has fewer than TagSize bytes.
 func Cut(payload []byte) (tag uint64, message []byte, err error) {
 	if len(payload) < TagSize {

@@ -91,7 +91,7 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// The law: what Cut takes apart, Append puts together again; only what is short is refused.
+// Append is the inverse of Cut, and Cut refuses only short payloads.
 func FuzzCut(f *testing.F) {
 	for _, v := range vectors(f) {
 		f.Add(v[bformat.HeaderSize:])

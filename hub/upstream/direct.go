@@ -1,8 +1,8 @@
 // Package upstream hands messages to other Bester servers.
 //
-// Direct speaks the classic dialect as the original's servers do among themselves:
-// one connection for each message, nothing kept. It is what the command sendServers
-// and addresses of the form user@server lead to.
+// Direct speaks the classic dialect as the original's servers do among themselves: one
+// connection for each message, and nothing is stored. It gets the messages of the command
+// sendServers and those to addresses of the form user@server.
 package upstream
 
 import (
@@ -23,43 +23,42 @@ import (
 
 // Options are the options of a Direct. The zero value works.
 type Options struct {
-	// Addresses are the servers that have names, as host:port.
+	// Addresses are the named servers, as host:port.
 	Addresses map[hub.ServerName]string
 	// Timeout is how long connecting and sending may take together. If zero, 10 s.
 	Timeout time.Duration
-	// Wait is how long a server that has been sent a message may take to answer and
-	// close, before the next message goes to it. If zero, 2 s.
-	Wait time.Duration
+	// AnswerTimeout is how long a server may take to answer and close after it was sent a
+	// message. Then the next message goes to it. If zero, 2 s.
+	AnswerTimeout time.Duration
 	// Queue is how many messages may wait for one server. If zero, 256.
 	Queue int
 	// Bytes is how much data may wait for one server. If zero, 4 MiB.
 	Bytes int
-	// Servers is how many servers may have messages waiting before one without a name is
-	// refused. If zero, 64.
+	// Servers is how many servers may have messages waiting. Beyond that a message for a
+	// further server without a name is refused. If zero, 64.
 	Servers int
 }
 
-// A Direct is the hub.Sink of all servers: those with names and any host:port.
+// A Direct is the hub.Sink of all servers: the named ones and any host:port.
 //
-// Messages for one server go one after the other, each over a connection of its own;
-// servers do not wait for each other. When as much as Options allow waits for a
-// server, Put refuses with hub.ErrFull. What waits for a server that turns out to be
-// unreachable fails together.
+// Messages for one server are sent one after the other, each over a connection of its own.
+// Servers do not wait for each other. When a server's queue is full, Put refuses with
+// hub.ErrFull. When a server cannot be reached, all messages in its queue fail.
 type Direct struct {
-	o     Options
-	sent  atomic.Uint64
-	lost  atomic.Uint64
-	named map[hub.ServerName]*record // never changes
-	ctx   context.Context
-	stop  context.CancelFunc
+	o      Options
+	sent   atomic.Uint64
+	failed atomic.Uint64
+	named  map[hub.ServerName]*serverStatus // immutable
+	ctx    context.Context
+	stop   context.CancelFunc
 
-	mu     sync.Mutex
-	queues map[string]*queue // by host:port; only those with work
-	closed bool
-	work   sync.WaitGroup
+	mu      sync.Mutex
+	queues  map[string]*queue // by host:port; only those in use
+	closed  bool
+	senders sync.WaitGroup
 }
 
-// A queue is what waits for one server. Its goroutine lives as long as it is not empty.
+// A queue holds the messages that wait for one server. Its goroutine ends when it is empty.
 type queue struct {
 	address string
 	jobs    []job
@@ -67,7 +66,7 @@ type queue struct {
 }
 
 type job struct {
-	server  *record // nil: it has no name
+	server  *serverStatus // nil: it has no name
 	frame   []byte
 	receipt hub.Receipt
 	message hub.Message // for the receipt
@@ -76,23 +75,23 @@ type job struct {
 // NewDirect returns a Direct. Shutdown ends it.
 func NewDirect(o Options) *Direct {
 	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
-	o.Wait = cmp.Or(o.Wait, 2*time.Second)
+	o.AnswerTimeout = cmp.Or(o.AnswerTimeout, 2*time.Second)
 	o.Queue = cmp.Or(o.Queue, 256)
 	o.Bytes = cmp.Or(o.Bytes, 4<<20)
 	o.Servers = cmp.Or(o.Servers, 64)
-	d := &Direct{o: o, named: make(map[hub.ServerName]*record), queues: make(map[string]*queue)}
+	d := &Direct{o: o, named: make(map[hub.ServerName]*serverStatus), queues: make(map[string]*queue)}
 	for name, address := range o.Addresses {
-		d.named[name] = &record{ServerStats: ServerStats{Name: name, Address: address, State: Untried}}
+		d.named[name] = &serverStatus{ServerStats: ServerStats{Name: name, Address: address, State: Untried}}
 	}
 	d.ctx, d.stop = context.WithCancel(context.Background())
 	return d
 }
 
-// Put queues m for the server in m.To, which holds exactly one address. Its nil
-// reaches as far as memory. The receipt is told when the server has the message: it
-// was sent whole, and the server neither said within Options.Wait that it failed nor
-// reset the connection. A server that refuses us without a word, as ours does where
-// its config does not list us, cannot be told from one of the original's.
+// Put queues m, in memory alone, for the server in m.To, which holds exactly one address.
+// The receipt is told when the server has the message: it was sent completely, and within
+// Options.AnswerTimeout the server neither said that it failed nor reset the connection. A
+// server that closes without an answer counts as one that has the message, because the
+// original's servers never answer. A hub of ours closes so if its config does not list us.
 func (d *Direct) Put(m *hub.Message) error {
 	if len(m.To) != 1 || m.To[0].Server == "" {
 		return fmt.Errorf("%w: upstream: want one server, got %v", hub.ErrUnknownServer, m.To)
@@ -134,39 +133,39 @@ func (d *Direct) add(address string, j job) error {
 		}
 		q = &queue{address: address}
 		d.queues[address] = q
-		d.work.Add(1)
+		d.senders.Add(1)
 		go d.serve(q)
 	}
 	if len(q.jobs) >= d.o.Queue || q.bytes+len(j.frame) > d.o.Bytes {
 		return fmt.Errorf("server %s: %w: %d messages wait for it", j.server.label(address), hub.ErrFull, len(q.jobs))
 	}
-	j.server.takes()
+	j.server.queued()
 	q.jobs = append(q.jobs, j)
 	q.bytes += len(j.frame)
 	return nil
 }
 
-// serve sends what waits for one server until nothing does.
+// serve sends the messages of a queue until it is empty.
 func (d *Direct) serve(q *queue) {
-	defer d.work.Done()
+	defer d.senders.Done()
 	for {
 		j, ok := d.next(q)
 		if !ok {
 			return
 		}
 		reached, err := d.send(q.address, j.frame)
-		var behind []job
+		var rest []job
 		if !reached {
-			behind = d.take(q)
+			rest = d.takeAll(q)
 		}
 		d.done(q, &j, err)
-		for i := range behind { // else each would wait as long to learn the same
-			d.done(q, &behind[i], err)
+		for i := range rest { // each would wait as long for the same error
+			d.done(q, &rest[i], err)
 		}
 	}
 }
 
-// next takes the message that has waited longest; without any the queue ends.
+// next removes and returns the oldest message. If there is none, it removes the queue.
 func (d *Direct) next(q *queue) (job, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -181,8 +180,8 @@ func (d *Direct) next(q *queue) (job, bool) {
 	return j, true
 }
 
-// take takes all that waits.
-func (d *Direct) take(q *queue) []job {
+// takeAll removes and returns all messages of a queue.
+func (d *Direct) takeAll(q *queue) []job {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	all := q.jobs
@@ -193,8 +192,8 @@ func (d *Direct) take(q *queue) []job {
 // done counts a message and tells its receipt.
 func (d *Direct) done(q *queue, j *job, err error) {
 	if err != nil {
-		d.lost.Add(1)
-		err = fmt.Errorf("server %s: %w", j.server.label(q.address), explained(err))
+		d.failed.Add(1)
+		err = fmt.Errorf("server %s: %w", j.server.label(q.address), explain(err))
 	} else {
 		d.sent.Add(1)
 	}
@@ -219,52 +218,52 @@ func (d *Direct) send(address string, frame []byte) (reached bool, err error) {
 	defer unblock()
 	deadline, _ := ctx.Deadline()
 	conn.SetDeadline(deadline)
-	_, broken := conn.Write(frame)
-	if half, ok := conn.(interface{ CloseWrite() error }); ok && broken == nil {
-		half.CloseWrite() // where it fails, reading says why
+	_, writeErr := conn.Write(frame)
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && writeErr == nil {
+		half.CloseWrite() // if it fails, reading returns why
 	}
-	conn.SetReadDeadline(time.Now().Add(d.o.Wait))
-	in := bformat.NewReader(conn, answerLimit)
+	conn.SetReadDeadline(time.Now().Add(d.o.AnswerTimeout))
+	in := bformat.NewReader(conn, maxAnswer)
 	defer in.Release()
-	if err := verdict(in); err != nil { // a server that does not want to hear it all may say so
+	if err := readStatus(in); err != nil { // counts first: a server may refuse before it has read everything
 		return true, err
 	}
-	return true, broken
+	return true, writeErr
 }
 
-// answerLimit is the longest answer of a server that is read.
-const answerLimit = 64 << 10
+// maxAnswer is the longest answer, in bytes, that is read from a server.
+const maxAnswer = 64 << 10
 
-// verdict reads what the server says of the message. The original says nothing: to
-// have been reached is good. A server of ours says where it failed. One that resets
-// the connection has not read the message.
-func verdict(r *bformat.Reader) error {
+// readStatus reads the server's status of the message. The original sends none, so a close
+// without an answer, and no answer in time, are success. A hub of ours sends a status if the
+// message failed. A server that resets the connection has not read the message.
+func readStatus(r *bformat.Reader) error {
 	frame, err := r.Next()
 	if errors.Is(err, syscall.ECONNRESET) {
 		return err
 	}
 	if err != nil {
-		return nil // closed, or no word in time
+		return nil // closed, or no answer in time
 	}
 	good, reason, err := wire.ParseClassicStatus(frame)
 	if err == nil && !good {
 		return errors.New("refused: " + reason)
 	}
-	for err == nil { // until it closes: then it is ready for the next
+	for err == nil { // wait until it closes: then it is ready for the next message
 		_, err = r.Next()
 	}
 	return nil
 }
 
-// Shutdown refuses new messages and waits until those that wait are sent, or until
-// ctx ends: then the rest fail.
+// Shutdown refuses new messages and waits until the queued ones are sent. When ctx ends, the
+// rest fail.
 func (d *Direct) Shutdown(ctx context.Context) error {
 	d.mu.Lock()
 	d.closed = true
 	d.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
-		d.work.Wait()
+		d.senders.Wait()
 		close(done)
 	}()
 	defer d.stop()
@@ -295,7 +294,7 @@ type Stats struct {
 func (d *Direct) Stats() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := Stats{Sent: d.sent.Load(), Failed: d.lost.Load()}
+	s := Stats{Sent: d.sent.Load(), Failed: d.failed.Load()}
 	for _, q := range d.queues {
 		s.Waiting += len(q.jobs)
 	}

@@ -35,7 +35,7 @@ func TestMessageIsHandedOver(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	}
-	put(t, d, "@far", 4, nil) // nobody asks
+	put(t, d, "@far", 4, nil) // without a receipt
 	<-s.got
 }
 
@@ -105,13 +105,13 @@ func TestOrderForEachServer(t *testing.T) {
 }
 
 func TestQueueIsBounded(t *testing.T) {
-	goOn := make(chan bool)
-	slow := listen(t, "tcp4", "127.0.0.1:0", func(*net.TCPConn, string) { <-goOn })
+	proceed := make(chan bool)
+	slow := listen(t, "tcp4", "127.0.0.1:0", func(*net.TCPConn, string) { <-proceed })
 	other := listen(t, "tcp4", "127.0.0.1:0", nil)
-	d := direct(t, Options{Queue: 3, Bytes: 1000, Servers: 2, Wait: patience})
+	d := direct(t, Options{Queue: 3, Bytes: 1000, Servers: 2, AnswerTimeout: testTimeout})
 	r := make(receipts, 10)
 	put(t, d, "@"+slow.address, 1, r)
-	<-slow.got // under way
+	<-slow.got // in flight
 	for tag := range uint64(3) {
 		put(t, d, "@"+slow.address, 2+tag, r)
 	}
@@ -128,23 +128,23 @@ func TestQueueIsBounded(t *testing.T) {
 	if err := d.Put(long); !errors.Is(err, hub.ErrFull) {
 		t.Errorf("bytes: got %v", err)
 	}
-	close(goOn)
+	close(proceed)
 	for tag := range uint64(4) {
 		r.want(t, 1+tag)
 	}
 }
 
 func TestServersAreBounded(t *testing.T) {
-	goOn := make(chan bool)
-	hold := func(*net.TCPConn, string) { <-goOn }
+	proceed := make(chan bool)
+	hold := func(*net.TCPConn, string) { <-proceed }
 	first, second := listen(t, "tcp4", "127.0.0.1:0", hold), listen(t, "tcp4", "127.0.0.1:0", nil)
-	d := direct(t, Options{Servers: 1, Wait: patience})
+	d := direct(t, Options{Servers: 1, AnswerTimeout: testTimeout})
 	r := make(receipts, 2)
 	put(t, d, "@"+first.address, 1, r)
 	<-first.got
 	if err := d.Put(message("@"+second.address, 2, r)); !errors.Is(err, hub.ErrFull) || !strings.Contains(err.Error(), "for 1 servers") {
 		t.Errorf("got %v", err)
 	}
-	close(goOn)
+	close(proceed)
 	r.want(t, 1)
 }

@@ -16,10 +16,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 20 * time.Second
+const testTimeout = 20 * time.Second
 
-// A server is the other end: it gives each connection's frame to got, and then does
-// with the connection as it is told.
+// A server is the other end: it sends each connection's frame to got, and then calls do.
 type server struct {
 	address string
 	got     chan string
@@ -40,7 +39,7 @@ func listen(t *testing.T, network, address string, do func(c *net.TCPConn, frame
 			if err != nil {
 				return
 			}
-			c.SetDeadline(time.Now().Add(patience))
+			c.SetDeadline(time.Now().Add(testTimeout))
 			frame, err := bformat.NewReader(c, 0).Next()
 			if err != nil {
 				t.Errorf("server: %v", err)
@@ -61,7 +60,7 @@ func direct(t *testing.T, o Options) *Direct {
 	t.Helper()
 	d := NewDirect(o)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
 		if err := d.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
@@ -70,7 +69,7 @@ func direct(t *testing.T, o Options) *Direct {
 	return d
 }
 
-// receipts get what became of messages.
+// receipts records the outcome of messages.
 type receipts chan result
 
 type result struct {
@@ -92,7 +91,7 @@ func (r receipts) want(t *testing.T, tag uint64, parts ...string) {
 				t.Errorf("got %v without %q", got.err, part)
 			}
 		}
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Fatal("no receipt came")
 	}
 }

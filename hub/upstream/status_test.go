@@ -9,8 +9,8 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// What became of the messages for each server that has a name, and what to look at.
-func TestServersSayHowTheyAre(t *testing.T) {
+// Each named server has its counters, and its error says what to check.
+func TestServerStats(t *testing.T) {
 	s := listen(t, "tcp4", "127.0.0.1:0", nil)
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {

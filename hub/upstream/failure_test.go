@@ -15,7 +15,7 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// unreachable is an address where nobody listens, as long as the test runs.
+// unreachable returns an address where nobody listens.
 func unreachable(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -39,20 +39,20 @@ func TestServerThatCannotBeReached(t *testing.T) {
 	if s := d.Stats(); s.Failed != 100 || s.Sent != 0 {
 		t.Errorf("got %+v", s)
 	}
-	put(t, d, "@"+address, 100, r) // and it is tried anew
+	put(t, d, "@"+address, 100, r) // the next message is tried again
 	r.want(t, 100, "refused")
 }
 
 func TestServerThatNeverCloses(t *testing.T) {
-	goOn := make(chan bool)
+	proceed := make(chan bool)
 	s := listen(t, "tcp4", "127.0.0.1:0", nil)
 	stuck := listen(t, "tcp4", "127.0.0.1:0", func(c *net.TCPConn, f string) {
 		if f == frame(1) {
 			io.Copy(io.Discard, c) // until the other end gives up
-			<-goOn
+			<-proceed
 		}
 	})
-	d := direct(t, Options{Wait: 20 * time.Millisecond})
+	d := direct(t, Options{AnswerTimeout: 20 * time.Millisecond})
 	r := make(receipts, 10)
 	put(t, d, "@"+stuck.address, 1, r)
 	put(t, d, "@"+stuck.address, 2, r)
@@ -65,7 +65,7 @@ func TestServerThatNeverCloses(t *testing.T) {
 		}
 		got = append(got, res.tag)
 		if res.tag == 1 {
-			close(goOn)
+			close(proceed)
 		}
 	}
 	if slices.Index(got, 1) > slices.Index(got, 2) {
@@ -73,7 +73,7 @@ func TestServerThatNeverCloses(t *testing.T) {
 	}
 }
 
-func TestWhatTheServerSays(t *testing.T) {
+func TestServerStatus(t *testing.T) {
 	status := func(err error) []byte {
 		return bformat.Append(nil, wire.AppendClassicStatus(nil, []byte(`"x"`), err))
 	}
@@ -93,7 +93,7 @@ func TestWhatTheServerSays(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := listen(t, "tcp4", "127.0.0.1:0", func(conn *net.TCPConn, _ string) { c.do(conn) })
-			d := direct(t, Options{Wait: 50 * time.Millisecond})
+			d := direct(t, Options{AnswerTimeout: 50 * time.Millisecond})
 			r := make(receipts, 1)
 			put(t, d, "@"+s.address, 1, r)
 			if c.want == "" {
@@ -114,9 +114,9 @@ func endless(c net.Conn, frame []byte) {
 }
 
 func TestShutdownSendsWhatWaits(t *testing.T) {
-	goOn := make(chan bool)
-	s := listen(t, "tcp4", "127.0.0.1:0", func(*net.TCPConn, string) { <-goOn })
-	d := NewDirect(Options{Wait: patience, Servers: 1})
+	proceed := make(chan bool)
+	s := listen(t, "tcp4", "127.0.0.1:0", func(*net.TCPConn, string) { <-proceed })
+	d := NewDirect(Options{AnswerTimeout: testTimeout, Servers: 1})
 	r := make(receipts, 10)
 	for tag := range uint64(3) {
 		put(t, d, "@"+s.address, tag, r)
@@ -134,7 +134,7 @@ func TestShutdownSendsWhatWaits(t *testing.T) {
 			break
 		}
 	}
-	close(goOn)
+	close(proceed)
 	for tag := range uint64(3) {
 		r.want(t, tag)
 	}
@@ -144,9 +144,9 @@ func TestShutdownSendsWhatWaits(t *testing.T) {
 }
 
 func TestShutdownIsBounded(t *testing.T) {
-	goOn := make(chan bool)
-	s := listen(t, "tcp4", "127.0.0.1:0", func(*net.TCPConn, string) { <-goOn })
-	d := NewDirect(Options{Wait: time.Hour})
+	proceed := make(chan bool)
+	s := listen(t, "tcp4", "127.0.0.1:0", func(*net.TCPConn, string) { <-proceed })
+	d := NewDirect(Options{AnswerTimeout: time.Hour})
 	r := make(receipts, 10)
 	put(t, d, "@"+s.address, 1, r)
 	<-s.got
@@ -160,7 +160,7 @@ func TestShutdownIsBounded(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	r.want(t, 2, "server "+s.address)
-	close(goOn)
+	close(proceed)
 }
 
 func ExampleDirect() {

@@ -15,36 +15,35 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// ServerStats says how a server that has a name is doing.
+// ServerStats are the counters and the state of a named server.
 type ServerStats struct {
 	Name    hub.ServerName `json:"name"`
 	Address string         `json:"address"`
 	Sent    uint64         `json:"sent"`           // messages that it has
-	Failed  uint64         `json:"failed"`         // messages that it has not: it could not be reached, or refused
+	Failed  uint64         `json:"failed"`         // messages that failed: it could not be reached, or refused
 	Waiting int            `json:"waiting"`        // messages now
 	State   State          `json:"state"`          // by the last message
-	Since   time.Time      `json:"since,omitzero"` // when the last was tried; left out: never
+	Since   time.Time      `json:"since,omitzero"` // when the last message was tried; left out if never
 	Error   string         `json:"error"`          // why the last message failed; "" if it did not
 }
 
-// State is what is known of a server from the last message for it: nothing is sent only
-// to find out.
+// State is the state of a server by the last message for it. There are no health checks.
 type State string
 
 // The states of a server.
 const (
 	Untried State = "untried" // there was no message for it yet
 	Works   State = "works"   // it has the last message
-	Fails   State = "fails"   // it has not: see Error
+	Fails   State = "fails"   // the last message failed: see Error
 )
 
-// A record is what is kept of a server that has a name. A nil one is of a server without.
-type record struct {
+// A serverStatus holds the ServerStats of a named server. It is nil for a server without a name.
+type serverStatus struct {
 	mu sync.Mutex
 	ServerStats
 }
 
-func (r *record) takes() {
+func (r *serverStatus) queued() {
 	if r != nil {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -52,7 +51,7 @@ func (r *record) takes() {
 	}
 }
 
-func (r *record) done(err error) {
+func (r *serverStatus) done(err error) {
 	if r == nil {
 		return
 	}
@@ -69,16 +68,16 @@ func (r *record) done(err error) {
 	r.State, r.Error = Works, ""
 }
 
-// label is what an error calls a server: by its name, if it has one, and its address.
-func (r *record) label(address string) string {
+// label names a server in an error: its name, if it has one, and its address.
+func (r *serverStatus) label(address string) string {
 	if r == nil {
 		return address
 	}
 	return fmt.Sprintf("%s (%s)", r.Name, address)
 }
 
-// Servers returns how the servers that have names are doing, in the order of their
-// names. Waiting is what waits and what is being sent.
+// Servers returns the ServerStats of the named servers, sorted by name. Waiting includes the
+// message that is being sent.
 func (d *Direct) Servers() []ServerStats {
 	all := make([]ServerStats, 0, len(d.named))
 	for _, r := range d.named {
@@ -90,8 +89,8 @@ func (d *Direct) Servers() []ServerStats {
 	return all
 }
 
-// explained says what to look at where the network gave an error.
-func explained(err error) error {
+// explain turns a network error into one that says what the operator should check.
+func explain(err error) error {
 	var name *net.DNSError
 	var timeout interface{ Timeout() bool }
 	text := ""

@@ -13,22 +13,22 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-func TestSeatKeepsTheContractOfHandlers(t *testing.T) {
+func TestSlotKeepsTheContractOfHandlers(t *testing.T) {
 	hubtest.TestHandler(t, func(t *testing.T) hub.Handler {
-		s := NewSeat("x", Options{})
-		s.Take(hub.HandlerFunc(hubtest.Pass))
+		s := NewSlot("x", Options{})
+		s.Install(hub.HandlerFunc(hubtest.Pass))
 		return s
 	})
 	hubtest.TestHandler(t, func(t *testing.T) hub.Handler {
-		s := NewSeat("x", Options{})
+		s := NewSlot("x", Options{})
 		t.Cleanup(func() { s.Close(hub.ErrClosed) })
-		go s.Take(hub.HandlerFunc(hubtest.Pass)) // while messages come
+		go s.Install(hub.HandlerFunc(hubtest.Pass)) // while messages come
 		return s
 	})
 }
 
-func TestVacantSeatIsBounded(t *testing.T) {
-	s := NewSeat("x", Options{Waiting: 3})
+func TestVacantSlotIsBounded(t *testing.T) {
+	s := NewSlot("x", Options{Waiting: 3})
 	var as hubtest.Answers
 	ask(&as, s, "anna", 4)
 	wantErr(t, as.Wait(t, 1)[0].Err, hub.ErrFull, "3 messages wait for it already")
@@ -39,21 +39,21 @@ func TestVacantSeatIsBounded(t *testing.T) {
 			t.Errorf("got %v", a.Err)
 		}
 	}
-	s = NewSeat("x", Options{Bytes: 1})
+	s = NewSlot("x", Options{Bytes: 1})
 	ask(&as, s, "anna", 2)
 	wantErr(t, as.Wait(t, 6)[5].Err, hub.ErrFull, "bytes wait")
 	s.Close(hub.ErrClosed)
 }
 
-// Who takes a closed seat has it as any other, also for what comes while it retires.
-func TestClosedSeatIsTaken(t *testing.T) {
-	s := NewSeat("x", Options{})
+// A handler can be installed in a closed slot, and handed over from there.
+func TestHandlerIsInstalledInAClosedSlot(t *testing.T) {
+	s := NewSlot("x", Options{})
 	var as hubtest.Answers
 	s.Close(errors.New("could not be started"))
-	s.Take(hub.HandlerFunc(hubtest.Pass))
-	heir := s.Vacate(Options{})
-	ask(&as, heir, "anna", 2)
-	s.Take(hub.HandlerFunc(hubtest.Pass))
+	s.Install(hub.HandlerFunc(hubtest.Pass))
+	successor := s.Vacate(Options{})
+	ask(&as, successor, "anna", 2)
+	s.Install(hub.HandlerFunc(hubtest.Pass))
 	for _, a := range as.Wait(t, 2) {
 		if a.Err != nil {
 			t.Error(a.Err)
@@ -61,16 +61,16 @@ func TestClosedSeatIsTaken(t *testing.T) {
 	}
 }
 
-// A handler is replaced while messages are in flight, wait and come: each is answered,
-// in order, those in flight by the old one and the others by the new.
-func TestGroupIsReplacedWithoutAMiss(t *testing.T) {
+// A handler is replaced while messages are in flight, wait and arrive. Each is answered in
+// order: those in flight by the old handler, the others by the new one.
+func TestGroupIsReplacedWithoutLoss(t *testing.T) {
 	h := newHub(t, Options{})
-	s := NewSeat("x", Options{})
+	s := NewSlot("x", Options{})
 	old, err := h.Add(Config{Name: "x", Types: []hub.Pattern{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Take(old)
+	s.Install(old)
 	p := h.peer(hello(1))
 	var as hubtest.Answers
 	for i := range 3 {
@@ -78,15 +78,15 @@ func TestGroupIsReplacedWithoutAMiss(t *testing.T) {
 	}
 	tag, _ := p.handle()
 
-	heir := s.Vacate(Options{})
+	successor := s.Vacate(Options{})
 	retired := make(chan error, 1)
-	go func() { retired <- old.Retire(t.Context(), heir) }()
+	go func() { retired <- old.Retire(t.Context(), successor) }()
 	until(t, "closing", func() (Stats, bool) {
 		old.mu.Lock()
 		defer old.mu.Unlock()
-		return Stats{}, old.heir != nil
+		return Stats{}, old.successor != nil
 	})
-	for i := 3; i < 5; i++ { // by the seat, and by a route that had the old handler
+	for i := 3; i < 5; i++ { // through the slot, and through a route that still has the old handler
 		as.Ask([]hub.Handler{s, old}[i-3], message("reading/a", "anna", i, fmt.Sprint(i)))
 	}
 	p.pass(tag)
@@ -101,7 +101,7 @@ func TestGroupIsReplacedWithoutAMiss(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Take(next)
+	s.Install(next)
 	as.Ask(s, message("reading/a", "anna", 5, "5"))
 	q := h.peer(hello(8))
 	for want := uint64(1); want < 6; want++ {
@@ -118,7 +118,7 @@ func TestGroupIsReplacedWithoutAMiss(t *testing.T) {
 	}
 }
 
-func TestClassicIsReplacedWithoutAMiss(t *testing.T) {
+func TestClassicIsReplacedWithoutLoss(t *testing.T) {
 	path := filepath.Join(shortDir(t), "s")
 	asked, answer := make(chan string, 10), make(chan struct{})
 	classicServer(t, path, func(c net.Conn) {
@@ -128,9 +128,9 @@ func TestClassicIsReplacedWithoutAMiss(t *testing.T) {
 		c.Write(bformat.Append(nil, []byte(`{"header":{"status":"0","command":{"type":"sendClients","data":["anna"]}},"data":`+data+`}`)))
 	})
 	config := ClassicConfig{Name: "old", Path: path}
-	s := NewSeat("old", Options{})
+	s := NewSlot("old", Options{})
 	old := NewClassic(config)
-	s.Take(old)
+	s.Install(old)
 	var as hubtest.Answers
 	for i := range 3 {
 		as.Ask(s, message("t", "anna", i, fmt.Sprint(i)))
@@ -138,13 +138,13 @@ func TestClassicIsReplacedWithoutAMiss(t *testing.T) {
 	if got := <-asked; got != "0" {
 		t.Fatalf("got %s", got)
 	}
-	heir := s.Vacate(Options{})
+	successor := s.Vacate(Options{})
 	retired := make(chan error, 1)
-	go func() { retired <- old.Retire(t.Context(), heir) }()
+	go func() { retired <- old.Retire(t.Context(), successor) }()
 	until(t, "closing", func() (Stats, bool) {
 		old.mu.Lock()
 		defer old.mu.Unlock()
-		return Stats{}, old.heir != nil
+		return Stats{}, old.successor != nil
 	})
 	as.Ask(s, message("t", "anna", 3, "3"))
 	as.Ask(s, message("t", "bert", 0, "10"))
@@ -157,7 +157,7 @@ func TestClassicIsReplacedWithoutAMiss(t *testing.T) {
 		t.Errorf("%d answers and %d more asked, want one and none", len(a), len(asked))
 	}
 	next := newClassic(t, config)
-	s.Take(next)
+	s.Install(next)
 	got := make(map[hub.UserName]uint64)
 	for _, a := range as.Wait(t, 6) {
 		from := a.Message.From.User

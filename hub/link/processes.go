@@ -9,24 +9,24 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// join makes p one of the group's processes and sends it what waits.
-func (g *Group) join(p *process) {
+// addProcess adds p to the group and sends it what waits.
+func (g *Group) addProcess(p *process) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.processes = append(g.processes, p)
 	if g.command != nil {
 		g.command.connected()
 	}
-	if g.closing { // since it was admitted
-		p.end(errors.New(g.goodbye()), false)
+	if g.closing { // shutdown began after p was admitted
+		p.close(errors.New(g.goodbye()), false)
 	}
-	g.pump(&p.b, 0)
-	g.settle(&p.h)
+	g.dispatch(&p.b, 0)
+	g.executeDue(&p.exec)
 }
 
-// part takes p, whose connection has ended with err, out of the group. What it owes
-// fails; what waited for it goes to another process, or waits for one.
-func (g *Group) part(p *process, err error) {
+// removeProcess removes p, whose connection has ended with err. Its messages in flight
+// fail; those that waited for it go to another process, or wait for one.
+func (g *Group) removeProcess(p *process, err error) {
 	g.mu.Lock()
 	p.broken = true
 	for i, q := range g.processes {
@@ -35,29 +35,29 @@ func (g *Group) part(p *process, err error) {
 			break
 		}
 	}
-	for tag, j := range p.slots {
-		if j == nil || j == overdue {
+	for tag, j := range p.inFlight {
+		if j == nil || j == overdueJob {
 			continue
 		}
-		p.slots[tag] = nil
-		g.landed(j) // its stream goes to the others once nothing of it is in flight here
+		p.inFlight[tag] = nil
+		g.removeInFlight(j) // another process may take its stream once none of it is in flight here
 		j.fail(hub.Reason(hub.ErrHandler, "handler %q ended before it answered", g.name))
-		g.makeDue(j.stream)
+		g.markDue(j.stream)
 	}
-	if p.why != nil {
-		err = p.why
+	if p.closeErr != nil {
+		err = p.closeErr
 	}
-	if p.unwanted || errors.Is(err, errGarbage) {
+	if p.atFault || errors.Is(err, errProtocol) {
 		g.stats.Garbage++
 		g.log.Log(g.o.Log, slog.LevelWarn, "handler closed", slog.String("handler", g.name), slog.String("reason", err.Error()))
 	} else {
-		g.log.Log(g.o.Log, slog.LevelInfo, "handler disconnected", slog.String("handler", g.name), slog.String("reason", ending(err)))
+		g.log.Log(g.o.Log, slog.LevelInfo, "handler disconnected", slog.String("handler", g.name), slog.String("reason", closeReason(err)))
 	}
 	if g.closing && len(g.processes) == 0 {
-		g.failWaiting(g.closed())
-		if g.gone != nil {
-			close(g.gone)
-			g.gone = nil
+		g.failWaiting(g.closedError())
+		if g.disconnected != nil {
+			close(g.disconnected)
+			g.disconnected = nil
 		}
 	}
 	if len(g.processes) == 0 {
@@ -65,26 +65,26 @@ func (g *Group) part(p *process, err error) {
 			g.failWaiting(err)
 		}
 	}
-	g.pump(&p.b, 0)
-	g.settle(&p.h)
+	g.dispatch(&p.b, 0)
+	g.executeDue(&p.exec)
 	g.mu.Unlock()
 	p.b.Flush()
 }
 
-// down says why messages need not wait for a process, where there is none; nil if they may.
+// down returns why messages must not wait for a process to connect, nil if they may.
 func (g *Group) down() error {
 	if g.command == nil {
 		return nil
 	}
-	if why, yes := g.command.hopeless(g.o.Timeout); yes {
+	if why, yes := g.command.failFast(g.o.Timeout); yes {
 		return hub.Reason(hub.ErrHandler, "handler %q is not running: %s", g.name, why)
 	}
 	return nil
 }
 
-// fell fails what waits for a program that does not come up.
-func (g *Group) fell() {
-	var h hand // without a batch: every command is flushed at once
+// programEnded fails what waits for a program that does not come up again.
+func (g *Group) programEnded() {
+	var e executor // without a batch: every command is flushed at once
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.processes) > 0 || g.closing {
@@ -92,7 +92,7 @@ func (g *Group) fell() {
 	}
 	if err := g.down(); err != nil {
 		g.failWaiting(err)
-		g.settle(&h)
+		g.executeDue(&e)
 	}
 }
 
@@ -103,8 +103,8 @@ func (g *Group) failWaiting(err error) {
 	}
 }
 
-// ending says in an operator's words how a connection ended.
-func ending(err error) string {
+// closeReason says in an operator's words how a connection ended.
+func closeReason(err error) string {
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		return "connection closed"
