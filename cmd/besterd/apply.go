@@ -108,7 +108,7 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 
 // limits are what the config says of sessions.
 func limits(c *config.Config) session.Limits {
-	full := map[string]bformat.Full{config.DropOldest: bformat.DropOldest, config.DropNewest: bformat.DropNewest, config.Close: bformat.Close}
+	full := map[string]bformat.OverflowPolicy{config.DropOldest: bformat.DropOldest, config.DropNewest: bformat.DropNewest, config.Close: bformat.Close}
 	return session.Limits{
 		Login: c.Session.Login, Connections: c.Session.Connections, Frame: int(c.Hub.Frame),
 		Queue: int(c.Session.Queue), Full: full[c.Session.Full], Write: c.Session.Write,

@@ -63,7 +63,7 @@ func start(c *config.Config, log *slog.Logger, logLost func() uint64) (*daemon, 
 	d.groups = link.NewGroups(link.GroupsOptions{Router: d.router, Name: c.Hub.Name, Options: link.Options{Log: log}})
 	d.sessions = session.NewServer(session.Options{
 		Router: d.router, Hub: c.Hub.Name, Accounts: d.accounts, Log: log,
-		Handler: d.attachHandler, MayBe: d.checkHandlerRight, Status: d.status, Limits: limits(c),
+		Handler: d.attachHandler, AuthorizeHandler: d.checkHandlerRight, Status: d.status, Limits: limits(c),
 	})
 	d.informer = informer.NewServer(informer.Options{
 		Directory: d.router.Directory(), Listeners: d.listenerNames, Admin: d.adminInfo, Log: log,

@@ -129,7 +129,7 @@ func (d *daemon) setListeners(c *config.Config, o *openedListeners) {
 			delete(d.listeners, at)
 			continue
 		}
-		if err := l.Change(listenOptions(c.Listen[i])); err != nil {
+		if err := l.SetAccess(listenOptions(c.Listen[i])); err != nil {
 			d.log.Error("socket keeps its old group or mode", "listener", l.String(), "err", err)
 		}
 	}

@@ -20,8 +20,8 @@
 //	  admin    yes
 //
 // These are all the fields. A value with a space, a quotation mark or a
-// backslash in it stands in quotation marks, in which \" and \\ stand for the
-// latter two. What is not written is not allowed.
+// backslash in it must be quoted, with \" and \\ for the latter two. Whatever
+// the file does not allow is denied.
 //
 //	account   begins an account; its name (CheckName says which there are)
 //	password  bcrypt hash of its password: $2a$, $2b$ or $2y$, cost 4 to 16; required
@@ -33,21 +33,21 @@
 //	peer      yes: it may connect as a server, with scope server
 //	admin     yes: it may ask for the hub's status
 //
-// password, peer and admin stand at most once in an account; the others as often
-// as needed, with a different value each time. A line that begins with # is a
-// comment. It stays with the account below it, an indented one with the account
-// that it stands in. Fields may be indented as one likes.
+// password, peer and admin may appear once in an account; the others any number
+// of times, with a different value each time. A line that begins with # is a
+// comment. It belongs to the account below it, or, if indented, to the account
+// that it stands in. Fields may be indented freely.
 //
-// The file is refused whole, with line and column, for an unknown field, a value
-// that is not understood, anything given twice, a control character, or a limit
-// passed: 4 MiB, 10,000 accounts, 1,024 bytes a line, 256 values of a field in
-// one account. It must be closed to group and others (mode 0600). A change
-// writes a new file beside it, named like it with ".new" at the end, and renames
-// that over it, so that a crash leaves either the old one or the new one; a lock
-// on the file keeps changes from different processes apart. Its owner and mode
-// stay, and where it is a symbolic link, the link stays too.
+// The whole file is refused, with line and column, for an unknown field, an
+// invalid value, a duplicate, a control character, or an exceeded limit: 4 MiB,
+// 10,000 accounts, 1,024 bytes a line, 256 values of a field in one account. It
+// must be inaccessible to group and others (mode 0600). A change replaces the
+// file atomically: it writes a temporary file beside it, with ".new" appended to
+// the name, and renames that over it, so that a crash leaves either the old file
+// or the new one. A lock on the file serializes changes from different processes.
+// A change keeps the owner and mode of the file, and a symbolic link to it.
 //
-// bcrypt looks at 72 bytes. A longer password is first replaced by the base64
+// bcrypt reads 72 bytes. A longer password is first replaced by the base64
 // text of its SHA-256, 44 bytes long; hashes made by other programs, such as
 // htpasswd -B, work for passwords up to 72 bytes.
 package account
@@ -73,20 +73,20 @@ const (
 	MaxPassword = 1024    // bytes in a password
 )
 
-// What callers tell apart.
+// Errors that callers distinguish.
 var (
-	// ErrDenied: no such name, or not its password. Which of the two is not
-	// told, so it is the one error of a login that a peer may see.
+	// ErrDenied means that the name or the password is wrong. It does not tell
+	// which, so it is the only error of a login that a peer may see.
 	ErrDenied = errors.New("wrong name or password")
-	// ErrBusy: too many logins wait for their password to be checked already.
+	// ErrBusy means that too many logins wait for their password check already.
 	ErrBusy = errors.New("too many logins at once, try again later")
-	// ErrExists: there is an account of that name already.
+	// ErrExists means that there is an account of that name already.
 	ErrExists = errors.New("account exists")
-	// ErrUnknown: there is no account of that name.
+	// ErrUnknown means that there is no account of that name.
 	ErrUnknown = errors.New("no such account")
 )
 
-// Permissions are what an account may do. The zero value is nothing.
+// Permissions are what an account may do. The zero value allows nothing.
 type Permissions struct {
 	Send    []hub.Pattern // types it may send
 	Receive []hub.Pattern // types it may receive
@@ -102,9 +102,9 @@ type Permissions struct {
 // Everyone in Permissions.Reach stands for all users and servers.
 var Everyone = hub.Address{User: "*"}
 
-// DefaultPermissions returns what a new account may do unless its maker says
-// otherwise: send and receive every type and reach everyone, but not serve types,
-// connect as a server or ask for the hub's status.
+// DefaultPermissions returns what a new account may do by default: send and receive
+// every type and reach everyone, but not serve types, connect as a server or ask for
+// the hub's status.
 func DefaultPermissions() Permissions {
 	return Permissions{
 		Send:    []hub.Pattern{"#"},
@@ -113,7 +113,7 @@ func DefaultPermissions() Permissions {
 	}
 }
 
-// Account is who a session belongs to and what it may do. It never changes: a
+// Account is the account of a session and what it may do. It is immutable: a
 // change in the file makes a new Account, which Store.Lookup returns. Its methods
 // may be called from many goroutines, and allocate nothing.
 type Account struct {
@@ -147,9 +147,9 @@ func (a *Account) MaySend(t hub.Type) bool { return a.sendAll || match(a.send, t
 // MayReceive reports whether messages of type t may be given to the account.
 func (a *Account) MayReceive(t hub.Type) bool { return a.receiveAll || match(a.receive, t) }
 
-// MayReach reports whether the account's messages may be handed to an address. A
-// server that the config does not name, host:port, is only reached by an account
-// that lists it, or that the system vouches for: Everyone are those whom the operator knows.
+// MayReach reports whether the account's messages may be handed to an address.
+// Everyone covers only servers that the config names. A host:port may be reached only
+// by an account that lists it, or by a trusted one (see Trusted).
 func (a *Account) MayReach(to hub.Address) bool {
 	if a.reachAll && (a.trusted || !strings.Contains(string(to.Server), ":")) {
 		return true
@@ -157,9 +157,9 @@ func (a *Account) MayReach(to hub.Address) bool {
 	return slices.Contains(a.may.Reach, to)
 }
 
-// MayServe reports whether the account may be the handler of all types that p
-// stands for: one of the patterns that it may serve must stand for all of them.
-// What two of its patterns stand for only together is refused.
+// MayServe reports whether the account may be the handler of all types that match p:
+// one of its serve patterns must match all of them. Types that only two of its patterns
+// together match are refused.
 func (a *Account) MayServe(p hub.Pattern) bool {
 	for _, allowed := range a.may.Serve {
 		if covers(allowed, p) {
@@ -184,7 +184,7 @@ func (p Permissions) clone() Permissions {
 	return p
 }
 
-// CheckName says why s cannot be the name of an account, or returns nil. A name is
+// CheckName returns why s cannot be the name of an account, or nil. A name is
 // 1 to MaxName bytes of UTF-8 without white space and control characters. It has
 // none of @ (user@server is an address), / + # * (patterns), : , and " in it.
 // Names are compared byte for byte.
@@ -247,7 +247,7 @@ func ParseReach(s string) (hub.Address, error) {
 	return to, nil
 }
 
-// check says why p cannot be written into a file.
+// check returns why p cannot be written into a file, or nil.
 func (p *Permissions) check() error {
 	for _, list := range [][]hub.Pattern{p.Send, p.Receive, p.Serve} {
 		if err := checkList(list, func(v hub.Pattern) (hub.Pattern, error) { return ParsePattern(string(v)) }); err != nil {

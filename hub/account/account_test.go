@@ -23,7 +23,7 @@ func TestCheckName(t *testing.T) {
 	}
 }
 
-func TestMay(t *testing.T) {
+func TestPermissions(t *testing.T) {
 	a := newAccount("a", Permissions{
 		Send:    []hub.Pattern{"reading/a/#", "alarm/+"},
 		Receive: []hub.Pattern{"command/a"},
@@ -83,7 +83,7 @@ func TestMay(t *testing.T) {
 	}
 }
 
-func TestMayAllocatesNothing(t *testing.T) {
+func TestPermissionChecksAllocateNothing(t *testing.T) {
 	a := newAccount("a", Permissions{
 		Send:    []hub.Pattern{"x/+/y", "reading/a/#"},
 		Receive: []hub.Pattern{"x/+/y", "reading/a/#"},
@@ -100,9 +100,9 @@ func TestMayAllocatesNothing(t *testing.T) {
 	}
 }
 
-// combine returns all types or patterns of up to depth of these levels. Types of
-// the levels that patterns name and of one that none names, one level deeper than
-// any pattern, tell any two patterns apart.
+// combine returns all types or patterns of up to depth of these levels. To tell any two
+// patterns apart, the types need all levels that the patterns name, one more that none
+// names, and one level more depth than any pattern.
 func combine(levels []string, depth int) []string {
 	all, last := slices.Clone(levels), levels
 	for range depth - 1 {

@@ -7,14 +7,14 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// header opens a file that bester makes.
+// header begins a file that bester creates.
 var header = []string{
 	"# Who may connect to this hub and what they may do. What is not written is not allowed.",
 	`# Kept by "bester account", or by hand: "bester account --help" says more.`,
 	"",
 }
 
-// encode writes the file that parse reads as d.
+// encode returns the file's text, which parse reads as d.
 func (d *document) encode() []byte {
 	var b bytes.Buffer
 	for _, e := range d.entries {
@@ -62,8 +62,8 @@ func line(b *bytes.Buffer, key, value string) {
 
 var escape = strings.NewReplacer(`"`, `\"`, `\`, `\\`)
 
-// Quote writes a value as it stands in an accounts file: in quotation marks if it
-// has a space, a quotation mark or a backslash in it, else as it is.
+// Quote returns a value as it is written in an accounts file: quoted if it has a space,
+// a quotation mark or a backslash in it, else unchanged.
 func Quote(s string) string {
 	if s != "" && !strings.ContainsAny(s, " \"\\") {
 		return s
@@ -71,7 +71,7 @@ func Quote(s string) string {
 	return `"` + escape.Replace(s) + `"`
 }
 
-// add puts an account at the end, which makes the smallest difference to the file.
+// add appends an account, which changes the file least.
 func (d *document) add(e *entry) {
 	e.above, d.tail = d.tail, nil
 	switch {
@@ -85,8 +85,8 @@ func (d *document) add(e *entry) {
 	d.entries = append(d.entries, e)
 }
 
-// remove takes out an account and the comment that stands right above it. What
-// stands over a blank line stays.
+// remove removes an account and the comment right above it. Comments above a blank line
+// stay.
 func (d *document) remove(name hub.UserName) {
 	for i, e := range d.entries {
 		if e.name != name {

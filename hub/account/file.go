@@ -10,10 +10,10 @@ import (
 	"syscall"
 )
 
-// open opens an accounts file for reading and refuses one that others can read or
-// write. The caller closes it.
+// open opens an accounts file for reading. It refuses a file that group or others can
+// access. The caller closes it.
 func open(path string) (*os.File, error) {
-	// Without O_NONBLOCK, a FIFO of that name would hold us up for ever.
+	// Without O_NONBLOCK, opening a FIFO would block forever.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -51,9 +51,9 @@ func read(f *os.File, path string) (*document, error) {
 	return d, err
 }
 
-// lock opens the file that path leads to and locks it against other processes and
-// Stores. It waits for whoever has the lock now, which takes as long as writing
-// the file. Closing the file ends the lock, and so does the end of the process.
+// lock opens the file that path points to and locks it against other processes and
+// Stores. It waits for the present holder of the lock, which takes as long as writing
+// the file. Closing the file releases the lock, and so does the end of the process.
 func lock(path string) (f *os.File, target string, err error) {
 	target, err = filepath.EvalSymlinks(path)
 	if err != nil {
@@ -67,7 +67,7 @@ func lock(path string) (f *os.File, target string, err error) {
 		}
 		if err = flock(f); err == nil {
 			var current bool
-			if current, err = same(f, target); current {
+			if current, err = sameFile(f, target); current {
 				return f, target, nil
 			}
 		}
@@ -75,7 +75,7 @@ func lock(path string) (f *os.File, target string, err error) {
 		if err != nil {
 			return nil, "", fmt.Errorf("account: lock %s: %w", target, err)
 		}
-		// The file was replaced while we waited: the lock is on an old one.
+		// The file was replaced meanwhile, so the lock is on the old one.
 	}
 }
 
@@ -87,8 +87,8 @@ func flock(f *os.File) error {
 	}
 }
 
-// same reports whether f is what is now at path.
-func same(f *os.File, path string) (bool, error) {
+// sameFile reports whether f is the file that is now at path.
+func sameFile(f *os.File, path string) (bool, error) {
 	have, err := f.Stat()
 	if err != nil {
 		return false, err
@@ -100,12 +100,12 @@ func same(f *os.File, path string) (bool, error) {
 	return os.SameFile(have, there), nil
 }
 
-// replace writes data to a new file beside target and renames it over target, of
-// which f is the locked file. After an error the old file is there, whole, unless
-// the error comes from the last step, syncing the folder: then the new one is, but
-// a power cut may bring the old one back.
-func replace(f *os.File, target string, data []byte) error {
-	err := writeBeside(f, target+".new", data)
+// replaceAtomically writes data to a temporary file beside target and renames it over
+// target, which f is locked on. After an error the old file is intact, unless the last
+// step failed, syncing the folder: then the new file is in place, but a power cut may
+// bring the old one back.
+func replaceAtomically(f *os.File, target string, data []byte) error {
+	err := writeTemp(f, target+".new", data)
 	if err == nil {
 		err = os.Rename(target+".new", target)
 	}
@@ -119,14 +119,14 @@ func replace(f *os.File, target string, data []byte) error {
 	return nil
 }
 
-// writeBeside makes the file at path with the owner and mode of old.
-func writeBeside(old *os.File, path string, data []byte) error {
+// writeTemp writes the temporary file at path with the owner and mode of old.
+func writeTemp(old *os.File, path string, data []byte) error {
 	st, err := old.Stat()
 	if err != nil {
 		return err
 	}
-	// What a crash left there is never looked at: we have the lock, so nobody else
-	// writes it now, and a link that someone planted is not followed.
+	// A stale temporary file, left by a crash, is removed unread. The lock ensures that
+	// nobody else writes it now, and a symbolic link in its place is not followed.
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -152,7 +152,7 @@ func writeBeside(old *os.File, path string, data []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// create makes an empty file and its folder, unless there is one.
+// create creates an empty file and its folder, unless the file exists.
 func create(path string) error {
 	dir := filepath.Dir(path)
 	err := os.MkdirAll(dir, 0o700)
@@ -169,7 +169,7 @@ func create(path string) error {
 		return fmt.Errorf("account: %w", err)
 	}
 	defer f.Close()
-	// What root makes in the hub's own folder is for the hub to read.
+	// A file that root creates in the hub's folder must be readable by the hub.
 	if st, err := os.Stat(dir); err == nil && os.Geteuid() == 0 {
 		owner := st.Sys().(*syscall.Stat_t)
 		if err := f.Chown(int(owner.Uid), int(owner.Gid)); err != nil {
@@ -182,7 +182,7 @@ func create(path string) error {
 	return nil
 }
 
-// syncDir makes what was renamed or created in a folder survive a power cut.
+// syncDir makes renames and new files in a folder durable.
 func syncDir(path string) error {
 	d, err := os.Open(path)
 	if err != nil {

@@ -143,8 +143,8 @@ func TestWritersInSeveralProcesses(t *testing.T) {
 	}
 }
 
-// Killed at any moment, a writer leaves a whole file that holds at least all that it
-// said it had written, and nothing that the next writer stumbles over.
+// A writer that is killed at any moment leaves a complete file, which holds at least all
+// changes that it had confirmed, and nothing that makes the next writer fail.
 func TestKilledWhileWriting(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "accounts")
 	mine := createStore(t, path, Options{})
@@ -173,7 +173,7 @@ func TestKilledWhileWriting(t *testing.T) {
 	must(t, mine.Add("last", "secret", DefaultPermissions()))
 }
 
-// A full disk, as near as a test comes to one: no file may grow past a limit.
+// Simulates a full disk: no file may grow past a limit.
 func TestWriteFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "accounts")
 	s := createStore(t, path, Options{})
@@ -200,14 +200,14 @@ func limitFileSize(bytes string) error {
 	return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: n, Max: n})
 }
 
-func TestWhatACrashLeftIsReplaced(t *testing.T) {
+func TestStaleTempFileIsReplaced(t *testing.T) {
 	s := newStore(t)
 	stale := s.Path() + ".new"
 	must(t, os.WriteFile(stale, []byte("account evil\n"), 0o666))
-	must(t, s.Reload()) // it is nothing to a reader
+	must(t, s.Reload()) // a reader ignores it
 	must(t, s.Add("a", "secret", DefaultPermissions()))
 
-	// A link there is not followed.
+	// A symbolic link in its place is not followed.
 	victim := filepath.Join(t.TempDir(), "victim")
 	must(t, os.WriteFile(victim, []byte("precious"), 0o600))
 	must(t, os.Symlink(victim, stale))

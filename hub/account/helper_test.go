@@ -38,9 +38,9 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// The test binary is also the other process that some tests need: it adds accounts
-// to the file $ACCOUNT_TEST_FILE, named $ACCOUNT_TEST_NAME and a number, until it
-// has added $ACCOUNT_TEST_COUNT, and prints each name when Add has returned.
+// Some tests start the test binary as a second process. It then adds $ACCOUNT_TEST_COUNT
+// accounts to the file $ACCOUNT_TEST_FILE, named $ACCOUNT_TEST_NAME and a number, and
+// prints each name when Add has returned.
 func TestMain(m *testing.M) {
 	if path := os.Getenv("ACCOUNT_TEST_FILE"); path != "" {
 		if err := addMany(path, os.Getenv("ACCOUNT_TEST_NAME"), os.Getenv("ACCOUNT_TEST_COUNT")); err != nil {
@@ -76,7 +76,7 @@ func addMany(path, name, count string) error {
 	return nil
 }
 
-// other starts the test binary as that process. Each line that it prints comes from lines.
+// other starts the test binary as that process. lines reads what it prints.
 func other(t *testing.T, path, name string, count int, env ...string) (cmd *exec.Cmd, lines *bufio.Scanner) {
 	t.Helper()
 	cmd = exec.Command(os.Args[0])

@@ -16,53 +16,52 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// keys are secrets of one Store, random and never stored.
+// keys are random secrets of one Store, which exist only in memory.
 type keys struct {
-	login   [32]byte // of the fast hash of a login that is remembered
-	unknown [32]byte // of the choice of a cost for a name that nobody has
+	cache [32]byte // for cachedLogin.mac
+	dummy [32]byte // for dummyHash
 }
 
-// A login is remembered by a hash that is fast, but useless without the key in
-// this process. Name and bcrypt hash go into it: it fits one account with one
-// password. There is at most one for an account.
-type login struct {
-	mac   [sha256.Size]byte
-	until time.Time // with the monotonic clock's reading, so that a clock that is set does not matter
+// A cachedLogin is a successful login, as a hash that is fast, but useless without the
+// key in this process. The hash covers the name and the bcrypt hash, so it is valid for
+// one account with one password. There is at most one for an account.
+type cachedLogin struct {
+	mac     [sha256.Size]byte
+	expires time.Time // includes the monotonic clock, so setting the wall clock has no effect
 }
 
 // Stats counts logins since the Store was opened.
 type Stats struct {
-	Good       uint64 // let in
-	Remembered uint64 // of those, without a full hash
-	Denied     uint64 // wrong name or password
-	Busy       uint64 // refused because too many waited
-	GaveUp     uint64 // ended by their context while they waited
-	Hashes     uint64 // passwords hashed by bcrypt, for logins and for new passwords
+	Good      uint64 // successful
+	CacheHits uint64 // of those, without a bcrypt hash
+	Denied    uint64 // wrong name or password
+	Busy      uint64 // refused because too many waited
+	Canceled  uint64 // ended by their context while they waited
+	Hashes    uint64 // passwords hashed by bcrypt, for logins and for new passwords
 }
 
 type counters struct {
-	good, remembered, denied, busy, gaveUp, hashes atomic.Uint64
+	good, cacheHits, denied, busy, canceled, hashes atomic.Uint64
 }
 
 // Stats returns the counts. Each is exact; together they may be some logins apart.
 func (s *Store) Stats() Stats {
 	c := &s.stats
 	return Stats{
-		Good:       c.good.Load(),
-		Remembered: c.remembered.Load(),
-		Denied:     c.denied.Load(),
-		Busy:       c.busy.Load(),
-		GaveUp:     c.gaveUp.Load(),
-		Hashes:     c.hashes.Load(),
+		Good:      c.good.Load(),
+		CacheHits: c.cacheHits.Load(),
+		Denied:    c.denied.Load(),
+		Busy:      c.busy.Load(),
+		Canceled:  c.canceled.Load(),
+		Hashes:    c.hashes.Load(),
 	}
 }
 
-// Login checks a password and returns its account. Every password that is not
-// remembered costs one bcrypt hash, whether there is an account of that name or
-// not.
+// Login checks a password and returns its account. Every login that is not cached costs
+// one bcrypt hash, whether there is an account of that name or not.
 //
-// The error is ErrDenied, ErrBusy, or wraps that of ctx if it ended while the
-// login waited for others to be hashed. A hash that has begun is not interrupted.
+// The error is ErrDenied, ErrBusy, or wraps that of ctx if ctx ended while the login
+// waited for a hash slot. A hash that has begun is not interrupted.
 func (s *Store) Login(ctx context.Context, name hub.UserName, password string) (*Account, error) {
 	r, err := s.login(ctx, name, password)
 	if err != nil {
@@ -83,35 +82,35 @@ func (s *Store) login(ctx context.Context, name hub.UserName, password string) (
 }
 
 // verify finds the record that name and password belong to:
-//  1. the login is remembered: done;
-//  2. wait for a turn;
-//  3. another connection may have brought the same login meanwhile: done;
-//  4. hash, for a name that nobody has just as well;
-//  5. take the account as it is now; it may have changed during the hash.
+//  1. if the login is cached, return;
+//  2. wait for a hash slot;
+//  3. if another connection has cached the same login meanwhile, return;
+//  4. hash the password, also if the name is unknown;
+//  5. return the current account, which may have changed during the hash.
 func (s *Store) verify(ctx context.Context, name hub.UserName, password string) (*record, error) {
 	if checkPassword(password) != nil {
 		return nil, ErrDenied // no account has such a password
 	}
-	if r := s.remembered(name, password); r != nil {
+	if r := s.lookupCached(name, password); r != nil {
 		return r, nil
 	}
-	done, err := s.turn(ctx)
+	done, err := s.acquireHashSlot(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	if r := s.remembered(name, password); r != nil {
+	if r := s.lookupCached(name, password); r != nil {
 		return r, nil
 	}
 
 	t := s.table.Load()
 	r := t.records[name]
-	hash := s.decoy(t, name)
+	hash := s.dummyHash(t, name)
 	if r != nil {
 		hash = r.hash
 	}
 	s.stats.hashes.Add(1)
-	good := bcrypt.CompareHashAndPassword(hash, fit(password)) == nil
+	good := bcrypt.CompareHashAndPassword(hash, prehash(password)) == nil
 	if r == nil || !good {
 		return nil, ErrDenied
 	}
@@ -120,14 +119,14 @@ func (s *Store) verify(ctx context.Context, name hub.UserName, password string) 
 	if now == nil {
 		return nil, ErrDenied
 	}
-	if s.opts.Remember > 0 {
-		now.login.Store(&login{s.mac(now, password), time.Now().Add(s.opts.Remember)})
+	if s.opts.CacheTTL > 0 {
+		now.cached.Store(&cachedLogin{s.mac(now, password), time.Now().Add(s.opts.CacheTTL)})
 	}
 	return now, nil
 }
 
-// current returns the record of r's account as it is now, or nil if it is gone or
-// has another password than r.
+// current returns the current record of r's account, or nil if the account was removed or
+// its password hash has changed.
 func (s *Store) current(r *record) *record {
 	now := s.table.Load().records[r.account.name]
 	if now == nil || !hmac.Equal(now.hash, r.hash) {
@@ -136,30 +135,31 @@ func (s *Store) current(r *record) *record {
 	return now
 }
 
-// remembered returns the record of a login that a full check let in lately, or nil.
-func (s *Store) remembered(name hub.UserName, password string) *record {
+// lookupCached returns the record of a cached login, or nil.
+func (s *Store) lookupCached(name hub.UserName, password string) *record {
 	r := s.table.Load().records[name]
 	if r == nil {
 		return nil
 	}
-	l := r.login.Load()
+	l := r.cached.Load()
 	if l == nil {
 		return nil
 	}
-	if !time.Now().Before(l.until) {
-		r.login.CompareAndSwap(l, nil)
+	if !time.Now().Before(l.expires) {
+		r.cached.CompareAndSwap(l, nil)
 		return nil
 	}
 	if mac := s.mac(r, password); !hmac.Equal(mac[:], l.mac[:]) {
 		return nil
 	}
-	s.stats.remembered.Add(1)
+	s.stats.cacheHits.Add(1)
 	return r
 }
 
-// mac is the fast hash of a login. The lengths keep its parts apart.
+// mac returns the fast hash of a login. The length prefixes make the encoding of its parts
+// unambiguous.
 func (s *Store) mac(r *record, password string) (sum [sha256.Size]byte) {
-	h := hmac.New(sha256.New, s.keys.login[:])
+	h := hmac.New(sha256.New, s.keys.cache[:])
 	for _, part := range []string{string(r.account.name), string(r.hash), password} {
 		h.Write(binary.LittleEndian.AppendUint32(nil, uint32(len(part))))
 		h.Write([]byte(part))
@@ -168,8 +168,8 @@ func (s *Store) mac(r *record, password string) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// turn waits until a hash may run. done must be called after it.
-func (s *Store) turn(ctx context.Context) (done func(), err error) {
+// acquireHashSlot waits until a hash may run. done releases the slot.
+func (s *Store) acquireHashSlot(ctx context.Context) (done func(), err error) {
 	leave := func() { s.waiting.Add(-1) }
 	if s.waiting.Add(1) > int64(s.opts.Waiting+s.opts.Parallel) {
 		leave()
@@ -179,22 +179,23 @@ func (s *Store) turn(ctx context.Context) (done func(), err error) {
 	err = ctx.Err()
 	if err == nil {
 		select {
-		case s.hashing <- struct{}{}:
-			return func() { <-s.hashing; leave() }, nil
+		case s.hashSlots <- struct{}{}:
+			return func() { <-s.hashSlots; leave() }, nil
 		case <-ctx.Done():
 			err = ctx.Err()
 		}
 	}
 	leave()
-	s.stats.gaveUp.Add(1)
+	s.stats.canceled.Add(1)
 	return nil, fmt.Errorf("account: login: waiting to be checked: %w", err)
 }
 
-// decoy is a hash to try the password of a name that nobody has against. No
-// password is known to give it. Its cost is that of an account that the name picks,
-// always the same one: where costs differ, such a name looks like any other.
-func (s *Store) decoy(t *table, name hub.UserName) []byte {
-	h := hmac.New(sha256.New, s.keys.unknown[:])
+// dummyHash returns a hash to compare the password of an unknown name with, so that the
+// time of a login does not tell whether the name exists. No password is known to match it.
+// Its cost is that of an account that the name selects, always the same one: if costs
+// differ, an unknown name looks like any other.
+func (s *Store) dummyHash(t *table, name hub.UserName) []byte {
+	h := hmac.New(sha256.New, s.keys.dummy[:])
 	h.Write([]byte(name))
 	sum := h.Sum(nil)
 	cost := s.opts.Cost
@@ -209,18 +210,18 @@ func (s *Store) decoy(t *table, name hub.UserName) []byte {
 	return enc.AppendEncode(hash, sum[:10])[:60]
 }
 
-// hash makes the bcrypt hash of a new password.
+// hash returns the bcrypt hash of a new password.
 func (s *Store) hash(ctx context.Context, password string) (string, error) {
 	if err := checkPassword(password); err != nil {
 		return "", err
 	}
-	done, err := s.turn(ctx)
+	done, err := s.acquireHashSlot(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer done()
 	s.stats.hashes.Add(1)
-	hash, err := bcrypt.GenerateFromPassword(fit(password), s.opts.Cost)
+	hash, err := bcrypt.GenerateFromPassword(prehash(password), s.opts.Cost)
 	if err != nil {
 		return "", fmt.Errorf("account: hash: %w", err)
 	}
@@ -237,8 +238,8 @@ func checkPassword(s string) error {
 	return nil
 }
 
-// fit makes a password fit into the 72 bytes that bcrypt looks at.
-func fit(password string) []byte {
+// prehash returns a password as at most 72 bytes, which is all that bcrypt reads.
+func prehash(password string) []byte {
 	if len(password) <= 72 {
 		return []byte(password)
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// count is how many bcrypt hashes do costs, by the Store's own count.
+// count returns how many bcrypt hashes do costs, by the Store's own count.
 func count(s *Store, do func()) uint64 {
 	before := s.Stats().Hashes
 	do()
@@ -52,21 +52,21 @@ func TestLogin(t *testing.T) {
 	}
 	tryLogin(t, s, "alice", "secret", nil, 1)
 	tryLogin(t, s, "alice", "secret", nil, 0)
-	tryLogin(t, s, "alice", "wrong", ErrDenied, 1) // and is not let in by what is remembered
-	tryLogin(t, s, "alice", "secret", nil, 0)      // which it does not disturb
+	tryLogin(t, s, "alice", "wrong", ErrDenied, 1) // does not match the cached login
+	tryLogin(t, s, "alice", "secret", nil, 0)      // which stays cached
 	tryLogin(t, s, "bob", "secret", nil, 1)        // the same password is another login
 
 	// No account can have these.
 	tryLogin(t, s, "alice", "", ErrDenied, 0)
 	tryLogin(t, s, "alice", strings.Repeat("x", MaxPassword+1), ErrDenied, 0)
 
-	want := Stats{Good: 4, Remembered: 2, Denied: 11, Hashes: 11 + 2}
+	want := Stats{Good: 4, CacheHits: 2, Denied: 11, Hashes: 11 + 2}
 	if got := s.Stats(); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 
-func TestRememberedIsForgotten(t *testing.T) {
+func TestCachedLoginIsInvalidated(t *testing.T) {
 	s := newStore(t)
 	must(t, s.Add("alice", "secret", DefaultPermissions()))
 	tryLogin(t, s, "alice", "secret", nil, 1)
@@ -74,9 +74,9 @@ func TestRememberedIsForgotten(t *testing.T) {
 	must(t, s.Add("bob", "x", DefaultPermissions()))
 	must(t, s.Allow("alice", func(p *Permissions) { p.Admin = true }))
 	must(t, s.Reload())
-	tryLogin(t, s, "alice", "secret", nil, 0) // other changes do not matter
+	tryLogin(t, s, "alice", "secret", nil, 0) // other changes keep it cached
 
-	must(t, s.SetPassword("alice", "secret")) // another hash, if of the same password
+	must(t, s.SetPassword("alice", "secret")) // a new hash, though of the same password
 	tryLogin(t, s, "alice", "secret", nil, 1)
 	must(t, s.SetPassword("alice", "new"))
 	tryLogin(t, s, "alice", "secret", ErrDenied, 1)
@@ -88,18 +88,18 @@ func TestRememberedIsForgotten(t *testing.T) {
 	tryLogin(t, s, "alice", "new", nil, 1)
 }
 
-func TestRememberedExpires(t *testing.T) {
+func TestCachedLoginExpires(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "accounts")
 	synctest.Test(t, func(t *testing.T) {
-		s := createStore(t, path, Options{Remember: time.Minute})
+		s := createStore(t, path, Options{CacheTTL: time.Minute})
 		must(t, s.Add("alice", "secret", DefaultPermissions()))
 		tryLogin(t, s, "alice", "secret", nil, 1)
 		time.Sleep(time.Minute - time.Nanosecond)
-		tryLogin(t, s, "alice", "secret", nil, 0) // which does not prolong it
+		tryLogin(t, s, "alice", "secret", nil, 0) // a hit does not extend the TTL
 		time.Sleep(time.Nanosecond)
 		tryLogin(t, s, "alice", "secret", nil, 1)
 
-		never, err := Open(path, Options{Remember: -1})
+		never, err := Open(path, Options{CacheTTL: -1})
 		must(t, err)
 		tryLogin(t, never, "alice", "secret", nil, 1)
 		tryLogin(t, never, "alice", "secret", nil, 1)
@@ -114,12 +114,12 @@ func TestRememberedExpires(t *testing.T) {
 	})
 }
 
-// Many connections that bring the same login at once cost as many hashes as run in parallel.
+// Many concurrent connections with the same login cost only as many hashes as run in parallel.
 func TestSameLoginAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := createStore(t, filepath.Join(t.TempDir(), "accounts"), Options{Parallel: 1})
 		must(t, s.Add("alice", "secret", DefaultPermissions()))
-		s.hashing <- struct{}{} // somebody else's hash runs
+		s.hashSlots <- struct{}{} // somebody else's hash runs
 		var wg sync.WaitGroup
 		for range 50 {
 			wg.Go(func() {
@@ -130,25 +130,25 @@ func TestSameLoginAtOnce(t *testing.T) {
 		}
 		synctest.Wait()
 		n := count(s, func() {
-			<-s.hashing
+			<-s.hashSlots
 			wg.Wait()
 		})
 		if n != 1 {
 			t.Errorf("%d hashes, want 1", n)
 		}
-		if got := s.Stats(); got.Good != 50 || got.Remembered != 49 {
+		if got := s.Stats(); got.Good != 50 || got.CacheHits != 49 {
 			t.Errorf("got %+v, want 50 good, 49 remembered", got)
 		}
 	})
 }
 
-func TestLoginsWaitTheirTurn(t *testing.T) {
+func TestLoginsWaitForHashSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := createStore(t, filepath.Join(t.TempDir(), "accounts"), Options{Parallel: 2, Waiting: 3})
 		must(t, s.Add("alice", "secret", DefaultPermissions()))
 		var leave []func()
 		for range 2 { // as many as may run do
-			done, err := s.turn(t.Context())
+			done, err := s.acquireHashSlot(t.Context())
 			must(t, err)
 			leave = append(leave, done)
 		}
@@ -168,14 +168,14 @@ func TestLoginsWaitTheirTurn(t *testing.T) {
 				t.Errorf("got %v, want the context's error", err)
 			}
 		}
-		if got, want := s.Stats(), (Stats{Busy: 1, GaveUp: 3, Hashes: 1}); got != want {
+		if got, want := s.Stats(), (Stats{Busy: 1, Canceled: 3, Hashes: 1}); got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 		leave[0]()
 		tryLogin(t, s, "alice", "secret", nil, 1) // one of two places is free
 		leave[1]()
-		if n := s.waiting.Load(); n != 0 || len(s.hashing) != 0 {
-			t.Errorf("%d wait and %d run, with nobody there", n, len(s.hashing))
+		if n := s.waiting.Load(); n != 0 || len(s.hashSlots) != 0 {
+			t.Errorf("%d wait and %d run, with nobody there", n, len(s.hashSlots))
 		}
 		ctx, cancel = context.WithCancel(t.Context())
 		cancel()
@@ -193,7 +193,7 @@ func TestChangedWhileALoginWaits(t *testing.T) {
 		must(t, operator.Add("alice", "old", DefaultPermissions()))
 		must(t, operator.Add("bob", "old", DefaultPermissions()))
 		must(t, s.Reload())
-		s.hashing <- struct{}{}
+		s.hashSlots <- struct{}{}
 		errs := make(chan error, 3)
 		for i, user := range []hub.UserName{"alice", "bob"} {
 			go func() {
@@ -209,7 +209,7 @@ func TestChangedWhileALoginWaits(t *testing.T) {
 		must(t, operator.SetPassword("alice", "new"))
 		must(t, operator.Remove("bob"))
 		must(t, s.Reload())
-		<-s.hashing
+		<-s.hashSlots
 		for range 2 {
 			if err := <-errs; err != nil {
 				t.Error(err)
@@ -250,9 +250,9 @@ func TestLongPasswords(t *testing.T) {
 	tryLogin(t, s, "b", long[:72], nil, 1)
 	tryLogin(t, s, "c", strings.Repeat("é", MaxPassword/2), nil, 1)
 
-	// As the package comment says it, for other programs.
+	// The package comment documents this for other programs.
 	const want = "cbB3hXA+MR5Y7CCyWjA1f2zxwpDxgUksS0KbuYTeYco="
-	if got := string(fit(long)); got != want || string(fit(long[:72])) != long[:72] {
+	if got := string(prehash(long)); got != want || string(prehash(long[:72])) != long[:72] {
 		t.Errorf("fit(%q) = %q, want %q", long, got, want)
 	}
 	for _, bad := range []string{"", strings.Repeat("x", MaxPassword+1)} {
@@ -262,13 +262,13 @@ func TestLongPasswords(t *testing.T) {
 	}
 }
 
-// For a name that nobody has, bcrypt must run in full, at a cost that accounts have.
-func TestDecoy(t *testing.T) {
+// For an unknown name, bcrypt must run in full, at a cost that accounts have.
+func TestDummyHash(t *testing.T) {
 	s := newStore(t)
 	must(t, os.WriteFile(s.Path(), []byte(strings.ReplaceAll("account a\npassword HASH\n", "HASH", strings.Replace(hashOfX, "$04$", "$05$", 1))), 0o600))
 	check := func(name hub.UserName, cost int) {
 		t.Helper()
-		hash := s.decoy(s.table.Load(), name)
+		hash := s.dummyHash(s.table.Load(), name)
 		if err := checkHash(string(hash)); err != nil {
 			t.Errorf("%s: %v", hash, err)
 		}
@@ -278,7 +278,7 @@ func TestDecoy(t *testing.T) {
 		if got, _ := bcrypt.Cost(hash); got != cost {
 			t.Errorf("%s: cost %d, want %d", hash, got, cost)
 		}
-		if again := s.decoy(s.table.Load(), name); !bytes.Equal(hash, again) {
+		if again := s.dummyHash(s.table.Load(), name); !bytes.Equal(hash, again) {
 			t.Errorf("first %s, then %s", hash, again)
 		}
 	}

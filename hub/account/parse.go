@@ -14,8 +14,7 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// SyntaxError says what in an accounts file is not understood, where, and how to
-// mend it.
+// SyntaxError says what is wrong in an accounts file, where, and how to fix it.
 type SyntaxError struct {
 	Path         string // the file
 	Line, Column int    // from 1; columns count characters
@@ -26,7 +25,7 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("account: %s:%d:%d: %s", e.Path, e.Line, e.Column, e.Problem)
 }
 
-// A document is what an accounts file says, with its comments.
+// A document is a parsed accounts file with its comments.
 type document struct {
 	entries []*entry // in the file's order
 	tail    []string // comments and blank lines after the last account
@@ -53,8 +52,8 @@ func (d *document) find(name hub.UserName) *entry {
 type parser struct {
 	doc     document
 	names   map[hub.UserName]int // to the line of its account
-	pending []string             // comments and blank lines, not known yet to which account
-	seen    map[string]bool      // fields of the account that stand at most once
+	pending []string             // comments and blank lines whose account is not known yet
+	seen    map[string]bool      // fields of the account that may appear only once
 	line    string
 	number  int
 }
@@ -74,15 +73,15 @@ func parse(data []byte) (*document, error) {
 			return nil, err
 		}
 	}
-	if err := p.end(); err != nil {
+	if err := p.endAccount(); err != nil {
 		return nil, err
 	}
 	p.doc.tail = p.pending
 	return &p.doc, nil
 }
 
-// fail makes the error for what begins at the given byte of the line.
-func (p *parser) fail(at int, format string, args ...any) error {
+// errorAt returns a *SyntaxError at the given byte of the line.
+func (p *parser) errorAt(at int, format string, args ...any) error {
 	return &SyntaxError{Line: p.number, Column: 1 + utf8.RuneCountInString(p.line[:at]), Problem: fmt.Sprintf(format, args...)}
 }
 
@@ -90,23 +89,23 @@ func (p *parser) parseLine() error {
 	body := strings.Trim(p.line, " \t")
 	start := len(p.line) - len(strings.TrimLeft(p.line, " \t"))
 	if len(body) > MaxLine {
-		return p.fail(start+MaxLine, "the line has over %d bytes", MaxLine)
+		return p.errorAt(start+MaxLine, "the line has over %d bytes", MaxLine)
 	}
-	if at, r := control(p.line); at >= 0 {
+	if at, r := findControl(p.line); at >= 0 {
 		switch {
 		case r == '\r':
-			return p.fail(at, "carriage return: save the file with Unix line ends")
+			return p.errorAt(at, "carriage return: save the file with Unix line ends")
 		case r == utf8.RuneError:
-			return p.fail(at, "byte 0x%02x is not UTF-8: save the file as UTF-8", p.line[at])
+			return p.errorAt(at, "byte 0x%02x is not UTF-8: save the file as UTF-8", p.line[at])
 		}
-		return p.fail(at, "control character %U: remove it", r)
+		return p.errorAt(at, "control character %U: remove it", r)
 	}
 	if body == "" {
 		p.pending = append(p.pending, "")
 		return nil
 	}
 	if body[0] == '#' {
-		if e := p.entry(); e != nil && start > 0 {
+		if e := p.current(); e != nil && start > 0 {
 			e.notes = append(e.notes, p.comments()...)
 			e.notes = append(e.notes, body)
 		} else {
@@ -119,7 +118,7 @@ func (p *parser) parseLine() error {
 		key = body[:i]
 	}
 	if !slices.Contains(fields, key) {
-		return p.fail(start, "unknown field %q: want %s", key, strings.Join(fields, ", "))
+		return p.errorAt(start, "unknown field %q: want %s", key, strings.Join(fields, ", "))
 	}
 	value, at, err := p.value(start + len(key))
 	if err != nil {
@@ -130,8 +129,8 @@ func (p *parser) parseLine() error {
 
 var fields = []string{"account", "password", "send", "receive", "reach", "serve", "peer", "admin"}
 
-// control finds the first byte of s that may not be in a file.
-func control(s string) (at int, r rune) {
+// findControl finds the first character of s that is not allowed in a file.
+func findControl(s string) (at int, r rune) {
 	for i, r := range s {
 		if r == utf8.RuneError {
 			if _, n := utf8.DecodeRuneInString(s[i:]); n == 1 {
@@ -145,27 +144,28 @@ func control(s string) (at int, r rune) {
 	return -1, 0
 }
 
-// entry returns the account that is being read, or nil before the first.
-func (p *parser) entry() *entry {
+// current returns the account that is being parsed, or nil before the first.
+func (p *parser) current() *entry {
 	if len(p.doc.entries) == 0 {
 		return nil
 	}
 	return p.doc.entries[len(p.doc.entries)-1]
 }
 
-// comments takes the comments that are pending, once they are known to stand in an account.
+// comments removes and returns the pending comments, once they are known to belong to an
+// account.
 func (p *parser) comments() []string {
 	c := slices.DeleteFunc(p.pending, func(s string) bool { return s == "" })
 	p.pending = nil
 	return c
 }
 
-// value reads the one value that follows the key, and where it begins.
+// value parses the value that follows the key, and returns where it begins.
 func (p *parser) value(at int) (value string, start int, err error) {
 	rest := strings.TrimLeft(p.line[at:], " \t")
 	start = len(p.line) - len(rest)
 	if rest == "" {
-		return "", start, p.fail(len(strings.TrimRight(p.line, " \t")), "a value is missing")
+		return "", start, p.errorAt(len(strings.TrimRight(p.line, " \t")), "a value is missing")
 	}
 	if rest[0] != '"' {
 		end := strings.IndexAny(rest, " \t")
@@ -173,45 +173,45 @@ func (p *parser) value(at int) (value string, start int, err error) {
 			end = len(rest)
 		}
 		if i := strings.IndexAny(rest[:end], `"\`); i >= 0 {
-			return "", start, p.fail(start+i, `a value with %c in it stands in quotation marks, as \%[1]c`, rest[i])
+			return "", start, p.errorAt(start+i, `a value with %c in it stands in quotation marks, as \%[1]c`, rest[i])
 		}
-		return rest[:end], start, p.rest(start + end)
+		return rest[:end], start, p.expectEnd(start + end)
 	}
 	var b strings.Builder
 	for i := 1; i < len(rest); i++ {
 		switch c := rest[i]; c {
 		case '"':
-			return b.String(), start, p.rest(start + i + 1)
+			return b.String(), start, p.expectEnd(start + i + 1)
 		case '\\':
 			i++
 			if i == len(rest) || rest[i] != '"' && rest[i] != '\\' {
-				return "", start, p.fail(start+i-1, `only \" and \\ are understood`)
+				return "", start, p.errorAt(start+i-1, `only \" and \\ are understood`)
 			}
 			b.WriteByte(rest[i])
 		default:
 			b.WriteByte(c)
 		}
 	}
-	return "", start, p.fail(start, "the quotation mark is not closed")
+	return "", start, p.errorAt(start, "the quotation mark is not closed")
 }
 
-// rest refuses anything after the value.
-func (p *parser) rest(at int) error {
+// expectEnd refuses anything after the value.
+func (p *parser) expectEnd(at int) error {
 	rest := strings.TrimLeft(p.line[at:], " \t")
 	if rest == "" {
 		return nil
 	}
-	return p.fail(len(p.line)-len(rest), "more after the value: one value a line; one with spaces stands in quotation marks")
+	return p.errorAt(len(p.line)-len(rest), "more after the value: one value a line; one with spaces stands in quotation marks")
 }
 
-// field takes a key and its value, which begin at these bytes of the line.
+// field applies a key and its value, which begin at these bytes of the line.
 func (p *parser) field(keyAt int, key string, at int, value string) error {
 	if key == "account" {
-		return p.begin(at, value)
+		return p.beginAccount(at, value)
 	}
-	e := p.entry()
+	e := p.current()
 	if e == nil {
-		return p.fail(keyAt, `%s stands before the first account: begin with a line "account NAME"`, key)
+		return p.errorAt(keyAt, `%s stands before the first account: begin with a line "account NAME"`, key)
 	}
 	e.notes = append(e.notes, p.comments()...)
 	var err error
@@ -219,44 +219,44 @@ func (p *parser) field(keyAt int, key string, at int, value string) error {
 	case "password":
 		e.hash, err = value, checkHash(value)
 	case "send":
-		e.may.Send, err = add(e.may.Send, value, ParsePattern)
+		e.may.Send, err = appendUnique(e.may.Send, value, ParsePattern)
 	case "receive":
-		e.may.Receive, err = add(e.may.Receive, value, ParsePattern)
+		e.may.Receive, err = appendUnique(e.may.Receive, value, ParsePattern)
 	case "serve":
-		e.may.Serve, err = add(e.may.Serve, value, ParsePattern)
+		e.may.Serve, err = appendUnique(e.may.Serve, value, ParsePattern)
 	case "reach":
-		e.may.Reach, err = add(e.may.Reach, value, ParseReach)
+		e.may.Reach, err = appendUnique(e.may.Reach, value, ParseReach)
 	case "peer":
-		e.may.Peer, err = yes(value)
+		e.may.Peer, err = parseYesNo(value)
 	case "admin":
-		e.may.Admin, err = yes(value)
+		e.may.Admin, err = parseYesNo(value)
 	}
 	if err != nil {
-		return p.fail(at, "%s: %s", key, strings.TrimPrefix(err.Error(), "account: "))
+		return p.errorAt(at, "%s: %s", key, strings.TrimPrefix(err.Error(), "account: "))
 	}
 	switch key {
 	case "password", "peer", "admin":
 		if p.seen[key] {
-			return p.fail(keyAt, "a second %s in account %q: remove one", key, e.name)
+			return p.errorAt(keyAt, "a second %s in account %q: remove one", key, e.name)
 		}
 		p.seen[key] = true
 	}
 	return nil
 }
 
-// begin starts an account.
-func (p *parser) begin(at int, name string) error {
-	if err := p.end(); err != nil {
+// beginAccount begins an account.
+func (p *parser) beginAccount(at int, name string) error {
+	if err := p.endAccount(); err != nil {
 		return err
 	}
 	if err := CheckName(name); err != nil {
-		return p.fail(at, "%s", strings.TrimPrefix(err.Error(), "account: "))
+		return p.errorAt(at, "%s", strings.TrimPrefix(err.Error(), "account: "))
 	}
 	if line := p.names[hub.UserName(name)]; line > 0 {
-		return p.fail(at, "account %q is in line %d already: remove one", name, line)
+		return p.errorAt(at, "account %q is in line %d already: remove one", name, line)
 	}
 	if len(p.doc.entries) == MaxAccounts {
-		return p.fail(at, "over %d accounts", MaxAccounts)
+		return p.errorAt(at, "over %d accounts", MaxAccounts)
 	}
 	p.names[hub.UserName(name)] = p.number
 	p.doc.entries = append(p.doc.entries, &entry{above: p.pending, name: hub.UserName(name)})
@@ -265,9 +265,9 @@ func (p *parser) begin(at int, name string) error {
 	return nil
 }
 
-// end checks that the account before this line is whole.
-func (p *parser) end() error {
-	e := p.entry()
+// endAccount checks that the account before this line is complete.
+func (p *parser) endAccount() error {
+	e := p.current()
 	if e == nil || e.hash != "" {
 		return nil
 	}
@@ -275,8 +275,8 @@ func (p *parser) end() error {
 		`account %q has no password line: remove the account and make it anew with "bester account add"`, e.name)}
 }
 
-// add appends the value that s stands for to a list without duplicates.
-func add[T comparable](list []T, s string, parse func(string) (T, error)) ([]T, error) {
+// appendUnique parses s and appends the value to a list without duplicates.
+func appendUnique[T comparable](list []T, s string, parse func(string) (T, error)) ([]T, error) {
 	v, err := parse(s)
 	switch {
 	case err != nil:
@@ -289,7 +289,7 @@ func add[T comparable](list []T, s string, parse func(string) (T, error)) ([]T, 
 	return append(list, v), nil
 }
 
-func yes(s string) (bool, error) {
+func parseYesNo(s string) (bool, error) {
 	if s != "yes" && s != "no" {
 		return false, fmt.Errorf("%q: want yes or no", s)
 	}

@@ -59,7 +59,7 @@ func TestParseGood(t *testing.T) {
 	}
 }
 
-// Each file begins with "# want " and how the error begins, after the file's name.
+// Each file begins with "# want " and the beginning of the error after the file's name.
 func TestParseBad(t *testing.T) {
 	for _, path := range cases(t, "bad") {
 		t.Run(filepath.Base(path), func(t *testing.T) {
@@ -138,7 +138,7 @@ func TestAddAndRemoveKeepWhatAnOperatorWrote(t *testing.T) {
 	}
 }
 
-// The law: what parses encodes to the same meaning, and what was encoded encodes
+// Property: a file that parses encodes to the same meaning, and an encoded file encodes
 // to the same bytes.
 func FuzzParse(f *testing.F) {
 	for _, kind := range []string{"good", "bad"} {

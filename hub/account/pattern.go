@@ -6,13 +6,12 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// covers reports whether p stands for every type that q stands for.
+// covers reports whether p matches every type that q matches.
 //
-// Level by level: "#" covers whatever is left of q; "+" covers "+" and every
-// name; a name covers itself alone. Where q ends, p must end too, or have only
-// "/#" left, which stands for no level as well. What is left of q cannot be "#"
-// unless p has it there too, with one exception: a type has at least one level,
-// so "+/#" stands for as much as "#".
+// Level by level: "#" covers the rest of q; "+" covers "+" and every name; a name
+// covers only itself. Where q ends, p must end too, or have only "/#" left, which also
+// matches no level. A "#" in q needs a "#" at the same place in p, with one exception:
+// a type has at least one level, so "+/#" matches the same types as "#".
 func covers(p, q hub.Pattern) bool {
 	if p == "+/#" {
 		p = "#"
@@ -37,12 +36,12 @@ func covers(p, q hub.Pattern) bool {
 	}
 }
 
-// A rule is a pattern made ready to be matched for each message: most are an exact
-// type or end in the only wildcard they have, and need one comparison.
+// A rule is a pattern compiled for matching each message. Most patterns are an exact type,
+// or have one wildcard, at the end, and need one comparison.
 type rule struct {
 	pattern hub.Pattern
 	kind    ruleKind
-	text    string // the exact type, or all before "/#"
+	text    string // the exact type, or the prefix before "/#"
 }
 
 type ruleKind uint8
@@ -50,7 +49,7 @@ type ruleKind uint8
 const (
 	general ruleKind = iota // neither of the others
 	exact
-	below // "text/#": text itself, and all below it
+	prefix // "text/#": text itself, and all below it
 )
 
 func newRules(patterns []hub.Pattern) []rule {
@@ -62,7 +61,7 @@ func newRules(patterns []hub.Pattern) []rule {
 		case p.Exact():
 			rules[i].kind, rules[i].text = exact, string(p)
 		case ends && hub.Pattern(before).Exact():
-			rules[i].kind, rules[i].text = below, before
+			rules[i].kind, rules[i].text = prefix, before
 		}
 	}
 	return rules
@@ -81,7 +80,7 @@ func (r *rule) match(t string) bool {
 	switch r.kind {
 	case exact:
 		return t == r.text
-	case below:
+	case prefix:
 		n := len(r.text)
 		return len(t) >= n && t[:n] == r.text && (len(t) == n || t[n] == '/')
 	}

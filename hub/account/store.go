@@ -17,19 +17,19 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// Options are what may be set of a Store. The zero value works.
+// Options are the options of a Store. The zero value works.
 type Options struct {
 	// Cost is the bcrypt cost of new passwords, 4 to 16; each step doubles the time
 	// of a login. If zero, 10: under 0.1 s on a PC, and several times that on a small board.
 	Cost int
-	// Remember is how long after a full check of its password an account logs in
-	// again without one, given the same password. Negative: never. If zero, 1 hour.
-	Remember time.Duration
-	// Parallel is how many passwords are hashed at once; others wait. If zero,
-	// half of GOMAXPROCS, but at least 1, so that a flood of logins leaves the hub
+	// CacheTTL is how long a successful login is cached, so that the same login needs
+	// no bcrypt hash. If negative, logins are not cached. If zero, 1 hour.
+	CacheTTL time.Duration
+	// Parallel is the number of hash slots: how many passwords are hashed at once. If
+	// zero, half of GOMAXPROCS, but at least 1, so that a flood of logins leaves the hub
 	// time for its messages.
 	Parallel int
-	// Waiting is how many logins may wait to be hashed; more get ErrBusy. If zero, 256.
+	// Waiting is how many logins may wait for a hash slot; more get ErrBusy. If zero, 256.
 	Waiting int
 }
 
@@ -42,14 +42,15 @@ type Store struct {
 	opts Options
 	keys keys
 
-	table   atomic.Pointer[table]
-	mu      sync.Mutex    // held while the file is read or changed
-	hashing chan struct{} // one token a running bcrypt
-	waiting atomic.Int64  // logins that wait for a token, or have one
-	stats   counters
+	table     atomic.Pointer[table]
+	mu        sync.Mutex    // held while the file is read or changed
+	hashSlots chan struct{} // semaphore: holds one token for each running hash
+	waiting   atomic.Int64  // logins that wait for a slot, or hold one
+	stats     counters
 }
 
-// A table is all accounts at one moment. Only the logins that its records remember change.
+// A table is an immutable snapshot of all accounts. Only the cached logins in its records
+// change.
 type table struct {
 	records map[hub.UserName]*record
 	sorted  []*record // by name
@@ -59,7 +60,7 @@ type record struct {
 	account *Account
 	hash    []byte
 	cost    int
-	login   atomic.Pointer[login] // the last one whose password was hashed, or nil
+	cached  atomic.Pointer[cachedLogin] // the last successful login, or nil
 }
 
 // Open reads the accounts file at path.
@@ -70,8 +71,8 @@ func Open(path string, opts Options) (*Store, error) {
 	case opts.Cost < bcrypt.MinCost || opts.Cost > maxCost:
 		return nil, fmt.Errorf("account: cost %d: want %d to %d", opts.Cost, bcrypt.MinCost, maxCost)
 	}
-	if opts.Remember == 0 {
-		opts.Remember = time.Hour
+	if opts.CacheTTL == 0 {
+		opts.CacheTTL = time.Hour
 	}
 	if opts.Parallel <= 0 {
 		opts.Parallel = max(1, runtime.GOMAXPROCS(0)/2)
@@ -79,17 +80,17 @@ func Open(path string, opts Options) (*Store, error) {
 	if opts.Waiting <= 0 {
 		opts.Waiting = 256
 	}
-	s := &Store{path: path, opts: opts, hashing: make(chan struct{}, opts.Parallel)}
-	rand.Read(s.keys.login[:])
-	rand.Read(s.keys.unknown[:])
+	s := &Store{path: path, opts: opts, hashSlots: make(chan struct{}, opts.Parallel)}
+	rand.Read(s.keys.cache[:])
+	rand.Read(s.keys.dummy[:])
 	if err := s.Reload(); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// Create is Open, but first makes the file (mode 0600) and its folder (0700)
-// where there is none. A new file has no accounts.
+// Create is like Open, but first creates the file (mode 0600) and its folder (0700) if
+// they do not exist. A new file has no accounts.
 func Create(path string, opts Options) (*Store, error) {
 	if err := create(path); err != nil {
 		return nil, err
@@ -100,8 +101,8 @@ func Create(path string, opts Options) (*Store, error) {
 // Path returns the path the Store was opened with.
 func (s *Store) Path() string { return s.path }
 
-// Reload reads the file again. After an error (a *SyntaxError where the file is
-// not understood) the accounts stay as they were.
+// Reload reads the file again. After an error (a *SyntaxError if the file is invalid) the
+// accounts stay as they were.
 func (s *Store) Reload() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,13 +115,13 @@ func (s *Store) Reload() error {
 	if err != nil {
 		return err
 	}
-	s.use(doc)
+	s.setTable(doc)
 	return nil
 }
 
-// use makes doc the Store's accounts. A login stays remembered where the account's
-// hash is still the same.
-func (s *Store) use(doc *document) {
+// setTable makes doc the Store's accounts. A login stays cached if the account's password
+// hash is unchanged.
+func (s *Store) setTable(doc *document) {
 	old := s.table.Load()
 	t := &table{records: make(map[hub.UserName]*record, len(doc.entries))}
 	for _, e := range doc.entries {
@@ -128,7 +129,7 @@ func (s *Store) use(doc *document) {
 		r.cost, _ = bcrypt.Cost(r.hash) // parse has checked it
 		if old != nil {
 			if was := old.records[e.name]; was != nil && bytes.Equal(was.hash, r.hash) {
-				r.login.Store(was.login.Load())
+				r.cached.Store(was.cached.Load())
 			}
 		}
 		t.records[e.name] = r
@@ -140,8 +141,8 @@ func (s *Store) use(doc *document) {
 	s.table.Store(t)
 }
 
-// Lookup returns the account as it is now, or nil. A session asks after a Reload
-// whether its account is still there and what it may do now.
+// Lookup returns the current account of that name, or nil. Sessions call it after a Reload
+// to apply changed permissions.
 func (s *Store) Lookup(name hub.UserName) *Account {
 	if r := s.table.Load().records[name]; r != nil {
 		return r.account
@@ -159,8 +160,8 @@ func (s *Store) List() []*Account {
 	return list
 }
 
-// Add makes an account, in the file and in the Store. The error wraps ErrExists if
-// there is one of that name.
+// Add adds an account to the file and the Store. The error wraps ErrExists if there is one
+// of that name.
 func (s *Store) Add(name hub.UserName, password string, may Permissions) error {
 	if err := CheckName(string(name)); err != nil {
 		return err
@@ -181,8 +182,8 @@ func (s *Store) Add(name hub.UserName, password string, may Permissions) error {
 	})
 }
 
-// Remove takes an account out of the file and the Store. Sessions that it has are
-// not ended. The error wraps ErrUnknown if there is none of that name.
+// Remove removes an account from the file and the Store. It does not end the account's
+// sessions. The error wraps ErrUnknown if there is none of that name.
 func (s *Store) Remove(name hub.UserName) error {
 	return s.change(func(d *document) error {
 		if d.find(name) == nil {
@@ -193,8 +194,8 @@ func (s *Store) Remove(name hub.UserName) error {
 	})
 }
 
-// Allow sets what an account may do. edit is given what it may do now and changes
-// that; it is called while the file is locked, so that nobody else's change is lost.
+// Allow changes the permissions of an account. edit gets the current ones and changes
+// them; it is called while the file is locked, so that no concurrent change is lost.
 // The error wraps ErrUnknown if there is no account of that name.
 func (s *Store) Allow(name hub.UserName, edit func(*Permissions)) error {
 	return s.change(func(d *document) error {
@@ -218,8 +219,8 @@ func (s *Store) SetPassword(name hub.UserName, password string) error {
 	return s.setHash(name, nil, hash)
 }
 
-// ChangePassword is SetPassword for someone who knows the old one. The error is
-// ErrDenied if that is wrong, and as from Login if ctx ends or too many wait.
+// ChangePassword is like SetPassword, but requires the old password. The error is ErrDenied
+// if that is wrong, and as from Login if ctx ends or too many logins wait.
 func (s *Store) ChangePassword(ctx context.Context, name hub.UserName, old, password string) error {
 	if err := checkPassword(password); err != nil {
 		return err // before the costly part
@@ -235,7 +236,7 @@ func (s *Store) ChangePassword(ctx context.Context, name hub.UserName, old, pass
 	return s.setHash(name, r.hash, hash)
 }
 
-// setHash replaces the hash of an account, if it is still was or was is nil.
+// setHash replaces the password hash of an account if it still equals was, or if was is nil.
 func (s *Store) setHash(name hub.UserName, was []byte, hash string) error {
 	return s.change(func(d *document) error {
 		e := d.find(name)
@@ -243,14 +244,14 @@ func (s *Store) setHash(name hub.UserName, was []byte, hash string) error {
 		case e != nil && (was == nil || e.hash == string(was)):
 			e.hash = hash
 			return nil
-		case was != nil: // someone else has changed the password since, or removed the account
+		case was != nil: // the password was changed meanwhile, or the account removed
 			return ErrDenied
 		}
 		return fmt.Errorf("account: password of %q: %w", name, ErrUnknown)
 	})
 }
 
-// change locks the file, reads it, lets edit change what it says, and replaces it.
+// change locks the file, reads it, lets edit change the document, and replaces the file.
 func (s *Store) change(edit func(*document) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -267,12 +268,12 @@ func (s *Store) change(edit func(*document) error) error {
 		return err
 	}
 	data := doc.encode()
-	if _, err := parse(data); err != nil { // a limit is passed: what we would not read we do not write
+	if _, err := parse(data); err != nil { // a limit is exceeded: a file that cannot be read must not be written
 		return fmt.Errorf("account: nothing was changed: %s would become too large: %w", s.path, err)
 	}
-	if err := replace(f, target, data); err != nil {
+	if err := replaceAtomically(f, target, data); err != nil {
 		return err
 	}
-	s.use(doc)
+	s.setTable(doc)
 	return nil
 }

@@ -104,7 +104,7 @@ func TestChangePassword(t *testing.T) {
 	tryLogin(t, s, "a", "old", ErrDenied, 1)
 	tryLogin(t, s, "a", "new", nil, 1)
 
-	// Two who know the old password: the second comes too late, also from another process.
+	// Of two changes with the old password, the second fails, also from another process.
 	other := createStore(t, s.Path(), Options{})
 	must(t, s.ChangePassword(t.Context(), "a", "new", "mine"))
 	if err := other.ChangePassword(t.Context(), "a", "new", "theirs"); err != ErrDenied {

@@ -2,9 +2,9 @@ package account
 
 import "github.com/besterhub/bester/hub"
 
-// Trusted returns an account that may do everything, for a peer that needs no
-// password because the operating system vouches for it: a process of the hub's own
-// user, or of root, on a UNIX socket. It is in no file.
+// Trusted returns an account that may do everything. It is for a peer that is
+// authenticated by UNIX peer credentials instead of a password: a process of the hub's
+// own user, or of root, on a UNIX socket. The account is in no file.
 func Trusted(name hub.UserName) *Account {
 	a := newAccount(name, Permissions{
 		Send:    []hub.Pattern{"#"},

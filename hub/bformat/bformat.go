@@ -7,14 +7,14 @@
 //	0       4     length of the payload in bytes, unsigned, little-endian; it excludes itself
 //	4       length  payload
 //
-// A length of zero is legal. There is no magic number, checksum or padding, so a
-// stream that has gone wrong cannot be brought back into step: every error is final.
+// A length of zero is legal. There is no magic number, checksum or padding, so a reader
+// cannot resynchronize with a corrupt stream: every error is final.
 //
-// [Reader] takes frames from a stream, however it was split or coalesced on its way.
-// [Writer] puts frames on a stream from one goroutine. [Queue] is the bounded way out
-// of a connection that many goroutines write to, and [Stage] one goroutine's way into it
-// for many frames at once. A [Budget] bounds what many of them hold together. [Begin] and
-// [End] build a frame in place; [Append] builds one from parts.
+// [Reader] reads frames from a stream, however it was split or coalesced on its way.
+// [Writer] writes frames to a stream from one goroutine. [Queue] is the bounded send queue
+// of a connection that many goroutines write to, and [Stage] is one goroutine's buffer
+// before it, for many frames at once. A [Budget] bounds the memory that many of them hold
+// together. [Begin] and [End] build a frame in place; [Append] builds one from parts.
 package bformat
 
 import (
@@ -27,25 +27,25 @@ const (
 	// HeaderSize is the number of bytes before a frame's payload.
 	HeaderSize = 4
 
-	// DefaultLimit is the longest payload, in bytes, that a Reader takes unless told otherwise.
+	// DefaultLimit is the longest payload, in bytes, that a Reader accepts by default.
 	DefaultLimit = 1 << 20
 
 	// MaxPayload is the longest payload, in bytes, that this package reads or writes.
-	// The wire could name twice as much; this much also fits in an int of 32-bit ARM,
-	// header included.
+	// The wire format allows twice as much; this much, header included, also fits in an
+	// int on 32-bit ARM.
 	MaxPayload = 1<<31 - 1 - HeaderSize
 )
 
 var (
-	// ErrFull is the error of a Queue that had no room for a frame it may not drop,
-	// or for any frame where its policy is Close.
+	// ErrFull is the error of a Queue that had no room for a required frame, or for any
+	// frame if its policy is Close.
 	ErrFull = errors.New("bformat: queue: full, the peer does not read fast enough")
 
 	// ErrShutdown is returned for frames that come after Queue.Shutdown.
 	ErrShutdown = errors.New("bformat: queue: shut down")
 
-	// ErrMemory is wrapped by the error of a Reader for a long frame that its Budget had
-	// too little left for.
+	// ErrMemory is wrapped by the error of a Reader whose Budget had too little left for
+	// a long frame.
 	ErrMemory = errors.New("bformat: no memory left for a long frame")
 
 	// ErrReleased is returned by a Reader after Release.
@@ -80,7 +80,7 @@ func Begin(dst []byte) []byte {
 	return append(dst, 0, 0, 0, 0)
 }
 
-// End fills in the header that Begin reserved at dst[start:]; everything behind it is
+// End fills in the header that Begin reserved at dst[start:]; everything after it is
 // the payload. It returns dst. It panics if the payload is over MaxPayload.
 func End(dst []byte, start int) []byte {
 	n := len(dst) - start - HeaderSize
@@ -91,12 +91,11 @@ func End(dst []byte, start int) []byte {
 	return dst
 }
 
-// sizeOf returns how many bytes the whole frame takes that b begins with.
-func sizeOf(b []byte) int { return HeaderSize + int(binary.LittleEndian.Uint32(b)) }
+// frameSize returns the size of the first frame in b, header included.
+func frameSize(b []byte) int { return HeaderSize + int(binary.LittleEndian.Uint32(b)) }
 
-// size returns the length of the payload that parts make up. It is an error when
-// that is over MaxPayload.
-func size(parts [][]byte) (int, error) {
+// payloadSize returns the total length of parts. It is an error if that is over MaxPayload.
+func payloadSize(parts [][]byte) (int, error) {
 	var n uint64
 	for _, p := range parts {
 		n += uint64(len(p))

@@ -2,13 +2,13 @@ package bformat
 
 import "sync/atomic"
 
-// A Budget is memory that many Readers and Queues share: what a long frame takes
-// while it is read, and what waits in a queue, beyond the little that each has anyway
-// (see Reader and Queue). So what peers can make a program hold stays bounded, however
-// many they are.
+// A Budget is a memory limit that many Readers and Queues share. It covers long frames
+// while they are read and frames that wait in queues, beyond a small exempt amount for
+// each (see Reader and Queue). So the memory that peers can make a program hold is
+// bounded, however many peers there are.
 //
-// Nobody gets more than what is then left for all others: as the budget runs out, those
-// who hold much are refused before those who hold little.
+// No holder gets more than what is then left for all others: as the budget runs out,
+// large holders are refused before small ones.
 //
 // A nil *Budget has no limit. Its methods may be called from many goroutines.
 type Budget struct {
@@ -16,31 +16,32 @@ type Budget struct {
 	refused, starved atomic.Uint64
 }
 
-// NewBudget returns a Budget of so many bytes. Zero or less is nothing.
+// NewBudget returns a Budget of limit bytes. Zero or less means that nothing may be acquired.
 func NewBudget(limit int) *Budget {
 	b := new(Budget)
 	b.SetLimit(limit)
 	return b
 }
 
-// SetLimit sets the limit in bytes. What is over it already stays until it is given back.
+// SetLimit sets the limit in bytes. Memory that is over it already stays until it is released.
 func (b *Budget) SetLimit(n int) { b.limit.Store(int64(n)) }
 
 // Limit returns the limit in bytes.
 func (b *Budget) Limit() int { return int(b.limit.Load()) }
 
-// Used returns how many bytes are taken now. It may be over the limit by what must not be lost.
+// Used returns how many bytes are acquired now. Required frames may take it over the limit.
 func (b *Budget) Used() int { return int(b.used.Load()) }
 
-// Refused returns how often there was too little left.
+// Refused returns how many acquisitions failed because too little was left.
 func (b *Budget) Refused() uint64 { return b.refused.Load() }
 
-// Starved returns how often a Queue has dropped frames, or has ended, that would have had
-// room for more but for the Budget.
+// Starved returns how often a Queue dropped frames or ended only because the Budget had
+// too little left.
 func (b *Budget) Starved() uint64 { return b.starved.Load() }
 
-// take takes n bytes for somebody who holds some already, or reports that too little is left.
-func (b *Budget) take(n, holds int) bool {
+// tryAcquire acquires n bytes for a holder that has some already. It reports false if too
+// little is left.
+func (b *Budget) tryAcquire(n, holds int) bool {
 	if b == nil {
 		return true
 	}
@@ -56,12 +57,12 @@ func (b *Budget) take(n, holds int) bool {
 	}
 }
 
-// force takes n bytes for what must not be lost, whatever is left.
-func (b *Budget) force(n int) {
+// acquire acquires n bytes for required frames, even past the limit.
+func (b *Budget) acquire(n int) {
 	if b != nil {
 		b.used.Add(int64(n))
 	}
 }
 
-// give gives n bytes back.
-func (b *Budget) give(n int) { b.force(-n) }
+// release returns n bytes.
+func (b *Budget) release(n int) { b.acquire(-n) }

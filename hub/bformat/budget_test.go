@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestBudgetLeavesAsMuchForOthers(t *testing.T) {
+func TestBudgetLeavesHeadroom(t *testing.T) {
 	b := NewBudget(1000)
 	for i, c := range []struct {
 		n, holds int
@@ -20,26 +20,26 @@ func TestBudgetLeavesAsMuchForOthers(t *testing.T) {
 		{501, 0, false, 0}, // more than is left for others
 		{500, 0, true, 500},
 		{1, 500, false, 500},
-		{250, 0, true, 750}, // who holds nothing still gets something
+		{250, 0, true, 750}, // a holder of nothing still gets something
 		{126, 0, false, 750},
 		{100, 0, true, 850},
 		{25, 100, true, 875},
 		{25, 125, false, 875},
 	} {
-		if good := b.take(c.n, c.holds); good != c.good || b.Used() != c.used {
+		if good := b.tryAcquire(c.n, c.holds); good != c.good || b.Used() != c.used {
 			t.Errorf("%d: take(%d, %d): %t, %d used; want %t, %d", i, c.n, c.holds, good, b.Used(), c.good, c.used)
 		}
 	}
-	b.force(1000)
-	if b.take(1, 0) || b.Refused() != 5 {
+	b.acquire(1000)
+	if b.tryAcquire(1, 0) || b.Refused() != 5 {
 		t.Errorf("%d refused, want 5", b.Refused())
 	}
-	b.give(1875)
+	b.release(1875)
 	b.SetLimit(10)
-	if b.Used() != 0 || b.Limit() != 10 || b.take(6, 0) || !b.take(5, 0) {
+	if b.Used() != 0 || b.Limit() != 10 || b.tryAcquire(6, 0) || !b.tryAcquire(5, 0) {
 		t.Error("not as new under another limit")
 	}
-	if none := (*Budget)(nil); !none.take(1<<30, 1<<30) {
+	if none := (*Budget)(nil); !none.tryAcquire(1<<30, 1<<30) {
 		t.Error("no budget has a limit")
 	}
 }
@@ -85,14 +85,14 @@ func TestReaderBudget(t *testing.T) {
 	}
 }
 
-// Part tells a frame that gets on from one that has stopped.
-func TestReaderPart(t *testing.T) {
+// Progress tells a frame that advances from one that has stalled.
+func TestReaderProgress(t *testing.T) {
 	var seen []uint64
 	var r *Reader
 	_, stream := frames(3, 200_000, 5, 5)
 	steps := []int{2, 10, 100, 65536, 65536, 68822, 9, 7}
 	r = NewReader(readerFunc(func(b []byte) (int, error) {
-		seen = append(seen, r.Part())
+		seen = append(seen, r.Progress())
 		if len(steps) == 0 {
 			return 0, io.EOF
 		}
@@ -107,8 +107,8 @@ func TestReaderPart(t *testing.T) {
 		if _, err := r.Next(); err != nil {
 			break
 		}
-		if r.Part() != 0 {
-			t.Errorf("part %d while nobody waits", r.Part())
+		if r.Progress() != 0 {
+			t.Errorf("progress %d while nobody waits", r.Progress())
 		}
 	}
 	// Three times 64 KiB of the first frame, each of the others' beginning, and the end.
@@ -117,17 +117,17 @@ func TestReaderPart(t *testing.T) {
 	}
 }
 
-// With nothing left in the budget a queue is full of its share, as its policy says: a small
-// one while something is being written.
+// With nothing left in the budget a queue is full at its guaranteed size, or, while a write
+// is in flight, at its exempt size. Its policy then applies.
 func TestQueueWithoutBudget(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		full Full
+		full OverflowPolicy
 		busy bool
 		most int
 	}{
-		{"drop oldest", DropOldest, false, ready}, {"drop newest", DropNewest, false, ready}, {"close", Close, false, ready},
-		{"drop oldest, busy", DropOldest, true, share}, {"drop newest, busy", DropNewest, true, share}, {"close, busy", Close, true, share},
+		{"drop oldest", DropOldest, false, guaranteedSize}, {"drop newest", DropNewest, false, guaranteedSize}, {"close", Close, false, guaranteedSize},
+		{"drop oldest, busy", DropOldest, true, exemptSize}, {"drop newest, busy", DropNewest, true, exemptSize}, {"close, busy", Close, true, exemptSize},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := NewBudget(0)
@@ -140,8 +140,8 @@ func TestQueueWithoutBudget(t *testing.T) {
 				if err = q.Put(true, binary.LittleEndian.AppendUint32(make([]byte, 80), i)); err != nil {
 					break
 				}
-				if cap(q.k.buf) > c.most {
-					t.Fatalf("%d bytes for what waits", cap(q.k.buf))
+				if cap(q.chunk.buf) > c.most {
+					t.Fatalf("%d bytes for what waits", cap(q.chunk.buf))
 				}
 			}
 			if c.full == Close {
@@ -157,7 +157,7 @@ func TestQueueWithoutBudget(t *testing.T) {
 			if err != nil || waiting+told != n || waiting < c.most/2/88 || b.Used() > c.most {
 				t.Errorf("%v: %d wait, %d dropped, %d used", err, waiting, told, b.Used())
 			}
-			last := binary.LittleEndian.Uint32(q.k.buf[len(q.k.buf)-4:])
+			last := binary.LittleEndian.Uint32(q.chunk.buf[len(q.chunk.buf)-4:])
 			if newest := last == n-1; newest != (c.full == DropOldest) {
 				t.Errorf("the last is %d", last)
 			}
@@ -165,14 +165,14 @@ func TestQueueWithoutBudget(t *testing.T) {
 	}
 }
 
-// A queue that is full of its own limit, or drops what is longer than that, does not say
-// that memory is short, though it may be.
+// A queue that drops frames because of its own limit does not count as starved, even if
+// memory is short.
 func TestQueueFullByItself(t *testing.T) {
-	for name, full := range map[string]Full{"drop oldest": DropOldest, "drop newest": DropNewest, "close": Close} {
+	for name, full := range map[string]OverflowPolicy{"drop oldest": DropOldest, "drop newest": DropNewest, "close": Close} {
 		b := NewBudget(0)
-		q := NewQueue(io.Discard, QueueOptions{Limit: share, Full: full, Budget: b})
-		put(t, q, true, strings.Repeat("x", ready))
-		b.take(1, 0)
+		q := NewQueue(io.Discard, QueueOptions{Limit: exemptSize, Full: full, Budget: b})
+		put(t, q, true, strings.Repeat("x", guaranteedSize))
+		b.tryAcquire(1, 0)
 		for range 100 {
 			q.Put(true, make([]byte, 100))
 		}
@@ -182,18 +182,18 @@ func TestQueueFullByItself(t *testing.T) {
 	}
 }
 
-// Frames that may not be dropped are kept all the same, but the queue is crowded early, and
-// once there is memory again it is as before.
-func TestQueueFirmWithoutBudget(t *testing.T) {
+// Required frames are kept even without budget, but backpressure begins early, and ends
+// once there is memory again.
+func TestQueueRequiredWithoutBudget(t *testing.T) {
 	b := NewBudget(0)
 	q := NewQueue(io.Discard, QueueOptions{Budget: b})
-	firm := strings.Repeat("f", 96)
+	required := strings.Repeat("f", 96)
 	n := 0
-	for ; !q.Crowded(); n++ {
-		put(t, q, false, firm)
+	for ; !q.Backpressured(); n++ {
+		put(t, q, false, required)
 	}
-	if n > 2*share/100 || b.Used() > ready {
-		t.Errorf("crowded after %d frames, with %d bytes", n, b.Used())
+	if n > 2*exemptSize/100 || b.Used() > guaranteedSize {
+		t.Errorf("backpressured after %d frames, with %d bytes", n, b.Used())
 	}
 	if waiting, _ := q.Waiting(); waiting != n {
 		t.Errorf("%d of %d wait", waiting, n)
@@ -202,7 +202,7 @@ func TestQueueFirmWithoutBudget(t *testing.T) {
 	q.Wait()
 	b.SetLimit(1 << 20)
 	for range 2000 {
-		put(t, q, true, firm)
+		put(t, q, true, required)
 	}
 	if q.Dropped() != 0 {
 		t.Errorf("dropped %d with memory enough", q.Dropped())
@@ -213,9 +213,9 @@ func TestQueueFirmWithoutBudget(t *testing.T) {
 	}
 }
 
-// While others have taken all there is, who reads is sent what comes, in bursts too. What
-// Run does is done here, so that it cannot take a part of a burst.
-func TestQueueReadyWithoutBudget(t *testing.T) {
+// With the budget used up by others, a peer that reads still gets all frames, in bursts too.
+// The test does the work of Run itself, so that Run cannot dequeue part of a burst.
+func TestQueueGuaranteedWithoutBudget(t *testing.T) {
 	b := NewBudget(0)
 	q := NewQueue(io.Discard, QueueOptions{Budget: b})
 	for i := range 50 {
@@ -226,15 +226,15 @@ func TestQueueReadyWithoutBudget(t *testing.T) {
 		for range n {
 			put(t, q, true, strings.Repeat("x", size))
 		}
-		k, _, _ := q.take()
+		k, _, _ := q.dequeue()
 		if k == nil {
 			t.Fatalf("burst %d: all is dropped", i)
 		}
 		if got := payloads(t, k.buf); len(got) != n || len(got[0]) != size {
 			t.Fatalf("burst %d: got %d frames, want %d", i, len(got), n)
 		}
-		q.giveBack(k)
-		if k, done, err := q.take(); k != nil || done { // the write is over
+		q.releaseChunk(k)
+		if k, done, err := q.dequeue(); k != nil || done { // the write has ended
 			t.Fatalf("burst %d: %v after all was taken", i, err)
 		}
 	}
@@ -243,7 +243,7 @@ func TestQueueReadyWithoutBudget(t *testing.T) {
 	}
 }
 
-// What a queue took it gives back, also what is being written and what is forgotten.
+// A queue releases all that it acquired, also for frames being written and dropped ones.
 func TestQueueGivesBudgetBack(t *testing.T) {
 	b := NewBudget(4 << 20)
 	g := newGate()
@@ -262,7 +262,7 @@ func TestQueueGivesBudgetBack(t *testing.T) {
 	<-g.entered
 	fill(300) // and its limit is 256 KiB
 	if want := 2 * 320 << 10; b.Used() != want || q.Dropped() == 0 {
-		t.Errorf("%d used with a write under way, want %d; %d dropped", b.Used(), want, q.Dropped())
+		t.Errorf("%d used with a write in flight, want %d; %d dropped", b.Used(), want, q.Dropped())
 	}
 	q.Fail(nil)
 	g.open <- nil
@@ -271,7 +271,7 @@ func TestQueueGivesBudgetBack(t *testing.T) {
 	}
 }
 
-// A frame whose encoding outgrows what there is memory for is one frame more.
+// A frame whose encoding outgrows the chunk, with no budget left, is dropped like any other.
 func TestQueueOutgrownWithoutBudget(t *testing.T) {
 	q := NewQueue(io.Discard, QueueOptions{Budget: NewBudget(0)})
 	q.busy = true
@@ -281,11 +281,11 @@ func TestQueueOutgrownWithoutBudget(t *testing.T) {
 		if err := q.End(b, true); err != nil {
 			t.Fatal(err)
 		}
-		if cap(q.k.buf) > share {
-			t.Fatalf("%d bytes for what waits", cap(q.k.buf))
+		if cap(q.chunk.buf) > exemptSize {
+			t.Fatalf("%d bytes for what waits", cap(q.chunk.buf))
 		}
 	}
-	got := payloads(t, q.k.buf)
+	got := payloads(t, q.chunk.buf)
 	if len(got) < 3 || len(got)+int(q.Dropped()) != 500 {
 		t.Errorf("%d wait, %d dropped", len(got), q.Dropped())
 	}

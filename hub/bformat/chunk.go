@@ -2,20 +2,21 @@ package bformat
 
 import "sync"
 
-// A chunk is the memory behind a Queue: the frames that wait, back to back.
+// A chunk is the memory behind a Queue: the waiting frames, back to back.
 type chunk struct {
-	buf     []byte
-	frames  int   // in buf
-	longest int   // bytes of the longest frame that came, not counting staged ones
-	firm    []int // where those begin that may not be dropped, in order
-	held    int   // bytes of the Budget that it takes
+	buf      []byte
+	frames   int   // in buf
+	longest  int   // bytes of the longest frame queued, not counting staged ones
+	required []int // offsets of the required frames, in order
+	charged  int   // bytes of the Budget that the chunk holds
 }
 
-// maxFirm is how many firm frames a chunk may have room for when it goes back to its pool.
-const maxFirm = 4096
+// maxRequired is the largest capacity of chunk.required that is kept when a chunk returns
+// to its pool.
+const maxRequired = 4096
 
-// classes are the sizes in which chunks are lent and given back; larger ones are made
-// when needed and left to the garbage collector.
+// classes are the sizes of pooled chunks. Larger chunks are allocated when needed and left
+// to the garbage collector.
 var classes = [...]struct {
 	size int
 	pool *sync.Pool
@@ -28,13 +29,13 @@ var classes = [...]struct {
 }
 
 const (
-	// share is the size of the largest chunk that takes nothing from a Budget. Each Queue
-	// may have two: one waits, one is being written.
-	share = 8 << 10
-	// ready is the size of the largest chunk that a Queue gets whatever its Budget has left
-	// if nothing is being written: so a peer that reads is sent its messages, however many
-	// others there are that do not read.
-	ready = 32 << 10
+	// exemptSize is the size of the largest chunk that is not charged to a Budget. Each
+	// Queue may have two: one waits, one is being written.
+	exemptSize = 8 << 10
+	// guaranteedSize is the size of the largest chunk that a Queue always gets while
+	// nothing is being written, whatever its Budget has left. So a peer that reads gets
+	// its messages, however many other peers do not read.
+	guaranteedSize = 32 << 10
 )
 
 // chunkSize returns the size of the chunk that getChunk returns for n bytes.
@@ -60,16 +61,16 @@ func getChunk(n int) *chunk {
 	return &chunk{buf: make([]byte, 0, n)}
 }
 
-func (k *chunk) clear() { k.buf, k.frames, k.longest, k.firm = k.buf[:0], 0, 0, k.firm[:0] }
+func (k *chunk) clear() { k.buf, k.frames, k.longest, k.required = k.buf[:0], 0, 0, k.required[:0] }
 
-// putChunk gives k back; nil is nothing to give.
+// putChunk returns k to its pool. A nil k is ignored.
 func putChunk(k *chunk) {
 	if k == nil {
 		return
 	}
 	k.clear()
-	if cap(k.firm) > maxFirm {
-		k.firm = nil
+	if cap(k.required) > maxRequired {
+		k.required = nil
 	}
 	for _, c := range classes {
 		if cap(k.buf) == c.size {

@@ -1,20 +1,20 @@
 package bformat
 
-// What a Queue loses, and how it is counted. All but tell need the lock.
+// Dropping frames and counting the drops. All methods but reportDrops need the lock.
 
-// compact drops the oldest droppable frames of b, which is the buffer with a frame of n
-// bytes added, but never that one, until a quarter of the limit is free, or as much as
-// the firm ones leave. One pass frees that much, so its cost is shared by as many bytes
-// that follow.
-func (q *Queue) compact(b []byte, n int) (_ []byte, frames, bytes int) {
-	firm := q.k.firm
+// dropOldest drops the oldest droppable frames of b, which is the buffer with a new frame
+// of n bytes at its end. It stops when a quarter of the limit is free, or as much as the
+// required frames leave, and never drops the new frame. Because one pass frees that much,
+// its cost is amortized over the bytes that follow.
+func (q *Queue) dropOldest(b []byte, n int) (_ []byte, frames, bytes int) {
+	required := q.chunk.required
 	last := len(b) - n
-	excess := len(b) - max(q.limit-q.limit/4, q.firm+n)
+	excess := len(b) - max(q.limit-q.limit/4, q.requiredBytes+n)
 	r, w, i := 0, 0, 0
 	for bytes < excess && r < last {
-		size := sizeOf(b[r:])
-		if i < len(firm) && firm[i] == r {
-			firm[i] = w
+		size := frameSize(b[r:])
+		if i < len(required) && required[i] == r {
+			required[i] = w
 			i++
 			w += copy(b[w:], b[r:r+size])
 		} else {
@@ -24,48 +24,49 @@ func (q *Queue) compact(b []byte, n int) (_ []byte, frames, bytes int) {
 		r += size
 	}
 	w += copy(b[w:], b[r:])
-	for ; i < len(firm); i++ {
-		firm[i] -= bytes
+	for ; i < len(required); i++ {
+		required[i] -= bytes
 	}
-	q.k.frames -= frames
+	q.chunk.frames -= frames
 	q.dropped += uint64(frames)
 	return b[:w], frames, bytes
 }
 
-// drop leaves the frame of n bytes that is being put out.
-func (q *Queue) drop(n int) (frames, bytes int, err error) {
+// dropNew drops the new frame, of n bytes.
+func (q *Queue) dropNew(n int) (frames, bytes int, err error) {
 	q.dropped++
-	q.tidy()
+	q.releaseIfEmpty()
 	return 1, n, nil
 }
 
-// fail ends the queue, counts what waits and forgets it. The error returned is the first one's.
+// fail ends the queue with err, and drops and counts all waiting frames. It returns the
+// error that the queue ended with first.
 func (q *Queue) fail(err error) (frames, bytes int, _ error) {
 	if q.err == nil {
 		q.err = err
 	}
-	if q.k != nil {
-		frames, bytes = q.k.frames, len(q.k.buf)
-		q.k.clear()
+	if q.chunk != nil {
+		frames, bytes = q.chunk.frames, len(q.chunk.buf)
+		q.chunk.clear()
 	}
-	q.crowd(0)
-	q.thinned.Broadcast()
+	q.setRequiredBytes(0)
+	q.relieved.Broadcast()
 	q.dropped += uint64(frames)
-	q.tidy()
-	q.rouse()
+	q.releaseIfEmpty()
+	q.wakeRun()
 	return frames, bytes, q.err
 }
 
-// tidy gives the buffer back if nothing waits in it.
-func (q *Queue) tidy() {
-	if q.k != nil && q.k.frames == 0 {
-		q.giveBack(q.k)
-		q.k = nil
+// releaseIfEmpty releases the chunk if no frame waits in it.
+func (q *Queue) releaseIfEmpty() {
+	if q.chunk != nil && q.chunk.frames == 0 {
+		q.releaseChunk(q.chunk)
+		q.chunk = nil
 	}
 }
 
-// tell passes drops on, without the lock.
-func (q *Queue) tell(frames, bytes int) {
+// reportDrops calls QueueOptions.Dropped. It is called without the lock.
+func (q *Queue) reportDrops(frames, bytes int) {
 	if frames > 0 && q.o.Dropped != nil {
 		q.o.Dropped(frames, bytes)
 	}

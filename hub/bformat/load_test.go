@@ -11,7 +11,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Many producers, each flushing what it put: all arrives, each one's in order.
+// Many producers put and flush frames: all frames arrive, those of each producer in order.
 func TestQueueManyProducers(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	const producers, each = 8, 3000
@@ -57,7 +57,7 @@ func TestQueueManyProducers(t *testing.T) {
 }
 
 // Under overload every frame is either written or counted, in order.
-func TestQueueOverloadAccounts(t *testing.T) {
+func TestQueueOverloadCountsEveryFrame(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	a, b := net.Pipe()
 	var told atomic.Int64
@@ -75,24 +75,24 @@ func TestQueueOverloadAccounts(t *testing.T) {
 		q.Shutdown()
 	}()
 	go func() { <-done; a.Close() }()
-	got, firm := arrivals(t, b)
+	got, required := arrivals(t, b)
 	if d := q.Dropped(); got+int(d) != n || told.Load() != int64(d) {
 		t.Errorf("%d written, %d dropped, %d told; want %d in all", got, d, told.Load(), n)
 	}
-	if firm != n/50 {
-		t.Errorf("%d of the frames that may not be dropped arrived, want %d", firm, n/50)
+	if required != n/50 {
+		t.Errorf("%d of the frames that may not be dropped arrived, want %d", required, n/50)
 	}
 }
 
-// arrivals reads numbered frames to their end, in order, and returns how many came, and of
-// those that may not be dropped, every fiftieth.
-func arrivals(t *testing.T, from io.Reader) (got, firm int) {
+// arrivals reads numbered frames until the end and checks their order. It returns how many
+// came, and how many of them are required frames, which every fiftieth is.
+func arrivals(t *testing.T, from io.Reader) (got, required int) {
 	t.Helper()
 	last := -1
 	for r := NewReader(from, 0); ; got++ {
 		f, err := r.Next()
 		if err == io.EOF {
-			return got, firm
+			return got, required
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -103,7 +103,7 @@ func arrivals(t *testing.T, from io.Reader) (got, firm int) {
 		}
 		last = i
 		if i%50 == 0 {
-			firm++
+			required++
 		}
 	}
 }

@@ -95,7 +95,7 @@ func TestQueueWritesWhatWaitsAtOnce(t *testing.T) {
 	if want := []string{"a", "", "b", "c", "d", "ef"}; !equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if q.k != nil {
+	if q.chunk != nil {
 		t.Error("an idle queue holds a buffer")
 	}
 }
@@ -113,26 +113,26 @@ func equal(a, b []string) bool {
 }
 
 // Each frame of the tests below is 10 bytes with its header.
-// What is staged meets a full queue as what is put into it does.
+// A full queue treats staged frames and put frames alike.
 func TestQueueFull(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		full Full
-		firm string // letters put as not droppable
-		put  string
-		want string
-		err  error
+		name     string
+		full     OverflowPolicy
+		required string // letters put as not droppable
+		put      string
+		want     string
+		err      error
 	}{
 		{"room", DropOldest, "", "abcdefgh", "abcdefgh", nil},
 		{"oldest", DropOldest, "", "abcdefghi", "defghi", nil}, // a quarter of 80 free: 6 frames stay
-		{"oldest but firm", DropOldest, "bd", "abcdefghi", "bdfghi", nil},
-		{"firm past the limit", DropOldest, "abcdefghijklmno", "abcdefghijklmno", "abcdefghijklmno", nil},
-		{"firm over half", DropOldest, "abcde", "abcdefghij", "abcdefgh", nil},
-		{"firm past twice the limit", DropOldest, "abcdefghijklmnopqrs", "abcdefghijklmnopqrs", "", ErrFull},
+		{"oldest but required", DropOldest, "bd", "abcdefghi", "bdfghi", nil},
+		{"required past the limit", DropOldest, "abcdefghijklmno", "abcdefghijklmno", "abcdefghijklmno", nil},
+		{"required over half", DropOldest, "abcde", "abcdefghij", "abcdefgh", nil},
+		{"required past twice the limit", DropOldest, "abcdefghijklmnopqrs", "abcdefghijklmnopqrs", "", ErrFull},
 		{"newest", DropNewest, "", "abcdefghij", "abcdefgh", nil},
-		{"newest but firm", DropNewest, "j", "abcdefghij", "abcdefghj", nil},
+		{"newest but required", DropNewest, "j", "abcdefghij", "abcdefghj", nil},
 		{"close", Close, "", "abcdefghi", "", ErrFull},
-		{"close but firm", Close, "i", "abcdefghi", "abcdefghi", nil},
+		{"close but required", Close, "i", "abcdefghi", "abcdefghi", nil},
 	} {
 		for _, way := range []string{"put", "staged"} {
 			t.Run(c.name+" "+way, func(t *testing.T) {
@@ -149,7 +149,7 @@ func TestQueueFull(t *testing.T) {
 				taken := 0
 				for _, p := range c.put {
 					payload := bytes.Repeat([]byte{byte(p)}, 6)
-					droppable := !bytes.ContainsRune([]byte(c.firm), p)
+					droppable := !bytes.ContainsRune([]byte(c.required), p)
 					if droppable && way == "staged" {
 						err = s.End(append(s.Begin(), payload...))
 					} else if err = s.Flush(); err == nil {
@@ -185,8 +185,8 @@ func TestQueueFull(t *testing.T) {
 	}
 }
 
-// Who waits for room puts no more in than the writer gets rid of.
-func TestQueueCrowded(t *testing.T) {
+// A producer that calls Wait puts no more frames in than the writer writes.
+func TestQueueBackpressure(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	g := newGate()
 	q := NewQueue(g, QueueOptions{Limit: 400})
@@ -221,13 +221,13 @@ func TestQueueCrowded(t *testing.T) {
 	} {
 		q := NewQueue(io.Discard, QueueOptions{Limit: 40}) // and nobody writes
 		put(t, q, true, "what may be", "dropped")
-		if q.Crowded() {
-			t.Error("crowded by what may be dropped")
+		if q.Backpressured() {
+			t.Error("backpressured by droppable frames")
 		}
 		q.Wait()
 		put(t, q, false, "an answer")
-		if !q.Crowded() {
-			t.Fatal("not crowded")
+		if !q.Backpressured() {
+			t.Fatal("not backpressured")
 		}
 		returned := make(chan bool)
 		go func() {
@@ -262,7 +262,7 @@ func TestQueueDropsFrameOverLimit(t *testing.T) {
 	}
 }
 
-// Encoding may outgrow what Begin lent.
+// Encoding may outgrow the buffer that Begin returned.
 func TestQueueGrows(t *testing.T) {
 	var out bytes.Buffer
 	q := NewQueue(&out, QueueOptions{Limit: 4 << 20})
@@ -315,7 +315,7 @@ func TestQueueEnds(t *testing.T) {
 		q := NewQueue(newGate(), QueueOptions{})
 		put(t, q, false, "a")
 		q.Fail(nil)
-		if err := q.Run(); err != io.ErrClosedPipe || q.k != nil {
+		if err := q.Run(); err != io.ErrClosedPipe || q.chunk != nil {
 			t.Errorf("Run: got %v", err)
 		}
 	})
@@ -328,7 +328,7 @@ func TestQueueEnds(t *testing.T) {
 			t.Errorf("End: %v", err)
 		}
 		<-failed
-		if err := q.End(append(q.Begin(), 1), true); err != broken || q.k != nil {
+		if err := q.End(append(q.Begin(), 1), true); err != broken || q.chunk != nil {
 			t.Errorf("End: got %v, want %v", err, broken)
 		}
 	})

@@ -10,40 +10,40 @@ import (
 )
 
 const (
-	smallSize = 512      // what an idle connection may hold
-	largeSize = 56 << 10 // what a busy one reads into; with all else it stays under 64 KiB
-	maxEmpty  = 100      // reads in a row that may bring neither bytes nor an error
+	smallSize = 512      // buffer of an idle connection
+	largeSize = 56 << 10 // buffer of a busy connection; the total per connection stays under 64 KiB
+	maxEmpty  = 100      // consecutive reads that may return neither bytes nor an error
 )
 
-// large lends the buffers that busy Readers share.
-var large = sync.Pool{New: func() any { return new([largeSize]byte) }}
+// largePool holds the large buffers, which busy Readers borrow.
+var largePool = sync.Pool{New: func() any { return new([largeSize]byte) }}
 
-// A Reader takes frames from a stream. It reads ahead as far as the stream has bytes,
-// so one system call brings many frames, and nothing else may read from the stream.
+// A Reader reads frames from a stream. It reads ahead as far as the stream has bytes, so
+// one system call may return many frames, and nothing else may read from the stream.
 //
-// Its memory follows the traffic. A quiet stream has a buffer of 512 bytes. A read that
-// fills it moves on to 56 KiB from a shared pool, and a read that finds the stream
-// drained gives those back. A TCP or UNIX socket is always read into 56 KiB, which are
-// borrowed only while it has bytes. A frame over 56 KiB grows a buffer of its own, which
-// doubles only as the bytes really arrive and is dropped after the frame; it counts in
-// the Budget, if there is one.
+// Its memory follows the traffic. An idle stream has a buffer of 512 bytes. When a read
+// fills it, the Reader borrows 56 KiB from a shared pool, and returns them when a read
+// finds the stream drained. A TCP or UNIX socket is always read into 56 KiB, which are
+// borrowed only while it has bytes. A frame over 56 KiB gets a buffer of its own, which
+// doubles only as the bytes really arrive and is dropped after the frame; it is charged
+// to the Budget, if there is one.
 //
-// A Reader is for one goroutine, but for Part.
+// A Reader is for one goroutine, except Progress.
 type Reader struct {
-	src     io.Reader
-	buf     []byte           // small, lent or a long frame's own
-	r, w    int              // buf[r:w] has been read but not returned
-	limit   int              // of a payload
-	err     error            // final, but only once buf holds no whole frame
-	lent    *[largeSize]byte // what buf is, if it came from the pool
-	drained bool             // the last read brought less than it could have
-	partial bool             // part is not 0
-	sock    *socket          // how src is read if it is a bare socket
-	budget  *Budget          // for long frames; nil: no limit
-	idle    func()           // see SetIdle
-	total   uint64           // bytes read
-	part    atomic.Uint64    // see Part
-	small   [smallSize]byte
+	src      io.Reader
+	buf      []byte           // small, pooled, or a long frame's own
+	r, w     int              // buf[r:w] has been read but not returned
+	limit    int              // of a payload
+	err      error            // final, but only once buf holds no whole frame
+	pooled   *[largeSize]byte // what buf is, if it came from the pool
+	drained  bool             // the last read brought less than it could have
+	inFrame  bool             // progress is not 0
+	sock     *socket          // how src is read if it is a bare socket
+	budget   *Budget          // for long frames; nil: no limit
+	idle     func()           // see SetIdle
+	total    uint64           // bytes read
+	progress atomic.Uint64    // see Progress
+	small    [smallSize]byte
 }
 
 // NewReader returns a Reader of the frames on r. Payloads over limit bytes are refused;
@@ -65,29 +65,29 @@ func (r *Reader) SetLimit(n int) {
 	r.limit = min(n, MaxPayload)
 }
 
-// SetBudget has frames over 56 KiB take what they need from b, from the next one on. It is
-// called before the first call of Next. A frame that b has too little left for is refused.
+// SetBudget charges frames over 56 KiB to b. It must be called before the first call of
+// Next. A frame is refused if b has too little left for it.
 func (r *Reader) SetBudget(b *Budget) { r.budget = b }
 
-// SetIdle has Next call f each time before it reads from the stream, which may wait: all
-// whole frames that had come have been returned. So f is where what they have brought is
-// sent off. It must not use the Reader.
+// SetIdle has Next call f each time before it reads from the stream, which may block. By
+// then Next has returned all complete frames that had arrived, so f is the place to flush
+// what came of them. It must not use the Reader.
 func (r *Reader) SetIdle(f func()) { r.idle = f }
 
-// Part returns zero where Next does not wait, or waits for a frame to begin, and else a
-// number that tells which frame has begun and how many times 64 KiB of it have come. Who
-// sees the same one for a long time sees a peer that has stopped inside a frame. It may
-// be called from any goroutine.
-func (r *Reader) Part() uint64 { return r.part.Load() }
+// Progress returns a number that identifies the incomplete frame that Next waits for and
+// how many times 64 KiB of it have arrived. It returns zero if Next does not wait, or waits
+// for a frame to begin. A caller that sees the same value for long knows that the peer has
+// stalled inside a frame. Progress may be called from any goroutine.
+func (r *Reader) Progress() uint64 { return r.progress.Load() }
 
 // Next returns the payload of the next frame. It is borrowed: it stays valid until the
-// next call of Next or Release. Where the stream has no whole frame yet, Next waits.
+// next call of Next or Release. Next blocks until the stream has a complete frame.
 //
 // It returns io.EOF if the stream ended between frames, io.ErrUnexpectedEOF if it ended
-// inside one, a *LimitError for a frame over the limit, an error that wraps ErrMemory for
-// one that the Budget has too little left for, and otherwise the stream's own error.
-// Frames that had arrived whole before an error are returned first. An error is final, a
-// passed read deadline too: it is returned ever after.
+// inside one, a *LimitError for a frame over the limit, an error that wraps ErrMemory if
+// the Budget has too little left for a frame, and otherwise the stream's own error.
+// Complete frames that arrived before an error are returned first. Every error is final,
+// also an exceeded read deadline: all later calls return it.
 func (r *Reader) Next() ([]byte, error) {
 	if b := r.buf[r.r:r.w]; len(b) >= HeaderSize {
 		// bformat: the length is little-endian and excludes itself. It is compared as
@@ -99,11 +99,11 @@ func (r *Reader) Next() ([]byte, error) {
 			return b[HeaderSize:end:end], nil
 		}
 	}
-	return r.next()
+	return r.nextSlow()
 }
 
-// next is Next where reading or refusing is needed.
-func (r *Reader) next() ([]byte, error) {
+// nextSlow is the slow path of Next, which reads from the stream or returns an error.
+func (r *Reader) nextSlow() ([]byte, error) {
 	for {
 		need, have := HeaderSize, r.w-r.r
 		if have >= HeaderSize {
@@ -113,7 +113,7 @@ func (r *Reader) next() ([]byte, error) {
 			}
 			need += int(n)
 			if have >= need {
-				r.begun(0)
+				r.noteProgress(0)
 				return r.Next()
 			}
 		}
@@ -124,41 +124,42 @@ func (r *Reader) next() ([]byte, error) {
 			return nil, r.fail(r.err)
 		}
 		if r.idle != nil {
-			r.begun(0) // what it waits for is not the peer
+			r.noteProgress(0) // idle may block, but not on the peer
 			r.idle()
 		}
 		if r.sock != nil && need <= largeSize {
 			r.sock.read()
 			continue
 		}
-		if !r.fit(need) {
+		if !r.makeSpace(need) {
 			return nil, r.fail(noMemory(need - HeaderSize))
 		}
-		r.begun(have)
+		r.noteProgress(have)
 		r.read()
 	}
 }
 
 func noMemory(n int) error { return fmt.Errorf("%w: %d bytes", ErrMemory, n) }
 
-// begun notes that Next may wait while so many bytes of a frame have come, or that it does not.
-func (r *Reader) begun(have int) {
+// noteProgress records that Next may block with have bytes of a frame in the buffer; zero
+// means that it does not wait inside a frame.
+func (r *Reader) noteProgress(have int) {
 	switch {
-	case have > 0: // no two states have the same number: a frame is longer than its parts
-		r.partial = true
-		r.part.Store(r.total - uint64(have) + uint64(have)&^(piece-1) + 1)
-	case r.partial:
-		r.partial = false
-		r.part.Store(0)
+	case have > 0: // the position in the stream makes the number unique
+		r.inFrame = true
+		r.progress.Store(r.total - uint64(have) + uint64(have)&^(progressStep-1) + 1)
+	case r.inFrame:
+		r.inFrame = false
+		r.progress.Store(0)
 	}
 }
 
-// fit makes room for at least one more byte in the buffer that suits the traffic. need is the
-// size of the frame being read, as far as known; less than that is in the buffer. It reports
-// false if the Budget has too little left.
-func (r *Reader) fit(need int) bool {
+// makeSpace makes room for at least one more byte, in a buffer of the size that suits the
+// traffic. need is the size of the frame being read, as far as known; the buffer has fewer
+// bytes than that. It reports false if the Budget has too little left.
+func (r *Reader) makeSpace(need int) bool {
 	rest := r.buf[r.r:r.w] // less than one frame
-	own := r.lent == nil && len(r.buf) != smallSize
+	own := r.pooled == nil && len(r.buf) != smallSize
 	switch {
 	case len(r.buf) != smallSize && len(rest) < smallSize && (r.drained || own):
 		r.swap(r.small[:], nil)
@@ -170,9 +171,9 @@ func (r *Reader) fit(need int) bool {
 	case len(r.buf) < largeSize:
 		r.borrow()
 	default:
-		// Never longer than the frame: so nothing follows it in this buffer.
+		// The buffer is never longer than the frame, so nothing follows the frame in it.
 		n := int(min(2*uint64(len(r.buf)), uint64(need)))
-		if held := r.held(); !r.budget.take(n-held, held) {
+		if held := r.charged(); !r.budget.tryAcquire(n-held, held) {
 			return false
 		}
 		r.swap(make([]byte, n), nil)
@@ -180,33 +181,34 @@ func (r *Reader) fit(need int) bool {
 	return true
 }
 
-// held returns how many bytes of the budget the buffer takes: only those of long frames do.
-func (r *Reader) held() int {
+// charged returns how many bytes of the Budget the buffer holds. Only buffers of long
+// frames hold any.
+func (r *Reader) charged() int {
 	if len(r.buf) <= largeSize {
 		return 0
 	}
 	return len(r.buf)
 }
 
-// borrow moves on to a large buffer.
+// borrow switches to a large buffer from the pool.
 func (r *Reader) borrow() {
-	b := large.Get().(*[largeSize]byte)
+	b := largePool.Get().(*[largeSize]byte)
 	r.swap(b[:], b)
 }
 
-// swap moves the unread bytes to buf and gives the buffer they were in back.
-func (r *Reader) swap(buf []byte, lent *[largeSize]byte) {
+// swap moves the unread bytes to buf and releases the buffer that they were in.
+func (r *Reader) swap(buf []byte, pooled *[largeSize]byte) {
 	r.w = copy(buf, r.buf[r.r:r.w])
 	r.r = 0
-	if r.lent != nil {
-		large.Put(r.lent)
-	} else if held := r.held(); held > len(buf) { // the long frame's buffer is gone
-		r.budget.give(held)
+	if r.pooled != nil {
+		largePool.Put(r.pooled)
+	} else if held := r.charged(); held > len(buf) { // the long frame's buffer is gone
+		r.budget.release(held)
 	}
-	r.buf, r.lent = buf, lent
+	r.buf, r.pooled = buf, pooled
 }
 
-// read reads once, unless the stream brings nothing. There is room for it.
+// read reads until the stream returns bytes or an error. The buffer has room.
 func (r *Reader) read() {
 	for range maxEmpty {
 		free := r.buf[r.w:]
@@ -225,17 +227,18 @@ func (r *Reader) read() {
 	r.err = io.ErrNoProgress
 }
 
-// fail makes err final and forgets what was read.
+// fail makes err final and discards the buffered bytes.
 func (r *Reader) fail(err error) error {
 	r.err = err
 	r.r, r.w = 0, 0
-	r.begun(0)
+	r.noteProgress(0)
 	r.swap(r.small[:], nil)
 	return err
 }
 
-// Release gives the buffers back; what Next returned last is no longer valid. Afterwards
-// Next returns the error it had, or ErrReleased. Call it where Next is called.
+// Release releases the buffers; the payload that Next returned last is no longer valid.
+// Afterwards Next returns its previous error, or ErrReleased. Release must be called on
+// the goroutine that calls Next.
 func (r *Reader) Release() {
 	if r.err == nil || r.w > r.r {
 		r.err = ErrReleased

@@ -145,7 +145,7 @@ func TestReaderMemoryFollowsBytes(t *testing.T) {
 	var got uint64
 	for _, sent := range []int{0, 56, 600, largeSize, 3 * largeSize} {
 		stream := append(binary.LittleEndian.AppendUint32(nil, DefaultLimit), make([]byte, sent)...)
-		large.Get() // so that the pool's buffer counts as well, most of the time
+		largePool.Get() // so that the pool's buffer counts as well, most of the time
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		r := NewReader(bytes.NewReader(stream), 0)
@@ -163,7 +163,7 @@ func TestReaderMemoryFollowsBytes(t *testing.T) {
 	}
 }
 
-// What a Reader holds while it waits for more.
+// A Reader that waits for input holds a small buffer.
 func TestReaderIdleIsSmall(t *testing.T) {
 	_, busy := frames(1000, 64)
 	_, long := frames(1, 200000)
@@ -188,7 +188,7 @@ func TestReaderIdleIsSmall(t *testing.T) {
 				break
 			}
 		}
-		if held != c.want || r.lent != nil {
+		if held != c.want || r.pooled != nil {
 			t.Errorf("%s: waits with a buffer of %d bytes, want %d", name, held, c.want)
 		}
 	}
@@ -204,7 +204,7 @@ func TestReaderRelease(t *testing.T) {
 	}
 	r.Release()
 	r.Release()
-	if _, err := r.Next(); err != ErrReleased || r.lent != nil {
+	if _, err := r.Next(); err != ErrReleased || r.pooled != nil {
 		t.Errorf("got %v, want ErrReleased", err)
 	}
 	r = NewReader(strings.NewReader(""), 0)
@@ -301,8 +301,8 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// The law: what is read as frames, appended again, gives back the bytes that were read;
-// only a frame cut off or refused is missing. It holds for every split.
+// Property: the frames that are read, appended again, are the bytes of the stream, except
+// for a frame that is incomplete or refused. It holds for every split.
 func FuzzReader(f *testing.F) {
 	for _, v := range vectors(f) {
 		f.Add(v, uint16(1))
@@ -317,7 +317,7 @@ func FuzzReader(f *testing.F) {
 		idle := false
 		r.SetIdle(func() {
 			idle = true
-			if r.Part() != 0 {
+			if r.Progress() != 0 {
 				t.Fatal("the peer is waited for while the reader is idle")
 			}
 		})

@@ -2,7 +2,7 @@
 
 package bformat
 
-// A socket is how a bare socket is read on systems that have a better way for it.
+// A socket reads bare sockets on systems that support it; see socket_unix.go.
 type socket struct{}
 
 func newSocket(*Reader) *socket { return nil }

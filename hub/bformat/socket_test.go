@@ -58,7 +58,7 @@ func TestReaderSocket(t *testing.T) {
 					t.Fatalf("frame %d: got %d bytes, %v; want %d", i, len(got), err, len(w))
 				}
 			}
-			if _, err := r.Next(); err != io.EOF || r.lent != nil {
+			if _, err := r.Next(); err != io.EOF || r.pooled != nil {
 				t.Errorf("at the end: %v, want io.EOF", err)
 			}
 			if err := <-wrote; err != nil {
@@ -69,7 +69,7 @@ func TestReaderSocket(t *testing.T) {
 	}
 }
 
-// What was written at once is read at once, and nothing large is held while waiting.
+// A burst written at once is read at once, and no large buffer is held while waiting.
 func TestReaderSocketBurst(t *testing.T) {
 	a, b := sockets(t, "unix")
 	_, stream := frames(500, 64)
@@ -100,8 +100,8 @@ func TestReaderSocketBurst(t *testing.T) {
 	if err := b.SetReadDeadline(time.Now().Add(-time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Next(); !errors.Is(err, os.ErrDeadlineExceeded) || r.lent != nil {
-		t.Errorf("past the deadline: got %v with large buffer %t", err, r.lent != nil)
+	if _, err := r.Next(); !errors.Is(err, os.ErrDeadlineExceeded) || r.pooled != nil {
+		t.Errorf("past the deadline: got %v with large buffer %t", err, r.pooled != nil)
 	}
 }
 
@@ -121,34 +121,34 @@ func TestReaderSocketIdleAndClosed(t *testing.T) {
 	a.Close()
 }
 
-func TestReaderPartOfASocket(t *testing.T) {
+func TestReaderProgressOnSocket(t *testing.T) {
 	a, c := sockets(t, "unix")
 	r := NewReader(c, 0)
 	next := func() { r.sock.readNow(fd(t, c)) }
 	next()
-	if r.Part() != 0 {
-		t.Error("a part of nothing")
+	if r.Progress() != 0 {
+		t.Error("progress without a frame")
 	}
 	a.Write([]byte{5, 0, 0, 0, 'h', 'a'})
 	next()
 	next()
-	first := r.Part()
+	first := r.Progress()
 	a.Write([]byte("lf"))
 	next()
 	next()
-	if first == 0 || r.Part() != first {
-		t.Errorf("part %d, then %d", first, r.Part())
+	if first == 0 || r.Progress() != first {
+		t.Errorf("progress %d, then %d", first, r.Progress())
 	}
 	a.Write([]byte{'!', 0, 0, 0, 0})
-	if p, err := r.Next(); err != nil || string(p) != "half!" || r.Part() != 0 {
-		t.Errorf("got %q, %v, part %d", p, err, r.Part())
+	if p, err := r.Next(); err != nil || string(p) != "half!" || r.Progress() != 0 {
+		t.Errorf("got %q, %v, progress %d", p, err, r.Progress())
 	}
 	r.Next()
 	a.Write([]byte{1})
 	next()
 	next()
-	if r.Part() == 0 || r.Part() == first {
-		t.Errorf("the next frame has part %d after %d", r.Part(), first)
+	if r.Progress() == 0 || r.Progress() == first {
+		t.Errorf("the next frame has progress %d after %d", r.Progress(), first)
 	}
 }
 

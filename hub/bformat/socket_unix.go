@@ -9,18 +9,18 @@ import (
 	"syscall"
 )
 
-// A socket reads a Reader's stream where that is a bare TCP or UNIX socket: it borrows the
-// large buffer only once the kernel has bytes, which an io.Reader cannot know. So a burst
-// comes in one read, though an idle connection holds no large buffer.
+// A socket reads a Reader's stream if that is a bare TCP or UNIX socket. It borrows the
+// large buffer only once the kernel has bytes, which an io.Reader cannot know. So one read
+// returns a whole burst, yet an idle connection holds no large buffer.
 type socket struct {
-	r   *Reader
-	raw syscall.RawConn
-	try func(fd uintptr) bool
-	n   int
-	err error
+	r        *Reader
+	raw      syscall.RawConn
+	readFunc func(fd uintptr) bool
+	n        int
+	err      error
 }
 
-// newSocket returns nil if r's stream is anything else, also if it wraps a socket.
+// newSocket returns nil if r's stream is not a bare socket, also if it wraps one.
 func newSocket(r *Reader) *socket {
 	var c syscall.Conn
 	switch src := r.src.(type) {
@@ -36,14 +36,14 @@ func newSocket(r *Reader) *socket {
 		return nil // the first ordinary Read will say why
 	}
 	s := &socket{r: r, raw: raw}
-	s.try = s.readNow
+	s.readFunc = s.readNow
 	return s
 }
 
-// read reads once. The frame being read fits in a large buffer, but is not whole.
+// read reads once. The frame being read fits in a large buffer, but is incomplete.
 func (s *socket) read() {
 	s.n, s.err = 0, nil
-	err := s.raw.Read(s.try)
+	err := s.raw.Read(s.readFunc)
 	switch {
 	case err != nil: // closed, or the deadline has passed
 		s.r.err = err
@@ -54,11 +54,11 @@ func (s *socket) read() {
 	}
 }
 
-// readNow reads what the kernel has. It reports false if that is nothing yet, and then
-// leaves at most a frame's beginning behind, in the smallest buffer that holds it.
+// readNow reads the bytes that the kernel has. If there are none yet, it reports false and
+// moves the beginning of a frame, if any, to the smallest buffer that holds it.
 func (s *socket) readNow(fd uintptr) bool {
 	r := s.r
-	if r.lent == nil {
+	if r.pooled == nil {
 		r.borrow()
 	} else if r.r > 0 {
 		r.w = copy(r.buf, r.buf[r.r:r.w])
@@ -72,7 +72,7 @@ func (s *socket) readNow(fd uintptr) bool {
 			if r.w < smallSize {
 				r.swap(r.small[:], nil)
 			}
-			r.begun(r.w)
+			r.noteProgress(r.w)
 			return false
 		case err != nil:
 			s.err = err

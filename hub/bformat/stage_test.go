@@ -11,8 +11,8 @@ import (
 
 func stage(s *Stage, payload string) error { return s.End(append(s.Begin(), payload...)) }
 
-// Frames of all sizes, staged and not, come out in order and whole, or are counted.
-func TestStageAccounts(t *testing.T) {
+// Frames of all sizes, staged and not, arrive in order and complete, or are counted as dropped.
+func TestStageCountsEveryFrame(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	for name, limit := range map[string]int{"room": 64 << 20, "overload": 64 << 10} {
 		t.Run(name, func(t *testing.T) {
@@ -54,16 +54,16 @@ func TestStageAccounts(t *testing.T) {
 			if name == "overload" {
 				<-put // the peer reads too late for most
 			}
-			got, firm := arrivals(t, b)
+			got, required := arrivals(t, b)
 			d := int(q.Dropped())
-			if got+d != n || told != d || firm != n/50 || (d > 0) != (name == "overload") || q.Taken() < uint64(got) {
-				t.Errorf("%d written (%d firm), %d dropped, %d told; want %d in all, %d of them firm", got, firm, d, told, n, n/50)
+			if got+d != n || told != d || required != n/50 || (d > 0) != (name == "overload") || q.Enqueued() < uint64(got) {
+				t.Errorf("%d written (%d required), %d dropped, %d told; want %d in all, %d of them required", got, required, d, told, n, n/50)
 			}
 		})
 	}
 }
 
-// A queue that has ended counts what was staged for it.
+// A queue that has ended counts staged frames as dropped.
 func TestStageEnded(t *testing.T) {
 	for _, want := range []error{io.ErrUnexpectedEOF, ErrShutdown} {
 		q := NewQueue(io.Discard, QueueOptions{})
@@ -81,8 +81,8 @@ func TestStageEnded(t *testing.T) {
 		if err := s.Flush(); err != want || q.Dropped() != 3 {
 			t.Errorf("Flush: %v with %d dropped, want %v and 3", err, q.Dropped(), want)
 		}
-		if err := s.Flush(); err != nil || s.lent != nil || q.k != nil {
-			t.Errorf("an empty stage: %v; it holds a buffer: %t, the queue: %t", err, s.lent != nil, q.k != nil)
+		if err := s.Flush(); err != nil || s.pooled != nil || q.chunk != nil {
+			t.Errorf("an empty stage: %v; it holds a buffer: %t, the queue: %t", err, s.pooled != nil, q.chunk != nil)
 		}
 	}
 }

@@ -2,7 +2,7 @@ package bformat
 
 import "io"
 
-// A Writer puts frames on a stream, several in one write. It is for one goroutine;
+// A Writer writes frames to a stream, several in one write. It is for one goroutine;
 // see Queue for many.
 type Writer struct {
 	w   io.Writer
@@ -10,7 +10,7 @@ type Writer struct {
 	err error
 }
 
-// NewWriter returns a Writer onto w that gathers up to size bytes of frames, headers
+// NewWriter returns a Writer onto w that buffers up to size bytes of frames, headers
 // included, before it writes. A size of zero or less means 4096.
 func NewWriter(w io.Writer, size int) *Writer {
 	if size <= 0 {
@@ -20,15 +20,16 @@ func NewWriter(w io.Writer, size int) *Writer {
 }
 
 // WriteFrame adds one frame, whose payload is the parts one after the other; they are
-// copied. What was gathered before is written first if the frame does not fit in beside
-// it; a frame longer than the buffer is written at once. A frame is never spread over two
-// writes. It returns the first error of the stream, ever after, or a *LimitError for a
-// payload over MaxPayload, which is not written and leaves the Writer as it was.
+// copied. If the frame does not fit in the rest of the buffer, the buffer is written first;
+// a frame longer than the buffer is written at once. A frame is never split over two
+// writes. Once the stream has failed, every call returns its first error. For a payload
+// over MaxPayload, WriteFrame returns a *LimitError, writes nothing, and leaves the Writer
+// as it was.
 func (w *Writer) WriteFrame(parts ...[]byte) error {
 	if w.err != nil {
 		return w.err
 	}
-	n, err := size(parts)
+	n, err := payloadSize(parts)
 	if err != nil {
 		return err
 	}
@@ -38,24 +39,25 @@ func (w *Writer) WriteFrame(parts ...[]byte) error {
 		}
 	}
 	if n > cap(w.buf)-HeaderSize {
-		w.err = write(w.w, Append(make([]byte, 0, HeaderSize+n), parts...))
+		w.err = writeFull(w.w, Append(make([]byte, 0, HeaderSize+n), parts...))
 		return w.err
 	}
 	w.buf = Append(w.buf, parts...)
 	return nil
 }
 
-// Flush writes what was gathered in one write. It returns the first error of the stream, ever after.
+// Flush writes the buffered frames in one write. Once the stream has failed, every call
+// returns its first error.
 func (w *Writer) Flush() error {
 	if w.err == nil && len(w.buf) > 0 {
-		w.err = write(w.w, w.buf)
+		w.err = writeFull(w.w, w.buf)
 		w.buf = w.buf[:0]
 	}
 	return w.err
 }
 
-// write is Write that takes a short count for an error even where the writer does not say so.
-func write(w io.Writer, b []byte) error {
+// writeFull calls Write and returns io.ErrShortWrite for a short count without an error.
+func writeFull(w io.Writer, b []byte) error {
 	n, err := w.Write(b)
 	if err == nil && n < len(b) {
 		err = io.ErrShortWrite

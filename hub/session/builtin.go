@@ -36,7 +36,7 @@ func (s *session) builtin(data hub.Data) (reply []byte, closes bool, err error) 
 		if s.server.o.Status == nil || !s.account.Load().IsAdmin() {
 			return nil, false, fmt.Errorf("%w: account %q is no administrator: bester account allow --admin %s", hub.ErrDenied, s.name, s.name)
 		}
-		s.batch.Flush() // it may take a moment
+		s.batch.Flush() // Status may take a moment
 		return s.server.o.Status(), false, nil
 	}
 	return nil, false, fmt.Errorf("%w: unknown builtin command %q", hub.ErrHandler, b.Command)
@@ -49,12 +49,12 @@ func (s *session) changePassword(b wire.ClassicBuiltin) error {
 	if b.User != "" && b.User != string(s.name) {
 		return fmt.Errorf("%w: only one's own password can be changed", hub.ErrDenied)
 	}
-	s.batch.Flush() // what was read before need not wait for the hashing
-	err := s.attempt(func(ctx context.Context) error {
+	s.batch.Flush() // earlier messages need not wait for the hashing
+	err := s.throttleLogin(func(ctx context.Context) error {
 		return s.server.o.Accounts.ChangePassword(ctx, s.name, b.Password, b.NewPassword)
 	})
 	if err != nil {
-		s.warn(&s.server.often.password, "password not changed", slog.String("user", string(s.name)), slog.Any("err", err))
+		s.warn(&s.server.logLimiters.password, "password not changed", slog.String("user", string(s.name)), slog.Any("err", err))
 		return fmt.Errorf("%w: password not changed: %v", hub.ErrDenied, err)
 	}
 	s.log.Info("password changed")

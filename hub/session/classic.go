@@ -16,17 +16,17 @@ import (
 // message after the other, each with one status after its deliveries.
 type classic struct {
 	session
-	decoder wire.Decoder
-	message wire.ClassicMessage // the one being read
-	id      []byte              // the sender's id of the one under way, as it wrote it
-	lane    uint64              // of its messages: as with the original, each connection has its own order
+	decoder  wire.Decoder
+	message  wire.ClassicMessage // the one being read
+	id       []byte              // the sender's id of the message in flight, verbatim
+	orderKey uint64              // of its messages: each connection has its own order, as in the original
 }
 
-// begin lets in whose first frame is JSON, and returns the session; or it says why
-// not and returns nil.
+// begin authenticates a peer whose first frame is JSON and returns its session. If the peer
+// is rejected, begin tells it why and returns nil.
 func (c *classic) begin(first []byte) func() {
 	c.credits = 1
-	c.lane = c.server.lanes.Add(1)
+	c.orderKey = c.server.orderKeys.Add(1)
 	f, err := wire.ParseClassicFirst(first, &c.decoder)
 	c.role = f.Scope
 	if f.Scope == wire.RoleServer {
@@ -34,64 +34,64 @@ func (c *classic) begin(first []byte) func() {
 	}
 	if err != nil {
 		c.refuse(err, "first frame")
-		c.part(nil, err)
+		c.reject(nil, err)
 		return nil
 	}
 	if f.User == "" || f.Password == "" {
 		c.server.stats.denied.Add(1)
-		c.part(wire.ClassicAuthID, fmt.Errorf("%w: a user name and a password are needed", hub.ErrDenied))
+		c.reject(wire.ClassicAuthID, fmt.Errorf("%w: a user name and a password are needed", hub.ErrDenied))
 		return nil
 	}
 	if err := c.login(f.User, f.Password); err != nil {
-		c.part(wire.ClassicAuthID, err)
+		c.reject(wire.ClassicAuthID, err)
 		return nil
 	}
 	c.status(wire.ClassicAuthID, nil, &c.batch)
 	return func() { c.run(c, c.readLoop) }
 }
 
-// part tells a peer that is not let in as much as it may know, and closes.
-func (c *classic) part(id []byte, err error) {
+// reject tells a peer that is not let in as much as it may know, and closes.
+func (c *classic) reject(id []byte, err error) {
 	c.startWriter()
 	c.status(id, err, nil)
-	c.finish()
+	c.flushAndLinger()
 }
 
-// readLoop takes frames until the input ends. The next message is looked at when
-// the one before has been answered.
+// readLoop reads frames until the input ends. It handles a message only after the previous
+// one has been answered.
 func (c *classic) readLoop() error {
 	c.in.SetIdle(func() {
 		c.message = wire.ClassicMessage{} // what it points to may be large
-		c.pause()
+		c.endBurst()
 	})
 	for {
-		frame, err := c.next()
-		if why := c.ending.Load(); why != nil {
+		frame, err := c.nextFrame()
+		if why := c.endReason.Load(); why != nil {
 			if *why == errStalled {
-				return c.last(fmt.Errorf("%w: %v", wire.ErrMalformed, errStalled))
+				return c.reportEnd(fmt.Errorf("%w: %v", wire.ErrMalformed, errStalled))
 			}
 			return *why
 		}
 		if err != nil {
 			return c.inputError(err)
 		}
-		c.takeOff()
-		if err := c.take(frame); err != nil {
+		c.acquireCredit()
+		if err := c.handle(frame); err != nil {
 			return err
 		}
 	}
 }
 
-// replyTag tells a reply from what others have for the user.
+// replyTag tells a reply from a message that others send to the user.
 const replyTag = 1
 
-// take acts on one frame of a client. Its error ends the session.
-func (c *classic) take(frame []byte) error {
+// handle acts on one frame of a client. Its error ends the session.
+func (c *classic) handle(frame []byte) error {
 	m := &c.message
 	err := wire.ParseClassicMessage(frame, &c.decoder, m)
 	c.id = append(c.id[:0], m.ID...)
 	switch {
-	case errors.Is(err, hub.ErrNoHandler): // a string, but one that names no type
+	case errors.Is(err, hub.ErrNoHandler): // a string that is no valid type
 		c.answer(err)
 		return nil
 	case err != nil:
@@ -100,8 +100,8 @@ func (c *classic) take(frame []byte) error {
 	c.received++
 	switch m.Type {
 	case "dummy":
-		c.put(wire.AppendClassicDummy(c.start(&c.batch), m.ID), false, &c.batch)
-		c.land(&c.batch)
+		c.endFrame(wire.AppendClassicDummy(c.beginFrame(&c.batch), m.ID), false, &c.batch)
+		c.releaseCredit(&c.batch)
 		return nil
 	case "builtin":
 		return c.builtin(m.Data)
@@ -112,7 +112,7 @@ func (c *classic) take(frame []byte) error {
 	}
 	err = c.server.o.Router.Put(&hub.Message{
 		Type: m.Type, From: hub.Address{User: c.name}, Time: time.Now(), Data: m.Data,
-		OrderKey: c.lane, Receipt: c, Tag: replyTag, Reach: c, Batch: &c.batch,
+		OrderKey: c.orderKey, Receipt: c, Tag: replyTag, Reach: c, Batch: &c.batch,
 	})
 	if err != nil {
 		c.answer(err)
@@ -120,41 +120,41 @@ func (c *classic) take(frame []byte) error {
 	return nil
 }
 
-// Done queues the status of the message under way.
+// Done queues the status of the message in flight.
 func (c *classic) Done(m *hub.Message, err error) {
 	c.status(c.id, err, m.Batch)
-	c.land(m.Batch)
+	c.releaseCredit(m.Batch)
 }
 
 // answer is Done for a message that the hub has not taken.
 func (c *classic) answer(err error) {
 	c.status(c.id, err, &c.batch)
-	c.land(&c.batch)
+	c.releaseCredit(&c.batch)
 }
 
 func (c *classic) status(id []byte, err error, b *hub.Batch) {
-	c.put(wire.AppendClassicStatus(c.start(b), id, err), false, b)
+	c.endFrame(wire.AppendClassicStatus(c.beginFrame(b), id, err), false, b)
 }
 
-// Put queues m for the session's user: its nil reaches as far as the queue in
-// memory, where a delivery may still be dropped and counted when the user does not
-// read. A reply is never dropped.
+// Put queues m for the session's user. Nil means that m is in the send queue, in memory,
+// where a delivery may still be dropped and counted if the user does not read. A reply is
+// never dropped.
 func (c *classic) Put(m *hub.Message) error {
 	if m.Tag == 0 && !c.account.Load().MayReceive(m.Type) {
 		return hub.ErrDenied
 	}
-	b, err := wire.AppendClassicReceived(c.start(m.Batch), m)
+	b, err := wire.AppendClassicReceived(c.beginFrame(m.Batch), m)
 	if err != nil {
 		c.out.Cancel()
 		return err
 	}
-	return c.put(b, m.Tag == 0, m.Batch)
+	return c.endFrame(b, m.Tag == 0, m.Batch)
 }
 
 func (c *classic) builtin(data hub.Data) error {
 	reply, closes, err := c.session.builtin(data)
 	if closes {
-		c.land(&c.batch)
+		c.releaseCredit(&c.batch)
 		return errClose
 	}
 	if reply != nil {
@@ -164,52 +164,52 @@ func (c *classic) builtin(data hub.Data) error {
 	return nil
 }
 
-// beginServer takes the one message that a classic server connects for; wrong says
-// what is wrong with it, if anything is.
+// beginServer begins the session of a classic server, which connects for one message.
+// wrong is the error in that message, if any.
 func (c *classic) beginServer(m wire.ClassicMessage, wrong error) func() {
 	if !c.knownPeer() {
 		c.server.stats.denied.Add(1)
-		c.warn(&c.server.often.peer, "server refused: it is not among the peers", slog.String("remedy", c.remedy()))
+		c.warn(&c.server.logLimiters.peer, "server refused: it is not among the peers", slog.String("remedy", c.remedy()))
 		return nil
 	}
 	if wrong != nil {
 		if !errors.Is(wrong, hub.ErrNoHandler) {
 			c.refuse(wrong, "first frame")
 		}
-		c.part(m.ID, wrong)
+		c.reject(m.ID, wrong)
 		return nil
 	}
 	c.id = append(c.id, m.ID...)
-	return func() { c.run(nil, func() error { return c.hand(&m) }) }
+	return func() { c.run(nil, func() error { return c.putServerMessage(&m) }) }
 }
 
-// hand puts a server's message into the hub.
-func (c *classic) hand(m *wire.ClassicMessage) error {
-	c.takeOff()
+// putServerMessage puts a server's message into the hub.
+func (c *classic) putServerMessage(m *wire.ClassicMessage) error {
+	c.acquireCredit()
 	c.received++
-	message := hub.Message{Type: m.Type, To: m.To, Hops: m.Hops + 1, Time: time.Now(), Data: m.Data, OrderKey: c.lane, Batch: &c.batch, Receipt: once{c}}
+	message := hub.Message{Type: m.Type, To: m.To, Hops: m.Hops + 1, Time: time.Now(), Data: m.Data, OrderKey: c.orderKey, Batch: &c.batch, Receipt: serverReceipt{c}}
 	put := c.server.o.Router.Put
 	if len(m.To) > 0 {
 		put = c.server.o.Router.Deliver
 	}
 	if err := put(&message); err != nil {
-		once{c}.Done(&message, err)
+		serverReceipt{c}.Done(&message, err)
 	}
 	return nil
 }
 
-// A once is the receipt of a server's one message: its status goes out only where
-// the server gave an id to put into it.
-type once struct{ c *classic }
+// A serverReceipt is the receipt of a server's one message. Its status is sent only if the
+// server gave the message an id.
+type serverReceipt struct{ c *classic }
 
-func (o once) Done(m *hub.Message, err error) {
+func (o serverReceipt) Done(m *hub.Message, err error) {
 	if len(o.c.id) > 0 {
 		o.c.status(o.c.id, err, m.Batch)
 	}
-	o.c.land(m.Batch)
+	o.c.releaseCredit(m.Batch)
 }
 
-// remedy is what the operator does to let a server in.
+// remedy tells the operator how to let a server in.
 func (c *classic) remedy() string {
 	if _, err := netip.ParseAddr(c.host()); err != nil {
 		return "let servers in from everywhere with peers.classic in bester.toml, or network.peers in server.conf: only then may one come over a UNIX socket"
@@ -220,33 +220,33 @@ func (c *classic) remedy() string {
 func (c *classic) inputError(err error) error {
 	switch {
 	case isTooLong(err):
-		c.takeOff() // what came before is answered first
+		c.acquireCredit() // what came before is answered first
 		c.server.stats.tooLong.Add(1)
 		c.id = c.id[:0]
-		return c.tell(err)
+		return c.reportMalformed(err)
 	case errors.Is(err, bformat.ErrMemory):
 		c.noMemory(err)
-		return c.last(fmt.Errorf("%w: %v", hub.ErrFull, err))
+		return c.reportEnd(fmt.Errorf("%w: %v", hub.ErrFull, err))
 	}
 	return err
 }
 
-// last lets the client know why its session ends, where that is no message's fault.
-func (c *classic) last(err error) error {
-	c.takeOff()
+// reportEnd tells the client why its session ends, if no message is to blame.
+func (c *classic) reportEnd(err error) error {
+	c.acquireCredit()
 	c.id = c.id[:0]
 	c.answer(err)
-	return &toldError{err}
+	return &reportedError{err}
 }
 
 func (c *classic) malformed(err error) error {
 	c.server.stats.malformed.Add(1)
-	return c.tell(err)
+	return c.reportMalformed(err)
 }
 
-// tell lets the client know why its session ends.
-func (c *classic) tell(err error) error {
-	c.warn(&c.server.often.malformed, "session closed: it sent what is no message", slog.String("user", string(c.name)), slog.Any("err", err))
+// reportMalformed logs and tells the client that its session ends because of what it sent.
+func (c *classic) reportMalformed(err error) error {
+	c.warn(&c.server.logLimiters.malformed, "session closed: it sent what is no message", slog.String("user", string(c.name)), slog.Any("err", err))
 	c.answer(err)
-	return &toldError{err}
+	return &reportedError{err}
 }

@@ -19,25 +19,25 @@ import (
 	"github.com/besterhub/bester/hub/lograte"
 )
 
-// A connection is what a listener has accepted and nobody has logged in on yet.
+// A connection is an accepted connection on which nobody has logged in yet.
 type connection struct {
-	server  *Server
-	conn    net.Conn
-	trusted bool // a UNIX peer whose uid needs no password
-	handed  bool // to Options.Handler; under Server.mu
-	in      *bformat.Reader
-	out     *bformat.Queue
-	written chan struct{} // closed when writeLoop has ended; nil: it has not begun
-	log     *slog.Logger
-	limits  *Limits
-	progress
+	server     *Server
+	conn       net.Conn
+	trusted    bool // UNIX peer credentials replace the password
+	handedOff  bool // to Options.Handler; under Server.mu
+	in         *bformat.Reader
+	out        *bformat.Queue
+	writerDone chan struct{} // closed when writeLoop has ended; nil if it has not begun
+	log        *slog.Logger
+	limits     *Limits
+	frameProgress
 }
 
-// linger is how long a peer that has been told why its connection ends may go on
-// sending, and so read it.
+// linger is how long the hub discards further input from a peer that has been told why its
+// connection ends, so that the peer can read that.
 const linger = 500 * time.Millisecond
 
-func (s *Server) connection(l *Listener, conn net.Conn) *connection {
+func (s *Server) newConnection(l *Listener, conn net.Conn) *connection {
 	limits := s.limits.Load()
 	keepAlive(conn)
 	conn.SetDeadline(time.Now().Add(limits.Login)) // a TLS handshake writes, too
@@ -48,35 +48,35 @@ func (s *Server) connection(l *Listener, conn net.Conn) *connection {
 		conn:    conn,
 		trusted: l.trusted(conn),
 		in:      in,
-		out: bformat.NewQueue(outlet(conn), bformat.QueueOptions{
+		out: bformat.NewQueue(queueWriter(conn), bformat.QueueOptions{
 			Limit: limits.Queue, Full: limits.Full, Timeout: limits.Write,
-			Budget: s.memory, Dropped: s.count,
+			Budget: s.memory, Dropped: s.countDropped,
 		}),
 		log:    s.o.Log.With("peer", conn.RemoteAddr().String()),
 		limits: limits,
 	}
 }
 
-// serve lets in who is on the connection. The session goes on on a goroutine of its
-// own: the stack of this one has grown with the password's hash and the TLS handshake.
+// serve authenticates the peer. The session then runs on a new goroutine, since the password
+// hash and the TLS handshake have grown the stack of this one.
 func (c *connection) serve() {
 	var session func()
 	defer func() {
 		if session == nil {
-			c.leave()
+			c.teardown()
 		}
 	}()
-	c.guard(func() { session = c.first() })
+	c.recoverPanics(func() { session = c.handshake() })
 	if session != nil {
 		go func() {
-			defer c.leave()
-			c.guard(session)
+			defer c.teardown()
+			c.recoverPanics(session)
 		}()
 	}
 }
 
-// first reads the first frame and returns the session that it begins, or nil.
-func (c *connection) first() func() {
+// handshake reads the first frame and returns the session that it begins, or nil.
+func (c *connection) handshake() func() {
 	if c.knownPeer() { // its first frame may be a message
 		c.in.SetLimit(c.limits.Frame)
 	}
@@ -95,66 +95,67 @@ func (c *connection) first() func() {
 	return l.begin(first)
 }
 
-// guard keeps a bug from ending more than this connection.
-func (c *connection) guard(f func()) {
+// recoverPanics recovers a panic of f, so that a bug ends no more than this connection.
+func (c *connection) recoverPanics(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.server.stats.panics.Add(1)
 			c.log.Error("connection closed by a bug in the hub; please report it", "panic", p, "stack", string(debug.Stack()))
-			if c.written != nil {
-				c.finish() // what came before is answered
+			if c.writerDone != nil {
+				c.flushAndLinger() // earlier messages are answered
 			}
 		}
 	}()
 	f()
 }
 
-// leave ends the connection, whatever has become of it.
-func (c *connection) leave() {
+// teardown closes the connection and removes it from the server.
+func (c *connection) teardown() {
 	c.close()
-	c.server.left(c)
+	c.server.connectionClosed(c)
 }
 
-// startWriter starts the goroutine that writes; from here on frames may be queued.
+// startWriter starts the writer goroutine; from then on frames may be queued.
 func (c *connection) startWriter() {
-	c.written = make(chan struct{})
+	c.writerDone = make(chan struct{})
 	go c.writeLoop()
 }
 
 func (c *connection) writeLoop() {
-	defer close(c.written)
+	defer close(c.writerDone)
 	if err := c.out.Run(); err != nil {
 		if errors.Is(err, bformat.ErrFull) || errors.Is(err, os.ErrDeadlineExceeded) {
 			c.server.stats.slow.Add(1)
-			c.warn(&c.server.often.slow, "session closed: it does not read what it is sent", slog.Int("queue", c.limits.Queue), slog.Duration("write", c.limits.Write))
+			c.warn(&c.server.logLimiters.slow, "session closed: it does not read what it is sent", slog.Int("queue", c.limits.Queue), slog.Duration("write", c.limits.Write))
 		}
-		c.cut() // wakes the reader
+		c.abort() // wakes the reader
 	}
 }
 
-// finish writes out what waits, and gives a peer that is still sending the time to
-// read it: closing on unread input would have the kernel take it back.
-func (c *connection) finish() {
+// flushAndLinger writes the queued frames. It then discards input for a while, which gives
+// a peer that is still sending the time to read them: if a connection is closed with unread
+// input, the kernel resets it and the peer may lose what was sent.
+func (c *connection) flushAndLinger() {
 	c.out.Shutdown()
-	<-c.written
+	<-c.writerDone
 	if half, ok := c.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 		c.conn.SetReadDeadline(time.Now().Add(linger))
 		io.Copy(io.Discard, c.conn)
 	}
 }
 
-// close ends the connection, if it has not ended.
+// close closes the connection and waits for the writer.
 func (c *connection) close() {
 	c.conn.Close()
-	if c.written != nil {
+	if c.writerDone != nil {
 		c.out.Fail(io.ErrClosedPipe)
-		<-c.written
+		<-c.writerDone
 	}
 	c.in.Release()
 }
 
-// cut ends the connection at once. Closing a TLS connection would wait for the peer.
-func (c *connection) cut() {
+// abort closes the connection at once. Closing a TLS connection would wait for the peer.
+func (c *connection) abort() {
 	if t, ok := c.conn.(*tls.Conn); ok {
 		t.NetConn().Close()
 		return
@@ -162,15 +163,14 @@ func (c *connection) cut() {
 	c.conn.Close()
 }
 
-// knownPeer reports whether a classic server is let in, which is told by where it
-// connects from.
+// knownPeer reports whether a classic server may connect from this address.
 func (c *connection) knownPeer() bool {
 	if c.trusted {
 		return true
 	}
 	ip, err := netip.ParseAddr(c.host())
 	if err != nil {
-		ip = netip.Addr{} // a UNIX socket: only where all the world is let in
+		ip = netip.Addr{} // a UNIX socket: allowed only if every address is
 	}
 	return c.limits.Peer != nil && c.limits.Peer(ip.Unmap().WithZone(""))
 }
@@ -187,8 +187,8 @@ func (c *connection) host() string {
 func (c *connection) refuse(err error, what string) {
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
-		return // somebody looked whether the port is open
-	case c.server.ctx.Err() != nil: // Shutdown woke it
+		return // probably a port scan or health check
+	case c.server.ctx.Err() != nil: // Shutdown woke the reader
 		return
 	case isTooLong(err):
 		c.server.stats.tooLong.Add(1)
@@ -201,17 +201,17 @@ func (c *connection) refuse(err error, what string) {
 	default:
 		c.server.stats.malformed.Add(1)
 	}
-	c.warn(&c.server.often.closed, "connection closed", slog.String("at", what), slog.Any("err", foreign(err)))
+	c.warn(&c.server.logLimiters.closed, "connection closed", slog.String("at", what), slog.Any("err", sniffProtocol(err)))
 }
 
-// noMemory counts and logs that there was too little memory left for a frame.
+// noMemory counts and logs that too little memory was left for a frame.
 func (c *connection) noMemory(err error) {
 	c.server.stats.noMemory.Add(1)
-	c.warn(&c.server.often.memory, "connection closed: too little memory is left for its long frame", slog.Any("err", err),
+	c.warn(&c.server.logLimiters.memory, "connection closed: too little memory is left for its long frame", slog.Any("err", err),
 		slog.Int("memory", c.server.memory.Limit()), slog.String("remedy", remedyMemory))
 }
 
-// remedyMemory is what the operator does when the memory that sessions share is used up.
+// remedyMemory tells the operator what to do when the shared memory of sessions is used up.
 const remedyMemory = "see who sends many long frames at once or does not read; session.memory sets the limit"
 
 func isTooLong(err error) bool {
@@ -219,8 +219,9 @@ func isTooLong(err error) bool {
 	return errors.As(err, &e)
 }
 
-// foreign says so where the first bytes are those of another protocol.
-func foreign(err error) error {
+// sniffProtocol returns a clearer error than err if the first bytes are those of another
+// protocol.
+func sniffProtocol(err error) error {
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) {
 		return fmt.Errorf("a client without TLS at a TLS port: connect with tls:// (%w)", err)
@@ -241,13 +242,13 @@ func foreign(err error) error {
 	return err
 }
 
-// warn logs a line that anybody can cause, with where it came from.
+// warn logs, rate limited, an event that any peer can cause, with the peer's address.
 func (c *connection) warn(l *lograte.Limiter, text string, attrs ...slog.Attr) {
 	attrs = append(attrs, slog.String("peer", c.conn.RemoteAddr().String()), slog.String("listener", c.conn.LocalAddr().String()))
 	c.server.warn(l, text, attrs...)
 }
 
-// keepAlive finds out within about a minute that a peer has gone without a word.
+// keepAlive has the kernel detect within about a minute that a peer has vanished.
 func keepAlive(conn net.Conn) {
 	if t, ok := conn.(*tls.Conn); ok {
 		conn = t.NetConn()
@@ -257,19 +258,19 @@ func keepAlive(conn net.Conn) {
 	}
 }
 
-// outlet is what a connection's queue writes to.
-func outlet(conn net.Conn) io.Writer {
+// queueWriter returns the writer of a connection's queue.
+func queueWriter(conn net.Conn) io.Writer {
 	if t, ok := conn.(*tls.Conn); ok {
-		return tlsOutlet{t}
+		return tlsWriter{t}
 	}
 	return conn
 }
 
-// A tlsOutlet leaves no deadline behind: reading from TLS may write, too, when the
-// peer asks for new keys, and would find that the last write's deadline has passed.
-type tlsOutlet struct{ *tls.Conn }
+// A tlsWriter clears the write deadline after each write. Reading from TLS may write, too,
+// when the peer requests a key update, and would fail if the last deadline had passed.
+type tlsWriter struct{ *tls.Conn }
 
-func (o tlsOutlet) Write(b []byte) (int, error) {
+func (o tlsWriter) Write(b []byte) (int, error) {
 	n, err := o.Conn.Write(b)
 	if err == nil {
 		err = o.SetWriteDeadline(time.Time{})

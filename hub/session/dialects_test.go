@@ -19,7 +19,7 @@ func TestUnknownKindsAndFieldsAreSkipped(t *testing.T) {
 		switch wire.Kind(kind) {
 		case wire.KindSend, wire.KindPing, wire.KindGoodbye:
 		default:
-			n.frames(append(tristanable.Append(nil, 3), kind, 0xc1)) // what is not known is not looked into
+			n.frames(append(tristanable.Append(nil, 3), kind, 0xc1)) // unknown kinds are not parsed
 		}
 	}
 	body := []byte("\x84\xa1t\xa1t\xa4what\x93\x01\x02\x03\xa1d\x01\xa1r\x91\xa3ann")
@@ -58,7 +58,7 @@ func TestMalformedFrameEndsTheSession(t *testing.T) {
 			t.Errorf("%s: got %s", name, got)
 		}
 		slow.answer(t, nil)
-		n.want("status 4: good", "end") // what was taken is answered all the same
+		n.want("status 4: good", "end") // messages in flight are still answered
 		check(name)
 	}
 	h.log.want(t, "no message", "user=ann")
@@ -114,7 +114,7 @@ func TestHalfCloseIsAnsweredThenClosed(t *testing.T) {
 	c.want("end")
 }
 
-func TestPeerThatIsKilled(t *testing.T) {
+func TestKilledPeer(t *testing.T) {
 	h := run(t, Options{})
 	h.account(t, "ann", nil)
 	slow := make(held, 2)
@@ -151,13 +151,13 @@ func TestDataCrossesTheDialects(t *testing.T) {
 		c.want(received("t", value))
 		n.want(fmt.Sprintf("deliver 0: t new %s", value), fmt.Sprintf("status %d: good", 1+i))
 	}
-	const spaced = `{ "as" : "it was written\u0021", "n": 1.50e0 }` // between two of a dialect nothing is touched
+	const spaced = `{ "as" : "it was written\u0021", "n": 1.50e0 }` // within one dialect the bytes stay as they are
 	c.text(classicMessage("t", "2", spaced))
 	c.want(received("t", spaced), classicGood("2"))
 	n.next()
 }
 
-func TestDataThatTheReceiverCannotRead(t *testing.T) {
+func TestUnconvertibleData(t *testing.T) {
 	h := run(t, Options{})
 	h.account(t, "old", nil)
 	c, n, m := h.classic(t, "old"), h.native(t, "new"), h.native(t, "newer")
@@ -232,7 +232,7 @@ func TestBuiltinCommands(t *testing.T) {
 		n.wantIn("status 1: not allowed")
 		n.send(2, builtin, change("root", "p", "q"))
 		n.wantIn("status 2: not allowed", "only one's own")
-		// What was read before goes out, however long the hashing takes.
+		// Earlier messages are delivered, however long the hashing takes.
 		n.frames(sent(3, "chat", "1", "ann"), sent(4, builtin, change("ann", "p", "q")))
 		c.want(received("chat", "1"))
 		n.want("deliver 0: chat ann 1", "status 3: good", "status 4: good")

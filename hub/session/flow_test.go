@@ -21,10 +21,10 @@ func TestSessionIsNotReadPastItsCredits(t *testing.T) {
 	n := h.native(t, "ann")
 	n.frames(sent(1, "slow", "1"), sent(2, "slow", "2"), sent(3, "slow", "3"), wire.AppendPing(nil, 9))
 	first, second := <-slow, <-slow
-	other := h.native(t, "bob") // others go on
+	other := h.native(t, "bob") // other sessions go on
 	other.send(1, "t", "1", "ann")
 	other.want("status 1: good")
-	n.want("deliver 0: t bob 1") // and what others have for it comes
+	n.want("deliver 0: t bob 1") // and deliveries from others arrive
 	other.lives()
 	if len(slow) != 0 {
 		t.Error("a third message was taken")
@@ -39,17 +39,17 @@ func TestSessionIsNotReadPastItsCredits(t *testing.T) {
 	n.want("status 3: good")
 }
 
-func TestClassicSessionHasOneUnderWay(t *testing.T) {
+func TestClassicSessionHasOneInFlight(t *testing.T) {
 	h := run(t, Options{})
 	h.account(t, "ann", nil)
 	slow := make(held, 10)
 	h.serve(t, "slow", slow)
 	c, d := h.classic(t, "ann"), h.classic(t, "ann")
 	c.text(classicMessage("slow", "1", "1"), classicMessage("dummy", "2", "2"))
-	under := <-slow
+	pending := <-slow
 	d.text(classicMessage("dummy", "3", "3"))
 	d.wantIn("dummy", `"3"`) // the same user's other connection goes on
-	under.Done(nil)
+	pending.Done(nil)
 	c.want(classicGood("1"))
 	c.wantIn("dummy", `"2"`)
 }
@@ -69,8 +69,8 @@ func number(t *testing.T, frame string) int {
 	return n
 }
 
-func TestReceiverThatDoesNotRead(t *testing.T) {
-	for name, full := range map[string]bformat.Full{"drop oldest": bformat.DropOldest, "drop newest": bformat.DropNewest, "close": bformat.Close} {
+func TestSlowReaderPolicies(t *testing.T) {
+	for name, full := range map[string]bformat.OverflowPolicy{"drop oldest": bformat.DropOldest, "drop newest": bformat.DropNewest, "close": bformat.Close} {
 		t.Run(name, func(t *testing.T) {
 			const limit, n, batch = 64 << 10, 1200, 20
 			h := run(t, Options{Limits: Limits{Queue: limit, Full: full}})
@@ -89,7 +89,7 @@ func TestReceiverThatDoesNotRead(t *testing.T) {
 					}
 				}
 			}
-			for _, s := range h.known() {
+			for _, s := range h.sessionList() {
 				if _, waiting := s.out.Waiting(); waiting > limit {
 					t.Errorf("%d bytes wait for %q", waiting, s.name)
 				}
@@ -130,16 +130,16 @@ func TestReceiverThatDoesNotRead(t *testing.T) {
 	}
 }
 
-// A session that takes nothing at all is closed after Limits.Write, and counted, also where
-// what does not fit into its queue is dropped.
-func TestWhoTakesNothingIsClosed(t *testing.T) {
+// A session that reads nothing at all is closed after Limits.Write, and counted, also if
+// its queue drops frames.
+func TestSlowReaderIsClosed(t *testing.T) {
 	h := run(t, Options{Limits: Limits{Write: 100 * time.Millisecond}})
 	h.route(t, "r", "slow")
 	h.native(t, "slow")
 	sam := h.native(t, "sam")
 	for i := uint64(1); h.Stats().Sessions == 2; i++ { // until the kernel's buffers are full, and then some
 		sam.send(i, "r", fmt.Sprintf("%q", strings.Repeat("x", 50_000)))
-		sam.next() // good, or, once it is gone, that nobody is there
+		sam.next() // good, or, once slow is gone, that nobody is there
 	}
 	h.log.want(t, "does not read", "queue=", "write=100ms")
 	if s := h.Stats(); s.Slow != 1 {
@@ -218,8 +218,8 @@ func TestStatusComesAfterTheDeliveries(t *testing.T) {
 	c.want(received("slow", `"x"`), received("slow", `"x"`), classicGood("2"))
 }
 
-// What one burst brings for one session comes in its order: deliveries that are short, and
-// so staged, ones that are long, replies and statuses.
+// The frames that one burst causes for one session stay in order: short deliveries, which
+// are staged, long ones, replies and statuses.
 func TestBurstStaysInOrder(t *testing.T) {
 	h := run(t, Options{Limits: Limits{Queue: 16 << 20}})
 	h.serve(t, "ask", hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.Reply(m.Data); return nil }))
@@ -247,9 +247,9 @@ func TestBurstStaysInOrder(t *testing.T) {
 	n.want(want...)
 }
 
-// Also where another goroutine has the last word, and the one that brought the deliveries
-// has not come to the end of its burst.
-func TestStatusFromElsewhereComesAfterTheDeliveries(t *testing.T) {
+// The status follows the deliveries also if another goroutine queues it while the goroutine
+// that staged the deliveries is still inside its burst.
+func TestStatusFromOtherGoroutineComesAfterDeliveries(t *testing.T) {
 	h := run(t, Options{})
 	first := hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error {
 		a.SendClients(m.Data, hub.Address{User: "ann"})
@@ -351,7 +351,7 @@ func isGood(f []byte) bool {
 	return err == nil && strings.HasSuffix(s, ": good")
 }
 
-// Frames may be longer than what may wait: a client that reads gets replies like that.
+// Replies may be longer than the queue's limit: a client that reads gets them.
 func TestLongRepliesAreRead(t *testing.T) {
 	h := run(t, Options{})
 	h.serve(t, "ask", hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.Reply(m.Data); return nil }))
@@ -363,8 +363,8 @@ func TestLongRepliesAreRead(t *testing.T) {
 	}
 }
 
-// The last word of a session comes last.
-func TestLastWordComesLast(t *testing.T) {
+// The status that ends a session comes after everything queued before.
+func TestFinalStatusComesLast(t *testing.T) {
 	h := run(t, Options{})
 	n := h.native(t, "ann")
 	n.frames(sent(0, "t", "1", "ann"), sent(0, "t", "2", "ann"), sent(0, "t", "3", "ann"), []byte{1})

@@ -106,7 +106,7 @@ func (h *running) account(t testing.TB, name hub.UserName, edit func(*account.Pe
 	}
 }
 
-// dial logs a client in on the socket that trusts.
+// dial logs a client in on the trusting socket.
 func (h *running) dial(t *testing.T, user hub.UserName, deliver func(m *hub.Message)) *client.Client {
 	t.Helper()
 	c, err := client.Dial(t.Context(), "unix", h.unix, client.Options{User: user, Deliver: deliver})

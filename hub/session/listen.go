@@ -29,8 +29,7 @@ type Listener struct {
 // Listen opens a listener: network is "tcp4", "tcp6" (which takes IPv6 only),
 // "tls" or "unix". Close it, or let Server.Shutdown do so.
 //
-// A UNIX socket that a running program serves is never taken from it; one that
-// nobody serves any more is replaced.
+// A UNIX socket that a running program serves is an error; a stale one is replaced.
 func Listen(network, address string, o ListenOptions) (*Listener, error) {
 	l := &Listener{network: network}
 	l.trust.Store(o.Trust && network == "unix")
@@ -94,9 +93,9 @@ func listenUnix(path string, o ListenOptions) (net.Listener, error) {
 	if err := socket.RemoveStale(path); err != nil {
 		return nil, err
 	}
-	// The socket must never be open to more than its mode says, so it is made closed:
-	// its file gets the mode that the socket has before. A umask would do that to all
-	// files which the process makes at that moment.
+	// The socket must never be more accessible than its mode says, so it is created with
+	// mode 0: bind gives the file the mode of the socket. A umask would affect all files
+	// that the process creates at that moment.
 	closed := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		if e := c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0) }); e != nil {
 			return e
@@ -107,15 +106,15 @@ func listenUnix(path string, o ListenOptions) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := own(path, o); err != nil {
+	if err := setAccess(path, o); err != nil {
 		l.Close()
 		return nil, err
 	}
 	return l, nil
 }
 
-// own gives a UNIX socket its group and mode.
-func own(path string, o ListenOptions) error {
+// setAccess sets the group and mode of a UNIX socket.
+func setAccess(path string, o ListenOptions) error {
 	if o.Group != "" {
 		if err := chgrp(path, o.Group); err != nil {
 			return err
@@ -130,14 +129,14 @@ func own(path string, o ListenOptions) error {
 	return os.Chmod(path, mode)
 }
 
-// Change gives a UNIX socket another group and mode, and says whom it trusts from now
-// on. Connections that are open stay as they are. On other listeners it does nothing.
-func (l *Listener) Change(o ListenOptions) error {
+// SetAccess changes the group, the mode and the trust of a UNIX socket. Open connections
+// stay as they are. On other listeners it does nothing.
+func (l *Listener) SetAccess(o ListenOptions) error {
 	if l.network != "unix" {
 		return nil
 	}
 	l.trust.Store(o.Trust)
-	return own(l.path, o)
+	return setAccess(l.path, o)
 }
 
 func chgrp(path, name string) error {
@@ -152,7 +151,8 @@ func chgrp(path, name string) error {
 	return os.Chown(path, -1, gid)
 }
 
-// trusted reports whether c comes from a UNIX peer with the hub's own uid or root's.
+// trusted reports whether l trusts peer credentials and c comes from a UNIX peer with the
+// hub's own uid or root's.
 func (l *Listener) trusted(c net.Conn) bool {
 	uc, ok := c.(*net.UnixConn)
 	if !l.trust.Load() || !ok {

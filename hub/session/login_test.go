@@ -92,7 +92,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 	h.log.want(t, "connection closed", "tls")
 }
 
-func TestLateLoginIsClosed(t *testing.T) {
+func TestLoginTimeout(t *testing.T) {
 	h := run(t, Options{Limits: Limits{Login: 30 * time.Millisecond}})
 	for name, some := range map[string][]byte{
 		"nothing":      nil,
@@ -170,7 +170,7 @@ func TestTooManyConnections(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 	h.log.want(t, "too many", "limit=3")
-	h.native(t, "ann").lives() // the hub's own get in all the same
+	h.native(t, "ann").lives() // trusted processes are admitted past the limit
 	for _, p := range in {
 		p.text(classicMessage("dummy", "1", "1"))
 		p.wantIn("dummy")
@@ -186,9 +186,9 @@ func TestTooManyConnections(t *testing.T) {
 	}
 }
 
-func TestTrust(t *testing.T) {
+func TestPeerCredentials(t *testing.T) {
 	h := run(t, Options{})
-	// A socket that trusts lets this process in under any name, with all rights.
+	// A trusting socket lets this process in under any name, with all permissions.
 	h.native(t, "anybody").lives()
 	h.as(t, &wire.Hello{Role: wire.RoleServer, User: "far"}).lives()
 	for _, bad := range []string{"", "a@b", "a b"} {
@@ -197,17 +197,17 @@ func TestTrust(t *testing.T) {
 		p.wantIn("status 0:", "user name")
 		p.want("end")
 	}
-	// One that does not asks for a password.
+	// Another socket requires a password.
 	p := h.peer(t, "unix", h.closed)
 	p.hello(&wire.Hello{Role: wire.RoleClient, User: "anybody"})
 	p.want("status 0: not allowed", "end")
-	// So does one that trusts, of who brings a password.
+	// A trusting socket checks a password if the peer sends one.
 	p = h.peer(t, "unix", h.unix)
 	p.hello(&wire.Hello{Role: wire.RoleClient, User: "anybody", Password: "x"})
 	p.want("status 0: not allowed", "end")
 }
 
-func TestHelloThatIsRefused(t *testing.T) {
+func TestHelloRefused(t *testing.T) {
 	h := run(t, Options{})
 	h.account(t, "ann", nil)
 	for _, c := range []struct {
@@ -231,7 +231,7 @@ func TestHelloThatIsRefused(t *testing.T) {
 	h.log.want(t, "hello refused", "version 2", "listener=127.0.0.1")
 }
 
-func TestFirstFrameThatIsNone(t *testing.T) {
+func TestMalformedFirstFrame(t *testing.T) {
 	h := run(t, Options{})
 	for i, first := range []string{
 		"\x00", "\x00\x00\x00\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x00\x00\x00\x02\x80",
@@ -258,7 +258,7 @@ func TestFirstFrameThatIsNone(t *testing.T) {
 	h.log.want(t, "connection closed", "listener=127.0.0.1")
 }
 
-// Whoever speaks another protocol is told apart in the log.
+// The log names the protocol of a peer that speaks another one.
 func TestOtherProtocolsAreNamed(t *testing.T) {
 	for name, c := range map[string]struct {
 		speak func(h *running)

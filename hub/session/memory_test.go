@@ -21,16 +21,16 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// idleHub in the environment makes the test binary a hub on its own, with that
-// accounts file, so that what its sessions cost can be measured without those who
-// hold the other ends.
+// idleHub names an environment variable that makes the test binary run a hub of its own
+// with that accounts file. So the memory of its sessions can be measured without that of
+// their peers.
 const idleHub = "BESTER_TEST_IDLE_HUB"
 
-// serveIdle runs that hub: it says where it listens, TCP and TLS, and, for each line
-// on its input, how many bytes it has in memory.
+// serveIdle runs that hub. It prints its TCP and TLS addresses and, for each line on its
+// input, how many bytes it has in memory.
 func serveIdle() {
-	// A login that is not remembered is the dearest.
-	store, err := account.Open(os.Getenv(idleHub), account.Options{Remember: -1})
+	// Logins that are not cached cost the most memory.
+	store, err := account.Open(os.Getenv(idleHub), account.Options{CacheTTL: -1})
 	if err != nil {
 		panic(err)
 	}
@@ -44,7 +44,7 @@ func serveIdle() {
 		fmt.Println(l.Addr())
 	}
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		runtime.GC() // what the logins have left behind goes sooner or later: now
+		runtime.GC() // collect what the logins have left behind
 		runtime.GC()
 		statm, err := os.ReadFile("/proc/self/statm")
 		if err != nil {
@@ -54,8 +54,8 @@ func serveIdle() {
 	}
 }
 
-// A thousand sessions that are logged in and quiet: what the resident memory of the
-// hub's process grows by, collected garbage aside.
+// A thousand idle sessions: measures by how much the resident memory of the hub's process
+// grows, without garbage.
 func TestIdleSessionsCostLittle(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector has its own memory")
@@ -92,7 +92,7 @@ func TestIdleSessionsCostLittle(t *testing.T) {
 	}
 }
 
-// An idleProcess is serveIdle in a process of its own.
+// An idleProcess runs serveIdle in a process of its own.
 type idleProcess struct {
 	ask       io.Writer
 	say       *bufio.Scanner

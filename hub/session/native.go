@@ -14,47 +14,47 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// isNative tells the dialect by a connection's first frame: a native one opens with
-// a hello under tag 0, and JSON never begins with a zero byte.
+// isNative reports whether a connection's first frame is in the native dialect. That opens
+// with a hello under tag 0, and JSON never begins with a zero byte.
 func isNative(first []byte) bool { return len(first) > 0 && first[0] == 0 }
 
 // A native is a session in the native dialect. The way of one message through it:
 //
-//  1. readLoop takes a frame from the connection and cuts tag and kind off.
-//  2. send decodes it, checks the sender's rights and puts it into the router.
+//  1. readLoop reads a frame from the connection and splits off tag and kind.
+//  2. send decodes it, checks the sender's permissions and puts it into the router.
 //  3. Done, perhaps much later, queues the status under the message's tag.
-//  4. Put queues what the hub has for the user, a delivery under tag 0 or a reply. From the
-//     second delivery of one burst on, they are staged first.
+//  4. Put queues a message for the user: a delivery under tag 0, or a reply. From the
+//     second delivery of one burst on, deliveries are staged first.
 type native struct {
 	session
-	decoder wire.Decoder
-	message hub.Message // the one being read
-	frame   int         // bytes of the longest payload that the peer takes; 0: any
+	decoder  wire.Decoder
+	message  hub.Message // the one being read
+	maxFrame int         // bytes of the longest payload that the peer takes; 0: any
 }
 
-// begin lets in who said hello, and returns the session; or it says why not and
-// returns nil.
+// begin authenticates a peer by its hello and returns its session. If the peer is rejected,
+// begin tells it why and returns nil.
 func (n *native) begin(first []byte) func() {
 	hello, err := n.hello(first)
 	if err != nil {
 		n.refuse(err, "hello")
-		n.part(err)
+		n.reject(err)
 		return nil
 	}
-	if err := n.enter(hello); err != nil {
-		n.part(err)
+	if err := n.authenticate(hello); err != nil {
+		n.reject(err)
 		return nil
 	}
 	n.role = hello.Role
 	if hello.Role == wire.RoleHandler {
-		return func() { n.handOn(hello) }
+		return func() { n.handOff(hello) }
 	}
-	n.credits, n.frame = n.limits.Credits, hello.Frame
+	n.credits, n.maxFrame = n.limits.Credits, hello.Frame
 	n.out.Put(false, wire.AppendHello(nil, &wire.Hello{
 		Version: wire.Version, Role: wire.RoleHub, Name: n.server.o.Hub,
 		Types: n.receives(), Credits: n.limits.Credits, Frame: n.limits.Frame,
 	}))
-	n.touch(&n.batch)
+	n.scheduleFlush(&n.batch)
 	var self receiver
 	if n.role == wire.RoleClient {
 		self = n
@@ -62,8 +62,8 @@ func (n *native) begin(first []byte) func() {
 	return func() { n.run(self, n.readLoop) }
 }
 
-// receives is what a client is told that its account may receive: a list that is empty
-// where that is nothing, and nil where it would be long.
+// receives returns the list of types that a client's account may receive, for the hello.
+// The list is empty if the account may receive nothing, and nil if it would be long.
 func (n *native) receives() []string {
 	const long = 1024 // bytes
 	if n.role != wire.RoleClient {
@@ -96,22 +96,23 @@ func (n *native) hello(first []byte) (*wire.Hello, error) {
 	return wire.ParseHello(body)
 }
 
-// enter checks who says hello, and whether the account may have that role.
-func (n *native) enter(h *wire.Hello) error {
+// authenticate checks the name and password in a hello, or the peer credentials, and
+// whether the account may have that role.
+func (n *native) authenticate(h *wire.Hello) error {
 	if h.Version != wire.Version {
 		return n.denied(fmt.Errorf("%w: version %d of the native dialect; this hub speaks version %d", hub.ErrDenied, h.Version, wire.Version))
 	}
 	if h.Role == wire.RoleHandler && h.Name == "" {
-		h.Name = strings.Join(h.Types, ",") // the one name it has for everybody from here on
+		h.Name = strings.Join(h.Types, ",") // its only name from here on
 	}
 	if n.trusted && h.Password == "" {
 		if h.User == "" && h.Role == wire.RoleHandler {
-			h.User = h.Name // nothing is ever sent to it by this name
+			h.User = h.Name // no message is ever sent to this name
 		} else if err := account.CheckName(h.User); err != nil {
 			return n.denied(fmt.Errorf("%w: user name: %v", hub.ErrDenied, err))
 		}
-		n.vouched = true
-		n.as(account.Trusted(hub.UserName(h.User)), h.User)
+		n.peerCred = true
+		n.setAccount(account.Trusted(hub.UserName(h.User)), h.User)
 	} else if err := n.login(h.User, h.Password); err != nil {
 		return err
 	}
@@ -137,40 +138,40 @@ func (n *native) enter(h *wire.Hello) error {
 
 func (n *native) denied(err error) error {
 	n.server.stats.denied.Add(1)
-	n.warn(&n.server.often.hello, "hello refused", slog.String("user", string(n.name)), slog.Any("err", err))
+	n.warn(&n.server.logLimiters.hello, "hello refused", slog.String("user", string(n.name)), slog.Any("err", err))
 	return err
 }
 
-// part tells a peer that is not let in why, as far as it may know, and closes.
-func (n *native) part(err error) {
+// reject tells a peer that is not let in why, as far as it may know, and closes.
+func (n *native) reject(err error) {
 	n.startWriter()
 	n.out.Put(false, wire.AppendStatus(nil, 0, err))
-	n.finish()
+	n.flushAndLinger()
 }
 
-// handOn gives the connection of a handler process to whoever links it to the hub.
-func (n *native) handOn(h *wire.Hello) {
+// handOff hands the connection of a handler process to Options.Handler.
+func (n *native) handOff(h *wire.Hello) {
 	n.in.SetLimit(n.limits.Frame)
 	n.conn.SetDeadline(time.Time{})
 	n.serves, n.handler = h.Types, h.Name
-	if err := n.server.handOn(&n.session); err != nil {
-		n.part(fmt.Errorf("%w: %v", hub.ErrClosed, err))
+	if err := n.server.handOff(&n.session); err != nil {
+		n.reject(fmt.Errorf("%w: %v", hub.ErrClosed, err))
 		return
 	}
 	n.recheck() // the account may have changed since the login
 	n.server.o.Handler(Handshake{Conn: n.conn, In: n.in, Hello: h, Account: n.account.Load()})
 }
 
-// readLoop takes frames until the input ends.
+// readLoop reads frames until the input ends.
 func (n *native) readLoop() error {
 	n.in.SetIdle(func() {
 		n.message.Data = hub.Data{} // what it points to may be large
-		n.pause()
+		n.endBurst()
 	})
 	for {
-		frame, err := n.next()
-		if why := n.ending.Load(); why != nil {
-			n.put(wire.AppendGoodbye(n.start(&n.batch), (*why).Error()), false, &n.batch)
+		frame, err := n.nextFrame()
+		if why := n.endReason.Load(); why != nil {
+			n.endFrame(wire.AppendGoodbye(n.beginFrame(&n.batch), (*why).Error()), false, &n.batch)
 			n.batch.Flush()
 			return *why
 		}
@@ -195,7 +196,7 @@ func (n *native) readLoop() error {
 		case wire.KindGoodbye:
 			return nil
 		}
-		// Kinds that this version does not know are skipped.
+		// Unknown kinds are skipped.
 		if err == errClose {
 			return err
 		}
@@ -207,16 +208,16 @@ func (n *native) readLoop() error {
 
 // send puts one message into the hub.
 func (n *native) send(tag uint64, body []byte) error {
-	m := &n.message // its fields that are not set here and below stay zero
+	m := &n.message // fields that are not set here and below stay zero
 	if err := n.decoder.Message(body, m); err != nil {
 		return err
 	}
 	n.received++
 	m.Receipt, m.Tag, m.Batch = n, tag, &n.batch
 	if m.Time.IsZero() {
-		m.Time = n.clock()
+		m.Time = n.batchTime()
 	}
-	n.takeOff()
+	n.acquireCredit()
 	var err error
 	switch {
 	case n.role == wire.RoleServer:
@@ -227,7 +228,7 @@ func (n *native) send(tag uint64, body []byte) error {
 	default:
 		err = n.fromClient(m)
 	}
-	if err != nil || m.Type == "dummy" { // not taken: no receipt comes
+	if err != nil || m.Type == "dummy" { // the router has not taken m, so it will not call Done
 		n.Done(m, err)
 	}
 	return nil
@@ -241,11 +242,11 @@ func (n *native) fromClient(m *hub.Message) error {
 	return n.server.o.Router.Put(m)
 }
 
-// builtin acts on a message that is for the hub itself.
+// builtin acts on a message to the hub itself.
 func (n *native) builtin(m *hub.Message) error {
 	reply, closes, err := n.session.builtin(m.Data)
 	if closes {
-		n.land(m.Batch)
+		n.releaseCredit(m.Batch)
 		return errClose
 	}
 	if reply != nil {
@@ -255,7 +256,7 @@ func (n *native) builtin(m *hub.Message) error {
 	return nil
 }
 
-// fromServer takes what another hub hands over: for users here, or for a handler.
+// fromServer puts a message from another hub into the router, for users here or a handler.
 func (n *native) fromServer(m *hub.Message) error {
 	if m.From.Server == "" {
 		m.From.Server = hub.ServerName(n.name)
@@ -271,41 +272,41 @@ func (n *native) fromServer(m *hub.Message) error {
 	return n.server.o.Router.Put(m)
 }
 
-// Done queues the status of a message of this session, unless it was sent under tag
-// 0, which asks for none.
+// Done queues the status of a message of this session, unless it was sent under tag 0,
+// which requests none.
 func (n *native) Done(m *hub.Message, err error) {
 	if m.Tag != 0 {
 		if err == nil && m.Notes != 0 {
-			n.put(wire.AppendGood(n.start(m.Batch), m.Tag, m.Notes.String()), false, m.Batch)
+			n.endFrame(wire.AppendGood(n.beginFrame(m.Batch), m.Tag, m.Notes.String()), false, m.Batch)
 		} else {
 			n.status(m.Tag, err, m.Batch)
 		}
 	}
-	n.land(m.Batch)
+	n.releaseCredit(m.Batch)
 }
 
 func (n *native) status(tag uint64, err error, b *hub.Batch) {
-	n.put(wire.AppendStatus(n.start(b), tag, err), false, b)
+	n.endFrame(wire.AppendStatus(n.beginFrame(b), tag, err), false, b)
 }
 
-// Put queues m for the session's user: its nil reaches as far as the queue in
-// memory, or the stage before it, where a delivery may still be dropped and counted when the user does not
-// read. A reply to a message with a tag is not
-// dropped, but refused with hub.ErrFull where too many wait.
+// Put queues m for the session's user. Nil means that m is in the send queue or the stage
+// before it, in memory, where a delivery may still be dropped and counted if the user does
+// not read. A reply to a message with a tag is not dropped, but refused with hub.ErrFull if
+// too many wait.
 func (n *native) Put(m *hub.Message) error {
 	if m.Tag == 0 && !n.account.Load().MayReceive(m.Type) {
 		return hub.ErrDenied
 	}
-	if m.Tag == 0 && len(m.Data.Bytes) < bformat.MaxStaged/4 && n.stages(m.Batch) {
+	if m.Tag == 0 && len(m.Data.Bytes) < bformat.MaxStaged/4 && n.shouldStage(m.Batch) {
 		b, err := n.deliver(n.stage.Begin(), m)
 		if err != nil {
 			return err
 		}
-		return n.queued(n.stage.End(b))
+		return n.queueError(n.stage.End(b))
 	}
-	b := n.start(m.Batch)
+	b := n.beginFrame(m.Batch)
 	if m.Tag != 0 && len(b) > n.limits.Queue {
-		n.out.Cancel() // it does not read: the sender is told, and asks again
+		n.out.Cancel() // the user does not read; the status tells the sender to try again
 		return fmt.Errorf("%w: too many replies wait to be read", hub.ErrFull)
 	}
 	b, err := n.deliver(b, m)
@@ -313,48 +314,48 @@ func (n *native) Put(m *hub.Message) error {
 		n.out.Cancel()
 		return err
 	}
-	return n.put(b, m.Tag == 0, m.Batch)
+	return n.endFrame(b, m.Tag == 0, m.Batch)
 }
 
-// deliver appends m as it goes to the user, unless it is longer than the user takes.
+// deliver appends m as a deliver frame, unless it is longer than the peer's frame limit.
 func (n *native) deliver(dst []byte, m *hub.Message) ([]byte, error) {
 	b, err := wire.AppendMessage(dst, m.Tag, wire.KindDeliver, m)
-	if size := len(b) - len(dst); err == nil && n.frame > 0 && size > n.frame {
-		err = fmt.Errorf("%w: %d bytes are more than the %d that %q takes", hub.ErrEncoding, size, n.frame, n.name)
+	if size := len(b) - len(dst); err == nil && n.maxFrame > 0 && size > n.maxFrame {
+		err = fmt.Errorf("%w: %d bytes are more than the %d that %q takes", hub.ErrEncoding, size, n.maxFrame, n.name)
 	}
 	return b, err
 }
 
-// inputError is what ends the session when the input does.
+// inputError returns the error that the session ends with after an error of the input.
 func (n *native) inputError(err error) error {
-	if ended(err) {
+	if inputEnded(err) {
 		return err
 	}
 	switch {
 	case isTooLong(err):
 		n.server.stats.tooLong.Add(1)
-		return n.tell(err)
+		return n.reportMalformed(err)
 	case errors.Is(err, bformat.ErrMemory):
 		n.noMemory(err)
 		n.status(0, fmt.Errorf("%w: %v", hub.ErrFull, err), &n.batch)
 		n.batch.Flush()
-		return &toldError{err}
+		return &reportedError{err}
 	}
 	return err
 }
 
 func (n *native) malformed(err error) error {
 	n.server.stats.malformed.Add(1)
-	n.warn(&n.server.often.malformed, "session closed: it sent what is no message", slog.String("user", string(n.name)), slog.Any("err", err))
-	return n.tell(err)
+	n.warn(&n.server.logLimiters.malformed, "session closed: it sent what is no message", slog.String("user", string(n.name)), slog.Any("err", err))
+	return n.reportMalformed(err)
 }
 
-// tell lets the peer know why its session ends.
-func (n *native) tell(err error) error {
+// reportMalformed tells the peer that its session ends because of what it sent.
+func (n *native) reportMalformed(err error) error {
 	if !errors.Is(err, wire.ErrMalformed) {
 		err = fmt.Errorf("%w: %v", wire.ErrMalformed, err)
 	}
 	n.status(0, err, &n.batch)
 	n.batch.Flush()
-	return &toldError{err}
+	return &reportedError{err}
 }

@@ -40,13 +40,13 @@ func (h *running) peer(t testing.TB, network, address string) *peer {
 	return &peer{c, t, bformat.NewReader(c, 0)}
 }
 
-// native logs a user in on the socket that trusts.
+// native logs a user in on the trusting socket.
 func (h *running) native(t testing.TB, user string) *peer {
 	t.Helper()
 	return h.as(t, &wire.Hello{Role: wire.RoleClient, User: user})
 }
 
-// as says hello on the socket that trusts, or, with a password, on the one that does not.
+// as sends a hello on the trusting socket, or, with a password, on the other one.
 func (h *running) as(t testing.TB, hello *wire.Hello) *peer {
 	t.Helper()
 	path := h.unix
@@ -61,7 +61,7 @@ func (h *running) as(t testing.TB, hello *wire.Hello) *peer {
 	return p
 }
 
-// classic logs a user with the password "p" in.
+// classic logs a user in with the password "p".
 func (h *running) classic(t testing.TB, user string) *peer {
 	t.Helper()
 	p := h.peer(t, "unix", h.closed)
@@ -139,8 +139,8 @@ func sent(tag uint64, typ hub.Type, json string, to ...hub.UserName) []byte {
 	return b
 }
 
-// next reads a frame and says what it is: "status 1: good", "deliver 0: type from data",
-// a classic one's text, or "end" when the connection has ended.
+// next reads a frame and describes it: "status 1: good", "deliver 0: type from data",
+// the text of a classic frame, or "end" when the connection has ended.
 func (p *peer) next() string {
 	p.t.Helper()
 	f, err := p.in.Next()

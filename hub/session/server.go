@@ -20,27 +20,27 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// Options are what a Server is made with. Router is required.
+// Options are the options of a Server. Router is required.
 type Options struct {
 	Router *hub.Router
 	// Hub is this hub's name, told to native peers.
 	Hub string
 	// Accounts is asked at each login. If nil, only trusted UNIX peers get in.
 	Accounts Accounts
-	// Handler serves a connection whose hello says that a handler process is on it,
-	// and closes it; it returns when that has ended. Shutdown does not wait for it.
-	// If nil, handlers are refused.
+	// Handler serves and closes the connection of a handler process, as its hello
+	// identifies it; it returns when the connection has ended. Shutdown does not wait
+	// for it. If nil, handlers are refused.
 	Handler func(Handshake)
-	// MayBe checks that an account may be the handler of that name; the error, if any,
-	// is what the process is told. If nil, every account that may serve the types in
-	// its hello may have any name.
-	MayBe func(name string, a *account.Account) error
+	// AuthorizeHandler checks that an account may be the handler of that name; the
+	// process is told the error, if any. If nil, every account that may serve the types
+	// in its hello may use any name.
+	AuthorizeHandler func(name string, a *account.Account) error
 	// Status answers the builtin command status with one JSON value. If nil, the
 	// command is refused.
 	Status func() []byte
 	// Log takes one line for each event. If nil, nothing is logged.
 	Log *slog.Logger
-	// Limits are those of connections that come before the first SetLimits.
+	// Limits apply to the connections that are accepted before the first SetLimits.
 	Limits Limits
 }
 
@@ -51,8 +51,8 @@ type Accounts interface {
 	ChangePassword(ctx context.Context, name hub.UserName, old, new string) error
 }
 
-// Handshake is a native connection of a handler process, of which the hello has
-// been read and its right to serve has been checked.
+// Handshake is a native connection of a handler process whose hello has been read and
+// whose permission to serve has been checked.
 type Handshake struct {
 	Conn    net.Conn
 	In      *bformat.Reader // has read the hello, and perhaps more
@@ -60,32 +60,32 @@ type Handshake struct {
 	Account *account.Account // may serve all types in Hello
 }
 
-// Limits bound what a peer can make the hub spend. The zero value is the defaults. A
-// connection keeps those that it came under.
+// Limits bound the resources that a peer can use. The zero value is the defaults. A
+// connection keeps the limits that were in force when it was accepted.
 type Limits struct {
-	Login       time.Duration // a connection has this long to log in; if zero, 10 s
-	Connections int           // open at once, logged in or not, but for trusted peers; if zero, 1024
-	Frame       int           // bytes of a frame after the login (4 KiB before); if zero, 1 MiB
-	Queue       int           // bytes that may wait to be written to one session; if zero, 256 KiB
-	Full        bformat.Full  // what happens when they would be more; if zero, drop the oldest
-	Write       time.Duration // a peer that takes nothing for so long, or stops in a frame, is closed; if zero, 30 s
-	Credits     int           // messages of one native session under way at once; if zero, 256
-	Failures    int           // failed logins from one address in a minute until it is held off; if zero, 10
-	// Memory is bytes that all connections together may hold of frames over 56 KiB that
-	// are being read, and of what is written and waits where that is over 8 KiB each for
-	// one session. None gets more than what is then left for all others. A frame that there
-	// is too little left for is refused and its connection closed; a queue is full then, but
-	// has room for 32 KiB while nothing is being written. It counts at once for all
-	// connections, and should be several times Frame. If zero, 32 MiB.
+	Login       time.Duration          // a connection has this long to log in; if zero, 10 s
+	Connections int                    // open at once, logged in or not, but for trusted peers; if zero, 1024
+	Frame       int                    // bytes of a frame after the login (4 KiB before); if zero, 1 MiB
+	Queue       int                    // bytes that may wait to be written to one session; if zero, 256 KiB
+	Full        bformat.OverflowPolicy // what happens when they would be more; if zero, drop the oldest
+	Write       time.Duration          // a peer that reads nothing, or stalls in a frame, for so long is closed; if zero, 30 s
+	Credits     int                    // messages of one native session in flight; if zero, 256
+	Failures    int                    // failed logins from one address in a minute until it is throttled; if zero, 10
+	// Memory is how many bytes all connections together may hold for frames over 56 KiB
+	// that are being read, and for each session's waiting frames, and frames being written,
+	// over 8 KiB each. No connection gets more than what is then left for all others. If too
+	// little is left, a frame is refused and its connection closed, and a queue counts as
+	// full, but always holds 32 KiB while nothing is being written. A change applies to all
+	// connections at once. Memory should be several times Frame. If zero, 32 MiB.
 	Memory int
 	// Peer says which addresses classic servers may connect from; if nil, none.
 	Peer func(netip.Addr) bool
 }
 
-// loginFrame is the largest frame taken from a peer that has not logged in.
+// loginFrame is the largest frame accepted from a peer that has not logged in.
 const loginFrame = 4 << 10
 
-func (l Limits) filled() *Limits {
+func (l Limits) withDefaults() *Limits {
 	l.Login = cmp.Or(l.Login, 10*time.Second)
 	l.Connections = cmp.Or(l.Connections, 1024)
 	l.Frame = cmp.Or(l.Frame, bformat.DefaultLimit)
@@ -99,30 +99,30 @@ func (l Limits) filled() *Limits {
 
 // A Server serves sessions on any number of listeners.
 type Server struct {
-	o      Options
-	limits atomic.Pointer[Limits]
-	stats  stats
-	lanes  atomic.Uint64 // of classic connections, given out so far
-	often  often
-	began  time.Time
-	memory *bformat.Budget
-	seen   atomic.Uint64 // of memory.Starved, when it was logged last
-	tries  tries
-	ctx    context.Context // ends when Shutdown begins
-	giveUp context.CancelFunc
+	o             Options
+	limits        atomic.Pointer[Limits]
+	stats         stats
+	orderKeys     atomic.Uint64 // last order key given to a classic connection
+	logLimiters   logLimiters
+	started       time.Time
+	memory        *bformat.Budget
+	starvedLogged atomic.Uint64 // memory.Starved when it was logged last
+	throttle      loginThrottle
+	ctx           context.Context // ends when Shutdown begins
+	cancel        context.CancelFunc
 
-	checking   sync.Mutex // held while a session is checked against the accounts
-	mu         sync.Mutex
-	listeners  map[*Listener]bool
-	open       map[*connection]*session // nil: not logged in
-	sessions   int                      // of those, without the handed on
-	serving    int                      // connections that Shutdown waits for
-	undrained  int                      // sessions that may still put messages into the hub
-	ending     bool
-	watching   bool          // look will come
-	allDrained chan struct{} // closed at a shutdown, when undrained is 0
-	released   chan struct{} // closed by Shutdown: sessions need not stay for others' messages
-	allLeft    chan struct{} // closed when serving is 0
+	checking            sync.Mutex // held while a session is checked against the accounts
+	mu                  sync.Mutex
+	listeners           map[*Listener]bool
+	open                map[*connection]*session // nil: not logged in
+	sessions            int                      // of those, without the handed off
+	serving             int                      // connections that Shutdown waits for
+	undrained           int                      // sessions that may still put messages into the hub
+	shuttingDown        bool
+	stallCheckScheduled bool          // a timer will call checkStalled
+	allDrained          chan struct{} // closed at a shutdown, when undrained is 0
+	released            chan struct{} // closed by Shutdown: sessions need not stay open for others' messages
+	allClosed           chan struct{} // closed when serving is 0
 }
 
 // NewServer returns a Server without listeners.
@@ -132,22 +132,22 @@ func NewServer(o Options) *Server {
 	}
 	s := &Server{
 		o:          o,
-		began:      time.Now(),
+		started:    time.Now(),
 		listeners:  make(map[*Listener]bool),
 		open:       make(map[*connection]*session),
 		allDrained: make(chan struct{}),
 		released:   make(chan struct{}),
-		allLeft:    make(chan struct{}),
+		allClosed:  make(chan struct{}),
 	}
-	s.ctx, s.giveUp = context.WithCancel(context.Background())
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.memory = bformat.NewBudget(0)
 	s.SetLimits(o.Limits)
 	return s
 }
 
-// SetLimits sets the limits of the connections that come from now on; Memory is that of all.
+// SetLimits sets the limits of the connections accepted from now on; Memory applies to all.
 func (s *Server) SetLimits(l Limits) {
-	f := l.filled()
+	f := l.withDefaults()
 	s.limits.Store(f)
 	s.memory.SetLimit(f.Memory)
 }
@@ -155,32 +155,32 @@ func (s *Server) SetLimits(l Limits) {
 // Serve accepts connections until l is closed, and serves each on a goroutine of
 // its own. It returns nil when l was closed on purpose.
 func (s *Server) Serve(l *Listener) error {
-	if !s.listen(l) {
+	if !s.addListener(l) {
 		l.Close()
 		return nil
 	}
-	defer s.unlisten(l)
+	defer s.removeListener(l)
 	for {
 		conn, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
-		if err != nil { // out of descriptors, most likely: what is open goes on
-			s.warn(&s.often.accept, "cannot accept connections", slog.String("listener", l.String()), slog.Any("err", err))
+		if err != nil { // out of descriptors, most likely: open connections go on
+			s.warn(&s.logLimiters.accept, "cannot accept connections", slog.String("listener", l.String()), slog.Any("err", err))
 			select {
 			case <-time.After(100 * time.Millisecond):
 			case <-s.ctx.Done():
 			}
 			continue
 		}
-		c := s.connection(l, conn)
+		c := s.newConnection(l, conn)
 		switch err := s.admit(c); {
 		case err == errTooMany:
 			s.stats.tooMany.Add(1)
-			c.warn(&s.often.tooMany, "connection closed: too many; session.connections sets the limit", slog.Int("limit", c.limits.Connections))
-			c.cut()
+			c.warn(&s.logLimiters.tooMany, "connection closed: too many; session.connections sets the limit", slog.Int("limit", c.limits.Connections))
+			c.abort()
 		case err != nil:
-			c.cut()
+			c.abort()
 		default:
 			s.stats.accepted.Add(1)
 			go c.serve()
@@ -188,17 +188,17 @@ func (s *Server) Serve(l *Listener) error {
 	}
 }
 
-// listen notes a listener; it reports false while the server shuts down.
-func (s *Server) listen(l *Listener) bool {
+// addListener adds a listener; it reports false while the server shuts down.
+func (s *Server) addListener(l *Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.ending {
+	if !s.shuttingDown {
 		s.listeners[l] = true
 	}
-	return !s.ending
+	return !s.shuttingDown
 }
 
-func (s *Server) unlisten(l *Listener) {
+func (s *Server) removeListener(l *Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.listeners, l)
@@ -206,26 +206,26 @@ func (s *Server) unlisten(l *Listener) {
 
 var errTooMany = errors.New("too many connections")
 
-// count counts deliveries that a session's queue has dropped.
-func (s *Server) count(frames, _ int) {
+// countDropped counts deliveries that a session's queue has dropped.
+func (s *Server) countDropped(frames, _ int) {
 	s.stats.dropped.Add(uint64(frames))
-	if n := s.memory.Starved(); s.seen.Swap(n) != n {
-		s.warn(&s.often.memory, "deliveries dropped: too little memory is left for what waits in the sessions' queues",
+	if n := s.memory.Starved(); s.starvedLogged.Swap(n) != n {
+		s.warn(&s.logLimiters.memory, "deliveries dropped: too little memory is left for what waits in the sessions' queues",
 			slog.Int("memory", s.memory.Limit()), slog.String("remedy", remedyMemory))
 	}
 }
 
-// often keeps what strangers can cause from filling the log: each kind of line
-// comes at most once a second.
-type often struct {
-	accept, tooMany, closed, login, hello, malformed, peer, slow, password, memory, stalled, heldOff, forbidden lograte.Limiter
+// logLimiters limit the rate of log lines that any peer can cause: each kind is logged at
+// most once a second.
+type logLimiters struct {
+	accept, tooMany, closed, login, hello, malformed, peer, slow, password, memory, stalled, throttled, forbidden lograte.Limiter
 }
 
 func (s *Server) warn(l *lograte.Limiter, text string, attrs ...slog.Attr) {
 	l.Log(s.o.Log, slog.LevelWarn, text, attrs...)
 }
 
-// Listeners lists what Serve is accepting on, in no order.
+// Listeners returns the listeners that Serve accepts on, in no order.
 func (s *Server) Listeners() []*Listener {
 	s.mu.Lock()
 	defer s.mu.Unlock()

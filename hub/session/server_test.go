@@ -27,14 +27,14 @@ func TestClassicServerIsLetInByItsAddress(t *testing.T) {
 		p.text(classicServer(header, payload))
 		return p
 	}
-	// Nobody's, unless the config says so; not even a reason is given.
+	// By default no address is allowed, and not even a reason is given.
 	hand("tcp", h.tcp, "", `"type":"t","data":1,"id":"x"`).want("end")
 	h.log.want(t, "not among the peers", `add \"127.0.0.1\" to peers.classic in bester.toml`, "network.peers in server.conf")
 	hand("unix", h.closed, "", `"type":"t","data":1`).want("end")
 	if s := h.Stats(); s.Denied != 2 {
 		t.Errorf("counted %d", s.Denied)
 	}
-	// Whom the operating system vouches for, and who is on the list, gets in.
+	// Trusted peer credentials and listed addresses are allowed.
 	hand("unix", h.unix, "", `"type":"t","data":2`).want("end")
 	got.want("deliver 0: t  2")
 	listed := netip.MustParsePrefix("127.0.0.0/8")
@@ -42,7 +42,7 @@ func TestClassicServerIsLetInByItsAddress(t *testing.T) {
 	hand("tcp", h.tcp, "", `"type":"t","data":3`).want("end")
 	got.want("deliver 0: t  3")
 	hand("unix", h.closed, "", `"type":"t","data":4`).want("end")
-	// From everywhere means from the UNIX socket, too.
+	// If every address is allowed, so is the UNIX socket.
 	h.SetLimits(Limits{Peer: func(netip.Addr) bool { return true }})
 	hand("unix", h.closed, "", `"type":"t","data":5,"id":"five"`).want(classicGood("five"), "end")
 	got.want("deliver 0: t  5")
@@ -144,7 +144,7 @@ func TestHopsAcrossHubsEnd(t *testing.T) {
 	}
 }
 
-// again is a server that is this hub itself, over its socket.
+// again is a server that is this hub itself, over its own socket.
 type again struct {
 	h *running
 	t *testing.T
@@ -163,7 +163,7 @@ func (s again) Put(m *hub.Message) error {
 	return nil
 }
 
-func TestHandlerIsHandedOn(t *testing.T) {
+func TestHandlerHandOff(t *testing.T) {
 	got := make(chan Handshake)
 	h := run(t, Options{Handler: func(s Handshake) { got <- s; waitForEnd(s) }})
 	p := h.peer(t, "unix", h.unix)
@@ -198,7 +198,7 @@ func TestPanicEndsOneSession(t *testing.T) {
 	n, c := h.native(t, "ann"), h.classic(t, "ann")
 	n.frames(sent(1, "slow", "1"), sent(2, "t", "1", "bob"), sent(3, "builtin", bad), sent(4, "t", "4", "bob"))
 	n.want("status 2: good", "end")
-	bob.want("deliver 0: t ann 1") // what came before is not stuck
+	bob.want("deliver 0: t ann 1") // earlier messages are delivered
 	c.text(classicMessage("builtin", "1", bad))
 	c.want("end")
 	slow.answer(t, func(a *hub.Answer) { a.SendClients(data("2"), hub.Address{User: "ann"}, hub.Address{User: "bob"}) })
@@ -214,7 +214,7 @@ func TestPanicEndsOneSession(t *testing.T) {
 	bob.want("deliver 0: t bob 3", "status 5: good")
 }
 
-func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
+func TestShutdownAnswersInFlight(t *testing.T) {
 	h := run(t, Options{})
 	h.account(t, "ann", nil)
 	slow := make(held, 2)
@@ -240,7 +240,7 @@ func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
 	}
 	toBob(first, "1")
 	n.want("status 1: good")
-	bob.want("deliver 0: slow ann 1") // who has nothing under way waits for those who have
+	bob.want("deliver 0: slow ann 1") // a session with nothing in flight stays open for those that have
 	select {
 	case err := <-ended:
 		t.Fatalf("ended before all was answered: %v", err)
@@ -255,7 +255,7 @@ func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
 	}
 }
 
-func TestShutdownWaitsForNobodyWhoIsNotIn(t *testing.T) {
+func TestShutdownDropsUnauthenticated(t *testing.T) {
 	h := run(t, Options{Limits: Limits{Login: time.Hour}})
 	silent := h.peer(t, "tcp", h.tcp)
 	half := h.peer(t, "tls", h.tls)
@@ -279,7 +279,7 @@ func TestShutdownIsBounded(t *testing.T) {
 	h.serve(t, "slow", slow)
 	n, idle := h.native(t, "ann"), h.native(t, "bob")
 	n.send(1, "slow", "1")
-	under := <-slow
+	pending := <-slow
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- h.Shutdown(ctx) }()
@@ -291,7 +291,7 @@ func TestShutdownIsBounded(t *testing.T) {
 	}
 	n.want("end")
 	idle.want("end")
-	under.Done(nil) // nobody hears it any more
+	pending.Done(nil) // nobody receives it any more
 }
 
 func TestServeAfterShutdown(t *testing.T) {

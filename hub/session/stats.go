@@ -3,7 +3,7 @@ package session
 import "sync/atomic"
 
 type stats struct {
-	accepted, logins, denied, tooMany, tooLong, tooSlow, malformed, slow, dropped, panics, noMemory, stalled, heldOff, forbidden atomic.Uint64
+	accepted, logins, denied, tooMany, tooLong, tooSlow, malformed, slow, dropped, panics, noMemory, stalled, throttled, forbidden atomic.Uint64
 }
 
 // Stats counts what came over the listeners since the start.
@@ -21,7 +21,7 @@ type Stats struct {
 	Slow      uint64 `json:"slow_readers_closed"` // sessions closed for not reading
 	Dropped   uint64 `json:"dropped"`             // frames dropped because a session's queue was full, or had ended with its connection
 	Panics    uint64 `json:"panics"`              // sessions ended by a bug in the hub
-	HeldOff   uint64 `json:"logins_held_off"`     // logins not checked, since their address had failed too often
+	Throttled uint64 `json:"logins_held_off"`     // logins not checked, since their address was throttled
 	Stalled   uint64 `json:"stopped_in_a_frame"`  // sessions closed for that
 	NoMemory  uint64 `json:"frames_no_memory"`    // connections closed for a long frame when Limits.Memory was used up
 	Refused   uint64 `json:"memory_refused"`      // how often there was too little memory left, for frames and queues
@@ -39,7 +39,7 @@ func (s *Server) Stats() Stats {
 		Accepted: c.accepted.Load(), Logins: c.logins.Load(), Denied: c.denied.Load(),
 		TooMany: c.tooMany.Load(), TooLong: c.tooLong.Load(), TooSlow: c.tooSlow.Load(),
 		Forbidden: c.forbidden.Load(), Malformed: c.malformed.Load(), Slow: c.slow.Load(), Dropped: c.dropped.Load(), Panics: c.panics.Load(),
-		HeldOff: c.heldOff.Load(), Stalled: c.stalled.Load(), NoMemory: c.noMemory.Load(),
+		Throttled: c.throttled.Load(), Stalled: c.stalled.Load(), NoMemory: c.noMemory.Load(),
 		Refused: s.memory.Refused(), Memory: s.memory.Used(),
 	}
 }

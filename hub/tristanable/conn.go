@@ -43,7 +43,7 @@ type Options struct {
 	// QueueFull is what happens when a Queue is full: the oldest message is dropped, the
 	// newest is dropped, or the connection ends with bformat.ErrFull. Drops are counted.
 	// If zero, bformat.DropOldest.
-	QueueFull bformat.Full
+	QueueFull bformat.OverflowPolicy
 
 	// Incoming gets the messages under tags that are not registered. It runs on the reading
 	// goroutine: while it blocks, nothing is read, and the peer gets backpressure. message

@@ -233,7 +233,7 @@ func TestRegister(t *testing.T) {
 
 func TestQueueWhenFull(t *testing.T) {
 	for _, c := range []struct {
-		full bformat.Full
+		full bformat.OverflowPolicy
 		want string
 		err  error
 	}{

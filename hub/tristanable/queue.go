@@ -18,7 +18,7 @@ type Queue struct {
 	tag    uint64
 	limit  int // bytes, including headers and tags
 	count  int // messages
-	full   bformat.Full
+	full   bformat.OverflowPolicy
 	ready  chan struct{} // holds one token while there may be something to take
 	closed chan struct{}
 

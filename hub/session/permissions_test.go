@@ -29,7 +29,7 @@ func TestMayNotSend(t *testing.T) {
 	c.want(classicBad("1", `not allowed: "ann" may not send type "other"`))
 	bob.want("deliver 0: mine/x ann 2")
 	bob.lives()
-	n.send(0, "other", "3", "bob") // under tag 0 only the operator hears of it
+	n.send(0, "other", "3", "bob") // under tag 0 only the operator sees the refusal
 	n.lives()
 	h.log.want(t, "may not send the type", "user=ann", "type=other", "account allow --send")
 	if got := h.Stats().Forbidden; got != 3 {
@@ -46,7 +46,7 @@ func TestMayNotReceive(t *testing.T) {
 	sam := h.native(t, "sam")
 	sam.send(1, "secret", "1", "ann", "bob")
 	sam.send(2, "ok", "2", "ann", "bob")
-	sam.want("status 1: good", "status 2: good") // who may get it is not the sender's business
+	sam.want("status 1: good", "status 2: good") // the sender is not told who may receive it
 	n.want("deliver 0: ok sam 2")
 	c.want(received("ok", "2"))
 	if s := h.router.Stats(); s.Lost != 2 || s.Delivered != 2 {
@@ -91,7 +91,7 @@ func TestMayNotReach(t *testing.T) {
 func TestMayNotServe(t *testing.T) {
 	h := run(t, Options{
 		Handler: func(s Handshake) { s.Conn.Close() },
-		MayBe: func(name string, a *account.Account) error {
+		AuthorizeHandler: func(name string, a *account.Account) error {
 			if name == "taken" {
 				return hub.ErrDenied
 			}
@@ -135,7 +135,7 @@ func TestChangedAccountCountsFromTheNextMessage(t *testing.T) {
 	n.lives()
 }
 
-func TestRemovedAccountIsOutAtOnce(t *testing.T) {
+func TestRemovedAccountEndsSession(t *testing.T) {
 	h := run(t, Options{Handler: waitForEnd})
 	h.account(t, "ann", func(p *account.Permissions) { p.Serve, p.Peer = []hub.Pattern{"#"}, true })
 	n, c := h.enter(t, "ann"), h.classic(t, "ann")
@@ -143,17 +143,17 @@ func TestRemovedAccountIsOutAtOnce(t *testing.T) {
 	handler := h.peer(t, "unix", h.closed)
 	handler.hello(&wire.Hello{Role: wire.RoleHandler, Name: "x", User: "ann", Password: "p"})
 	handler.want("")            // linked
-	other := h.native(t, "ann") // vouched for by the system, of the same name
+	other := h.native(t, "ann") // authenticated by peer credentials, with the same name
 	got := make(held, 1)
 	h.serve(t, "slow", got)
 	n.send(1, "slow", "1")
-	under := <-got
+	pending := <-got
 	if err := h.accounts.Remove("ann"); err != nil {
 		t.Fatal(err)
 	}
 	h.Recheck()
 	n.want("goodbye: the account was removed")
-	under.Done(nil) // what was taken is still answered
+	pending.Done(nil) // the message in flight is still answered
 	n.want("status 1: good", "end")
 	c.want("end")
 	server.want("goodbye: the account was removed", "end")
@@ -166,7 +166,7 @@ func TestRemovedAccountIsOutAtOnce(t *testing.T) {
 	}
 }
 
-// waitForEnd is a link that does nothing until its connection ends.
+// waitForEnd is an Options.Handler that does nothing until its connection ends.
 func waitForEnd(s Handshake) {
 	s.Conn.Write([]byte{0, 0, 0, 0})
 	for {
@@ -176,7 +176,7 @@ func waitForEnd(s Handshake) {
 	}
 }
 
-func TestRightsThatEndAConnection(t *testing.T) {
+func TestLostPermissionEndsConnection(t *testing.T) {
 	h := run(t, Options{Handler: waitForEnd})
 	h.account(t, "ann", func(p *account.Permissions) { p.Serve, p.Peer = []hub.Pattern{"a/#", "b"}, true })
 	server := h.as(t, &wire.Hello{Role: wire.RoleServer, User: "ann", Password: "p"})
@@ -195,8 +195,8 @@ func TestRightsThatEndAConnection(t *testing.T) {
 	handlers[1].Close()
 }
 
-// Nor does it stay by not reading.
-func TestRemovedAccountThatDoesNotReadIsOut(t *testing.T) {
+// A session whose account was removed ends also if its peer does not read.
+func TestRemovedAccountThatDoesNotReadEndsSession(t *testing.T) {
 	h := run(t, Options{})
 	h.account(t, "ann", nil)
 	n := h.as(t, &wire.Hello{Role: wire.RoleClient, User: "ann", Password: "p"})
@@ -214,8 +214,8 @@ func TestRemovedAccountThatDoesNotReadIsOut(t *testing.T) {
 			}
 		}
 	}()
-	s := h.known()[0]
-	until(t, "the hub waits for ann to read", s.out.Crowded)
+	s := h.sessionList()[0]
+	until(t, "the hub waits for ann to read", s.out.Backpressured)
 	if err := h.accounts.Remove("ann"); err != nil {
 		t.Fatal(err)
 	}

@@ -17,17 +17,17 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-func TestTries(t *testing.T) {
-	const most, span = 3, 20 * time.Second
-	var all tries
+func TestThrottle(t *testing.T) {
+	const limit, interval = 3, 20 * time.Second
+	var all loginThrottle
 	now := time.Now()
 	from := netip.MustParsePrefix("10.0.0.1/32")
 	try := func(err error) (in, begins bool) {
-		a, _ := all.enter(from, now, span, most)
+		a, _ := all.begin(from, now, interval, limit)
 		if a == nil {
 			return false, false
 		}
-		return true, all.leave(from, a, err, now, span, most)
+		return true, all.end(from, a, err, now, interval, limit)
 	}
 	for i, c := range []struct {
 		later      time.Duration
@@ -35,14 +35,14 @@ func TestTries(t *testing.T) {
 		in, begins bool
 	}{
 		{0, account.ErrDenied, true, false},
-		{0, account.ErrBusy, true, false}, // not its fault
+		{0, account.ErrBusy, true, false}, // does not count as a failure
 		{0, account.ErrDenied, true, false},
 		{0, account.ErrDenied, true, true},
 		{0, nil, false, false},
-		{span - 1, nil, false, false},
-		{1, account.ErrDenied, true, false}, // one is forgotten; held off again, but that is known
-		{span / 2, nil, false, false},
-		{span / 2, nil, true, false}, // cleared
+		{interval - 1, nil, false, false},
+		{1, account.ErrDenied, true, false}, // one has leaked; throttled again, but not reported again
+		{interval / 2, nil, false, false},
+		{interval / 2, nil, true, false}, // empties the bucket
 		{0, account.ErrDenied, true, false},
 		{0, account.ErrDenied, true, false},
 		{time.Hour, account.ErrDenied, true, false},
@@ -51,50 +51,50 @@ func TestTries(t *testing.T) {
 	} {
 		now = now.Add(c.later)
 		if in, begins := try(c.err); in != c.in || begins != c.begins {
-			t.Errorf("try %d: let in %t, begins to be held off %t", i, in, begins)
+			t.Errorf("login %d: let in %t, throttling begins %t", i, in, begins)
 		}
 	}
 	now = now.Add(time.Hour)
 	try(nil)
-	if len(all.of) != 0 {
-		t.Errorf("%d addresses are kept", len(all.of))
+	if len(all.addresses) != 0 {
+		t.Errorf("%d addresses are kept", len(all.addresses))
 	}
 }
 
-// Logins that are under way count as failures once there is one, and those who wait are
-// sent away when the address is held off.
-func TestTriesUnderWay(t *testing.T) {
-	const most, span = 3, 20 * time.Second
-	var all tries
+// Logins in flight count as failures once there is one, and logins that wait are canceled
+// when the address is throttled.
+func TestThrottleInFlight(t *testing.T) {
+	const limit, interval = 3, 20 * time.Second
+	var all loginThrottle
 	now := time.Now()
 	from := netip.MustParsePrefix("10.0.0.1/32")
-	var under []*try
+	var pending []*addressState
 	var wait context.Context
-	for range maxChecks {
-		a, w := all.enter(from, now, span, most)
-		under, wait = append(under, a), w
+	for range maxLoginsPerAddress {
+		a, w := all.begin(from, now, interval, limit)
+		pending, wait = append(pending, a), w
 	}
-	if more, _ := all.enter(from, now, span, most); under[maxChecks-1] == nil || more != nil {
-		t.Fatalf("want %d at once without a failure", maxChecks)
+	if more, _ := all.begin(from, now, interval, limit); pending[maxLoginsPerAddress-1] == nil || more != nil {
+		t.Fatalf("want %d at once without a failure", maxLoginsPerAddress)
 	}
-	for i, a := range under {
-		if held := wait.Err() != nil; held != (i >= most) {
+	for i, a := range pending {
+		if held := wait.Err() != nil; held != (i >= limit) {
 			t.Fatalf("after %d failures those who wait are sent away: %t", i, held)
 		}
 		err := account.ErrDenied
-		if i >= most {
+		if i >= limit {
 			err = context.Canceled
 		}
-		all.leave(from, a, err, now, span, most)
+		all.end(from, a, err, now, interval, limit)
 	}
-	now = now.Add(span)
-	a, wait := all.enter(from, now, span, most)
-	if more, _ := all.enter(from, now, span, most); a == nil || wait.Err() != nil || more != nil {
+	now = now.Add(interval)
+	a, wait := all.begin(from, now, interval, limit)
+	if more, _ := all.begin(from, now, interval, limit); a == nil || wait.Err() != nil || more != nil {
 		t.Error("want one more try after a while")
 	}
 }
 
-// A from is a connection that has nothing but an address.
+// A from is a connection that has only an address.
 type from struct {
 	net.Conn
 	address net.Addr
@@ -102,64 +102,64 @@ type from struct {
 
 func (f from) RemoteAddr() net.Addr { return f.address }
 
-// Logins of one address fail and succeed at the same time; the race detector looks on.
-func TestAttemptsAtOnce(t *testing.T) {
+// Logins of one address fail and succeed concurrently, for the race detector.
+func TestConcurrentLogins(t *testing.T) {
 	s := NewServer(Options{Limits: Limits{Failures: 1}})
 	c := &connection{server: s, conn: from{address: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}}, limits: s.limits.Load()}
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
 			for i := range 300 {
-				c.attempt(func(context.Context) error {
+				c.throttleLogin(func(context.Context) error {
 					runtime.Gosched()
 					if i%2 == 0 {
 						return account.ErrDenied
 					}
 					return nil
 				})
-				s.tries.mu.Lock()
-				for _, a := range s.tries.of {
+				s.throttle.mu.Lock()
+				for _, a := range s.throttle.addresses {
 					a.until = time.Time{} // a minute passes
 				}
-				s.tries.mu.Unlock()
+				s.throttle.mu.Unlock()
 			}
 		})
 	}
 	all.Wait()
-	s.tries.mu.Lock()
-	defer s.tries.mu.Unlock()
-	for _, a := range s.tries.of {
-		if a.checks != 0 {
-			t.Errorf("%d logins are under way", a.checks)
+	s.throttle.mu.Lock()
+	defer s.throttle.mu.Unlock()
+	for _, a := range s.throttle.addresses {
+		if a.inFlight != 0 {
+			t.Errorf("%d logins are in flight", a.inFlight)
 		}
 	}
 }
 
-func TestTriesAreBounded(t *testing.T) {
-	var all tries
+func TestThrottleIsBounded(t *testing.T) {
+	var all loginThrottle
 	now := time.Now()
 	address := func(i int) netip.Prefix {
 		p, _ := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}).Prefix(32)
 		return p
 	}
 	for i := range 3 * maxAddresses {
-		a, _ := all.enter(address(i), now, time.Minute, 1)
+		a, _ := all.begin(address(i), now, time.Minute, 1)
 		if a == nil {
-			t.Fatalf("address %d is held off for the others", i)
+			t.Fatalf("address %d is throttled for the others", i)
 		}
-		all.leave(address(i), a, account.ErrDenied, now, time.Minute, 1)
+		all.end(address(i), a, account.ErrDenied, now, time.Minute, 1)
 		now = now.Add(time.Millisecond)
-		if len(all.of) > maxAddresses {
-			t.Fatalf("%d addresses are remembered", len(all.of))
+		if len(all.addresses) > maxAddresses {
+			t.Fatalf("%d addresses are remembered", len(all.addresses))
 		}
 	}
-	newest, _ := all.enter(address(3*maxAddresses-1), now, time.Minute, 1)
-	if oldest, _ := all.enter(address(0), now, time.Minute, 1); newest != nil || oldest == nil {
+	newest, _ := all.begin(address(3*maxAddresses-1), now, time.Minute, 1)
+	if oldest, _ := all.begin(address(0), now, time.Minute, 1); newest != nil || oldest == nil {
 		t.Error("the newest was forgotten, or the oldest was not")
 	}
 }
 
-func TestOrigin(t *testing.T) {
+func TestThrottleKey(t *testing.T) {
 	for _, c := range []struct {
 		a    net.Addr
 		want string
@@ -171,14 +171,14 @@ func TestOrigin(t *testing.T) {
 		{&net.UnixAddr{Name: "@"}, ""},
 		{&net.TCPAddr{}, ""},
 	} {
-		if p, ok := origin(c.a); ok != (c.want != "") || ok && p.String() != c.want {
+		if p, ok := throttleKey(c.a); ok != (c.want != "") || ok && p.String() != c.want {
 			t.Errorf("%v: got %v, %t; want %q", c.a, p, ok, c.want)
 		}
 	}
 }
 
-// An address that fails to log in again and again is not checked any more; others are.
-func TestFailedLoginsAreHeldOff(t *testing.T) {
+// Logins from an address with too many failures are not checked any more; others are.
+func TestFailedLoginsAreThrottled(t *testing.T) {
 	h := run(t, Options{Limits: Limits{Failures: 3}})
 	h.account(t, "ann", nil)
 	login := func(password string) error {
@@ -193,7 +193,7 @@ func TestFailedLoginsAreHeldOff(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := login("p"); err != nil { // and the failures are forgotten
+	if err := login("p"); err != nil { // empties the bucket
 		t.Fatal(err)
 	}
 	for range 3 {
@@ -214,12 +214,12 @@ func TestFailedLoginsAreHeldOff(t *testing.T) {
 	if s := h.accounts.Stats(); s != checked {
 		t.Errorf("an account was asked: %+v, then %+v", checked, s)
 	}
-	if s := h.Stats(); s.HeldOff != 6 {
+	if s := h.Stats(); s.Throttled != 6 {
 		t.Errorf("got %+v", s)
 	}
 	h.log.want(t, "address held off", "127.0.0.1/32", "session.failures")
 
-	// From a UNIX socket and from another address one gets in.
+	// Logins from a UNIX socket and from another address succeed.
 	h.classic(t, "ann")
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
 	c, err := d.Dial("tcp", h.tcp)
@@ -233,7 +233,7 @@ func TestFailedLoginsAreHeldOff(t *testing.T) {
 	other.wantIn("hello")
 }
 
-// slowAccounts let nobody in, one after the other.
+// slowAccounts deny all logins, one after the other.
 type slowAccounts struct {
 	turn    chan struct{} // each login takes one
 	checked chan error
@@ -256,8 +256,8 @@ func (*slowAccounts) ChangePassword(context.Context, hub.UserName, string, strin
 	return account.ErrDenied
 }
 
-// Those who wait for their check when the address has failed too often leave the queue.
-func TestWaitingLoginsAreSentAway(t *testing.T) {
+// Logins that wait for their check are canceled when the address is throttled.
+func TestWaitingLoginsAreCanceled(t *testing.T) {
 	h := run(t, Options{Limits: Limits{Failures: 2, Login: time.Minute}})
 	const n = 20
 	a := &slowAccounts{make(chan struct{}), make(chan error, n)}
@@ -269,10 +269,10 @@ func TestWaitingLoginsAreSentAway(t *testing.T) {
 		all = append(all, p)
 	}
 	until(t, "all wait", func() bool {
-		h.Server.tries.mu.Lock()
-		defer h.Server.tries.mu.Unlock()
-		for _, v := range h.Server.tries.of {
-			return v.checks == n
+		h.Server.throttle.mu.Lock()
+		defer h.Server.throttle.mu.Unlock()
+		for _, v := range h.Server.throttle.addresses {
+			return v.inFlight == n
 		}
 		return false
 	})
@@ -290,7 +290,7 @@ func TestWaitingLoginsAreSentAway(t *testing.T) {
 	for _, p := range all {
 		p.wantIn(`"bad"`)
 	}
-	if s := h.Stats(); s.HeldOff != n-2 {
+	if s := h.Stats(); s.Throttled != n-2 {
 		t.Errorf("got %+v", s)
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// until waits for what happens inside the hub and shows nowhere else.
+// until polls for a condition inside the hub that is not visible from outside.
 func until(t testing.TB, what string, happens func() bool) {
 	t.Helper()
 	for late := time.Now().Add(patience); !happens(); time.Sleep(time.Millisecond) {
@@ -30,7 +30,7 @@ func until(t testing.TB, what string, happens func() bool) {
 func heap() int {
 	var m runtime.MemStats
 	runtime.GC()
-	runtime.GC() // what is in pools goes at the second
+	runtime.GC() // the second one empties the pools
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc)
 }
@@ -40,8 +40,8 @@ func almost() []byte {
 	return append(binary.LittleEndian.AppendUint32(nil, 1<<20), make([]byte, 1<<20-1)...)
 }
 
-// What a long frame took is given back when it has been acted on, though its session is quiet.
-func TestLongFramesAreNotKept(t *testing.T) {
+// The memory of a long frame is released when it has been handled, though its session is idle.
+func TestLongFrameMemoryIsReleased(t *testing.T) {
 	const n = 40
 	h := run(t, Options{Limits: Limits{Frame: 2 << 20}})
 	h.account(t, "old", nil)
@@ -69,7 +69,7 @@ func TestLongFramesAreNotKept(t *testing.T) {
 	runtime.KeepAlive(classic)
 }
 
-// Sessions that each begin a long frame and stop hold no more than Limits.Memory.
+// Sessions that each stall inside a long frame hold no more than Limits.Memory.
 func TestLongFramesShareMemory(t *testing.T) {
 	const n, memory, each = 300, 8 << 20, 32 << 10
 	h := run(t, Options{Limits: Limits{Memory: memory}})
@@ -80,7 +80,7 @@ func TestLongFramesShareMemory(t *testing.T) {
 		p := h.native(t, "greedy")
 		p.SetDeadline(time.Time{})
 		go func() {
-			p.Write(almost) // fails where the hub has closed first
+			p.Write(almost) // fails if the hub has closed first
 			what := "cut"
 			if f, err := p.in.Next(); err == nil {
 				what, _ = describe(f)
@@ -92,8 +92,8 @@ func TestLongFramesShareMemory(t *testing.T) {
 	var whole int
 	until(t, "all frames are read as far as they go, or refused", func() bool {
 		whole = 0
-		for _, s := range h.known() {
-			if s.in.Part() > 1<<20 {
+		for _, s := range h.sessionList() {
+			if s.in.Progress() > 1<<20 {
 				whole++
 			}
 		}
@@ -122,9 +122,9 @@ func TestLongFramesShareMemory(t *testing.T) {
 			t.Errorf("got %.40s", got)
 		}
 	}
-	for _, s := range h.known() { // what they hold is given back
+	for _, s := range h.sessionList() { // their memory is released
 		if s.name == "greedy" {
-			s.cut()
+			s.abort()
 		}
 	}
 	for range whole {
@@ -135,7 +135,7 @@ func TestLongFramesShareMemory(t *testing.T) {
 	ann.want("status 9: good")
 }
 
-// Sessions that do not read share what may wait for them.
+// The queues of sessions that do not read share Limits.Memory.
 func TestQueuesShareMemory(t *testing.T) {
 	const n, memory, each = 200, 4 << 20, 64 << 10
 	h := run(t, Options{Limits: Limits{Memory: memory}})
@@ -163,8 +163,9 @@ func TestQueuesShareMemory(t *testing.T) {
 	h.log.want(t, "deliveries dropped: too little memory", "session.memory")
 }
 
-// A queue that is full by itself is not put down to memory, though that was short of late.
-func TestFullQueueIsNoWantOfMemory(t *testing.T) {
+// A queue that drops frames because of its own limit is not reported as short of memory,
+// though memory was short a moment before.
+func TestFullQueueIsNotStarved(t *testing.T) {
 	h := run(t, Options{Limits: Limits{Memory: 1 << 20, Queue: 4 << 10}})
 	h.route(t, "r", "slow")
 	h.native(t, "slow")
@@ -191,8 +192,8 @@ func TestFullQueueIsNoWantOfMemory(t *testing.T) {
 	}
 }
 
-// Whoever stops inside a frame is closed, and told; whoever is quiet between frames stays.
-func TestStoppedInAFrame(t *testing.T) {
+// A peer that stalls inside a frame is told and closed; one that is idle between frames stays.
+func TestStalledFrameEndsSession(t *testing.T) {
 	h := run(t, Options{Limits: Limits{Write: 40 * time.Millisecond}})
 	h.account(t, "ann", nil)
 	const goodbye = "goodbye: a frame has begun and did not get on in time"
@@ -206,7 +207,7 @@ func TestStoppedInAFrame(t *testing.T) {
 	stopped := uint64(0)
 	for name, part := range map[string][]byte{"header": {200, 0}, "short": {200, 0, 0, 0, 1, 2, 3}, "long": almost()} {
 		for network, p := range map[string]*peer{"unix": h.native(t, "ann"), "tls": secure()} {
-			p.frames(sent(1, "dummy", "1")) // what came before is answered
+			p.frames(sent(1, "dummy", "1")) // earlier messages are answered
 			p.Write(part)
 			p.want("status 1: good", goodbye, "end")
 			if s := h.Stats(); s.Stalled != stopped+1 {
@@ -224,33 +225,33 @@ func TestStoppedInAFrame(t *testing.T) {
 	quiet.lives()
 }
 
-// A slow peer is no stopped one: it may take the time for each 64 KiB.
-func TestSlowInAFrame(t *testing.T) {
+// A slow peer is not stalled: it has the time limit for each 64 KiB.
+func TestSlowFrameIsNotStalled(t *testing.T) {
 	h := run(t, Options{Limits: Limits{Write: time.Hour}})
 	p := h.native(t, "ann")
-	s := h.known()[0]
+	s := h.sessionList()[0]
 	frame := bformat.Append(nil, sent(1, "dummy", fmt.Sprintf("%q", strings.Repeat("x", 300_000))))
-	look := func(at time.Duration) bool { return len(h.stalled(at)) > 0 }
-	now := time.Hour // no look comes before that
+	stalled := func(at time.Duration) bool { return len(h.findStalled(at)) > 0 }
+	now := time.Hour // no periodic check comes before that
 	for sent := 0; sent+64<<10 < len(frame); sent += 64 << 10 {
-		was := s.in.Part()
+		was := s.in.Progress()
 		p.Write(frame[sent : sent+64<<10])
-		until(t, "the hub sees the frame get on", func() bool { p := s.in.Part(); return p != was && p != 0 })
+		until(t, "the hub sees the frame get on", func() bool { p := s.in.Progress(); return p != was && p != 0 })
 		for _, later := range []time.Duration{0, 59 * time.Minute} {
-			if now += later; look(now) {
+			if now += later; stalled(now) {
 				t.Fatal("stopped, though it gets on")
 			}
 		}
 	}
-	if !look(now + time.Minute) {
+	if !stalled(now + time.Minute) {
 		t.Error("goes on for ever")
 	}
 	p.Write(frame[len(frame)/(64<<10)*(64<<10):])
 	p.want("status 1: good")
 }
 
-// A handler process that stops inside a frame is cut off, too.
-func TestHandlerStopsInAFrame(t *testing.T) {
+// A handler process that stalls inside a frame is cut off, too.
+func TestStalledHandlerIsCutOff(t *testing.T) {
 	ended := make(chan error, 1)
 	h := run(t, Options{Limits: Limits{Write: 20 * time.Millisecond}, Handler: func(hs Handshake) {
 		_, err := hs.In.Next()

@@ -6,10 +6,10 @@ import (
 	"testing"
 )
 
-// What a Queue writes is whole frames, in order, whatever it drops: also where one that is
-// dropped made the buffer grow first.
+// A Queue writes complete frames in order, whatever it drops, also if a dropped frame made
+// the buffer grow first.
 func TestQueueWritesWholeFrames(t *testing.T) {
-	for _, full := range []Full{DropOldest, DropNewest} {
+	for _, full := range []OverflowPolicy{DropOldest, DropNewest} {
 		for _, limit := range []int{4 << 10, 32 << 10, 64 << 10, 256 << 10} {
 			for _, long := range []int{1500, 20_000, 70_000, 250_000} {
 				if long > limit {

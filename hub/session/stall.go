@@ -1,0 +1,69 @@
+package session
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// A peer must not stall inside a frame: it has Limits.Write for each 64 KiB of a frame, or
+// for a whole shorter frame. Otherwise it could have the hub hold the incomplete frame
+// forever. Between frames a session may be idle without limit.
+//
+// The data path reads no clock and sets no timer for this: the reader of a connection
+// records the progress of its frame, and checkStalled compares that periodically.
+
+var errStalled = errors.New("a frame has begun and did not get on in time")
+
+// A frameProgress is the progress of a connection's frame that checkStalled saw last, and
+// the time since which it has not changed. It is under Server.mu.
+type frameProgress struct {
+	value uint64        // bformat.Reader.Part
+	since time.Duration // from Server.began on
+}
+
+// scheduleStallCheck starts the periodic check, unless it runs. It is called under
+// Server.mu when a connection is admitted.
+func (s *Server) scheduleStallCheck() {
+	if s.stallCheckScheduled {
+		return
+	}
+	s.stallCheckScheduled = true
+	time.AfterFunc(s.stallCheckInterval(), s.checkStalled)
+}
+
+// stallCheckInterval is the time between two calls of checkStalled.
+func (s *Server) stallCheckInterval() time.Duration {
+	return min(s.limits.Load().Write, 30*time.Second)/4 + 1
+}
+
+// checkStalled ends the sessions that have stalled inside a frame.
+func (s *Server) checkStalled() {
+	for _, n := range s.findStalled(time.Since(s.started)) {
+		s.stats.stalled.Add(1)
+		n.warn(&s.logLimiters.stalled, "session closed: it stopped inside a frame; session.write says how long it may", slog.String("user", string(n.name)), slog.Duration("limit", n.limits.Write))
+		n.terminate(errStalled)
+	}
+}
+
+func (s *Server) findStalled(now time.Duration) (all []*session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stallCheckScheduled = len(s.open) > 0 && !s.shuttingDown; s.stallCheckScheduled {
+		time.AfterFunc(s.stallCheckInterval(), s.checkStalled)
+	}
+	for c, n := range s.open {
+		if n == nil { // the login timeout applies
+			continue
+		}
+		p := &c.frameProgress
+		part := c.in.Progress()
+		switch {
+		case part == 0 || part != p.value:
+			*p = frameProgress{part, now}
+		case now-p.since >= c.limits.Write && n.endReason.Load() == nil:
+			all = append(all, n)
+		}
+	}
+	return all
+}
