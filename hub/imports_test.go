@@ -62,7 +62,7 @@ var importRules = []importRule{
 		"it is the other end of the wire and runs without a hub"},
 	{"hub/hubtest", "hub",
 		"every package's tests may use it, so it may use none of them"},
-	{"handlers", "hub hub/bformat hub/lograte hub/options hub/tristanable hub/wire",
+	{"handlers", "hub hub/asynclog hub/bformat hub/lograte hub/options hub/tristanable hub/wire",
 		"a handler is a process of its own: it knows the wire, not the hub's ends"},
 	{"handlers/catalog", "hub hub/config hub/options handlers handlers/*",
 		"the one table of the kinds there are, which checks what a config asks of them"},

@@ -96,6 +96,7 @@ func showStatus(out io.Writer, report []byte, self string) error {
 			Processes, Waiting                        int
 			InFlight                                  int `json:"in_flight"`
 			Answered, Failed, Timeouts, Refused, Late uint64
+			Unmatched                                 uint64
 			Restarts                                  uint64
 			Down                                      string
 		}
@@ -167,7 +168,7 @@ func showStatus(out io.Writer, report []byte, self string) error {
 	}
 	if len(r.Handlers) > 0 {
 		fmt.Fprintf(w, "\nHANDLER\tTYPES\tPROCESSES\tWAITING\tIN FLIGHT\tANSWERED\tFAILED\tTIMED OUT\tREFUSED\tRESTARTS\n")
-		down := ""
+		notes := ""
 		for _, h := range r.Handlers {
 			types, processes := escapeName(strings.Join(h.Types, " ")), strconv.Itoa(h.Processes)
 			if types == "" {
@@ -178,11 +179,14 @@ func showStatus(out io.Writer, report []byte, self string) error {
 			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", escapeName(h.Name), types,
 				processes, h.Waiting, h.InFlight, h.Answered, h.Failed, h.Timeouts, h.Refused, h.Restarts)
+			if h.Unmatched > 0 {
+				notes += fmt.Sprintf("%s: answers dropped that belonged to no message in flight: %d\n", escapeName(h.Name), h.Unmatched)
+			}
 			if h.Down != "" {
-				down += escapeName(h.Name) + " is not running: " + escapeText(h.Down) + "\n"
+				notes += escapeName(h.Name) + " is not running: " + escapeText(h.Down) + "\n"
 			}
 		}
-		io.WriteString(w, down)
+		io.WriteString(w, notes)
 	}
 	if len(r.Devices) > 0 {
 		fmt.Fprintf(w, "\nDEVICE\tKIND\tREADS\tFAILURES\tSKIPPED\tSENT\tREFUSED\tLOST\tSTATE\n")
@@ -304,7 +308,8 @@ const statusKeys = `  hub        its name
   routes     list in the config's order: match, through (names), to (addresses)
   filters    list: name, kind
   handlers   list: name, types, native (false: classic), processes, waiting, in_flight,
-             sent, answered, failed, timeouts, late, refused, garbage (what it sent
+             sent, answered, failed, timeouts, late, unmatched (answers that belonged to
+             no message in flight, and were dropped), refused, garbage (what it sent
              made no sense), restarts, down (why its program does not run, or empty)
   devices    list: name, kind, reads, failures, skipped, bad (readings left out), sent,
              refused, lost (taken, then failed), missing (parts not read while others

@@ -204,3 +204,55 @@ func TestLogReaderIsSlow(t *testing.T) {
 	p.await("msg=ended")
 	p.ends(0)
 }
+
+// A handler or listener whose messages about itself nobody reads any more goes on.
+func TestToolsOutliveTheReaderOfTheirStandardError(t *testing.T) {
+	p := startHubProcess(t, "")
+	p.await("msg=ready")
+	hub := filepath.Join(p.folder, "hub.sock")
+	for _, args := range [][]string{
+		{"handle", "throttle", "--types", "x", "--socket", hub, "--set", "every=1s"},
+		{"listen", "--hub", hub, "--user", "ann"},
+	} {
+		cmd := exec.Command(p.tool, args...)
+		stderr, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bufio.NewReader(stderr).ReadString('\n'); err != nil { // it is connected
+			t.Fatalf("%q: %v", args, err)
+		}
+		stderr.Close()
+		t.Cleanup(func() {
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Errorf("%q: %v", args, err)
+			}
+			if err := cmd.Wait(); cmd.ProcessState.Exited() == false {
+				t.Errorf("%q: %v", args, err)
+			}
+		})
+	}
+	// Both say that the hub has gone, and come back when it has.
+	p.signal(syscall.SIGTERM)
+	p.ends(0)
+	again := exec.Command(p.cmd.Path, p.config)
+	if err := again.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		again.Process.Signal(syscall.SIGTERM)
+		again.Wait()
+	})
+	for end := time.Now().Add(wait); ; time.Sleep(10 * time.Millisecond) {
+		out, err := exec.Command(p.tool, "status", "--hub", hub).CombinedOutput()
+		if err == nil && strings.Contains(string(out), "ann") && strings.Contains(string(out), "throttle") {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+}
