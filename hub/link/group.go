@@ -62,7 +62,7 @@ type executor struct {
 var executors = sync.Pool{New: func() any { return new(executor) }}
 
 func newGroup(name string, o Options, gs *Groups) *Group {
-	g := &Group{name: name, o: o.withDefaults(), groups: gs, log: &lograte.Limiter{Burst: 5}}
+	g := &Group{name: name, o: o.withDefaults(), groups: gs, log: newLimiter()}
 	g.timer = time.AfterFunc(time.Hour, g.expire)
 	g.timer.Stop()
 	return g
@@ -315,9 +315,7 @@ func (j *job) finish(g *Group, e *executor) bool {
 					c.Data = j.m.Data
 				}
 				if denied := permit(j.rights, g.name, &c); denied != nil {
-					g.mu.Lock()
-					g.logFailure(denied)
-					g.mu.Unlock()
+					g.logFailures(denied, 1)
 					err = cmp.Or(err, denied)
 					continue
 				}
