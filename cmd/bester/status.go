@@ -115,7 +115,7 @@ func showStatus(out io.Writer, report []byte, self string) error {
 			Name, Kind string
 			Counts     map[string]uint64
 		}
-		Routes  []struct {
+		Routes []struct {
 			Match       string
 			Through, To []string
 		}
