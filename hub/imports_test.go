@@ -50,7 +50,7 @@ var importRules = []importRule{
 		"it says how a message is written, not who sends it"},
 	{"hub/account", "hub golang.org/x/crypto",
 		"who may enter does not depend on the door"},
-	{"hub/config", "hub github.com/pelletier/go-toml/v2 golang.org/x/sys",
+	{"hub/config", "hub hub/options github.com/pelletier/go-toml/v2 golang.org/x/sys",
 		"it mirrors a file; what the file asks for is built by cmd, and kinds are checked by its catalogs"},
 	{"hub/session", "hub hub/account hub/bformat hub/lograte hub/socket hub/tristanable hub/wire golang.org/x/sys",
 		"an endpoint: it meets the others in the router alone"},

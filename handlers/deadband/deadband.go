@@ -8,6 +8,8 @@
 // It remembers the last value of each sender, message type and SenML name, in memory only:
 // after a restart the first value of each passes. A pack without any changed record is
 // dropped. A pack with some becomes smaller; the bytes of its records stay the same.
+// max_age counts the time that passes between arrivals: of readings that arrive late and
+// all at once, only those pass that have changed.
 //
 // Each record is judged by itself: one that is invalid (null, NaN, a text for a number)
 // passes and is counted, and costs no other. Data that is no SenML pack passes unchanged

@@ -69,9 +69,9 @@ func TestMessageThatIsNotTaken(t *testing.T) {
 		t.Errorf("two servers: got %v", err)
 	}
 	m = message("@h:1", 1, nil)
-	m.Data = hub.Data{Encoding: hub.MessagePack, Bytes: []byte("\xc1")}
+	m.Data = hub.Data{Encoding: hub.MessagePack, Bytes: []byte("\xd4\x05\x01")}
 	if err := d.Put(m); !errors.Is(err, hub.ErrEncoding) {
-		t.Errorf("no value: got %v", err)
+		t.Errorf("an extension: got %v", err)
 	}
 	if s := d.Stats(); s != (Stats{}) {
 		t.Errorf("got %+v", s)

@@ -170,10 +170,10 @@ func TestClassicFramesAsTheOriginalWritesThem(t *testing.T) {
 }
 
 func TestClassicFramesWithoutJSON(t *testing.T) {
-	m := &hub.Message{Type: "x", Data: hub.Data{Encoding: hub.MessagePack, Bytes: []byte("\xcb\x7f\xf0\x00\x00\x00\x00\x00\x00")}}
+	m := &hub.Message{Type: "x", Data: hub.Data{Encoding: hub.MessagePack, Bytes: []byte("\xd4\x05\x01")}}
 	for name, f := range map[string]func([]byte, *hub.Message) ([]byte, error){"received": AppendClassicReceived, "server": AppendClassicServer} {
 		if b, err := f([]byte("before"), m); !errors.Is(err, hub.ErrEncoding) || string(b) != "before" {
-			t.Errorf("%s of infinity: got %q, %v, want hub.ErrEncoding and what was there before", name, b, err)
+			t.Errorf("%s of an extension: got %q, %v, want hub.ErrEncoding and what was there before", name, b, err)
 		}
 	}
 }

@@ -74,6 +74,21 @@ through = `
 	}
 }
 
+// What is wrong with an option is pointed at by its own line and column.
+func TestProblemsOfOptions(t *testing.T) {
+	for option, want := range map[string]string{
+		"above = 1\nmemory = \"1 KiB\"": "x.toml:5:10: filters.f.memory: alarm: memory 1 KiB: want 4 KiB or more",
+		"above = 1\nmemory = \"x\"":     `x.toml:5:10: filters.f.memory: alarm: memory: "x": want a size`,
+		"above = 1\nclear = 2":          "x.toml:5:9: filters.f.clear: alarm: clear 2 is beyond the limit 1",
+		"above = 1\nfor = \"1\"":        `x.toml:5:7: filters.f.for: alarm: for: want a duration`,
+	} {
+		_, err := setup.Parse("x.toml", []byte("[filters.f]\nkind = \"alarm\"\nname = \"t\"\n"+option+"\n"))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", option, err, want)
+		}
+	}
+}
+
 // No example that operators start from has a filter that is starved.
 func TestExamplesStarveNoFilter(t *testing.T) {
 	readme, err := os.ReadFile("../../../README.md")

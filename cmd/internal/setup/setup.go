@@ -89,7 +89,8 @@ func UnusedFilters(c *config.Config) (problems []config.Problem) {
 func problem(c *config.Config, err error, options map[string]any, path ...string) config.Problem {
 	at := "kind"
 	for key := range options {
-		if strings.Contains(err.Error(), `"`+key+`"`) || strings.Contains(err.Error(), " "+key+":") {
+		text := err.Error()
+		if strings.Contains(text, `"`+key+`"`) || strings.Contains(text, " "+key+":") || strings.Contains(text, ": "+key+" ") {
 			at = key
 		}
 	}
