@@ -93,7 +93,7 @@ func (c *Client) Post(m *hub.Message) error {
 		out.Cancel()
 		return err
 	}
-	if err := out.End(b, false); err != nil {
+	if err := out.End(b, bformat.Required); err != nil {
 		return c.connError(cmp.Or(c.conn.Err(), err))
 	}
 	if len(b) > flushThreshold {
@@ -280,7 +280,7 @@ func (c *Client) incoming(conn *tristanable.Conn, tag uint64, message []byte) {
 		c.setCloseReason(fmt.Errorf("%w: %s", hub.ErrClosed, reason))
 	case wire.KindPing:
 		if tag != 0 {
-			if err := conn.Out().Put(false, wire.AppendStatus(nil, tag, nil)); err != nil {
+			if err := conn.Out().Put(bformat.Required, wire.AppendStatus(nil, tag, nil)); err != nil {
 				conn.Fail(err) // the hub sends pings but does not read: the write in flight would never end
 			}
 		}
@@ -319,7 +319,7 @@ func (c *Client) Err() error {
 // that reads the connection: from Deliver, reply or done.
 func (c *Client) Close(ctx context.Context) error {
 	c.closing.Store(true)
-	c.conn.Out().Put(false, wire.AppendGoodbye(nil, ""))
+	c.conn.Out().Put(bformat.Required, wire.AppendGoodbye(nil, ""))
 	c.Flush()
 	var err error
 	select {
