@@ -300,7 +300,7 @@ func (a *Answer) countDelivery(err error) {
 		a.own |= noteHanded
 		return
 	}
-	loss := lossOf(err)
+	loss := LossOf(err)
 	a.router.countLost(loss)
 	switch loss {
 	case LossEncoding, LossTooLong:

@@ -74,8 +74,8 @@ func (l Losses) MarshalJSON() ([]byte, error) {
 	return json.Marshal(m)
 }
 
-// lossOf returns the reason behind the error of a Put.
-func lossOf(err error) Loss {
+// LossOf returns the reason behind the error of a receiver's Put.
+func LossOf(err error) Loss {
 	switch {
 	case errors.Is(err, ErrClosed):
 		return LossDisconnected

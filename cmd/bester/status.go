@@ -60,7 +60,7 @@ With --json it writes one object. Later versions may add fields.
 func (t *target) status(ctx context.Context) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
-	c, err := t.dial(ctx, nil)
+	c, err := t.dial(ctx, sendOnly)
 	if err != nil {
 		return nil, err
 	}

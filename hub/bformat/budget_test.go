@@ -231,8 +231,7 @@ func TestQueueGuaranteedWithoutBudget(t *testing.T) {
 		for range n {
 			put(t, q, Droppable(0), strings.Repeat("x", size))
 		}
-		w, _, _ := q.dequeue()
-		k := w.chunk
+		k, _, _ := q.dequeue()
 		if k == nil {
 			t.Fatalf("burst %d: all is dropped", i)
 		}
@@ -240,7 +239,7 @@ func TestQueueGuaranteedWithoutBudget(t *testing.T) {
 			t.Fatalf("burst %d: got %d frames, want %d", i, len(got), n)
 		}
 		q.releaseChunk(k)
-		if w, done, err := q.dequeue(); w.chunk != nil || done { // the write has ended
+		if k, done, err := q.dequeue(); k != nil || done { // the write has ended
 			t.Fatalf("burst %d: %v after all was taken", i, err)
 		}
 	}

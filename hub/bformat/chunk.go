@@ -10,6 +10,8 @@ type chunk struct {
 	classes    []Class // of the frames, in order
 	longest    int     // bytes of the longest frame queued, not counting staged ones
 	charged    int     // bytes of the Budget that the chunk holds
+	gap        []byte  // a frame that tells of lost deliveries, for dequeued chunks
+	gapAt      int     // where in buf it comes
 }
 
 // maxClasses is the largest capacity of chunk.classes that is kept when a chunk returns
@@ -64,7 +66,7 @@ func getChunk(n int) *chunk {
 
 func (k *chunk) clear() {
 	k.buf, k.classes = k.buf[:0], k.classes[:0]
-	k.frames, k.deliveries, k.longest = 0, 0, 0
+	k.frames, k.deliveries, k.longest, k.gap = 0, 0, 0, nil
 }
 
 // putChunk returns k to its pool. A nil k is ignored.

@@ -91,9 +91,9 @@ func (e *DropError) Error() string {
 }
 
 // Miss notes that the peer misses a delivery that was never put into the queue, so that
-// QueueOptions.Gap tells it. It is not counted in QueueStats.
+// TellGaps tells it. It is not counted in QueueStats.
 func (q *Queue) Miss(why Loss) {
-	if q.o.Gap == nil {
+	if q.appendGap == nil {
 		return
 	}
 	q.mu.Lock()

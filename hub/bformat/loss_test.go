@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// gapText is a QueueOptions.Gap that writes what was missed in words.
+// gapText is for TellGaps; it writes what was missed in words.
 func gapText(dst []byte, missed Losses) []byte {
 	for why, n := range missed {
 		if n > 0 {
@@ -29,7 +29,8 @@ func TestQueueDropsByShare(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out bytes.Buffer
-			q := NewQueue(&out, QueueOptions{Limit: 80, Gap: gapText})
+			q := NewQueue(&out, QueueOptions{Limit: 80})
+			q.TellGaps(gapText)
 			for _, p := range c.put { // upper case is the same sender
 				put(t, q, Droppable(strings.ToLower(string(p))[0]), strings.Repeat(string(p), 6))
 			}
@@ -56,7 +57,8 @@ func TestQueueDropsByShare(t *testing.T) {
 // what it gets; and never within a frame.
 func TestQueueGap(t *testing.T) {
 	g := newGate()
-	q := NewQueue(g, QueueOptions{Limit: 80, Full: DropNewest, Gap: gapText})
+	q := NewQueue(g, QueueOptions{Limit: 80, Full: DropNewest})
+	q.TellGaps(gapText)
 	put(t, q, Droppable(0), "before")
 	q.Miss(OwnerLoss)
 	q.Miss(OwnerLoss)

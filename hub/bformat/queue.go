@@ -59,12 +59,6 @@ type QueueOptions struct {
 	// called from several goroutines at once and blocks the one whose frame was dropped.
 	// If nil, losses are only counted.
 	Lost func(Losses)
-
-	// Gap appends the payload of a frame that tells the peer how many deliveries it has
-	// missed since the last such frame. Run calls it, at most once a Write, where
-	// deliveries were lost and the peer can still be told. The frame is written where the
-	// first of them would have been. If nil, the peer is not told.
-	Gap func(dst []byte, missed Losses) []byte
 }
 
 // maxHint bounds the preallocation, in bytes.
@@ -102,6 +96,7 @@ type Queue struct {
 	writing       uint64     // deliveries of the write in flight
 	missed        Losses     // that the peer has not been told of
 	gapAt         int        // offset in chunk of the first of them
+	appendGap     func(dst []byte, missed Losses) []byte
 	shut          bool
 	err           error // why it ended
 }
@@ -123,6 +118,12 @@ func NewQueue(w io.Writer, o QueueOptions) *Queue {
 	}
 	return q
 }
+
+// TellGaps has Run tell the peer of the deliveries that it misses. appendGap appends the
+// payload of a frame that tells how many were lost since the last such frame, and why. That
+// frame comes where the first of them would have been, at most one with each Write. It is
+// called by Run, with the queue locked. TellGaps must be called before Run.
+func (q *Queue) TellGaps(appendGap func(dst []byte, missed Losses) []byte) { q.appendGap = appendGap }
 
 // Begin locks the queue and returns its buffer, to which the caller appends the payload
 // of exactly one frame before it calls End or Cancel. Until then it must do nothing but
@@ -284,47 +285,39 @@ func (q *Queue) wakeRun() {
 // that the queue ended with. Only one goroutine may be in Run.
 func (q *Queue) Run() error {
 	for {
-		b, done, err := q.dequeue()
+		k, done, err := q.dequeue()
 		if done {
 			return err
 		}
-		if b.chunk == nil {
+		if k == nil {
 			<-q.wake
 			continue
 		}
-		if err := q.writeBatch(b); err != nil {
-			q.Fail(err)
-		}
-	}
-}
-
-// A batch is what Run writes at once.
-type batch struct {
-	chunk  *chunk
-	missed Losses // before the frame at gapAt
-	gapAt  int
-}
-
-// writeBatch writes a batch, and counts as lost the deliveries that are not written whole.
-func (q *Queue) writeBatch(b batch) error {
-	buf := b.chunk.buf
-	defer q.releaseChunk(b.chunk)
-	n := 0
-	if b.missed != (Losses{}) {
-		var err error
-		if n, err = q.write(buf[:b.gapAt]); err == nil {
-			_, err = q.write(End(q.o.Gap(Begin(nil), b.missed), 0))
+		n := 0
+		if k.gap == nil {
+			n, err = q.write(k.buf)
+		} else {
+			n, err = q.writeWithGap(k)
 		}
 		if err != nil {
-			q.countUnwritten(b.chunk, n)
-			return err
+			q.countUnwritten(k, n)
+			q.Fail(err)
 		}
+		q.releaseChunk(k)
 	}
-	m, err := q.write(buf[n:])
-	if err != nil {
-		q.countUnwritten(b.chunk, n+m)
+}
+
+// writeWithGap writes a chunk and the gap frame in it. It returns how many bytes of the
+// chunk were written.
+func (q *Queue) writeWithGap(k *chunk) (n int, err error) {
+	if n, err = q.write(k.buf[:k.gapAt]); err != nil {
+		return n, err
 	}
-	return err
+	if _, err = q.write(k.gap); err != nil {
+		return n, err
+	}
+	rest, err := q.write(k.buf[n:])
+	return n + rest, err
 }
 
 // progressStep is how many bytes a peer must take or send within the timeout.
@@ -351,33 +344,33 @@ func (q *Queue) write(b []byte) (written int, err error) {
 	return written, nil
 }
 
-// dequeue removes and returns the waiting frames; its chunk is nil if there are none. done
-// means that Run must return err.
-func (q *Queue) dequeue() (b batch, done bool, err error) {
+// dequeue removes and returns the waiting frames, or nil if there are none. done means
+// that Run must return err.
+func (q *Queue) dequeue() (k *chunk, done bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.stats.Delivered += q.writing
 	q.busy, q.writeCharge, q.writing = false, 0, 0
 	if q.err != nil {
-		return batch{}, true, q.err
+		return nil, true, q.err
 	}
-	tell := q.o.Gap != nil && q.missed != (Losses{})
-	if q.chunk == nil && tell {
+	gap := q.appendGap != nil && q.missed != (Losses{})
+	if q.chunk == nil && gap {
 		q.chunk, q.gapAt = q.firstChunk(0), 0
 	}
 	if q.chunk == nil {
-		return batch{}, q.shut, nil
+		return nil, q.shut, nil
 	}
-	b.chunk, q.chunk = q.chunk, nil
-	if tell {
-		b.missed, b.gapAt = q.missed, q.gapAt
+	k, q.chunk = q.chunk, nil
+	if gap {
+		k.gap, k.gapAt = End(q.appendGap(Begin(nil), q.missed), 0), q.gapAt
 		q.missed = Losses{}
 	}
-	q.busy, q.writeCharge, q.writing = true, b.chunk.charged, uint64(b.chunk.deliveries)
+	q.busy, q.writeCharge, q.writing = true, k.charged, uint64(k.deliveries)
 	q.pending.Store(false)
 	q.setRequiredBytes(0)
-	q.batchHint = min(max(len(b.chunk.buf), q.batchHint-q.batchHint>>4), maxHint)
-	return b, false, nil
+	q.batchHint = min(max(len(k.buf), q.batchHint-q.batchHint>>4), maxHint)
+	return k, false, nil
 }
 
 // Shutdown refuses further frames with ErrShutdown. Run writes the waiting frames, then returns.

@@ -26,6 +26,7 @@ type Stage struct {
 	q      *Queue
 	buf    []byte // whole frames
 	n      int    // how many
+	lost   int    // see Lost
 	pooled *stageBuffer
 }
 
@@ -44,15 +45,16 @@ func (s *Stage) Begin() []byte {
 
 // End stages the frame begun with Begin. b is what Begin returned with the payload
 // appended. A nil error means that the frame is in memory; if the Queue turns out to be
-// full or to have ended, the Queue drops and counts it later. An error is that of Flush;
-// this frame is then not among the dropped and counted ones. c is a droppable class.
+// full, the Queue drops and counts it later. An error is that of Flush; this frame is then
+// not among those that Lost counts. c is a droppable class.
 func (s *Stage) End(b []byte, c Class) error {
 	start := len(s.buf)
 	b = End(b, start)
 	if len(b) >= MaxStaged && s.n > 0 {
-		err := s.q.enqueueStaged(s.buf, s.pooled.classes[:s.n])
+		lost, err := s.q.enqueueStaged(s.buf, s.pooled.classes[:s.n])
 		s.buf, s.n = s.pooled.frames[:0], 0
 		if err != nil {
+			s.lost += lost
 			return err
 		}
 		b = append(s.buf, b[start:]...)
@@ -64,21 +66,31 @@ func (s *Stage) End(b []byte, c Class) error {
 }
 
 // Flush passes the staged frames to the Queue, which it does not flush. If the Queue has
-// ended, Flush drops them and returns the error that the Queue ended with.
+// ended, Flush drops them and returns the error that the Queue ended with; see Lost.
 func (s *Stage) Flush() error {
 	if s.pooled == nil {
 		return nil
 	}
-	err := s.q.enqueueStaged(s.buf, s.pooled.classes[:s.n])
+	lost, err := s.q.enqueueStaged(s.buf, s.pooled.classes[:s.n])
+	s.lost += lost
 	stagePool.Put(s.pooled)
 	s.pooled, s.buf, s.n = nil, nil, 0
 	return err
 }
 
-// enqueueStaged queues the frames in b, all of which are droppable, with their classes.
-func (q *Queue) enqueueStaged(b []byte, classes []Class) (err error) {
+// Lost returns how many staged frames were lost, since the last call, because the Queue had
+// ended. They are not counted in QueueStats.
+func (s *Stage) Lost() int {
+	n := s.lost
+	s.lost = 0
+	return n
+}
+
+// enqueueStaged queues the frames in b, all of which are droppable, with their classes. If
+// the queue has ended, or ends, it returns how many it has not counted.
+func (q *Queue) enqueueStaged(b []byte, classes []Class) (uncounted int, err error) {
 	if len(classes) == 0 {
-		return nil
+		return 0, nil
 	}
 	q.mu.Lock()
 	q.reserve(len(b))
@@ -87,7 +99,7 @@ func (q *Queue) enqueueStaged(b []byte, classes []Class) (err error) {
 		q.chunk.classes = append(q.chunk.classes, classes...)
 		q.countQueued(len(classes), len(classes))
 		q.mu.Unlock()
-		return nil
+		return 0, nil
 	}
 	var lost Losses
 	for _, c := range classes {
@@ -97,22 +109,17 @@ func (q *Queue) enqueueStaged(b []byte, classes []Class) (err error) {
 			err = q.enqueue(append(q.chunk.buf, b[:size]...), c, &lost)
 		}
 		if dropped, ok := err.(*DropError); ok {
-			q.countLost(dropped.Why, 1, &lost)
+			q.stats.Accepted++
+			q.stats.Lost[dropped.Why]++
+			lost[dropped.Why]++
 			err = nil
 		}
-		if err != nil { // the queue has ended: the rest is lost
-			q.countLost(LossEnded, 1, &lost)
+		if err != nil {
+			uncounted++
 		}
 		b = b[size:]
 	}
 	q.mu.Unlock()
 	q.reportLosses(&lost)
-	return err
-}
-
-// countLost counts n deliveries that were accepted, and lost before they were queued.
-func (q *Queue) countLost(why Loss, n uint64, lost *Losses) {
-	q.stats.Accepted += n
-	q.stats.Lost[why] += n
-	lost[why] += n
+	return uncounted, err
 }

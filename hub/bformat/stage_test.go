@@ -78,7 +78,7 @@ func TestStageEnded(t *testing.T) {
 		} else {
 			q.Fail(want)
 		}
-		if err := s.Flush(); err != want || lost(q) != 3 {
+		if err := s.Flush(); err != want || s.Lost() != 3 || s.Lost() != 0 || lost(q) != 0 {
 			t.Errorf("Flush: %v with %d dropped, want %v and 3", err, lost(q), want)
 		}
 		if err := s.Flush(); err != nil || s.pooled != nil || q.chunk != nil {

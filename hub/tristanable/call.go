@@ -3,6 +3,8 @@ package tristanable
 import (
 	"context"
 	"sync"
+
+	"github.com/besterhub/bester/hub/bformat"
 )
 
 // A Call is one request and the callbacks for its outcome. The caller owns it and may reuse
