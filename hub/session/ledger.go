@@ -61,7 +61,7 @@ type userLedger struct {
 // UserStats counts the deliveries to one user since the start.
 type UserStats struct {
 	User     hub.UserName `json:"user"`      // "" for all users who left long ago together
-	Sessions int          `json:"sessions"`  // open now
+	Sessions int          `json:"sessions"`  // of clients, open now
 	SendOnly int          `json:"send_only"` // of these, those that take no deliveries
 	hub.DeliveryStats
 	Lost uint64 `json:"lost"` // the sum of Losses, which counts also what a session has not taken
@@ -144,8 +144,11 @@ func (l *ledger) lostLate(u *userLedger, n uint64) {
 
 // statsLocked returns the counters of a user. Under ledger.mu.
 func (u *userLedger) statsLocked() UserStats {
-	s := UserStats{User: u.name, Sessions: len(u.sessions), DeliveryStats: u.ended}
+	s := UserStats{User: u.name, DeliveryStats: u.ended}
 	for _, n := range u.sessions {
+		if n.role == wire.RoleClient {
+			s.Sessions++
+		}
 		s.DeliveryStats.Add(queueStats(n.out))
 		if n.sendOnly {
 			s.SendOnly++
