@@ -157,7 +157,7 @@ func (d *daemon) shutdown(log *slog.Logger) error {
 // logTotals logs how many messages were taken, delivered and failed.
 func (d *daemon) logTotals(log *slog.Logger) {
 	s := d.routerStats()
-	log.Info("ended", "taken", s.Taken, "delivered", s.Delivered, "lost", s.Lost, "failed", s.Failed, "after", time.Since(d.startedAt).Round(time.Second).String())
+	log.Info("ended", "taken", s.Taken, "delivered", s.Delivered, "failed", s.Failed, "lost", s.Lost, "after", time.Since(d.startedAt).Round(time.Second).String())
 }
 
 func cutOffError(what string, err error) error {
