@@ -90,7 +90,7 @@ func Serve(ctx context.Context, c net.Conn, h hub.Handler, types []string, o Opt
 		Version: wire.Version, Role: wire.RoleHandler, User: s.o.User, Password: s.o.Password,
 		Name: s.o.Name, Types: types, Credits: s.o.Credits, Frame: s.o.Frame,
 	}
-	s.out.End(wire.AppendHello(s.out.Begin(), &hello), false)
+	s.out.End(wire.AppendHello(s.out.Begin(), &hello), bformat.Required)
 	s.out.Flush()
 	if err := s.login(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -203,7 +203,7 @@ func (s *server) login(ctx context.Context) error {
 // period.
 func (s *server) sendGoodbye() {
 	s.closing.Store(true)
-	s.out.End(wire.AppendGoodbye(s.out.Begin(), "the handler is stopping"), false)
+	s.out.End(wire.AppendGoodbye(s.out.Begin(), "the handler is stopping"), bformat.Required)
 	s.out.Flush()
 	s.conn.SetReadDeadline(time.Now().Add(s.o.Grace))
 }
@@ -241,7 +241,7 @@ func (s *server) readLoop() error {
 			}
 		case wire.KindPing:
 			if tag != 0 {
-				s.out.End(wire.AppendStatus(s.out.Begin(), tag, nil), true)
+				s.out.End(wire.AppendStatus(s.out.Begin(), tag, nil), bformat.Droppable(0))
 				s.out.Flush()
 			}
 		case wire.KindStatus:
@@ -286,7 +286,7 @@ const maxFlushDelay = time.Millisecond
 
 // send queues a payload.
 func (s *server) send(payload []byte, b *hub.Batch) {
-	s.out.Put(false, payload)
+	s.out.Put(bformat.Required, payload)
 	if s.flushPending.CompareAndSwap(false, true) {
 		b.Add(s)
 		s.flushTimer.Reset(maxFlushDelay)

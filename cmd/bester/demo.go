@@ -151,7 +151,7 @@ func stop(hub *exec.Cmd) error {
 func (d *demo) listen(ctx context.Context, p *printer) (*client.Client, error) {
 	deadline := time.Now().Add(d.target.timeout)
 	for {
-		c, err := d.target.dial(ctx, func(m *hub.Message) { p.print(m) })
+		c, err := d.target.dial(ctx, client.Options{Deliver: func(m *hub.Message) { p.print(m) }})
 		if err == nil || time.Now().After(deadline) || ctx.Err() != nil {
 			return c, err
 		}

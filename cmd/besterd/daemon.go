@@ -167,8 +167,8 @@ func (d *daemon) drain() time.Duration {
 
 // logTotals logs how many messages were taken, delivered and failed.
 func (d *daemon) logTotals(log *slog.Logger) {
-	s := d.router.Stats()
-	log.Info("ended", "taken", s.Taken, "delivered", s.Delivered, "failed", s.Failed, "after", time.Since(d.startedAt).Round(time.Second).String())
+	s := d.routerStats()
+	log.Info("ended", "taken", s.Taken, "delivered", s.Delivered, "failed", s.Failed, "lost", s.Lost, "after", time.Since(d.startedAt).Round(time.Second).String())
 }
 
 func cutOffError(what string, err error) error {

@@ -144,7 +144,7 @@ func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello, rights R
 	o, log := g.options()
 	in.SetLimit(o.Frame)
 	hello := wire.Hello{Version: wire.Version, Role: wire.RoleHub, Name: gs.o.Name, Frame: o.Frame}
-	p.out.End(wire.AppendHello(p.out.Begin(), &hello), false)
+	p.out.End(wire.AppendHello(p.out.Begin(), &hello), bformat.Required)
 	p.out.Flush()
 	log.Log(o.Log, slog.LevelInfo, "handler connected", slog.String("handler", g.name),
 		slog.String("types", strings.Join(h.Types, " ")), slog.Int("credits", p.credits()))
@@ -224,7 +224,7 @@ func patterns(types []string) ([]hub.Pattern, error) {
 func (gs *Groups) refuse(c net.Conn, h *wire.Hello, err error) {
 	gs.log.Log(gs.o.Log, slog.LevelWarn, "handler refused", slog.String("handler", h.Name), slog.String("reason", err.Error()))
 	q := bformat.NewQueue(c, bformat.QueueOptions{Timeout: gs.o.Timeout})
-	q.End(wire.AppendStatus(q.Begin(), 0, err), false)
+	q.End(wire.AppendStatus(q.Begin(), 0, err), bformat.Required)
 	q.Shutdown()
 	q.Run()
 }

@@ -120,6 +120,7 @@ type Server struct {
 	memory        *bformat.Budget
 	starvedLogged atomic.Uint64 // memory.Starved when it was logged last
 	throttle      loginThrottle
+	ledger        ledger
 	ctx           context.Context // ends when Shutdown begins
 	cancel        context.CancelFunc
 
@@ -151,6 +152,7 @@ func NewServer(o Options) *Server {
 		released:   make(chan struct{}),
 		allClosed:  make(chan struct{}),
 	}
+	s.ledger.log = o.Log
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.memory = bformat.NewBudget(0)
 	s.SetLimits(o.Limits)
@@ -217,15 +219,6 @@ func (s *Server) removeListener(l *Listener) {
 }
 
 var errTooMany = errors.New("too many connections")
-
-// countDropped counts deliveries that a session's queue has dropped.
-func (s *Server) countDropped(frames, _ int) {
-	s.stats.dropped.Add(uint64(frames))
-	if n := s.memory.Starved(); s.starvedLogged.Swap(n) != n {
-		s.warn(&s.logLimiters.memory, "deliveries dropped: too little memory is left for what waits in the sessions' queues",
-			slog.Int("memory", s.memory.Limit()), slog.String("remedy", remedyMemory))
-	}
-}
 
 // logLimiters limit the rate of log lines that any peer can cause: each kind is logged at
 // most once a second.
