@@ -34,7 +34,7 @@ var importRules = []importRule{
 		"tags know nothing of messages, and serve any program"},
 	{"hub/lograte", "",
 		"it slows down any log"},
-	{"hub/socket", "",
+	{"hub/socket", "golang.org/x/sys",
 		"who listens on the socket does not matter to it"},
 	{"hub/options", "",
 		"it reads any table of options"},
