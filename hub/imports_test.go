@@ -36,6 +36,8 @@ var importRules = []importRule{
 		"it slows down any log"},
 	{"hub/socket", "golang.org/x/sys",
 		"who listens on the socket does not matter to it"},
+	{"hub/resource", "golang.org/x/sys",
+		"what the system allows does not depend on who asks"},
 	{"hub/options", "",
 		"it reads any table of options"},
 	{"hub/spool", "golang.org/x/sys",

@@ -83,12 +83,20 @@ func showStatus(out io.Writer, report []byte, self string) error {
 		PID          int
 		Uptime       float64
 		Memory       uint64
-		Listeners    []string
-		Users        []string
-		Router       map[string]uint64
-		Sessions     map[string]uint64
-		Servers      map[string]uint64
-		Handlers     []struct {
+		Limits       struct {
+			Memory        uint64
+			From          string
+			SessionMemory uint64 `json:"session_memory"`
+			Connections   int
+			PerAccount    int `json:"per_account"`
+			Descriptors   int
+		}
+		Listeners []string
+		Users     []string
+		Router    map[string]uint64
+		Sessions  map[string]uint64
+		Servers   map[string]uint64
+		Handlers  []struct {
 			Name                                      string
 			Types                                     []string
 			Native                                    bool
@@ -127,6 +135,10 @@ func showStatus(out io.Writer, report []byte, self string) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	up := (time.Duration(r.Uptime) * time.Second).String()
 	fmt.Fprintf(w, "hub\t%s (besterd %s, pid %d), up %s, %.1f MB\n", escapeName(r.Hub), escapeName(r.Version), r.PID, up, float64(r.Memory)/1e6)
+	if l := r.Limits; l.Connections > 0 {
+		fmt.Fprintf(w, "limits\t%s, %.1f MB for frames and queues, %d connections (%d of one account)\n",
+			memoryLimit(l.Memory, l.From), float64(l.SessionMemory)/1e6, l.Connections, l.PerAccount)
+	}
 	fmt.Fprintf(w, "listens\t%s\n", escapeText(strings.Join(r.Listeners, " ")))
 	fmt.Fprintf(w, "users\t%s\n", userList(r.Users))
 	fmt.Fprintf(w, "messages\t%s\n", counterList(r.Router, messageCounts))
@@ -194,6 +206,14 @@ func showStatus(out io.Writer, report []byte, self string) error {
 	return w.Flush()
 }
 
+// memoryLimit says how much memory the hub may use, and who says so.
+func memoryLimit(bytes uint64, from string) string {
+	if bytes == 0 {
+		return "memory unknown"
+	}
+	return fmt.Sprintf("%.1f MB of memory (%s)", float64(bytes)/1e6, escapeText(from))
+}
+
 // nameList lists names, or says that there are none.
 func nameList(names []string) string {
 	if len(names) == 0 {
@@ -253,6 +273,8 @@ const statusLegend = `Counts are since the hub started; those that are 0 are mos
              dropped by a filter or handler on purpose; for nobody there: a user without
              a session; failed: what a handler wanted could not be done; refused: nobody
              serves the type; not handed over: the receiver would not or could not take it
+  limits     memory that the hub may use, of its machine or control group, and what it
+             allows for session.memory, session.connections and session.per_account
   users      who is logged in, with how often; without the session that asks
   sessions   open now, without the one that asks, and what became of connections
   servers    messages for other servers, those without a name in the config too
@@ -279,6 +301,8 @@ const statusKeys = `  hub        its name
   pid        number of its process
   uptime     seconds
   memory     bytes it has of the system
+  limits     memory (bytes the hub may use; 0: unknown), from (machine, or the control
+             group's file), session_memory, connections, per_account, descriptors
   listeners  list of network://address
   users      list of names, one for each session, that of who asks too
   router     messages: taken, refused, failed, delivered, absent (for nobody there),

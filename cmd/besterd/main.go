@@ -12,10 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/besterhub/bester/hub/config"
 )
@@ -88,7 +85,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	tuneGC()
 	log := newLog(stderr, c.Log)
 	// Signals are caught before anybody can know that the hub runs.
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
@@ -112,18 +108,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			d.logTotals(log)
 			return err
 		}
-	}
-}
-
-// tuneGC keeps the memory of the hub small. The collector runs a little more often than
-// by default, and returns memory to the system when the hub reaches a quarter of the
-// machine's. GOGC and GOMEMLIMIT in the environment take precedence.
-func tuneGC() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(75)
-	}
-	var info unix.Sysinfo_t
-	if os.Getenv("GOMEMLIMIT") == "" && unix.Sysinfo(&info) == nil {
-		debug.SetMemoryLimit(max(int64(info.Totalram)*int64(info.Unit)/4, 64<<20))
 	}
 }

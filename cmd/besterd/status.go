@@ -22,6 +22,7 @@ type report struct {
 	PID       int             `json:"pid"`
 	Uptime    float64         `json:"uptime"` // seconds
 	Memory    uint64          `json:"memory"` // bytes taken from the system by the Go runtime
+	Limits    limitsReport    `json:"limits"`
 	Listeners []string        `json:"listeners"`
 	Users     []hub.UserName  `json:"users"` // one for each session, that of who asks too
 	Router    hub.RouterStats `json:"router"`
@@ -64,7 +65,7 @@ func (d *daemon) status() []byte {
 		Upstreams: []upstream.ServerStats{}, Filters: []filterReport{}, Routes: []routeReport{},
 	}
 	d.mu.Lock()
-	r.Hub = d.config.Hub.Name
+	r.Hub, r.Limits = d.config.Hub.Name, d.limits
 	if d.servers != nil {
 		r.Servers, r.Upstreams = d.servers.Stats(), d.servers.Servers()
 	}

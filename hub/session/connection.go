@@ -17,6 +17,7 @@ import (
 
 	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/lograte"
+	"github.com/besterhub/bester/hub/socket"
 )
 
 // A connection is an accepted connection on which nobody has logged in yet.
@@ -39,7 +40,7 @@ const linger = 500 * time.Millisecond
 
 func (s *Server) newConnection(l *Listener, conn net.Conn) *connection {
 	limits := s.limits.Load()
-	keepAlive(conn)
+	socket.SetTimeouts(conn, limits.Write)
 	conn.SetDeadline(time.Now().Add(limits.Login)) // a TLS handshake writes, too
 	in := bformat.NewReader(conn, loginFrame)
 	in.SetBudget(s.memory)
@@ -246,16 +247,6 @@ func sniffProtocol(err error) error {
 func (c *connection) warn(l *lograte.Limiter, text string, attrs ...slog.Attr) {
 	attrs = append(attrs, slog.String("peer", c.conn.RemoteAddr().String()), slog.String("listener", c.conn.LocalAddr().String()))
 	c.server.warn(l, text, attrs...)
-}
-
-// keepAlive has the kernel detect within about a minute that a peer has vanished.
-func keepAlive(conn net.Conn) {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
-	}
-	if t, ok := conn.(*net.TCPConn); ok {
-		t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3})
-	}
 }
 
 // queueWriter returns the writer of a connection's queue.

@@ -65,6 +65,7 @@ type Handshake struct {
 type Limits struct {
 	Login       time.Duration          // a connection has this long to log in; if zero, 10 s
 	Connections int                    // open at once, logged in or not, but for trusted peers; if zero, 1024
+	PerAccount  int                    // sessions of one account, but for administrators and trusted peers; if zero, a quarter of Connections, but at least 4
 	Frame       int                    // bytes of a frame after the login (4 KiB before); if zero, 1 MiB
 	Queue       int                    // bytes that may wait to be written to one session; if zero, 256 KiB
 	Full        bformat.OverflowPolicy // what happens when they would be more; if zero, drop the oldest
@@ -82,19 +83,29 @@ type Limits struct {
 	Peer func(netip.Addr) bool
 }
 
+// Cost and CostTLS are the memory in bytes that a connection takes, apart from Memory: its
+// goroutines, structures, the small buffers that are exempt from Memory, and for TLS the
+// buffers and keys of crypto/tls. Connections of them should fit into what there is.
+const (
+	Cost    = 40 << 10
+	CostTLS = 72 << 10
+)
+
 // loginFrame is the largest frame accepted from a peer that has not logged in.
 const loginFrame = 4 << 10
 
-func (l Limits) withDefaults() *Limits {
+// WithDefaults returns l with its defaults in place of zeros.
+func (l Limits) WithDefaults() Limits {
 	l.Login = cmp.Or(l.Login, 10*time.Second)
 	l.Connections = cmp.Or(l.Connections, 1024)
+	l.PerAccount = cmp.Or(l.PerAccount, max(l.Connections/4, 4))
 	l.Frame = cmp.Or(l.Frame, bformat.DefaultLimit)
 	l.Queue = cmp.Or(l.Queue, 256<<10)
 	l.Write = cmp.Or(l.Write, 30*time.Second)
 	l.Credits = cmp.Or(l.Credits, 256)
 	l.Failures = cmp.Or(l.Failures, 10)
 	l.Memory = cmp.Or(l.Memory, 32<<20)
-	return &l
+	return l
 }
 
 // A Server serves sessions on any number of listeners.
@@ -147,8 +158,8 @@ func NewServer(o Options) *Server {
 
 // SetLimits sets the limits of the connections accepted from now on; Memory applies to all.
 func (s *Server) SetLimits(l Limits) {
-	f := l.withDefaults()
-	s.limits.Store(f)
+	f := l.WithDefaults()
+	s.limits.Store(&f)
 	s.memory.SetLimit(f.Memory)
 }
 
