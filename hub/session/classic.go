@@ -67,6 +67,9 @@ func (c *classic) readLoop() error {
 	for {
 		frame, err := c.nextFrame()
 		if why := c.endReason.Load(); why != nil {
+			if *why == errReclaimed {
+				return c.reportEnd(fmt.Errorf("%w: %v", hub.ErrFull, errReclaimed))
+			}
 			if *why == errStalled {
 				return c.reportEnd(fmt.Errorf("%w: %v", wire.ErrMalformed, errStalled))
 			}

@@ -208,7 +208,7 @@ func (c *connection) refuse(err error, what string) {
 // noMemory counts and logs that too little memory was left for a frame.
 func (c *connection) noMemory(err error) {
 	c.server.stats.noMemory.Add(1)
-	c.warn(&c.server.logLimiters.memory, "connection closed: too little memory is left for its long frame", slog.Any("err", err),
+	c.warn(&c.server.logLimiters.memory, "connection closed: too little memory is left for its frame", slog.Any("err", err),
 		slog.Int("memory", c.server.memory.Limit()), slog.String("remedy", remedyMemory))
 }
 

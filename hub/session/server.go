@@ -72,11 +72,12 @@ type Limits struct {
 	Write       time.Duration          // a peer that reads nothing, or stalls in a frame, for so long is closed; if zero, 30 s
 	Credits     int                    // messages of one native session in flight; if zero, 256
 	Failures    int                    // failed logins from one address in a minute until it is throttled; if zero, 10
-	// Memory is how many bytes all connections together may hold for frames over 56 KiB
-	// that are being read, and for each session's waiting frames, and frames being written,
-	// over 8 KiB each. No connection gets more than what is then left for all others. If too
-	// little is left, a frame is refused and its connection closed, and a queue counts as
-	// full, but always holds 32 KiB while nothing is being written. A change applies to all
+	// Memory is how many bytes all connections together may hold for frames that are being
+	// read, if they are over 56 KiB or have stopped after more than 512 bytes, and for each
+	// session's waiting frames, and frames being written, over 8 KiB each. No connection gets
+	// more than what is then left for all others. If too little is left, frames that have
+	// stopped give way, or a frame is refused, and its connection is closed; and a queue counts
+	// as full, but always holds 32 KiB while nothing is being written. A change applies to all
 	// connections at once. Memory should be several times Frame. If zero, 32 MiB.
 	Memory int
 	// Peer says which addresses classic servers may connect from; if nil, none.
@@ -131,6 +132,7 @@ type Server struct {
 	undrained           int                      // sessions that may still put messages into the hub
 	shuttingDown        bool
 	stallCheckScheduled bool          // a timer will call checkStalled
+	reclaimFailed       time.Duration // when findVictims found too little last, from started on; 0: it did not
 	allDrained          chan struct{} // closed at a shutdown, when undrained is 0
 	released            chan struct{} // closed by Shutdown: sessions need not stay open for others' messages
 	allClosed           chan struct{} // closed when serving is 0
@@ -152,6 +154,7 @@ func NewServer(o Options) *Server {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.memory = bformat.NewBudget(0)
+	s.memory.SetReclaim(s.reclaim)
 	s.SetLimits(o.Limits)
 	return s
 }
