@@ -106,6 +106,7 @@ func showStatus(out io.Writer, report []byte, self string) error {
 			Restarts                                  uint64
 			Down                                      string
 		}
+		Refused uint64 `json:"handlers_refused"`
 		Devices []struct {
 			Name, Kind                              string
 			Reads, Failures, Skipped, Sent, Refused uint64
@@ -192,6 +193,9 @@ func showStatus(out io.Writer, report []byte, self string) error {
 		}
 		io.WriteString(w, down)
 	}
+	if r.Refused > 0 {
+		fmt.Fprintf(w, "\nhandler processes refused: %d; the hub's log says why\n", r.Refused)
+	}
 	if len(r.Devices) > 0 {
 		fmt.Fprintf(w, "\nDEVICE\tKIND\tREADS\tFAILURES\tSKIPPED\tSENT\tREFUSED\tLOST\tSTATE\n")
 		failures := ""
@@ -257,6 +261,8 @@ var (
 		{"sends_denied", "message not allowed", "messages not allowed"},
 		{"malformed", "malformed frame", "malformed frames"}, {"frames_too_long", "frame too long", "frames too long"},
 		{"logins_too_slow", "login too slow", "logins too slow"}, {"too_many", "connection too many", "connections too many"},
+		{"no_descriptors", "connection without a descriptor", "connections without a descriptor"},
+		{"too_many_of_account", "session too many of its account", "sessions too many of their accounts"},
 		{"slow_readers_closed", "slow reader closed", "slow readers closed"}, {"dropped", "delivery dropped", "deliveries dropped"},
 		{"logins_held_off", "login held off", "logins held off"}, {"stopped_in_a_frame", "stopped in a frame", "stopped in a frame"},
 		{"frames_no_memory", "long frame refused for memory", "long frames refused for memory"},
@@ -309,7 +315,7 @@ const statusKeys = `  hub        its name
              dropped, lost (not handed over), panics (bugs of filters)
   sessions   sessions and connections now; of connections: accepted, logins, denied,
              sends_denied (messages of types that their account may not send),
-             too_many, frames_too_long, logins_too_slow, malformed, panics,
+             too_many, too_many_of_account, no_descriptors, frames_too_long, logins_too_slow, malformed, panics,
              slow_readers_closed, dropped (deliveries), logins_held_off,
              stopped_in_a_frame, frames_no_memory, memory_refused; memory: bytes of
              session.memory taken now
@@ -322,6 +328,7 @@ const statusKeys = `  hub        its name
   handlers   list: name, types, native (false: classic), processes, waiting, in_flight,
              sent, answered, failed, timeouts, late, refused, garbage (what it sent
              made no sense), restarts, down (why its program does not run, or empty)
+  handlers_refused  handler processes that were not let in
   devices    list: name, kind, reads, failures, skipped, bad (readings left out), sent,
              refused, lost (taken, then failed), missing (parts not read while others
              were), failing (true: the last read failed or part of it), state (unread,

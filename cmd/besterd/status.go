@@ -29,6 +29,7 @@ type report struct {
 	Sessions  session.Stats   `json:"sessions"`
 	Servers   upstream.Stats  `json:"servers"` // all together
 	Handlers  []link.Stats    `json:"handlers"`
+	Refused   uint64          `json:"handlers_refused"` // processes
 	Devices   []deviceReport  `json:"devices"`
 
 	Upstreams []upstream.ServerStats `json:"upstreams"` // the servers of the config
@@ -61,7 +62,7 @@ func (d *daemon) status() []byte {
 		Version: version, PID: os.Getpid(), Uptime: time.Since(d.startedAt).Seconds(),
 		Memory: memory.Sys - memory.HeapReleased, Listeners: d.listenerNames(),
 		Users: append([]hub.UserName{}, d.router.Directory().Users()...), Router: d.router.Stats(), Sessions: d.sessions.Stats(),
-		Handlers: d.groups.Stats(), Devices: []deviceReport{},
+		Handlers: d.groups.Stats(), Refused: d.groups.Refused(), Devices: []deviceReport{},
 		Upstreams: []upstream.ServerStats{}, Filters: []filterReport{}, Routes: []routeReport{},
 	}
 	d.mu.Lock()

@@ -46,6 +46,10 @@ func (c *classic) begin(first []byte) func() {
 		c.reject(wire.ClassicAuthID, err)
 		return nil
 	}
+	if err := c.server.countSession(&c.session); err != nil {
+		c.reject(wire.ClassicAuthID, err)
+		return nil
+	}
 	c.status(wire.ClassicAuthID, nil, &c.batch)
 	return func() { c.run(c, c.readLoop) }
 }

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/lograte"
 	"github.com/besterhub/bester/hub/socket"
@@ -26,6 +27,8 @@ type connection struct {
 	conn       net.Conn
 	trusted    bool // UNIX peer credentials replace the password
 	handedOff  bool // to Options.Handler; under Server.mu
+	counted    bool // by Server.countSession, for an account; under Server.mu
+	countedFor hub.UserName
 	in         *bformat.Reader
 	out        *bformat.Queue
 	writerDone chan struct{} // closed when writeLoop has ended; nil if it has not begun

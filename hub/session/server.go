@@ -64,7 +64,7 @@ type Handshake struct {
 // connection keeps the limits that were in force when it was accepted.
 type Limits struct {
 	Login       time.Duration          // a connection has this long to log in; if zero, 10 s
-	Connections int                    // open at once, logged in or not, but for trusted peers; if zero, 1024
+	Connections int                    // open at once, logged in or not, and a quarter more for trusted peers; a sixteenth is kept for logins of administrators; if zero, 1024
 	PerAccount  int                    // sessions of one account, but for administrators and trusted peers; if zero, a quarter of Connections, but at least 4
 	Frame       int                    // bytes of a frame after the login (4 KiB before); if zero, 1 MiB
 	Queue       int                    // bytes that may wait to be written to one session; if zero, 256 KiB
@@ -120,6 +120,7 @@ type Server struct {
 	memory        *bformat.Budget
 	starvedLogged atomic.Uint64 // memory.Starved when it was logged last
 	throttle      loginThrottle
+	spare         spare
 	ctx           context.Context // ends when Shutdown begins
 	cancel        context.CancelFunc
 
@@ -128,6 +129,8 @@ type Server struct {
 	listeners           map[*Listener]bool
 	open                map[*connection]*session // nil: not logged in
 	sessions            int                      // of those, without the handed off
+	counted             int                      // sessions, without those of administrators and trusted peers
+	perAccount          map[hub.UserName]int     // of those counted
 	serving             int                      // connections that Shutdown waits for
 	undrained           int                      // sessions that may still put messages into the hub
 	shuttingDown        bool
@@ -148,11 +151,13 @@ func NewServer(o Options) *Server {
 		started:    time.Now(),
 		listeners:  make(map[*Listener]bool),
 		open:       make(map[*connection]*session),
+		perAccount: make(map[hub.UserName]int),
 		allDrained: make(chan struct{}),
 		released:   make(chan struct{}),
 		allClosed:  make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.spare.open = openNull
 	s.memory = bformat.NewBudget(0)
 	s.memory.SetReclaim(s.reclaim)
 	s.SetLimits(o.Limits)
@@ -174,12 +179,19 @@ func (s *Server) Serve(l *Listener) error {
 		return nil
 	}
 	defer s.removeListener(l)
+	s.spare.fill()
+	spent := false // a spare descriptor is, or was, for the next connection
 	for {
 		conn, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
-		if err != nil { // out of descriptors, most likely: open connections go on
+		if outOfDescriptors(err) && !spent && s.spare.spend() {
+			spent = true
+			continue
+		}
+		if err != nil { // open connections go on
+			spent = false
 			s.warn(&s.logLimiters.accept, "cannot accept connections", slog.String("listener", l.String()), slog.Any("err", err))
 			select {
 			case <-time.After(100 * time.Millisecond):
@@ -188,6 +200,17 @@ func (s *Server) Serve(l *Listener) error {
 			continue
 		}
 		c := s.newConnection(l, conn)
+		if spent {
+			spent = false
+			if !s.spare.fill() && !c.trusted {
+				s.stats.noDescriptors.Add(1)
+				c.warn(&s.logLimiters.accept, "connection closed: no descriptors are left but for the hub's own user",
+					slog.String("remedy", "raise the limit (LimitNOFILE=, ulimit -n), or lower session.connections"))
+				c.abort()
+				s.spare.fill()
+				continue
+			}
+		}
 		switch err := s.admit(c); {
 		case err == errTooMany:
 			s.stats.tooMany.Add(1)
