@@ -62,8 +62,13 @@ func (l scarceListener) Accept() (net.Conn, error) {
 func TestOutOfDescriptors(t *testing.T) {
 	few := &scarce{left: spareDescriptors + 4} // one is for the Accept that waits
 	h := run(t, Options{})
-	h.spare.close()
-	h.spare = spare{open: few.take}
+	for h.spare.spend() {
+	}
+	h.spare.mu.Lock()
+	h.spare.open = few.take
+	h.spare.mu.Unlock()
+	for h.spare.spend() { // a listener has just filled it
+	}
 	path := filepath.Join(filepath.Dir(h.unix), "few")
 	l, err := Listen("unix", path, ListenOptions{})
 	if err != nil {
