@@ -29,12 +29,13 @@ type report struct {
 	Sessions  session.Stats   `json:"sessions"`
 	Servers   upstream.Stats  `json:"servers"` // all together
 	Handlers  []link.Stats    `json:"handlers"`
-	Refused   uint64          `json:"handlers_refused"` // processes
 	Devices   []deviceReport  `json:"devices"`
 
 	Upstreams []upstream.ServerStats `json:"upstreams"` // the servers of the config
 	Filters   []filterReport         `json:"filters"`
 	Routes    []routeReport          `json:"routes"` // in the order of the config
+
+	HandlersRefused uint64 `json:"handlers_refused"` // processes
 }
 
 type filterReport struct {
@@ -62,7 +63,7 @@ func (d *daemon) status() []byte {
 		Version: version, PID: os.Getpid(), Uptime: time.Since(d.startedAt).Seconds(),
 		Memory: memory.Sys - memory.HeapReleased, Listeners: d.listenerNames(),
 		Users: append([]hub.UserName{}, d.router.Directory().Users()...), Router: d.router.Stats(), Sessions: d.sessions.Stats(),
-		Handlers: d.groups.Stats(), Refused: d.groups.Refused(), Devices: []deviceReport{},
+		Handlers: d.groups.Stats(), HandlersRefused: d.groups.Refused(), Devices: []deviceReport{},
 		Upstreams: []upstream.ServerStats{}, Filters: []filterReport{}, Routes: []routeReport{},
 	}
 	d.mu.Lock()
