@@ -40,6 +40,8 @@ var importRules = []importRule{
 		"who listens on the socket does not matter to it"},
 	{"hub/dial", "hub/socket golang.org/x/net golang.org/x/sys",
 		"it finds and connects to other machines; what is said there does not matter to it"},
+	{"hub/resource", "golang.org/x/sys",
+		"what the system allows does not depend on who asks"},
 	{"hub/options", "",
 		"it reads any table of options"},
 	{"hub/spool", "golang.org/x/sys",

@@ -85,13 +85,21 @@ func showStatus(out io.Writer, report []byte, self string) error {
 		Uptime       float64
 		Memory       uint64
 		LogLost      uint64 `json:"log_lost"`
-		Listeners    []string
-		Users        []string
-		Router       messageReport
-		Receivers    []receiverReport
-		Sessions     map[string]uint64
-		Servers      map[string]uint64
-		Handlers     []struct {
+		Limits       struct {
+			Memory        uint64
+			From          string
+			SessionMemory uint64 `json:"session_memory"`
+			Connections   int
+			PerAccount    int `json:"per_account"`
+			Descriptors   int
+		}
+		Listeners []string
+		Users     []string
+		Router    messageReport
+		Receivers []receiverReport
+		Sessions  map[string]uint64
+		Servers   map[string]uint64
+		Handlers  []struct {
 			Name                                      string
 			Types                                     []string
 			Native                                    bool
@@ -102,6 +110,7 @@ func showStatus(out io.Writer, report []byte, self string) error {
 			Restarts                                  uint64
 			Down                                      string
 		}
+		Refused uint64 `json:"handlers_refused"`
 		Devices []struct {
 			Name, Kind                              string
 			Reads, Failures, Skipped, Sent, Refused uint64
@@ -136,6 +145,10 @@ func showStatus(out io.Writer, report []byte, self string) error {
 	fmt.Fprintf(w, "hub\t%s (besterd %s, pid %d), up %s, %.1f MB\n", escapeName(r.Hub), escapeName(r.Version), r.PID, up, float64(r.Memory)/1e6)
 	if r.LogLost > 0 {
 		fmt.Fprintf(w, "log\t%s lost: its reader was not there, or did not read\n", counterList(map[string]uint64{"lost": r.LogLost}, logCounts))
+	}
+	if l := r.Limits; l.Connections > 0 {
+		fmt.Fprintf(w, "limits\t%s, %.1f MB for frames and queues, %d connections (%d of one account)\n",
+			memoryLimit(l.Memory, l.From), float64(l.SessionMemory)/1e6, l.Connections, l.PerAccount)
 	}
 	fmt.Fprintf(w, "listens\t%s\n", escapeText(strings.Join(r.Listeners, " ")))
 	fmt.Fprintf(w, "users\t%s\n", userList(r.Users, r.Receivers))
@@ -195,6 +208,9 @@ func showStatus(out io.Writer, report []byte, self string) error {
 		}
 		io.WriteString(w, notes)
 	}
+	if r.Refused > 0 {
+		fmt.Fprintf(w, "\nhandler processes refused: %d; the hub's log says why\n", r.Refused)
+	}
 	if len(r.Devices) > 0 {
 		fmt.Fprintf(w, "\nDEVICE\tKIND\tREADS\tFAILURES\tSKIPPED\tSENT\tREFUSED\tLOST\tSTATE\n")
 		failures := ""
@@ -207,6 +223,14 @@ func showStatus(out io.Writer, report []byte, self string) error {
 		io.WriteString(w, failures)
 	}
 	return w.Flush()
+}
+
+// memoryLimit says how much memory the hub may use, and who says so.
+func memoryLimit(bytes uint64, from string) string {
+	if bytes == 0 {
+		return "memory unknown"
+	}
+	return fmt.Sprintf("%.1f MB of memory (%s)", float64(bytes)/1e6, escapeText(from))
 }
 
 // nameList lists names, or says that there are none.
@@ -263,6 +287,8 @@ var (
 		{"sends_denied", "message not allowed", "messages not allowed"}, {"origins_denied", "origin not allowed", "origins not allowed"},
 		{"malformed", "malformed frame", "malformed frames"}, {"frames_too_long", "frame too long", "frames too long"},
 		{"logins_too_slow", "login too slow", "logins too slow"}, {"too_many", "connection too many", "connections too many"},
+		{"no_descriptors", "connection without a descriptor", "connections without a descriptor"},
+		{"too_many_of_account", "session too many of its account", "sessions too many of their accounts"},
 		{"slow_readers_closed", "slow reader closed", "slow readers closed"}, {"dropped", "delivery dropped", "deliveries dropped"},
 		{"logins_held_off", "login held off", "logins held off"}, {"stopped_in_a_frame", "stopped in a frame", "stopped in a frame"},
 		{"frames_no_memory", "long frame refused for memory", "long frames refused for memory"},
@@ -283,6 +309,8 @@ const statusLegend = `Counts are since the hub started; those that are 0 are mos
              written to the receiver's socket, or confirmed by a server; or queued;
              or lost, with why
   log        lines of the hub's log that were lost, where there are any
+  limits     memory that the hub may use, of its machine or control group, and what it
+             allows for session.memory, session.connections and session.per_account
   users      who is logged in, with how often; without the session that asks
   RECEIVER   a user to whom deliveries were lost or are queued, those with most first
   sessions   open now, without the one that asks, and what became of connections
@@ -318,6 +346,8 @@ const statusKeys = `  hub        its name
   memory     bytes it has of the system
   log_lost   lines of the log that were lost, because standard error was not read or
              could not be written
+  limits     memory (bytes the hub may use; 0: unknown), from (machine, or the control
+             group's file), session_memory, connections, per_account, descriptors
   listeners  list of network://address
   users      list of names, one for each session, that of who asks too
   router     messages: taken = succeeded + failed + dropped + absent (for nobody there) +
@@ -329,7 +359,7 @@ const statusKeys = `  hub        its name
   sessions   sessions and connections now; of connections: accepted, logins, denied,
              sends_denied (messages of types that their account may not send),
              origins_denied (messages of peers that named an origin they may not speak for),
-             too_many, frames_too_long, logins_too_slow, malformed, panics,
+             too_many, too_many_of_account, no_descriptors, frames_too_long, logins_too_slow, malformed, panics,
              slow_readers_closed, dropped (deliveries), logins_held_off,
              stopped_in_a_frame, frames_no_memory, memory_refused; memory: bytes of
              session.memory taken now
@@ -344,6 +374,7 @@ const statusKeys = `  hub        its name
              sent, answered, failed, timeouts, late, unmatched (answers that belonged to
              no message in flight, and were dropped), refused, garbage (what it sent
              made no sense), restarts, down (why its program does not run, or empty)
+  handlers_refused  handler processes that were not let in
   devices    list: name, kind, reads, failures, skipped, bad (readings left out), sent,
              refused, lost (taken, then failed), missing (parts not read while others
              were), failing (true: the last read failed or part of it), state (unread,

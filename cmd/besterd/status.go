@@ -23,6 +23,7 @@ type report struct {
 	Uptime    float64             `json:"uptime"`   // seconds
 	Memory    uint64              `json:"memory"`   // bytes taken from the system by the Go runtime
 	LogLost   uint64              `json:"log_lost"` // lines of log, since standard error was not read or could not be written
+	Limits    limitsReport        `json:"limits"`
 	Listeners []string            `json:"listeners"`
 	Users     []hub.UserName      `json:"users"` // one for each client's session, that of who asks too
 	Router    hub.RouterStats     `json:"router"`
@@ -35,6 +36,8 @@ type report struct {
 	Upstreams []upstream.ServerStats `json:"upstreams"` // the servers of the config
 	Filters   []filterReport         `json:"filters"`
 	Routes    []routeReport          `json:"routes"` // in the order of the config
+
+	HandlersRefused uint64 `json:"handlers_refused"` // processes
 }
 
 type filterReport struct {
@@ -71,7 +74,7 @@ func (d *daemon) status() []byte {
 		Version: version, PID: os.Getpid(), Uptime: time.Since(d.startedAt).Seconds(),
 		Memory: memory.Sys - memory.HeapReleased, LogLost: d.logLost(), Listeners: d.listenerNames(),
 		Users: []hub.UserName{}, Router: d.routerStats(), Sessions: d.sessions.Stats(), Receivers: d.sessions.Users(),
-		Handlers: d.groups.Stats(), Devices: []deviceReport{},
+		Handlers: d.groups.Stats(), HandlersRefused: d.groups.Refused(), Devices: []deviceReport{},
 		Upstreams: []upstream.ServerStats{}, Filters: []filterReport{}, Routes: []routeReport{},
 	}
 	for _, u := range r.Receivers {
@@ -80,7 +83,7 @@ func (d *daemon) status() []byte {
 		}
 	}
 	d.mu.Lock()
-	r.Hub = d.config.Hub.Name
+	r.Hub, r.Limits = d.config.Hub.Name, d.limits
 	if d.servers != nil {
 		r.Servers, r.Upstreams = d.servers.Stats(), d.servers.Servers()
 	}

@@ -88,9 +88,15 @@ func login(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
 		return nil, ctx.Err()
 	}
 	conn.SetDeadline(time.Time{})
+	c.keepalive.Interval = cmp.Or(o.Keepalive, 30*time.Second)
+	c.keepalive.SetReadDeadline = conn.SetReadDeadline
 	c.conn = tristanable.NewConn(conn, tristanable.Options{
 		Reader: in, Incoming: c.incoming, Out: bformat.QueueOptions{Limit: maxQueued},
+		Idle: func(*tristanable.Conn) { c.keepalive.Waiting() },
 	})
+	if c.keepalive.Interval > 0 {
+		c.startKeepalive()
+	}
 	return c, nil
 }
 

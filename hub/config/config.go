@@ -110,6 +110,7 @@ const (
 type Session struct {
 	Login       time.Duration // time to log in, 1ms to 1h
 	Connections int           // at most, over all listeners, logged in or not; 1 to 1000000
+	PerAccount  int           // sessions of one account at most, 1 to 1000000; 0: a quarter of Connections, but at least 4
 	Queue       Bytes         // size of one session's outgoing queue, 1 KiB to 1 GiB
 	Full        string        // what happens when it is full: DropOldest, DropNewest or Close
 	Write       time.Duration // write timeout: a peer that reads nothing for so long, or stops inside a frame, is closed; 1ms to 1h

@@ -87,18 +87,21 @@ func (c *Config) complete() {
 // that one long frame does not keep other sessions from reading theirs.
 const minFramesInMemory = 4
 
-// SessionMemory returns session.memory. If that is not set, it returns a sixteenth of this
-// machine's memory, but at least 16 MiB and enough for some of the longest frames.
-func (c *Config) SessionMemory() Bytes {
-	if c.Session.Memory > 0 {
-		return c.Session.Memory
+// SessionMemory returns session.memory, for a hub that may use that much memory in all; zero
+// if that is not known. If session.memory is not set, it is a sixteenth of that memory, but
+// at least 16 MiB and enough for some of the longest frames. In any case it is no more than
+// a quarter of that memory, or half if session.memory is set: the rest is for the program,
+// the connections and the garbage of both.
+func (c *Config) SessionMemory(available int64) Bytes {
+	memory, most := int64(c.Session.Memory), available/2
+	if memory == 0 {
+		memory = max(min(available/16, int64(GiB)), int64(max(16*MiB, minFramesInMemory*c.Hub.Frame)))
+		most = available / 4
 	}
-	var info unix.Sysinfo_t
-	if unix.Sysinfo(&info) != nil {
-		info.Totalram = 0
+	if available > 0 {
+		memory = min(memory, max(most, int64(MiB)))
 	}
-	sixteenth := Bytes(min(uint64(info.Totalram)*uint64(info.Unit)/16, uint64(GiB)))
-	return max(sixteenth, 16*MiB, minFramesInMemory*c.Hub.Frame)
+	return Bytes(memory)
 }
 
 // hostName returns the host's name, changed so that checkLevel accepts it.

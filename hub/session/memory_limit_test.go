@@ -100,7 +100,7 @@ func TestLongFramesShareMemory(t *testing.T) {
 		return whole+int(h.Stats().NoMemory) == n
 	})
 	for range n - whole {
-		if got := <-ends; got != "cut" && !strings.HasPrefix(got, "status 0: queue is full: bformat: no memory left for a long frame: 1048576 bytes") {
+		if got := <-ends; got != "cut" && !strings.HasPrefix(got, "status 0: queue is full: bformat: no memory left for a frame: 1048576 bytes") {
 			t.Fatalf("refused with %s", got)
 		}
 	}
@@ -112,7 +112,7 @@ func TestLongFramesShareMemory(t *testing.T) {
 	if most := memory + n*each; grown > most {
 		t.Errorf("the heap has grown by %d bytes, want at most %d", grown, most)
 	}
-	h.log.want(t, "too little memory is left for its long frame", "session.memory")
+	h.log.want(t, "too little memory is left for its frame", "session.memory")
 
 	// Others still get through, with frames short and not so short.
 	for i, size := range []int{1, 1000, 50_000, 100_000} {

@@ -45,6 +45,10 @@ func (n *native) begin(first []byte) func() {
 		n.reject(err)
 		return nil
 	}
+	if err := n.server.countSession(&n.session); err != nil {
+		n.reject(err)
+		return nil
+	}
 	n.role = hello.Role
 	if hello.Role == wire.RoleHandler {
 		return func() { n.handOff(hello) }

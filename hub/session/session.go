@@ -241,7 +241,10 @@ func (s *session) endBurst() {
 	if oneCore {
 		runtime.Gosched() // lets the writer run before more is read; no other core would run it
 	}
-	s.out.Wait()
+	if s.out.Backpressured() {
+		s.in.Hold()
+		s.out.Wait()
+	}
 	s.now = time.Time{}
 }
 
@@ -277,6 +280,7 @@ func (s *session) maySend(t hub.Type) error {
 // credits.
 func (s *session) acquireCredit() {
 	if s.inFlight.count() >= s.credits {
+		s.in.Hold()
 		s.batch.Flush()
 		s.inFlight.wait(s.credits)
 	}
@@ -326,7 +330,7 @@ func (s *session) setAccount(a *account.Account, user string) {
 // so messages in flight are answered. A peer that has ended inside a frame may still read.
 func inputEnded(err error) bool {
 	switch err {
-	case nil, io.EOF, io.ErrUnexpectedEOF, errClose, errShuttingDown, errRemoved, errNoPeer, errStalled:
+	case nil, io.EOF, io.ErrUnexpectedEOF, errClose, errShuttingDown, errRemoved, errNoPeer, errStalled, errReclaimed:
 		return true
 	}
 	return false
