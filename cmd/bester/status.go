@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,6 +84,7 @@ func showStatus(out io.Writer, report []byte, self string) error {
 		PID          int
 		Uptime       float64
 		Memory       uint64
+		LogLost      uint64 `json:"log_lost"`
 		Listeners    []string
 		Users        []string
 		Router       map[string]uint64
@@ -95,6 +97,7 @@ func showStatus(out io.Writer, report []byte, self string) error {
 			Processes, Waiting                        int
 			InFlight                                  int `json:"in_flight"`
 			Answered, Failed, Timeouts, Refused, Late uint64
+			Unmatched                                 uint64
 			Restarts                                  uint64
 			Down                                      string
 		}
@@ -110,7 +113,10 @@ func showStatus(out io.Writer, report []byte, self string) error {
 			Waiting                     int
 			Since                       time.Time
 		}
-		Filters []struct{ Name, Kind string }
+		Filters []struct {
+			Name, Kind string
+			Counts     map[string]uint64
+		}
 		Routes  []struct {
 			Match       string
 			Through, To []string
@@ -127,6 +133,9 @@ func showStatus(out io.Writer, report []byte, self string) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	up := (time.Duration(r.Uptime) * time.Second).String()
 	fmt.Fprintf(w, "hub\t%s (besterd %s, pid %d), up %s, %.1f MB\n", escapeName(r.Hub), escapeName(r.Version), r.PID, up, float64(r.Memory)/1e6)
+	if r.LogLost > 0 {
+		fmt.Fprintf(w, "log\t%s lost: its reader was not there, or did not read\n", counterList(map[string]uint64{"lost": r.LogLost}, logCounts))
+	}
 	fmt.Fprintf(w, "listens\t%s\n", escapeText(strings.Join(r.Listeners, " ")))
 	fmt.Fprintf(w, "users\t%s\n", userList(r.Users))
 	fmt.Fprintf(w, "messages\t%s\n", counterList(r.Router, messageCounts))
@@ -141,9 +150,9 @@ func showStatus(out io.Writer, report []byte, self string) error {
 		}
 	}
 	if len(r.Filters) > 0 {
-		fmt.Fprintf(w, "\nFILTER\tKIND\n")
+		fmt.Fprintf(w, "\nFILTER\tKIND\tCOUNTS\n")
 		for _, f := range r.Filters {
-			fmt.Fprintf(w, "%s\t%s\n", escapeName(f.Name), escapeName(f.Kind))
+			fmt.Fprintf(w, "%s\t%s\t%s\n", escapeName(f.Name), escapeName(f.Kind), allCounters(f.Counts))
 		}
 	}
 	if len(r.Upstreams) > 0 {
@@ -163,7 +172,7 @@ func showStatus(out io.Writer, report []byte, self string) error {
 	}
 	if len(r.Handlers) > 0 {
 		fmt.Fprintf(w, "\nHANDLER\tTYPES\tPROCESSES\tWAITING\tIN FLIGHT\tANSWERED\tFAILED\tTIMED OUT\tREFUSED\tRESTARTS\n")
-		down := ""
+		notes := ""
 		for _, h := range r.Handlers {
 			types, processes := escapeName(strings.Join(h.Types, " ")), strconv.Itoa(h.Processes)
 			if types == "" {
@@ -174,11 +183,14 @@ func showStatus(out io.Writer, report []byte, self string) error {
 			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", escapeName(h.Name), types,
 				processes, h.Waiting, h.InFlight, h.Answered, h.Failed, h.Timeouts, h.Refused, h.Restarts)
+			if h.Unmatched > 0 {
+				notes += fmt.Sprintf("%s: answers dropped that belonged to no message in flight: %d\n", escapeName(h.Name), h.Unmatched)
+			}
 			if h.Down != "" {
-				down += escapeName(h.Name) + " is not running: " + escapeText(h.Down) + "\n"
+				notes += escapeName(h.Name) + " is not running: " + escapeText(h.Down) + "\n"
 			}
 		}
-		io.WriteString(w, down)
+		io.WriteString(w, notes)
 	}
 	if len(r.Devices) > 0 {
 		fmt.Fprintf(w, "\nDEVICE\tKIND\tREADS\tFAILURES\tSKIPPED\tSENT\tREFUSED\tLOST\tSTATE\n")
@@ -242,6 +254,7 @@ var (
 		{"frames_no_memory", "long frame refused for memory", "long frames refused for memory"},
 		{"memory_refused", "time short of memory", "times short of memory"}, {"memory", "byte of session.memory taken", "bytes of session.memory taken"},
 	}
+	logCounts    = []counter{{"lost", "line", "lines"}}
 	serverCounts = []counter{{"sent", "sent", "sent"}, {"waiting", "waiting", "waiting"}, {"failed", "failed", "failed"}}
 )
 
@@ -253,11 +266,16 @@ const statusLegend = `Counts are since the hub started; those that are 0 are mos
              dropped by a filter or handler on purpose; for nobody there: a user without
              a session; failed: what a handler wanted could not be done; refused: nobody
              serves the type; not handed over: the receiver would not or could not take it
+  log        lines of the hub's log that were lost, where there are any
   users      who is logged in, with how often; without the session that asks
   sessions   open now, without the one that asks, and what became of connections
   servers    messages for other servers, those without a name in the config too
   ROUTE      as the config has them, THROUGH its filters and handlers, TO its receivers
-  FILTER     inside the hub
+  FILTER     inside the hub; COUNTS: messages that it has passed on or dropped whole, or
+             messages seen by an alarm; records left out; malformed: messages that are no
+             SenML pack; invalid: records that cannot be judged; evicted: names forgotten,
+             and unwatched: values not judged, since its memory is full; alarms raised,
+             repeated and cleared
   SERVER     of the config: messages SENT, FAILED and WAITING since it has this address;
              STATE by the last message, and when: untried, works or fails, and why
   HANDLER    as the config, or the process itself, names it
@@ -279,6 +297,8 @@ const statusKeys = `  hub        its name
   pid        number of its process
   uptime     seconds
   memory     bytes it has of the system
+  log_lost   lines of the log that were lost, because standard error was not read or
+             could not be written
   listeners  list of network://address
   users      list of names, one for each session, that of who asks too
   router     messages: taken, refused, failed, delivered, absent (for nobody there),
@@ -294,14 +314,30 @@ const statusKeys = `  hub        its name
              state (untried, works, fails), since (RFC 3339: when that was seen last;
              left out if never), error (empty if it works)
   routes     list in the config's order: match, through (names), to (addresses)
-  filters    list: name, kind
+  filters    list: name, kind, counts (messages, passed, dropped, records, malformed,
+             invalid, evicted, unwatched, raised, repeated, cleared: those of its kind)
   handlers   list: name, types, native (false: classic), processes, waiting, in_flight,
-             sent, answered, failed, timeouts, late, refused, garbage (what it sent
+             sent, answered, failed, timeouts, late, unmatched (answers that belonged to
+             no message in flight, and were dropped), refused, garbage (what it sent
              made no sense), restarts, down (why its program does not run, or empty)
   devices    list: name, kind, reads, failures, skipped, bad (readings left out), sent,
              refused, lost (taken, then failed), missing (parts not read while others
              were), failing (true: the last read failed or part of it), state (unread,
              works, partial, undelivered, fails), error (why; empty if it works)`
+
+// allCounters writes the counters that are not zero, in alphabetical order.
+func allCounters(of map[string]uint64) string {
+	var out []string
+	for _, key := range slices.Sorted(maps.Keys(of)) {
+		if of[key] > 0 {
+			out = append(out, fmt.Sprintf("%s %d", escapeName(key), of[key]))
+		}
+	}
+	if len(out) == 0 {
+		return "-"
+	}
+	return strings.Join(out, ", ")
+}
 
 // counterList writes the first counter, and those of the others that are not zero.
 func counterList(of map[string]uint64, all []counter) string {

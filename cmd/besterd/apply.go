@@ -32,13 +32,8 @@ func (d *daemon) reload(ctx context.Context, path string, log *slog.Logger) {
 }
 
 // apply puts a config into force: all of it or, if it returns an error, nothing. What
-// has not changed keeps running, and connections stay open.
+// has not changed keeps running, and connections stay open. One call comes after the other.
 func (d *daemon) apply(ctx context.Context, c *config.Config) error {
-	d.applyMu.Lock()
-	defer d.applyMu.Unlock()
-	if d.shuttingDown {
-		return errors.New("the hub is ending")
-	}
 	old := d.config
 	if first := old.Hub.Name == ""; !first {
 		switch {
@@ -49,7 +44,8 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 		}
 	}
 
-	// What can fail comes first, while the old config is still in force.
+	// What can fail comes first, while the old config is still in force. It also reads
+	// files: where that hangs, shutdown does not wait for it.
 	listeners, err := d.openListeners(c)
 	if err != nil {
 		return err
@@ -70,6 +66,11 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return rollback(err)
 	}
+	d.applyMu.Lock()
+	defer d.applyMu.Unlock()
+	if d.shuttingDown {
+		return rollback(errors.New("the hub is ending"))
+	}
 	err = d.setHandlers(ctx, c)
 	if err == nil {
 		err = d.setRoutes(c, filters)
@@ -89,6 +90,9 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	}
 	for _, p := range setup.UnusedFilters(c) {
 		d.log.Warn("a filter is in no route", "at", p.Error())
+	}
+	for _, p := range setup.StarvedFilters(c) {
+		d.log.Warn("a filter does not see all values", "at", p.Error())
 	}
 	if c.Accounts.File != old.Accounts.File {
 		d.accounts.replace(accounts)

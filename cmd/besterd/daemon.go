@@ -23,6 +23,7 @@ import (
 // A daemon is a running hub: the packages of the project, wired as the config says.
 type daemon struct {
 	log       *slog.Logger
+	logLost   func() uint64 // how many lines of log were lost
 	startedAt time.Time
 	router    *hub.Router
 
@@ -31,7 +32,7 @@ type daemon struct {
 	groups   *link.Groups
 	informer *informer.Server
 
-	applyMu sync.Mutex // held while a config is applied, and by shutdown
+	applyMu sync.Mutex // held while a config is put into force, and by shutdown
 
 	mu               sync.Mutex // guards what follows, all of it made from the config in force
 	config           *config.Config
@@ -47,10 +48,11 @@ type daemon struct {
 	shuttingDown     bool
 }
 
-// start starts a hub. It is ready when start returns.
-func start(c *config.Config, log *slog.Logger) (*daemon, error) {
+// start starts a hub. It is ready when start returns. logLost says how many lines of log
+// were lost.
+func start(c *config.Config, log *slog.Logger, logLost func() uint64) (*daemon, error) {
 	d := &daemon{
-		log: log, startedAt: time.Now(), config: new(config.Config),
+		log: log, logLost: logLost, startedAt: time.Now(), config: new(config.Config),
 		listeners: make(map[listenAddress]*session.Listener),
 		handlers:  make(map[string]*handler),
 		filters:   make(map[string]*filter),
@@ -111,9 +113,9 @@ func (d *daemon) shutdown(log *slog.Logger) error {
 	defer d.applyMu.Unlock() // no config is applied from now on
 	d.mu.Lock()
 	d.shuttingDown = true
-	ctx, cancel := context.WithTimeout(context.Background(), max(d.config.Hub.Drain, time.Second))
 	devices, servers, handlers := d.devices, d.servers, d.handlers
 	d.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), d.drain())
 	defer cancel()
 	if d.stopWatching != nil {
 		d.stopWatching()
@@ -152,6 +154,13 @@ func (d *daemon) shutdown(log *slog.Logger) error {
 	wg.Wait()
 	d.background.Wait()
 	return err
+}
+
+// drain is how long messages in flight are drained.
+func (d *daemon) drain() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return max(d.config.Hub.Drain, time.Second)
 }
 
 // logTotals logs how many messages were taken, delivered and failed.

@@ -20,8 +20,9 @@ type report struct {
 	Hub       string          `json:"hub"`
 	Version   string          `json:"version"`
 	PID       int             `json:"pid"`
-	Uptime    float64         `json:"uptime"` // seconds
-	Memory    uint64          `json:"memory"` // bytes taken from the system by the Go runtime
+	Uptime    float64         `json:"uptime"`   // seconds
+	Memory    uint64          `json:"memory"`   // bytes taken from the system by the Go runtime
+	LogLost   uint64          `json:"log_lost"` // lines of log, since standard error was not read or could not be written
 	Listeners []string        `json:"listeners"`
 	Users     []hub.UserName  `json:"users"` // one for each session, that of who asks too
 	Router    hub.RouterStats `json:"router"`
@@ -36,8 +37,9 @@ type report struct {
 }
 
 type filterReport struct {
-	Name string `json:"name"`
-	Kind string `json:"kind"`
+	Name   string `json:"name"`
+	Kind   string `json:"kind"`
+	Counts any    `json:"counts"` // its kind's Stats
 }
 
 type routeReport struct {
@@ -58,7 +60,7 @@ func (d *daemon) status() []byte {
 	runtime.ReadMemStats(&memory)
 	r := report{
 		Version: version, PID: os.Getpid(), Uptime: time.Since(d.startedAt).Seconds(),
-		Memory: memory.Sys - memory.HeapReleased, Listeners: d.listenerNames(),
+		Memory: memory.Sys - memory.HeapReleased, LogLost: d.logLost(), Listeners: d.listenerNames(),
 		Users: append([]hub.UserName{}, d.router.Directory().Users()...), Router: d.router.Stats(), Sessions: d.sessions.Stats(),
 		Handlers: d.groups.Stats(), Devices: []deviceReport{},
 		Upstreams: []upstream.ServerStats{}, Filters: []filterReport{}, Routes: []routeReport{},
@@ -69,7 +71,7 @@ func (d *daemon) status() []byte {
 		r.Servers, r.Upstreams = d.servers.Stats(), d.servers.Servers()
 	}
 	for name, f := range d.filters {
-		r.Filters = append(r.Filters, filterReport{name, f.config.Kind})
+		r.Filters = append(r.Filters, filterReport{name, f.config.Kind, f.Report()})
 	}
 	for _, v := range d.config.Routes {
 		route := routeReport{string(v.Match), append([]string{}, v.Through...), []string{}}

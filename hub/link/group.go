@@ -61,7 +61,7 @@ type executor struct {
 var executors = sync.Pool{New: func() any { return new(executor) }}
 
 func newGroup(name string, o Options, gs *Groups) *Group {
-	g := &Group{name: name, o: o.withDefaults(), groups: gs, log: &lograte.Limiter{Burst: 5}}
+	g := &Group{name: name, o: o.withDefaults(), groups: gs, log: newLimiter()}
 	g.timer = time.AfterFunc(time.Hour, g.expire)
 	g.timer.Stop()
 	return g

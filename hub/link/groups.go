@@ -30,7 +30,7 @@ type GroupsOptions struct {
 // many goroutines.
 type Groups struct {
 	o   GroupsOptions
-	log lograte.Limiter // for handlers that the config does not name
+	log *lograte.Limiter // for handlers that the config does not name
 
 	mu            sync.Mutex // locked before a group's mu
 	byName        map[string]*Group
@@ -49,7 +49,7 @@ type registration struct {
 // NewGroups returns Groups without any handler.
 func NewGroups(o GroupsOptions) *Groups {
 	o.Options = o.Options.withDefaults()
-	return &Groups{o: o, byName: make(map[string]*Group), registrations: make(map[*Group]*registration), log: lograte.Limiter{Burst: 5}}
+	return &Groups{o: o, byName: make(map[string]*Group), registrations: make(map[*Group]*registration), log: newLimiter()}
 }
 
 // Config describes a native handler that the config names.
@@ -104,7 +104,7 @@ func (gs *Groups) Add(c Config) (*Group, error) {
 	g.mu.Lock()
 	g.o = c.Options.withDefaults()
 	g.configured = true
-	g.log = &lograte.Limiter{Burst: 5}
+	g.log = newLimiter()
 	if len(c.Command.Argv) > 0 {
 		g.command = newSupervisor(c.Name, c.Command, g.o.Log)
 		g.command.onExit = g.programEnded
@@ -230,7 +230,7 @@ func (gs *Groups) refuse(c net.Conn, h *wire.Hello, err error) {
 // register adds a group without types.
 func (gs *Groups) register(name string, o Options) *Group {
 	g := newGroup(name, o, gs)
-	g.log = &gs.log // shared: a process that reconnects must not get a new limit each time
+	g.log = gs.log // shared: a process that reconnects must not get a new limit each time
 	gs.byName[name] = g
 	gs.registrations[g] = new(registration)
 	return g

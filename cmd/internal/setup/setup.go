@@ -22,7 +22,7 @@ func Parse(name string, data []byte) (*config.Config, error) {
 // checkKinds makes each filter and device once, to check its options.
 func checkKinds(c *config.Config) (problems []config.Problem) {
 	for _, f := range c.Filters {
-		if _, err := handlers.New(f.Kind, f.Options); err != nil {
+		if _, err := handlers.New(f.Kind, f.Options, nil); err != nil {
 			problems = append(problems, problem(c, err, f.Options, "filters", f.Name))
 		}
 	}
