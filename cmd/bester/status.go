@@ -353,13 +353,15 @@ const statusKeys = `  hub        its name
   router     messages: taken = succeeded + failed + dropped + absent (for nobody there) +
              in_flight; failures (object: how many failed by reason), refused (not
              taken), panics (bugs of filters); deliveries: handed = delivered +
-             unconfirmed (servers took them and said nothing) + queued + lost; losses (object: how many were lost by reason)
+             unconfirmed (servers took them and said nothing) + queued + lost; losses
+             (object: how many were lost by reason)
   receivers  list: user ("": all who left long ago), sessions, send_only (sessions that
              take no deliveries), delivered, queued, lost, losses (as in router)
   sessions   sessions and connections now; of connections: accepted, logins, denied,
              sends_denied (messages of types that their account may not send),
              origins_denied (messages of peers that named an origin they may not speak for),
-             too_many, too_many_of_account, no_descriptors, frames_too_long, logins_too_slow, malformed, panics,
+             too_many, too_many_of_account, no_descriptors, frames_too_long,
+             logins_too_slow, malformed, panics,
              slow_readers_closed, dropped (deliveries), logins_held_off,
              stopped_in_a_frame, frames_no_memory, memory_refused; memory: bytes of
              session.memory taken now
