@@ -83,14 +83,14 @@ func (a *accounts) current() *account.Store {
 	return a.store
 }
 
-// Login is account.Store.Login on the file as it is now.
-func (a *accounts) Login(ctx context.Context, name hub.UserName, password string) (*account.Account, error) {
+// LoginFrom is account.Store.LoginFrom on the file as it is now.
+func (a *accounts) LoginFrom(ctx context.Context, r account.LoginRequest) (*account.Account, error) {
 	a.refresh()
 	s := a.current()
 	if s == nil {
 		return nil, account.ErrDenied
 	}
-	return s.Login(ctx, name, password)
+	return s.LoginFrom(ctx, r)
 }
 
 // Lookup is account.Store.Lookup.

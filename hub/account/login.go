@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -36,12 +37,13 @@ type Stats struct {
 	CacheHits uint64 // of those, without a bcrypt hash
 	Denied    uint64 // wrong name or password
 	Busy      uint64 // refused because too many waited
+	Shed      uint64 // of those, had waited and gave way to another
 	Canceled  uint64 // ended by their context while they waited
 	Hashes    uint64 // passwords hashed by bcrypt, for logins and for new passwords
 }
 
 type counters struct {
-	good, cacheHits, denied, busy, canceled, hashes atomic.Uint64
+	good, cacheHits, denied, busy, shed, canceled, hashes atomic.Uint64
 }
 
 // Stats returns the counts. Each is exact; together they may be some logins apart.
@@ -52,53 +54,78 @@ func (s *Store) Stats() Stats {
 		CacheHits: c.cacheHits.Load(),
 		Denied:    c.denied.Load(),
 		Busy:      c.busy.Load(),
+		Shed:      c.shed.Load(),
 		Canceled:  c.canceled.Load(),
 		Hashes:    c.hashes.Load(),
 	}
 }
 
-// Login checks a password and returns its account. Every login that is not cached costs
-// one bcrypt hash, whether there is an account of that name or not.
+// A LoginRequest is what a peer logs in with.
+type LoginRequest struct {
+	Name     hub.UserName
+	Password string
+	// From is the network that the peer connects from: its address, or the /64 of an IPv6
+	// address. Logins from one share its turns. If zero, this machine.
+	From netip.Prefix
+}
+
+// Login checks a password and returns its account, as LoginFrom does for a peer on this
+// machine.
+func (s *Store) Login(ctx context.Context, name hub.UserName, password string) (*Account, error) {
+	return s.LoginFrom(ctx, LoginRequest{Name: name, Password: password})
+}
+
+// LoginFrom checks a password and returns its account. Every login that is not cached costs
+// one bcrypt hash, whether there is an account of that name or not. If all hash slots are
+// taken, it waits for its turn: accounts take turns, all unknown names share those of one,
+// and an address that the account has logged in from goes first.
 //
 // The error is ErrDenied, ErrBusy, or wraps that of ctx if ctx ended while the login
 // waited for a hash slot. A hash that has begun is not interrupted.
-func (s *Store) Login(ctx context.Context, name hub.UserName, password string) (*Account, error) {
-	r, err := s.login(ctx, name, password)
+func (s *Store) LoginFrom(ctx context.Context, req LoginRequest) (*Account, error) {
+	r, err := s.login(ctx, req)
 	if err != nil {
 		return nil, err
 	}
 	return r.account, nil
 }
 
-func (s *Store) login(ctx context.Context, name hub.UserName, password string) (*record, error) {
-	r, err := s.verify(ctx, name, password)
+func (s *Store) login(ctx context.Context, req LoginRequest) (*record, error) {
+	r, err := s.verify(ctx, req)
 	switch {
 	case err == nil:
 		s.stats.good.Add(1)
+		s.known.add(r.account.name, req.From)
 	case err == ErrDenied:
 		s.stats.denied.Add(1)
 	}
 	return r, err
 }
 
-// verify finds the record that name and password belong to:
+// verify finds the record that a name and password belong to:
 //  1. if the login is cached, return;
 //  2. wait for a hash slot;
 //  3. if another connection has cached the same login meanwhile, return;
 //  4. hash the password, also if the name is unknown;
 //  5. return the current account, which may have changed during the hash.
-func (s *Store) verify(ctx context.Context, name hub.UserName, password string) (*record, error) {
+func (s *Store) verify(ctx context.Context, req LoginRequest) (*record, error) {
+	name, password := req.Name, req.Password
 	if checkPassword(password) != nil {
 		return nil, ErrDenied // no account has such a password
 	}
-	if r := s.lookupCached(name, password); r != nil {
-		return r, nil
+	for {
+		if r := s.lookupCached(name, password); r != nil {
+			return r, nil
+		}
+		err := s.acquireHashSlot(ctx, s.claim(req))
+		if err == nil {
+			break
+		}
+		if err != errAnswered {
+			return nil, err
+		}
 	}
-	done, err := s.acquireHashSlot(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
+	defer s.queue.release()
 	if r := s.lookupCached(name, password); r != nil {
 		return r, nil
 	}
@@ -110,7 +137,7 @@ func (s *Store) verify(ctx context.Context, name hub.UserName, password string) 
 		hash = r.hash
 	}
 	s.stats.hashes.Add(1)
-	good := bcrypt.CompareHashAndPassword(hash, prehash(password)) == nil
+	good := s.compare(hash, prehash(password)) == nil
 	if r == nil || !good {
 		return nil, ErrDenied
 	}
@@ -121,8 +148,18 @@ func (s *Store) verify(ctx context.Context, name hub.UserName, password string) 
 	}
 	if s.opts.CacheTTL > 0 {
 		now.cached.Store(&cachedLogin{s.mac(now, password), time.Now().Add(s.opts.CacheTTL)})
+		s.queue.answer(now.account.name, password)
 	}
 	return now, nil
+}
+
+// claim returns the place in the queue that a login may claim.
+func (s *Store) claim(req LoginRequest) claim {
+	r := s.table.Load().records[req.Name]
+	if r == nil {
+		return claim{from: req.From}
+	}
+	return claim{class: r.account.name, from: req.From, known: s.known.has(req.Name, req.From), password: req.Password}
 }
 
 // current returns the current record of r's account, or nil if the account was removed or
@@ -168,26 +205,20 @@ func (s *Store) mac(r *record, password string) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// acquireHashSlot waits until a hash may run. done releases the slot.
-func (s *Store) acquireHashSlot(ctx context.Context) (done func(), err error) {
-	leave := func() { s.waiting.Add(-1) }
-	if s.waiting.Add(1) > int64(s.opts.Waiting+s.opts.Parallel) {
-		leave()
-		s.stats.busy.Add(1)
-		return nil, ErrBusy
-	}
-	err = ctx.Err()
-	if err == nil {
-		select {
-		case s.hashSlots <- struct{}{}:
-			return func() { <-s.hashSlots; leave() }, nil
-		case <-ctx.Done():
-			err = ctx.Err()
+// acquireHashSlot waits until a hash may run. After a nil error the slot must be released.
+func (s *Store) acquireHashSlot(ctx context.Context, c claim) error {
+	shed, err := s.queue.acquire(ctx, c)
+	switch err {
+	case nil, errAnswered:
+		return err
+	case ErrBusy:
+		if s.stats.busy.Add(1); shed {
+			s.stats.shed.Add(1)
 		}
+		return err
 	}
-	leave()
 	s.stats.canceled.Add(1)
-	return nil, fmt.Errorf("account: login: waiting to be checked: %w", err)
+	return fmt.Errorf("account: login: waiting to be checked: %w", err)
 }
 
 // dummyHash returns a hash to compare the password of an unknown name with, so that the
@@ -210,16 +241,16 @@ func (s *Store) dummyHash(t *table, name hub.UserName) []byte {
 	return enc.AppendEncode(hash, sum[:10])[:60]
 }
 
-// hash returns the bcrypt hash of a new password.
-func (s *Store) hash(ctx context.Context, password string) (string, error) {
+// hash returns the bcrypt hash of a new password. It waits for a slot as a known login of
+// that account.
+func (s *Store) hash(ctx context.Context, name hub.UserName, password string) (string, error) {
 	if err := checkPassword(password); err != nil {
 		return "", err
 	}
-	done, err := s.acquireHashSlot(ctx)
-	if err != nil {
+	if err := s.acquireHashSlot(ctx, claim{class: name, known: true}); err != nil {
 		return "", err
 	}
-	defer done()
+	defer s.queue.release()
 	s.stats.hashes.Add(1)
 	hash, err := bcrypt.GenerateFromPassword(prehash(password), s.opts.Cost)
 	if err != nil {

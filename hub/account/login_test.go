@@ -119,7 +119,7 @@ func TestSameLoginAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := createStore(t, filepath.Join(t.TempDir(), "accounts"), Options{Parallel: 1})
 		must(t, s.Add("alice", "secret", DefaultPermissions()))
-		s.hashSlots <- struct{}{} // somebody else's hash runs
+		must(t, s.acquireHashSlot(t.Context(), claim{})) // somebody else's hash runs
 		var wg sync.WaitGroup
 		for range 50 {
 			wg.Go(func() {
@@ -130,7 +130,7 @@ func TestSameLoginAtOnce(t *testing.T) {
 		}
 		synctest.Wait()
 		n := count(s, func() {
-			<-s.hashSlots
+			s.queue.release()
 			wg.Wait()
 		})
 		if n != 1 {
@@ -146,23 +146,23 @@ func TestLoginsWaitForHashSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := createStore(t, filepath.Join(t.TempDir(), "accounts"), Options{Parallel: 2, Waiting: 3})
 		must(t, s.Add("alice", "secret", DefaultPermissions()))
-		var leave []func()
 		for range 2 { // as many as may run do
-			done, err := s.acquireHashSlot(t.Context())
-			must(t, err)
-			leave = append(leave, done)
+			must(t, s.acquireHashSlot(t.Context(), claim{}))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		errs := make(chan error, 3)
+		login := func(i int) error {
+			_, err := s.LoginFrom(ctx, LoginRequest{hub.UserName(fmt.Sprint("u", i)), "x", address(i)})
+			return err
+		}
 		for i := range 3 {
-			go func() {
-				_, err := s.Login(ctx, hub.UserName(fmt.Sprint("u", i)), "x")
-				errs <- err
-			}()
+			go func() { errs <- login(i) }()
 		}
 		synctest.Wait()
-		tryLogin(t, s, "alice", "secret", ErrBusy, 0) // nor may more than 3 wait
+		if err := login(3); err != ErrBusy { // nor may more than 3 wait
+			t.Errorf("got %v, want %v", err, ErrBusy)
+		}
 		for range 3 {
 			if err := <-errs; !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v, want the context's error", err)
@@ -171,12 +171,10 @@ func TestLoginsWaitForHashSlot(t *testing.T) {
 		if got, want := s.Stats(), (Stats{Busy: 1, Canceled: 3, Hashes: 1}); got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
-		leave[0]()
+		s.queue.release()
 		tryLogin(t, s, "alice", "secret", nil, 1) // one of two places is free
-		leave[1]()
-		if n := s.waiting.Load(); n != 0 || len(s.hashSlots) != 0 {
-			t.Errorf("%d wait and %d run, with nobody there", n, len(s.hashSlots))
-		}
+		s.queue.release()
+		checkEmpty(t, s)
 		ctx, cancel = context.WithCancel(t.Context())
 		cancel()
 		if _, err := s.Login(ctx, "alice", "wrong"); !errors.Is(err, context.Canceled) {
@@ -193,7 +191,7 @@ func TestChangedWhileALoginWaits(t *testing.T) {
 		must(t, operator.Add("alice", "old", DefaultPermissions()))
 		must(t, operator.Add("bob", "old", DefaultPermissions()))
 		must(t, s.Reload())
-		s.hashSlots <- struct{}{}
+		must(t, s.acquireHashSlot(t.Context(), claim{}))
 		errs := make(chan error, 3)
 		for i, user := range []hub.UserName{"alice", "bob"} {
 			go func() {
@@ -209,7 +207,7 @@ func TestChangedWhileALoginWaits(t *testing.T) {
 		must(t, operator.SetPassword("alice", "new"))
 		must(t, operator.Remove("bob"))
 		must(t, s.Reload())
-		<-s.hashSlots
+		s.queue.release()
 		for range 2 {
 			if err := <-errs; err != nil {
 				t.Error(err)

@@ -26,27 +26,29 @@ type Options struct {
 	// no bcrypt hash. If negative, logins are not cached. If zero, 1 hour.
 	CacheTTL time.Duration
 	// Parallel is the number of hash slots: how many passwords are hashed at once. If
-	// zero, half of GOMAXPROCS, but at least 1, so that a flood of logins leaves the hub
-	// time for its messages.
+	// zero, GOMAXPROCS.
 	Parallel int
-	// Waiting is how many logins may wait for a hash slot; more get ErrBusy. If zero, 256.
+	// Waiting is how many logins may wait for a hash slot, three quarters of them from one
+	// address. If more come, the newest of the account or address that has most of them
+	// gets ErrBusy. If zero, 256.
 	Waiting int
 }
 
 // Store holds the accounts of one file in memory and checks passwords against
 // them. Reload, and each change made through the Store, replaces all accounts at
-// once; Login and Lookup take no lock. Its methods may be called from many
+// once; Lookup takes no lock. Its methods may be called from many
 // goroutines. A Store has nothing open between calls and needs no Close.
 type Store struct {
 	path string
 	opts Options
 	keys keys
 
-	table     atomic.Pointer[table]
-	mu        sync.Mutex    // held while the file is read or changed
-	hashSlots chan struct{} // semaphore: holds one token for each running hash
-	waiting   atomic.Int64  // logins that wait for a slot, or hold one
-	stats     counters
+	table   atomic.Pointer[table]
+	mu      sync.Mutex // held while the file is read or changed
+	queue   *hashQueue
+	known   *knownAddresses
+	compare func(hash, password []byte) error // bcrypt.CompareHashAndPassword
+	stats   counters
 }
 
 // A table is an immutable snapshot of all accounts. Only the cached logins in its records
@@ -75,12 +77,16 @@ func Open(path string, opts Options) (*Store, error) {
 		opts.CacheTTL = time.Hour
 	}
 	if opts.Parallel <= 0 {
-		opts.Parallel = max(1, runtime.GOMAXPROCS(0)/2)
+		opts.Parallel = runtime.GOMAXPROCS(0)
 	}
 	if opts.Waiting <= 0 {
 		opts.Waiting = 256
 	}
-	s := &Store{path: path, opts: opts, hashSlots: make(chan struct{}, opts.Parallel)}
+	s := &Store{
+		path: path, opts: opts,
+		queue: newHashQueue(opts.Parallel, opts.Waiting), known: newKnownAddresses(),
+		compare: bcrypt.CompareHashAndPassword,
+	}
 	rand.Read(s.keys.cache[:])
 	rand.Read(s.keys.dummy[:])
 	if err := s.Reload(); err != nil {
@@ -169,7 +175,7 @@ func (s *Store) Add(name hub.UserName, password string, may Permissions) error {
 	if err := may.check(); err != nil {
 		return err
 	}
-	hash, err := s.hash(context.Background(), password)
+	hash, err := s.hash(context.Background(), name, password)
 	if err != nil {
 		return err
 	}
@@ -212,7 +218,7 @@ func (s *Store) Allow(name hub.UserName, edit func(*Permissions)) error {
 // SetPassword gives an account a new password, of 1 to MaxPassword bytes. The
 // error wraps ErrUnknown if there is no account of that name.
 func (s *Store) SetPassword(name hub.UserName, password string) error {
-	hash, err := s.hash(context.Background(), password)
+	hash, err := s.hash(context.Background(), name, password)
 	if err != nil {
 		return err
 	}
@@ -225,11 +231,11 @@ func (s *Store) ChangePassword(ctx context.Context, name hub.UserName, old, pass
 	if err := checkPassword(password); err != nil {
 		return err // before the costly part
 	}
-	r, err := s.login(ctx, name, old)
+	r, err := s.login(ctx, LoginRequest{Name: name, Password: old})
 	if err != nil {
 		return err
 	}
-	hash, err := s.hash(ctx, password)
+	hash, err := s.hash(ctx, name, password)
 	if err != nil {
 		return err
 	}

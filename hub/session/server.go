@@ -46,7 +46,7 @@ type Options struct {
 
 // Accounts are who may log in. account.Store is one.
 type Accounts interface {
-	Login(ctx context.Context, name hub.UserName, password string) (*account.Account, error)
+	LoginFrom(ctx context.Context, r account.LoginRequest) (*account.Account, error)
 	Lookup(name hub.UserName) *account.Account // nil if there is none
 	ChangePassword(ctx context.Context, name hub.UserName, old, new string) error
 }

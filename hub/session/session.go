@@ -300,8 +300,9 @@ func (s *session) login(user, password string) error {
 	var a *account.Account
 	err := account.ErrDenied
 	if accounts := s.server.o.Accounts; accounts != nil {
+		from, _ := throttleKey(s.conn.RemoteAddr()) // zero for a UNIX socket
 		err = s.throttleLogin(func(ctx context.Context) (err error) {
-			a, err = accounts.Login(ctx, hub.UserName(user), password)
+			a, err = accounts.LoginFrom(ctx, account.LoginRequest{Name: hub.UserName(user), Password: password, From: from})
 			return err
 		})
 	}

@@ -239,7 +239,7 @@ type slowAccounts struct {
 	checked chan error
 }
 
-func (a *slowAccounts) Login(ctx context.Context, _ hub.UserName, _ string) (*account.Account, error) {
+func (a *slowAccounts) LoginFrom(ctx context.Context, _ account.LoginRequest) (*account.Account, error) {
 	err := account.ErrDenied
 	select {
 	case <-a.turn:
