@@ -221,6 +221,7 @@ func (p Program) serveReconnecting(ctx context.Context, socket string, h hub.Han
 		backoff, lastLogged = minBackoff, ""
 		o.Log.Info("connected", "socket", socket, "types", strings.Join(types, " "))
 	}
+	o.KeepToken = func(token string) { o.Token = token }
 	for {
 		err := connect(ctx, socket, h, types, o)
 		if ctx.Err() != nil {

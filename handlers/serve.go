@@ -38,6 +38,13 @@ type Options struct {
 	// authenticate the process by its socket's peer credentials, as it does on its own
 	// UNIX socket for its own user.
 	User, Password string
+	// Token is what an earlier login with this User and Password has given to KeepToken. If
+	// the hub still takes it, it need not check the password, which is costly. If empty,
+	// or not taken, the password is checked.
+	Token string
+	// KeepToken is called with the token for the next login, if the hub gives one, before
+	// Ready. If nil, it is discarded.
+	KeepToken func(token string)
 	// Concurrency is how many messages are handled at once. Those of one sender and
 	// one type are always handled one after the other. If zero, 1.
 	Concurrency int
@@ -94,7 +101,7 @@ func Serve(ctx context.Context, c net.Conn, h hub.Handler, types []string, o Opt
 		s.flushTimer.Stop()
 	}()
 	hello := wire.Hello{
-		Version: wire.Version, Role: wire.RoleHandler, User: s.o.User, Password: s.o.Password,
+		Version: wire.Version, Role: wire.RoleHandler, User: s.o.User, Password: s.o.Password, Token: s.o.Token,
 		Name: s.o.Name, Types: types, Credits: s.o.Credits, Frame: s.o.Frame,
 	}
 	s.out.End(wire.AppendHello(s.out.Begin(), &hello), bformat.Required)
@@ -211,6 +218,9 @@ func (s *server) login(ctx context.Context) error {
 			}
 			if s.maxFrame = hello.Frame; s.maxFrame <= 0 {
 				s.maxFrame = bformat.DefaultLimit
+			}
+			if hello.Token != "" && s.o.KeepToken != nil {
+				s.o.KeepToken(hello.Token)
 			}
 			s.conn.SetReadDeadline(time.Time{})
 			return nil

@@ -19,6 +19,7 @@ type reconnectingSession struct {
 	gap     func(missed uint64, reason string) // deliveries were lost
 	report  func(text string)                  // tells the operator; nil: nothing is said
 
+	resumption      client.Resumption
 	connectedBefore bool      // it has had a session
 	disconnectedAt  time.Time // when the last session ended
 	lastErr         error     // why there is no session; nil: there is one
@@ -64,7 +65,7 @@ func (s *reconnectingSession) run(ctx context.Context) error {
 // connectOnce logs in and waits until the hub or ctx ends the session. It returns how
 // long the session lasted and why it ended.
 func (s *reconnectingSession) connectOnce(ctx context.Context) (lasted time.Duration, err error) {
-	c, err := s.dial(ctx, client.Options{Deliver: s.deliver, Gap: s.gap})
+	c, err := s.dial(ctx, client.Options{Deliver: s.deliver, Gap: s.gap, Resumption: &s.resumption})
 	if err != nil {
 		return 0, err
 	}

@@ -44,6 +44,7 @@ func openAccounts(path string) (accountsFile, error) {
 // replace puts another accounts file into force. Sessions are checked against it at the
 // next Recheck.
 func (a *accounts) replace(f accountsFile) {
+	a.keepTokens(f.store)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.accountsFile = f
@@ -60,7 +61,9 @@ func (a *accounts) refresh() {
 	}
 	a.lastInfo = info
 	if a.store == nil {
-		a.store, err = account.Open(a.path, account.Options{})
+		if a.store, err = account.Open(a.path, account.Options{}); err == nil {
+			a.keepTokens(a.store)
+		}
 	} else {
 		err = a.store.Reload()
 	}
@@ -71,6 +74,17 @@ func (a *accounts) refresh() {
 	}
 	a.log.Info("accounts read", "file", a.path)
 	a.changed()
+}
+
+// keepTokens makes login tokens outlast the hub. Where that fails, the hub works without.
+func (a *accounts) keepTokens(s *account.Store) {
+	if s == nil {
+		return
+	}
+	if err := s.KeepTokens(); err != nil {
+		a.log.Warn("clients that come back after a restart need a password check each", "err", err,
+			"remedy", "let the hub's user write to the folder of "+s.Path())
+	}
 }
 
 func sameFile(a, b fs.FileInfo) bool {
@@ -84,11 +98,11 @@ func (a *accounts) current() *account.Store {
 }
 
 // LoginFrom is account.Store.LoginFrom on the file as it is now.
-func (a *accounts) LoginFrom(ctx context.Context, r account.LoginRequest) (*account.Account, error) {
+func (a *accounts) LoginFrom(ctx context.Context, r account.LoginRequest) (*account.Account, string, error) {
 	a.refresh()
 	s := a.current()
 	if s == nil {
-		return nil, account.ErrDenied
+		return nil, "", account.ErrDenied
 	}
 	return s.LoginFrom(ctx, r)
 }

@@ -34,7 +34,8 @@ type cachedLogin struct {
 // Stats counts logins since the Store was opened.
 type Stats struct {
 	Good      uint64 // successful
-	CacheHits uint64 // of those, without a bcrypt hash
+	CacheHits uint64 // of those, with a cached password
+	Resumed   uint64 // of those, with a token
 	Denied    uint64 // wrong name or password
 	Busy      uint64 // refused because too many waited
 	Shed      uint64 // of those, had waited and gave way to another
@@ -43,7 +44,7 @@ type Stats struct {
 }
 
 type counters struct {
-	good, cacheHits, denied, busy, shed, canceled, hashes atomic.Uint64
+	good, cacheHits, resumed, denied, busy, shed, canceled, hashes atomic.Uint64
 }
 
 // Stats returns the counts. Each is exact; together they may be some logins apart.
@@ -52,6 +53,7 @@ func (s *Store) Stats() Stats {
 	return Stats{
 		Good:      c.good.Load(),
 		CacheHits: c.cacheHits.Load(),
+		Resumed:   c.resumed.Load(),
 		Denied:    c.denied.Load(),
 		Busy:      c.busy.Load(),
 		Shed:      c.shed.Load(),
@@ -64,6 +66,9 @@ func (s *Store) Stats() Stats {
 type LoginRequest struct {
 	Name     hub.UserName
 	Password string
+	// Token is one that an earlier login returned, or "". A good one takes the place of the
+	// password; any other is ignored.
+	Token string
 	// From is the network that the peer connects from: its address, or the /64 of an IPv6
 	// address. Logins from one share its turns. If zero, this machine.
 	From netip.Prefix
@@ -72,26 +77,33 @@ type LoginRequest struct {
 // Login checks a password and returns its account, as LoginFrom does for a peer on this
 // machine.
 func (s *Store) Login(ctx context.Context, name hub.UserName, password string) (*Account, error) {
-	return s.LoginFrom(ctx, LoginRequest{Name: name, Password: password})
+	a, _, err := s.LoginFrom(ctx, LoginRequest{Name: name, Password: password})
+	return a, err
 }
 
-// LoginFrom checks a password and returns its account. Every login that is not cached costs
-// one bcrypt hash, whether there is an account of that name or not. If all hash slots are
+// LoginFrom checks a token or a password and returns its account. Every password that is not
+// cached costs one bcrypt hash, whether there is an account of that name or not. If all hash slots are
 // taken, it waits for its turn: accounts take turns, all unknown names share those of one,
 // and an address that the account has logged in from goes first.
 //
+// After a password check it also returns a token, of at most MaxToken bytes, which is good
+// for 12 hours unless the password changes. A token begets no token.
+//
 // The error is ErrDenied, ErrBusy, or wraps that of ctx if ctx ended while the login
 // waited for a hash slot. A hash that has begun is not interrupted.
-func (s *Store) LoginFrom(ctx context.Context, req LoginRequest) (*Account, error) {
-	r, err := s.login(ctx, req)
+func (s *Store) LoginFrom(ctx context.Context, req LoginRequest) (a *Account, token string, err error) {
+	r, byToken, err := s.login(ctx, req)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return r.account, nil
+	if !byToken {
+		token = s.newToken(r)
+	}
+	return r.account, token, nil
 }
 
-func (s *Store) login(ctx context.Context, req LoginRequest) (*record, error) {
-	r, err := s.verify(ctx, req)
+func (s *Store) login(ctx context.Context, req LoginRequest) (r *record, byToken bool, err error) {
+	r, byToken, err = s.verify(ctx, req)
 	switch {
 	case err == nil:
 		s.stats.good.Add(1)
@@ -99,30 +111,48 @@ func (s *Store) login(ctx context.Context, req LoginRequest) (*record, error) {
 	case err == ErrDenied:
 		s.stats.denied.Add(1)
 	}
-	return r, err
+	return r, byToken, err
 }
 
-// verify finds the record that a name and password belong to:
+// verify finds the record that a login belongs to:
 //  1. if the login is cached, return;
-//  2. wait for a hash slot;
-//  3. if another connection has cached the same login meanwhile, return;
-//  4. hash the password, also if the name is unknown;
-//  5. return the current account, which may have changed during the hash.
-func (s *Store) verify(ctx context.Context, req LoginRequest) (*record, error) {
+//  2. if its token is good, return;
+//  3. wait for a hash slot;
+//  4. if another connection has cached the same login meanwhile, return;
+//  5. hash the password, also if the name is unknown;
+//  6. return the current account, which may have changed during the hash.
+func (s *Store) verify(ctx context.Context, req LoginRequest) (r *record, byToken bool, err error) {
+	if checkPassword(req.Password) == nil {
+		if r := s.lookupCached(req.Name, req.Password); r != nil {
+			return r, false, nil
+		}
+	}
+	resumes, expired := s.checkToken(req.Name, req.Token)
+	if resumes != nil && !expired {
+		s.stats.resumed.Add(1)
+		return resumes, true, nil
+	}
+	r, err = s.verifyPassword(ctx, req, expired)
+	return r, false, err
+}
+
+// verifyPassword is verify from step 3 on. known says that the peer has proved to have
+// been logged in before.
+func (s *Store) verifyPassword(ctx context.Context, req LoginRequest, known bool) (*record, error) {
 	name, password := req.Name, req.Password
 	if checkPassword(password) != nil {
 		return nil, ErrDenied // no account has such a password
 	}
 	for {
-		if r := s.lookupCached(name, password); r != nil {
-			return r, nil
-		}
-		err := s.acquireHashSlot(ctx, s.claim(req))
+		err := s.acquireHashSlot(ctx, s.claim(req, known))
 		if err == nil {
 			break
 		}
 		if err != errAnswered {
 			return nil, err
+		}
+		if r := s.lookupCached(name, password); r != nil {
+			return r, nil
 		}
 	}
 	defer s.queue.release()
@@ -154,12 +184,13 @@ func (s *Store) verify(ctx context.Context, req LoginRequest) (*record, error) {
 }
 
 // claim returns the place in the queue that a login may claim.
-func (s *Store) claim(req LoginRequest) claim {
+func (s *Store) claim(req LoginRequest, known bool) claim {
 	r := s.table.Load().records[req.Name]
 	if r == nil {
 		return claim{from: req.From}
 	}
-	return claim{class: r.account.name, from: req.From, known: s.known.has(req.Name, req.From), password: req.Password}
+	known = known || s.known.has(req.Name, req.From)
+	return claim{class: r.account.name, from: req.From, known: known, password: req.Password}
 }
 
 // current returns the current record of r's account, or nil if the account was removed or

@@ -153,7 +153,7 @@ func TestLoginsWaitForHashSlot(t *testing.T) {
 		defer cancel()
 		errs := make(chan error, 3)
 		login := func(i int) error {
-			_, err := s.LoginFrom(ctx, LoginRequest{hub.UserName(fmt.Sprint("u", i)), "x", address(i)})
+			_, _, err := s.LoginFrom(ctx, LoginRequest{Name: hub.UserName(fmt.Sprint("u", i)), Password: "x", From: address(i)})
 			return err
 		}
 		for i := range 3 {

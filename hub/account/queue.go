@@ -43,7 +43,7 @@ const knownRun = 3
 type claim struct {
 	class    hub.UserName // the account; "" for all unknown names
 	from     netip.Prefix // zero: this machine
-	known    bool         // the account is known to log in from there
+	known    bool         // the account is known to log in from there, or has an expired token
 	password string       // "" unless another login with the same one would answer it
 }
 

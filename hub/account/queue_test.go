@@ -68,7 +68,7 @@ func newBench(t *testing.T, opts Options, accounts ...hub.UserName) *bench {
 // login begins a login and waits until it has its place.
 func (b *bench) login(name hub.UserName, password string, from netip.Prefix, done func(error)) {
 	b.logins.Go(func() {
-		_, err := b.LoginFrom(b.t.Context(), LoginRequest{name, password, from})
+		_, _, err := b.LoginFrom(b.t.Context(), LoginRequest{Name: name, Password: password, From: from})
 		if err == ErrBusy {
 			b.mu.Lock()
 			b.busy++
@@ -227,7 +227,7 @@ func TestLoginsThatGiveUp(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				go cancel()
 				name := []hub.UserName{"ann", "nobody"}[j%2]
-				if _, err := s.LoginFrom(ctx, LoginRequest{name, "wrong", address(i)}); err != ErrDenied && err != ErrBusy && !errors.Is(err, context.Canceled) {
+				if _, _, err := s.LoginFrom(ctx, LoginRequest{Name: name, Password: "wrong", From: address(i)}); err != ErrDenied && err != ErrBusy && !errors.Is(err, context.Canceled) {
 					t.Errorf("got %v", err)
 				}
 				cancel()

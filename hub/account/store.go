@@ -43,12 +43,13 @@ type Store struct {
 	opts Options
 	keys keys
 
-	table   atomic.Pointer[table]
-	mu      sync.Mutex // held while the file is read or changed
-	queue   *hashQueue
-	known   *knownAddresses
-	compare func(hash, password []byte) error // bcrypt.CompareHashAndPassword
-	stats   counters
+	table    atomic.Pointer[table]
+	tokenKey atomic.Pointer[tokenKey]
+	mu       sync.Mutex // held while the file is read or changed
+	queue    *hashQueue
+	known    *knownAddresses
+	compare  func(hash, password []byte) error // bcrypt.CompareHashAndPassword
+	stats    counters
 }
 
 // A table is an immutable snapshot of all accounts. Only the cached logins in its records
@@ -87,6 +88,7 @@ func Open(path string, opts Options) (*Store, error) {
 		queue: newHashQueue(opts.Parallel, opts.Waiting), known: newKnownAddresses(),
 		compare: bcrypt.CompareHashAndPassword,
 	}
+	s.tokenKey.Store(newTokenKey())
 	rand.Read(s.keys.cache[:])
 	rand.Read(s.keys.dummy[:])
 	if err := s.Reload(); err != nil {
@@ -231,7 +233,7 @@ func (s *Store) ChangePassword(ctx context.Context, name hub.UserName, old, pass
 	if err := checkPassword(password); err != nil {
 		return err // before the costly part
 	}
-	r, err := s.login(ctx, LoginRequest{Name: name, Password: old})
+	r, _, err := s.login(ctx, LoginRequest{Name: name, Password: old})
 	if err != nil {
 		return err
 	}

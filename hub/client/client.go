@@ -26,6 +26,10 @@ type Options struct {
 	// trusts the peer.
 	User     hub.UserName
 	Password string
+	// Resumption keeps what the hub gives for the next login, so that this needs no costly
+	// check of the password. Share one among all dials of a process. If nil, each login is
+	// by password.
+	Resumption *Resumption
 	// Scope is wire.RoleClient or wire.RoleServer. If empty, wire.RoleClient.
 	Scope string
 	// TLS makes it a TLS connection. If nil, a plain one.

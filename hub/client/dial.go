@@ -28,7 +28,7 @@ func Dial(ctx context.Context, network, address string, o Options) (*Client, err
 	if err != nil {
 		return nil, err
 	}
-	c, err := login(ctx, conn, o)
+	c, err := login(ctx, conn, network+" "+address, o)
 	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("hub at %s: %w", address, err)
@@ -55,7 +55,7 @@ func open(ctx context.Context, network, address string, config *tls.Config) (net
 }
 
 // login sends the hello and waits for the hub's reply.
-func login(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
+func login(ctx context.Context, conn net.Conn, address string, o Options) (*Client, error) {
 	deadline, _ := ctx.Deadline()
 	conn.SetDeadline(deadline)
 	unblock := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
@@ -67,7 +67,8 @@ func login(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
 	if role == "" {
 		role = wire.RoleClient
 	}
-	hello := wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: role, User: string(o.User), Password: o.Password, Frame: o.Frame, SendOnly: o.SendOnly})
+	hello := wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: role, User: string(o.User), Password: o.Password,
+		Token: o.Resumption.token(address, o.User, o.Password), Frame: o.Frame, SendOnly: o.SendOnly})
 	_, sent := conn.Write(bformat.Append(nil, hello))
 	in := bformat.NewReader(conn, o.Frame)
 	payload, err := in.Next() // even after a failed write: the hub may have sent a reason before it closed
@@ -83,6 +84,7 @@ func login(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
 		in.Release()
 		return nil, err
 	}
+	o.Resumption.keep(address, o.User, o.Password, c.hello.Token)
 	if !unblock() {
 		in.Release()
 		return nil, ctx.Err()

@@ -46,7 +46,7 @@ func newPingedHub(t *testing.T, o Options) (*Client, *pingedHub) {
 		}
 	}()
 	o.User, o.Timeout = "ann", time.Minute
-	c, err := login(t.Context(), near, o)
+	c, err := login(t.Context(), near, "pipe", o)
 	if err != nil {
 		t.Fatal(err)
 	}

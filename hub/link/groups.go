@@ -130,7 +130,7 @@ var errPanic = errors.New("a bug of the hub")
 
 // Attach serves one connection of a handler process until it ends, and returns why it
 // ended. The caller has read the hello h from in and checked that the process may serve
-// its types, but has not answered. Attach answers the hello, and closes c in any case. A
+// its types, but has not answered. Attach answers the hello, with h.Token, and closes c in any case. A
 // process without a name is named after its types.
 //
 // rights bound what the process's commands may do; nil is everything.
@@ -147,7 +147,7 @@ func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello, rights R
 	g := p.g
 	o, log := g.options()
 	in.SetLimit(o.Frame)
-	hello := wire.Hello{Version: wire.Version, Role: wire.RoleHub, Name: gs.o.Name, Frame: o.Frame}
+	hello := wire.Hello{Version: wire.Version, Role: wire.RoleHub, Name: gs.o.Name, Token: h.Token, Frame: o.Frame}
 	p.out.End(wire.AppendHello(p.out.Begin(), &hello), bformat.Required)
 	p.out.Flush()
 	log.Log(o.Log, slog.LevelInfo, "handler connected", slog.String("handler", g.name),

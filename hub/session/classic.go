@@ -42,7 +42,7 @@ func (c *classic) begin(first []byte) func() {
 		c.reject(wire.ClassicAuthID, fmt.Errorf("%w: a user name and a password are needed", hub.ErrDenied))
 		return nil
 	}
-	if err := c.login(f.User, f.Password); err != nil {
+	if _, err := c.login(f.User, f.Password, ""); err != nil {
 		c.reject(wire.ClassicAuthID, err)
 		return nil
 	}

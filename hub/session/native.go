@@ -55,7 +55,7 @@ func (n *native) begin(first []byte) func() {
 	}
 	n.credits, n.maxFrame = n.limits.Credits, hello.Frame
 	n.out.Put(bformat.Required, wire.AppendHello(nil, &wire.Hello{
-		Version: wire.Version, Role: wire.RoleHub, Name: n.server.o.Hub,
+		Version: wire.Version, Role: wire.RoleHub, Name: n.server.o.Hub, Token: hello.Token,
 		Types: n.receives(), Credits: n.limits.Credits, Frame: n.limits.Frame,
 	}))
 	n.scheduleFlush(&n.batch)
@@ -103,9 +103,10 @@ func (n *native) hello(first []byte) (*wire.Hello, error) {
 	return wire.ParseHello(body)
 }
 
-// authenticate checks the name and password in a hello, or the peer credentials, and
-// whether the account may have that role.
-func (n *native) authenticate(h *wire.Hello) error {
+// authenticate checks the name with the token or password in a hello, or the peer
+// credentials, and whether the account may have that role. It sets h.Token to the token for
+// the peer's next login.
+func (n *native) authenticate(h *wire.Hello) (err error) {
 	if h.Version != wire.Version {
 		return n.denied(fmt.Errorf("%w: version %d of the native dialect; this hub speaks version %d", hub.ErrDenied, h.Version, wire.Version))
 	}
@@ -120,7 +121,8 @@ func (n *native) authenticate(h *wire.Hello) error {
 		}
 		n.peerCred = true
 		n.setAccount(account.Trusted(hub.UserName(h.User)), h.User)
-	} else if err := n.login(h.User, h.Password); err != nil {
+		h.Token = ""
+	} else if h.Token, err = n.login(h.User, h.Password, h.Token); err != nil {
 		return err
 	}
 	a := n.account.Load()

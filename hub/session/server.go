@@ -46,7 +46,7 @@ type Options struct {
 
 // Accounts are who may log in. account.Store is one.
 type Accounts interface {
-	LoginFrom(ctx context.Context, r account.LoginRequest) (*account.Account, error)
+	LoginFrom(ctx context.Context, r account.LoginRequest) (a *account.Account, token string, err error)
 	Lookup(name hub.UserName) *account.Account // nil if there is none
 	ChangePassword(ctx context.Context, name hub.UserName, old, new string) error
 }
@@ -55,8 +55,8 @@ type Accounts interface {
 // whose permission to serve has been checked.
 type Handshake struct {
 	Conn    net.Conn
-	In      *bformat.Reader // has read the hello, and perhaps more
-	Hello   *wire.Hello
+	In      *bformat.Reader  // has read the hello, and perhaps more
+	Hello   *wire.Hello      // its Token is the one to answer it with
 	Account *account.Account // may serve all types in Hello
 	// Rights are those of the account as it is when they are asked for; nil if the
 	// operating system vouches for the process, which may do everything then.

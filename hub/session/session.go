@@ -294,15 +294,16 @@ func (s *session) releaseCredit(b *hub.Batch) { s.inFlight.done(b) }
 // answer or time out.
 func (s *session) drain() { s.inFlight.wait(1) }
 
-// login checks the name and password. On success the session is that user's. Otherwise the
-// error is what the peer may know: hub.ErrDenied, or hub.ErrFull if it may succeed later.
-func (s *session) login(user, password string) error {
+// login checks a name with its token or password. On success the session is that user's,
+// and next is the token for its next login, if there is one. Otherwise the error is what
+// the peer may know: hub.ErrDenied, or hub.ErrFull if it may succeed later.
+func (s *session) login(user, password, token string) (next string, err error) {
 	var a *account.Account
-	err := account.ErrDenied
+	err = account.ErrDenied
 	if accounts := s.server.o.Accounts; accounts != nil {
 		from, _ := throttleKey(s.conn.RemoteAddr()) // zero for a UNIX socket
 		err = s.throttleLogin(func(ctx context.Context) (err error) {
-			a, err = accounts.LoginFrom(ctx, account.LoginRequest{Name: hub.UserName(user), Password: password, From: from})
+			a, next, err = accounts.LoginFrom(ctx, account.LoginRequest{Name: hub.UserName(user), Password: password, Token: token, From: from})
 			return err
 		})
 	}
@@ -311,14 +312,14 @@ func (s *session) login(user, password string) error {
 		s.warn(&s.server.logLimiters.login, "login refused", slog.String("user", user), slog.Any("err", err))
 		switch {
 		case err == errThrottled:
-			return fmt.Errorf("%w: %v", hub.ErrFull, err)
+			return "", fmt.Errorf("%w: %v", hub.ErrFull, err)
 		case !errors.Is(err, account.ErrDenied):
-			return fmt.Errorf("%w: too many logins at once, try again", hub.ErrFull)
+			return "", fmt.Errorf("%w: too many logins at once, try again", hub.ErrFull)
 		}
-		return hub.ErrDenied
+		return "", hub.ErrDenied
 	}
 	s.setAccount(a, user)
-	return nil
+	return next, nil
 }
 
 func (s *session) setAccount(a *account.Account, user string) {

@@ -239,7 +239,7 @@ type slowAccounts struct {
 	checked chan error
 }
 
-func (a *slowAccounts) LoginFrom(ctx context.Context, _ account.LoginRequest) (*account.Account, error) {
+func (a *slowAccounts) LoginFrom(ctx context.Context, _ account.LoginRequest) (*account.Account, string, error) {
 	err := account.ErrDenied
 	select {
 	case <-a.turn:
@@ -247,7 +247,7 @@ func (a *slowAccounts) LoginFrom(ctx context.Context, _ account.LoginRequest) (*
 		err = ctx.Err()
 	}
 	a.checked <- err
-	return nil, err
+	return nil, "", err
 }
 
 func (*slowAccounts) Lookup(hub.UserName) *account.Account { return nil }

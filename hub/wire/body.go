@@ -16,6 +16,7 @@ type helloBody struct {
 	Role     string    `msg:"r"`
 	User     string    `msg:"u,omitempty"`
 	Password string    `msg:"p,omitempty"`
+	Token    string    `msg:"k,omitempty"`
 	Name     string    `msg:"n,omitempty"`
 	Types    *[]string `msg:"t,omitempty"` // nil: it does not say, unlike an empty list
 	Credits  uint64    `msg:"c,omitempty"`

@@ -102,8 +102,8 @@ func (z *goodbyeBody) UnmarshalMsg(bts []byte) (o []byte, err error) {
 func (z *helloBody) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(9)
-	var zb0001Mask uint16 /* 9 bits */
+	zb0001Len := uint32(10)
+	var zb0001Mask uint16 /* 10 bits */
 	_ = zb0001Mask
 	if z.User == "" {
 		zb0001Len--
@@ -113,25 +113,29 @@ func (z *helloBody) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x8
 	}
-	if z.Name == "" {
+	if z.Token == "" {
 		zb0001Len--
 		zb0001Mask |= 0x10
 	}
-	if z.Types == nil {
+	if z.Name == "" {
 		zb0001Len--
 		zb0001Mask |= 0x20
 	}
-	if z.Credits == 0 {
+	if z.Types == nil {
 		zb0001Len--
 		zb0001Mask |= 0x40
 	}
-	if z.Frame == 0 {
+	if z.Credits == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x80
 	}
-	if z.SendOnly == false {
+	if z.Frame == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x100
+	}
+	if z.SendOnly == false {
+		zb0001Len--
+		zb0001Mask |= 0x200
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -155,11 +159,16 @@ func (z *helloBody) MarshalMsg(b []byte) (o []byte, err error) {
 			o = msgp.AppendString(o, z.Password)
 		}
 		if (zb0001Mask & 0x10) == 0 { // if not omitted
+			// string "k"
+			o = append(o, 0xa1, 0x6b)
+			o = msgp.AppendString(o, z.Token)
+		}
+		if (zb0001Mask & 0x20) == 0 { // if not omitted
 			// string "n"
 			o = append(o, 0xa1, 0x6e)
 			o = msgp.AppendString(o, z.Name)
 		}
-		if (zb0001Mask & 0x20) == 0 { // if not omitted
+		if (zb0001Mask & 0x40) == 0 { // if not omitted
 			// string "t"
 			o = append(o, 0xa1, 0x74)
 			if z.Types == nil {
@@ -171,17 +180,17 @@ func (z *helloBody) MarshalMsg(b []byte) (o []byte, err error) {
 				}
 			}
 		}
-		if (zb0001Mask & 0x40) == 0 { // if not omitted
+		if (zb0001Mask & 0x80) == 0 { // if not omitted
 			// string "c"
 			o = append(o, 0xa1, 0x63)
 			o = msgp.AppendUint64(o, z.Credits)
 		}
-		if (zb0001Mask & 0x80) == 0 { // if not omitted
+		if (zb0001Mask & 0x100) == 0 { // if not omitted
 			// string "f"
 			o = append(o, 0xa1, 0x66)
 			o = msgp.AppendUint64(o, z.Frame)
 		}
-		if (zb0001Mask & 0x100) == 0 { // if not omitted
+		if (zb0001Mask & 0x200) == 0 { // if not omitted
 			// string "s"
 			o = append(o, 0xa1, 0x73)
 			o = msgp.AppendBool(o, z.SendOnly)
@@ -234,6 +243,12 @@ func (z *helloBody) UnmarshalMsg(bts []byte) (o []byte, err error) {
 			z.Password, bts, err = msgp.ReadStringBytes(bts)
 			if err != nil {
 				err = msgp.WrapError(err, "Password")
+				return
+			}
+		case "k":
+			z.Token, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Token")
 				return
 			}
 		case "n":
@@ -308,7 +323,7 @@ func (z *helloBody) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *helloBody) Msgsize() (s int) {
-	s = 1 + 2 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Role) + 2 + msgp.StringPrefixSize + len(z.User) + 2 + msgp.StringPrefixSize + len(z.Password) + 2 + msgp.StringPrefixSize + len(z.Name) + 2
+	s = 1 + 2 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Role) + 2 + msgp.StringPrefixSize + len(z.User) + 2 + msgp.StringPrefixSize + len(z.Password) + 2 + msgp.StringPrefixSize + len(z.Token) + 2 + msgp.StringPrefixSize + len(z.Name) + 2
 	if z.Types == nil {
 		s += msgp.NilSize
 	} else {

@@ -18,6 +18,9 @@ type Hello struct {
 	// User and Password are the account's, of at most 255 and 1024 bytes. They are empty
 	// if the socket authenticates the peer.
 	User, Password string
+	// Token is what a peer can send in its next hello beside the password, to be let in
+	// without a password check: the hub gives it, if at all. At most 255 bytes.
+	Token string
 	// Name of the hub or of the handler process, for logs. At most 255 bytes.
 	Name string
 	// Types are the patterns that a handler serves or, in the hub's hello to a client,
@@ -34,14 +37,14 @@ type Hello struct {
 }
 
 const (
-	maxHelloString   = 255  // bytes of a role, user, name or type
+	maxHelloString   = 255  // bytes of a role, user, token, name or type
 	maxHelloPassword = 1024 // bytes
 )
 
 // AppendHello appends the payload of a hello, under tag 0. Numbers below 0 count as 0.
 func AppendHello(dst []byte, h *Hello) []byte {
 	b := helloBody{
-		Version: uint64(max(h.Version, 0)), Role: h.Role, User: h.User, Password: h.Password,
+		Version: uint64(max(h.Version, 0)), Role: h.Role, User: h.User, Password: h.Password, Token: h.Token,
 		Name: h.Name, Credits: uint64(max(h.Credits, 0)), Frame: uint64(max(h.Frame, 0)), SendOnly: h.SendOnly,
 	}
 	if h.Types != nil {
@@ -68,6 +71,7 @@ func ParseHello(body []byte) (*Hello, error) {
 	}{
 		{"r", b.Role, maxHelloString}, {"u", b.User, maxHelloString},
 		{"p", b.Password, maxHelloPassword}, {"n", b.Name, maxHelloString},
+		{"k", b.Token, maxHelloString},
 	} {
 		if len(f.value) > f.limit {
 			return nil, malformed("hello: %s: %d bytes, at most %d are allowed", f.key, len(f.value), f.limit)
@@ -92,7 +96,7 @@ func ParseHello(body []byte) (*Hello, error) {
 		}
 	}
 	return &Hello{
-		Version: toInt(b.Version), Role: b.Role, User: b.User, Password: b.Password,
+		Version: toInt(b.Version), Role: b.Role, User: b.User, Password: b.Password, Token: b.Token,
 		Name: b.Name, Types: types, Credits: toInt(b.Credits), Frame: toInt(b.Frame), SendOnly: b.SendOnly,
 	}, nil
 }

@@ -59,6 +59,7 @@ type (
 		Role     string   `json:"role"`
 		User     string   `json:"user,omitempty"`
 		Password string   `json:"password,omitempty"`
+		Token    string   `json:"token,omitempty"`
 		Name     string   `json:"name,omitempty"`
 		Types    []string `json:"types,omitempty"`
 		Credits  int      `json:"credits,omitempty"`
@@ -152,7 +153,7 @@ func decode(d *Decoder, payload []byte) (k Kind, means any, again []byte, err er
 		if err != nil {
 			return k, nil, nil, err
 		}
-		return k, wantHello{h.Version, h.Role, h.User, h.Password, h.Name, h.Types, h.Credits, h.Frame, h.SendOnly}, AppendHello(nil, h), nil
+		return k, wantHello{h.Version, h.Role, h.User, h.Password, h.Token, h.Name, h.Types, h.Credits, h.Frame, h.SendOnly}, AppendHello(nil, h), nil
 	case KindSend, KindDeliver, KindHandle:
 		var m hub.Message
 		if err := d.Message(body, &m); err != nil {
