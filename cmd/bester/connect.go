@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -33,11 +32,11 @@ type target struct {
 
 func (t *target) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&t.hub, "hub", "", "`address` of the hub: socket path, host:port or tls://host:port (default $BESTER_HUB,\nelse the hub on this machine)")
+	f.StringVar(&t.hub, "hub", "", "`address` of the hub: socket path, host:port or tls://host:port; the port is 2223, with\ntls:// 2224, if left out (default $BESTER_HUB, else the hub on this machine)")
 	f.StringVarP(&t.user, "user", "u", "", "log in under this `name` (default $BESTER_USER, else your own name)")
 	f.StringVar(&t.passwordFile, "password-file", "", "`file` whose first line is the password (default $BESTER_PASSWORD; a UNIX\nsocket that trusts you needs none)")
 	f.StringVar(&t.ca, "ca", "", "with tls://, trust the certificates in this PEM `file`, not the system's")
-	f.DurationVar(&t.timeout, "timeout", 10*time.Second, "give up after this `time`")
+	f.DurationVar(&t.timeout, "timeout", 10*time.Second, "give up if the hub has not answered after this `time`")
 	cmd.RegisterFlagCompletionFunc("user", cobra.NoFileCompletions)
 }
 
@@ -63,8 +62,8 @@ func (t *target) dial(ctx context.Context, deliver func(m *hub.Message)) (*clien
 		return nil, at.denied(name, password, err)
 	case errors.Is(err, hub.ErrFull): // the hub is there, but is full
 		return nil, &exitError{exitDenied, fmt.Errorf("user %q: %w", name, err)}
-	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return nil, ctx.Err() // interrupted
+	case ctx.Err() == context.Canceled: // interrupted
+		return nil, ctx.Err()
 	case err != nil:
 		return nil, at.unreachable(err, t.timeout)
 	}
@@ -73,17 +72,21 @@ func (t *target) dial(ctx context.Context, deliver func(m *hub.Message)) (*clien
 
 // endpoint returns how to reach the hub.
 func (t *target) endpoint() (p endpoint, config *tls.Config, err error) {
-	at := cmp.Or(t.hub, os.Getenv("BESTER_HUB"))
-	p.explicit = at != ""
-	if !p.explicit {
-		at = localSocket()
+	source, at := "--hub", t.hub
+	if at == "" {
+		source, at = "BESTER_HUB", os.Getenv("BESTER_HUB")
 	}
-	p.network, p.address = "tcp", at
-	if host, secure := strings.CutPrefix(at, "tls://"); secure {
-		p.address, p.secure = host, true
-		config, err = t.tls(host)
-	} else if strings.Contains(at, "/") || !strings.Contains(at, ":") {
-		p.network = "unix"
+	if at == "" {
+		return endpoint{network: "unix", address: localSocket()}, nil, nil
+	}
+	if p, err = parseEndpoint(at); err != nil {
+		return p, nil, usageError{fmt.Errorf("%s %s: %w", source, at, err)}
+	}
+	switch {
+	case p.secure:
+		config, err = t.tls(p.address)
+	case t.ca != "":
+		err = usageError{fmt.Errorf("--ca is for a TLS port: want --hub tls://host:port, got %s", at)}
 	}
 	return p, config, err
 }
@@ -92,7 +95,7 @@ func (t *target) endpoint() (p endpoint, config *tls.Config, err error) {
 func localSocket() string {
 	places := config.Sockets()
 	for _, path := range places {
-		if info, err := os.Stat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
+		if isSocket(path) {
 			return path
 		}
 	}
@@ -102,8 +105,9 @@ func localSocket() string {
 func (t *target) tls(address string) (*tls.Config, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, fmt.Errorf("--hub tls://%s: want tls://host:port", address)
+		return nil, err
 	}
+	host, _, _ = strings.Cut(host, "%") // a certificate knows no zone
 	c := &tls.Config{MinVersion: tls.VersionTLS13, ServerName: host}
 	if t.ca != "" {
 		pem, err := os.ReadFile(t.ca)
@@ -147,9 +151,35 @@ func (t *target) password() (string, error) {
 	return strings.TrimRight(line, "\r\n"), nil
 }
 
-// closeClient ends a session. It waits at most two seconds for the hub.
-func closeClient(c *client.Client) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+// within limits ctx to the time that --timeout gives the whole command.
+func (t *target) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, t.timeout)
+}
+
+// requestError returns the error of a request to the hub. If the hub has not answered
+// within --timeout, or has ended the session, unknown says what that leaves open.
+func (t *target) requestError(err error, unknown string) error {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		p, _, _ := t.endpoint()
+		return &exitError{exitUnreachable, fmt.Errorf("the hub at %s did not answer in %v%s", p, t.timeout, unknown)}
+	case errors.Is(err, client.ErrDisconnected):
+		return &exitError{exitUnreachable, fmt.Errorf("the hub closed the connection: %w%s", err, unknown)}
+	}
+	return err
+}
+
+// closeTimeout is how long a hub may take to end a session.
+const closeTimeout = 2 * time.Second
+
+// closeClient ends a session. It waits for the hub for at most closeTimeout, and not after
+// the deadline of ctx.
+func closeClient(ctx context.Context, c session) {
+	limit := closeTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(deadline))
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	c.Close(ctx)
 }

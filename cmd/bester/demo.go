@@ -84,7 +84,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer closeClient(client)
+	defer closeClient(ctx, client)
 	fmt.Fprintf(out, "A hub runs on %s (pid %d).\n"+
 		"device system -> filter deadband (in the hub) -> handler alarm (a process) -> this client:\n\n", d.target.hub, hub.Process.Pid)
 

@@ -18,7 +18,14 @@ const jsonHelp = `With --json every message is an object on a line of its own:
   from   who sent it, user or user@server; left out if it was the hub itself
   id     the hub where it began and a number that never repeats there
   time   when it was sent or measured, RFC 3339 in UTC
-  data   what was sent`
+  data   what was sent
+
+JSON cannot hold everything that a message can: no NaN, no keys that are not strings,
+no text that is not UTF-8. In place of data such a message has:
+
+  error    what JSON cannot hold
+  display  the data as people read it
+  msgpack  the data itself, MessagePack in base64`
 
 func listenCommand() *cobra.Command {
 	var l listenOptions
@@ -74,7 +81,7 @@ func (l *listenOptions) run(cmd *cobra.Command, _ []string) error {
 	ctx, end := context.WithCancelCause(cmd.Context())
 	defer end(nil)
 	p := newPrinter(cmd, l.json)
-	session := reconnectingSession{target: &l.target, deliver: func(m *hub.Message) {
+	deliver := func(m *hub.Message) {
 		if l.count > 0 && p.count() == l.count {
 			return
 		}
@@ -82,26 +89,45 @@ func (l *listenOptions) run(cmd *cobra.Command, _ []string) error {
 		if p.failed() || p.count() == l.count {
 			end(nil)
 		}
-	}}
-	if !l.quiet {
-		session.report = func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), escapeText(text)) }
+	}
+	s := reconnectingSession{
+		dial:      func(ctx context.Context) (session, error) { return l.dial(ctx, deliver) },
+		connected: func(c session, again string) { l.say(cmd, l.connectedText(c, again)) },
+		meanwhile: "what is sent meanwhile is not kept",
+		report:    func(text string) { l.say(cmd, text) },
 	}
 	if l.duration > 0 {
 		defer time.AfterFunc(l.duration, func() { end(errTimeLimit) }).Stop()
 	}
-	err := session.run(ctx)
-	timedOut := context.Cause(ctx) == errTimeLimit
+	err := s.run(ctx, cmd.Context())
+	if n := p.unconvertible(); n > 0 {
+		l.say(cmd, fmt.Sprintf("bester: %s could not be written as JSON: see the fields error and msgpack", plural(n, "message")))
+	}
 	switch n := p.count(); {
 	case p.failed():
 		return p.failure()
-	case err != nil && (timedOut || ctx.Err() == nil):
+	case cmd.Context().Err() != nil:
+		if !s.connectedBefore {
+			return cmd.Context().Err()
+		}
+		return nil
+	case err != nil && (l.count == 0 || n < l.count):
 		return err
-	case timedOut && !session.connectedBefore:
-		return &exitError{exitUnreachable, fmt.Errorf("the hub did not answer in %s", l.duration)}
-	case timedOut && n < l.count:
+	case n < l.count:
 		return fmt.Errorf("%d of %d messages came in %s", n, l.count, l.duration)
-	case !session.connectedBefore: // interrupted
-		return ctx.Err()
 	}
 	return nil
+}
+
+// say tells the operator something on standard error.
+func (l *listenOptions) say(cmd *cobra.Command, text string) {
+	if !l.quiet {
+		fmt.Fprintln(cmd.ErrOrStderr(), escapeText(text))
+	}
+}
+
+// connectedText says that there is a session, and what the account may receive.
+func (l *listenOptions) connectedText(c session, again string) string {
+	name, _ := l.userName()
+	return fmt.Sprintf("Listening as %s at the hub %s%s. Ctrl-C ends it.%s", escapeName(string(name)), escapeName(c.Hub()), again, restrictionText(name, c.Receives()))
 }

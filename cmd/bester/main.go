@@ -27,6 +27,7 @@ const (
 	exitUsage       = 2 // the arguments make no sense
 	exitUnreachable = 3 // the hub cannot be reached
 	exitDenied      = 4 // the hub does not let the user in
+	exitSkipped     = 5 // send --lines has skipped lines; all others were sent
 
 	exitInterrupted = 130 // Ctrl-C, except where it is the normal way to end
 )
@@ -46,6 +47,15 @@ func (e *exitError) Error() string {
 }
 
 func (e *exitError) Unwrap() error { return e.err }
+
+// exitCode is the exit code of an error.
+func exitCode(err error) int {
+	var e *exitError
+	if errors.As(err, &e) {
+		return e.code
+	}
+	return exitFailed
+}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -21,6 +21,9 @@ func Dial(ctx context.Context, network, address string, o Options) (*Client, err
 	if o.Timeout == 0 {
 		o.Timeout = 10 * time.Second
 	}
+	if o.Frame == 0 {
+		o.Frame = maxFrame
+	}
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
 	conn, err := dial(ctx, network, address, o.TLS)
@@ -41,6 +44,10 @@ func dial(ctx context.Context, network, address string, config *tls.Config) (net
 		return d.DialContext(ctx, network, address)
 	}
 	var d net.Dialer
+	if network == "unix" && !errors.Is(ctx.Err(), context.Canceled) {
+		// It never waits, so that the reason is told even when the time is over.
+		ctx = context.WithoutCancel(ctx)
+	}
 	return d.DialContext(ctx, network, address)
 }
 
@@ -54,16 +61,17 @@ func login(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
 	if role == "" {
 		role = wire.RoleClient
 	}
-	hello := wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: role, User: string(o.User), Password: o.Password, Frame: bformat.DefaultLimit})
+	hello := wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: role, User: string(o.User), Password: o.Password, Frame: o.Frame})
 	_, sent := conn.Write(bformat.Append(nil, hello))
-	in := bformat.NewReader(conn, 0)
+	in := bformat.NewReader(conn, o.Frame)
 	payload, err := in.Next() // even after a failed write: the hub may have sent a reason before it closed
 	if err != nil {
 		in.Release()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			<-ctx.Done() // ctx has ended or is about to: the deadline is its own
+			return nil, fmt.Errorf("no answer to the hello: %w", ctx.Err())
 		}
-		return nil, fmt.Errorf("no answer to the hello: %w", cmp.Or(ctx.Err(), sent, err))
+		return nil, fmt.Errorf("no answer to the hello: %w", cmp.Or(sent, err))
 	}
 	c := &Client{deliver: o.Deliver}
 	if err := c.readHelloReply(payload); err != nil {
