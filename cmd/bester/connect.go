@@ -72,6 +72,9 @@ func (t *target) dial(ctx context.Context, deliver func(m *hub.Message)) (*clien
 
 // endpoint returns how to reach the hub.
 func (t *target) endpoint() (p endpoint, config *tls.Config, err error) {
+	if t.timeout <= 0 {
+		return p, nil, usageError{fmt.Errorf("--timeout %v: want more than 0", t.timeout)}
+	}
 	source, at := "--hub", t.hub
 	if at == "" {
 		source, at = "BESTER_HUB", os.Getenv("BESTER_HUB")

@@ -39,12 +39,17 @@ messages of that type: listen says where it may not receive all, and
 bester account allow NAME --receive PATTERN changes it. Readings are shown one a
 line, other data as JSON.
 
-Where the hub is not there, or no longer, listen waits for it and tries again, after
-0.1 s and longer each time, up to 30 s; standard error is told once when it begins to
-wait, and once when it is back. What is sent to the user meanwhile is not kept. It
-ends with an error where waiting does not help: the hub does not let the user in, or
-at the start the socket is closed to you, or TLS fails. A script sets a limit with
---for: if the hub is not there at its end, the exit status is 3.
+Where the hub is not there, or no longer, listen waits for it and tries again: on a
+socket of this machine every 0.25 s, elsewhere after 0.05 s and longer each time, up
+to 5 s. Standard error is told when it begins to wait, when the reason is another, and
+once when it is back. What is sent to the user meanwhile is not kept. It ends with an
+error where waiting does not help: the hub does not let the user in, the address
+cannot be one, or at the start the socket is closed to you, or TLS fails.
+
+A script sets a limit with --for. The first attempt to reach the hub is finished even
+if it takes longer, up to --timeout, so that the outcome does not depend on luck: if
+there is no hub, its reason is told and the exit status is 3; with --count, if fewer
+messages have come, it is 1.
 
 ` + jsonHelp,
 		Example: `  bester listen --user dashboard
@@ -55,7 +60,7 @@ at the start the socket is closed to you, or TLS fails. A script sets a limit wi
 		RunE:              l.run,
 	}
 	l.target.flags(cmd)
-	cmd.Flags().Lookup("timeout").Usage = "give up one try to reach the hub after this `time`"
+	cmd.Flags().Lookup("timeout").Usage = "give up one attempt to reach the hub after this `time`"
 	cmd.Flags().BoolVar(&l.json, "json", false, "write JSON, one object a line")
 	cmd.Flags().IntVarP(&l.count, "count", "n", 0, "end after this many messages")
 	cmd.Flags().DurationVar(&l.duration, "for", 0, "end after this long; with --count, fail if fewer have come")
