@@ -236,7 +236,7 @@ func (s *lineSender) begin(c newSession) {
 	s.limit.Store(2 * int64(frame)) // JSON may be longer than what is sent of it
 	s.lastProgress = time.Now()
 	if c.again != "" && !s.quiet {
-		s.report(fmt.Sprintf("Connected to the hub %s%s: %s without confirmation.", escapeName(c.Hub()), c.again, plural(len(s.kept), "line")))
+		s.report(fmt.Sprintf("Connected to the hub %s%s; unconfirmed lines that are sent again: %d.", escapeName(c.Hub()), c.again, len(s.kept)))
 	}
 }
 
