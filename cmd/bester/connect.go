@@ -36,8 +36,19 @@ func (t *target) flags(cmd *cobra.Command) {
 	f.StringVarP(&t.user, "user", "u", "", "log in under this `name` (default $BESTER_USER, else your own name)")
 	f.StringVar(&t.passwordFile, "password-file", "", "`file` whose first line is the password (default $BESTER_PASSWORD; a UNIX\nsocket that trusts you needs none)")
 	f.StringVar(&t.ca, "ca", "", "with tls://, trust the certificates in this PEM `file`, not the system's")
-	f.DurationVar(&t.timeout, "timeout", 10*time.Second, "give up if the hub has not answered after this `time`")
+	f.DurationVar(&t.timeout, "timeout", defaultTimeout(), "give up if the hub has not answered after this `time`;\n$BESTER_TIMEOUT sets the default")
 	cmd.RegisterFlagCompletionFunc("user", cobra.NoFileCompletions)
+}
+
+// defaultTimeout is --timeout where it is not given: BESTER_TIMEOUT or 10 s. It is 0, which
+// is refused, if BESTER_TIMEOUT is no time.
+func defaultTimeout() time.Duration {
+	text := os.Getenv("BESTER_TIMEOUT")
+	if text == "" {
+		return 10 * time.Second
+	}
+	d, _ := time.ParseDuration(text)
+	return d
 }
 
 // dial connects and logs in.
@@ -73,7 +84,7 @@ func (t *target) dial(ctx context.Context, deliver func(m *hub.Message)) (*clien
 // endpoint returns how to reach the hub.
 func (t *target) endpoint() (p endpoint, config *tls.Config, err error) {
 	if t.timeout <= 0 {
-		return p, nil, usageError{fmt.Errorf("--timeout %v: want more than 0", t.timeout)}
+		return p, nil, usageError{fmt.Errorf("--timeout %v, or BESTER_TIMEOUT=%q: %s", t.timeout, os.Getenv("BESTER_TIMEOUT"), valueForms["duration"])}
 	}
 	source, at := "--hub", t.hub
 	if at == "" {

@@ -70,7 +70,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer os.RemoveAll(d.folder)
-	d.target = target{hub: filepath.Join(d.folder, "bester.sock"), user: "dashboard", timeout: 10 * time.Second}
+	d.target = target{hub: filepath.Join(d.folder, "bester.sock"), user: "dashboard", timeout: defaultTimeout()}
 
 	hub, err := d.start()
 	if err != nil {

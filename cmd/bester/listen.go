@@ -60,7 +60,7 @@ messages have come, it is 1.
 		RunE:              l.run,
 	}
 	l.target.flags(cmd)
-	cmd.Flags().Lookup("timeout").Usage = "give up one attempt to reach the hub after this `time`"
+	cmd.Flags().Lookup("timeout").Usage = "give up one attempt to reach the hub after this `time`;\n$BESTER_TIMEOUT sets the default"
 	cmd.Flags().BoolVar(&l.json, "json", false, "write JSON, one object a line")
 	cmd.Flags().IntVarP(&l.count, "count", "n", 0, "end after this many messages")
 	cmd.Flags().DurationVar(&l.duration, "for", 0, "end after this long; with --count, fail if fewer have come")
