@@ -53,11 +53,11 @@ func attempts(t *testing.T, cause error, tcp bool) (at []time.Duration) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		first := newFakeSession()
-		var lost time.Time
+		lost := time.Now().Add(time.Hour)
 		s := reconnectingSession{
 			connected: func(session, string) {},
 			dial: func(context.Context) (session, error) {
-				if lost.IsZero() {
+				if time.Now().Before(lost) {
 					return first, nil
 				}
 				at = append(at, time.Since(lost))
@@ -65,7 +65,6 @@ func attempts(t *testing.T, cause error, tcp bool) (at []time.Duration) {
 			},
 		}
 		time.AfterFunc(time.Hour, func() {
-			lost = time.Now()
 			first.end(hub.ErrClosed)
 			time.AfterFunc(time.Minute, cancel)
 		})
