@@ -76,8 +76,11 @@ type listenOptions struct {
 	duration    time.Duration
 }
 
-// errTimeLimit means that the time of --for is over.
-var errTimeLimit = errors.New("the time is over")
+// Why listen ends: the time of --for is over, or nobody reads its output any more.
+var (
+	errTimeLimit = errors.New("the time is over")
+	errUnread    = errors.New("nobody reads the output")
+)
 
 func (l *listenOptions) run(cmd *cobra.Command, _ []string) error {
 	if l.count < 0 || l.duration < 0 {
@@ -104,6 +107,12 @@ func (l *listenOptions) run(cmd *cobra.Command, _ []string) error {
 	if l.duration > 0 {
 		defer time.AfterFunc(l.duration, func() { end(errTimeLimit) }).Stop()
 	}
+	if out, ok := cmd.OutOrStdout().(interface{ Fd() uintptr }); ok && int32(out.Fd()) >= 0 {
+		go func() { // ends with the process: bester listen | head -1 is not to wait for another message
+			waitUnread(out.Fd())
+			end(errUnread)
+		}()
+	}
 	err := s.run(ctx, cmd.Context())
 	if n := p.unconvertible(); n > 0 {
 		l.say(cmd, fmt.Sprintf("bester: %s could not be written as JSON: see the fields error and msgpack", plural(n, "message")))
@@ -111,6 +120,8 @@ func (l *listenOptions) run(cmd *cobra.Command, _ []string) error {
 	switch n := p.count(); {
 	case p.failed():
 		return p.failure()
+	case context.Cause(ctx) == errUnread:
+		return nil
 	case cmd.Context().Err() != nil:
 		if !s.connectedBefore {
 			return cmd.Context().Err()
