@@ -64,7 +64,7 @@ func (o *checkOptions) run(cmd *cobra.Command, args []string) error {
 	c, err := setup.Load(args[0])
 	var refused, warnings []config.Problem
 	if err == nil {
-		warnings = setup.UnusedFilters(c)
+		warnings = append(setup.Contradictions(c), setup.UnusedFilters(c)...)
 		if !o.elsewhere {
 			var more []config.Problem
 			refused, more = setup.CheckEnvironment(c)

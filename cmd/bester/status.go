@@ -249,6 +249,7 @@ var (
 	sessionCounts = []counter{
 		{"sessions", "open", "open"}, {"logins", "login", "logins"}, {"denied", "login denied", "logins denied"},
 		{"sends_denied", "message not allowed", "messages not allowed"},
+		{"sends_slowed", "message slowed down", "messages slowed down"},
 		{"malformed", "malformed frame", "malformed frames"}, {"frames_too_long", "frame too long", "frames too long"},
 		{"logins_too_slow", "login too slow", "logins too slow"}, {"too_many", "connection too many", "connections too many"},
 		{"slow_readers_closed", "slow reader closed", "slow readers closed"}, {"dropped", "delivery dropped", "deliveries dropped"},
@@ -306,6 +307,7 @@ const statusKeys = `  hub        its name
              take no deliveries), delivered, queued, lost, losses (as in router)
   sessions   sessions and connections now; of connections: accepted, logins, denied,
              sends_denied (messages of types that their account may not send),
+             sends_slowed (messages that waited for session.rate or total_rate),
              too_many, frames_too_long, logins_too_slow, malformed, panics,
              slow_readers_closed, dropped (deliveries), logins_held_off,
              stopped_in_a_frame, frames_no_memory, memory_refused; memory: bytes of

@@ -87,6 +87,9 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 		d.log.Warn(`every original server may hand in messages, without an account: peers.classic (network.peers in server.conf) is "open"`,
 			"remedy", "list the addresses that may")
 	}
+	for _, p := range setup.Contradictions(c) {
+		d.log.Warn("limits contradict each other", "at", p.Error())
+	}
 	for _, p := range setup.UnusedFilters(c) {
 		d.log.Warn("a filter is in no route", "at", p.Error())
 	}
@@ -112,6 +115,8 @@ func limits(c *config.Config) session.Limits {
 		Login: c.Session.Login, Connections: c.Session.Connections, Frame: int(c.Hub.Frame),
 		Queue: int(c.Session.Queue), Full: full[c.Session.Full], Write: c.Session.Write,
 		Credits: c.Session.Credits, Peer: c.Peers.Allow, Memory: int(c.SessionMemory()), Failures: c.Session.Failures,
+		Rate:      session.Rate{Messages: c.Session.Rate, Bytes: int(c.Session.RateBytes)},
+		TotalRate: session.Rate{Messages: c.Session.TotalRate, Bytes: int(c.Session.TotalRateBytes)},
 	}
 }
 

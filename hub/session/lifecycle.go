@@ -177,7 +177,9 @@ const terminateGrace = 2 * time.Second
 
 // terminate has the session stop reading, answer what is in flight, and close.
 func (s *session) terminate(why error) {
-	s.endReason.CompareAndSwap(nil, &why)
+	if s.endReason.CompareAndSwap(nil, &why) {
+		close(s.ended)
+	}
 	if why != errShuttingDown && why != errStalled {
 		s.log.Info("session ended", "why", why)
 		time.AfterFunc(terminateGrace, s.abort)

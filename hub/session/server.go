@@ -71,6 +71,8 @@ type Limits struct {
 	Write       time.Duration          // a peer that reads nothing, or stalls in a frame, for so long is closed; if zero, 30 s
 	Credits     int                    // messages of one native session in flight; if zero, 256
 	Failures    int                    // failed logins from one address in a minute until it is throttled; if zero, 10
+	Rate        Rate                   // of what one account may send, in all its sessions; over it, it is read more slowly
+	TotalRate   Rate                   // of what all sessions together may send
 	// Memory is how many bytes all connections together may hold for frames over 56 KiB
 	// that are being read, and for each session's waiting frames, and frames being written,
 	// over 8 KiB each. No connection gets more than what is then left for all others. If too
@@ -109,6 +111,7 @@ type Server struct {
 	starvedLogged atomic.Uint64 // memory.Starved when it was logged last
 	throttle      loginThrottle
 	ledger        ledger
+	rate          rateLimiter     // of all sessions
 	ctx           context.Context // ends when Shutdown begins
 	cancel        context.CancelFunc
 
@@ -211,7 +214,7 @@ var errTooMany = errors.New("too many connections")
 // logLimiters limit the rate of log lines that any peer can cause: each kind is logged at
 // most once a second.
 type logLimiters struct {
-	accept, tooMany, closed, login, hello, malformed, peer, slow, password, memory, stalled, throttled, forbidden lograte.Limiter
+	accept, tooMany, closed, login, hello, malformed, peer, slow, password, memory, stalled, throttled, forbidden, slowed lograte.Limiter
 }
 
 func (s *Server) warn(l *lograte.Limiter, text string, attrs ...slog.Attr) {

@@ -59,6 +59,7 @@ type session struct {
 	inFlight  inFlight
 	credits   int
 	endReason atomic.Pointer[error] // why reading has stopped; nil while it goes on
+	ended     chan struct{}         // closed when endReason is set
 	received  uint64                // messages; only the reader uses it
 	now       time.Time             // see batchTime
 }
@@ -70,7 +71,7 @@ var (
 
 func (s *session) init(c *connection) {
 	s.connection, s.stage = c, bformat.NewStage(c.out)
-	s.batch.AllowStaging = true
+	s.batch.AllowStaging, s.ended = true, make(chan struct{})
 	s.inFlight.reader, s.inFlight.doneSignal = &s.batch, make(chan struct{}, 1)
 }
 

@@ -3,7 +3,7 @@ package session
 import "sync/atomic"
 
 type stats struct {
-	accepted, logins, denied, tooMany, tooLong, tooSlow, malformed, slow, panics, noMemory, stalled, throttled, forbidden atomic.Uint64
+	accepted, logins, denied, tooMany, tooLong, tooSlow, malformed, slow, panics, noMemory, stalled, throttled, forbidden, slowed atomic.Uint64
 }
 
 // Stats counts what came over the listeners since the start.
@@ -21,6 +21,7 @@ type Stats struct {
 	Slow      uint64 `json:"slow_readers_closed"` // sessions closed for not reading
 	Dropped   uint64 `json:"dropped"`             // deliveries that sessions have taken, and lost since
 	Panics    uint64 `json:"panics"`              // sessions ended by a bug in the hub
+	Slowed    uint64 `json:"sends_slowed"`        // messages that had to wait for a rate limit
 	Throttled uint64 `json:"logins_held_off"`     // logins not checked, since their address was throttled
 	Stalled   uint64 `json:"stopped_in_a_frame"`  // sessions closed for that
 	NoMemory  uint64 `json:"frames_no_memory"`    // connections closed for a long frame when Limits.Memory was used up
@@ -41,7 +42,7 @@ func (s *Server) Stats() Stats {
 		Accepted: c.accepted.Load(), Logins: c.logins.Load(), Denied: c.denied.Load(),
 		TooMany: c.tooMany.Load(), TooLong: c.tooLong.Load(), TooSlow: c.tooSlow.Load(),
 		Forbidden: c.forbidden.Load(), Malformed: c.malformed.Load(), Slow: c.slow.Load(), Dropped: dropped, Panics: c.panics.Load(),
-		Throttled: c.throttled.Load(), Stalled: c.stalled.Load(), NoMemory: c.noMemory.Load(),
+		Slowed: c.slowed.Load(), Throttled: c.throttled.Load(), Stalled: c.stalled.Load(), NoMemory: c.noMemory.Load(),
 		Refused: s.memory.Refused(), Memory: s.memory.Used(),
 	}
 }

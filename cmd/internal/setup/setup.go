@@ -3,6 +3,7 @@
 package setup
 
 import (
+	"fmt"
 	"strings"
 
 	devices "github.com/besterhub/bester/devices/catalog"
@@ -44,6 +45,17 @@ func checkHandlerSockets(c *config.Config) (problems []config.Problem) {
 		if !trusted && h.Dialect == config.Native && len(h.Command) > 0 {
 			problems = append(problems, c.Problem(`no way for its process into the hub: add a listener with network = "unix" and trust = true`, "handlers", h.Name, "command"))
 		}
+	}
+	return problems
+}
+
+// Contradictions returns the limits that contradict each other. They are no error, because
+// a hub may never come near them.
+func Contradictions(c *config.Config) (problems []config.Problem) {
+	const longestStatus = 128 // bytes, of most
+	if need := config.Bytes(c.Session.Credits * longestStatus); 2*c.Session.Queue < need {
+		problems = append(problems, c.Problem(fmt.Sprintf("%v: too little for the answers to %d messages in flight (session.credits): a session that reads slowly may be closed; want %v or more, or fewer credits",
+			c.Session.Queue, c.Session.Credits, (need/2+config.KiB-1)/config.KiB*config.KiB), "session", "queue"))
 	}
 	return problems
 }
