@@ -9,6 +9,9 @@
 // (sendClients), to other servers (sendServers) or to another handler
 // (sendHandler), where routing begins again.
 //
+// What becomes of each message and of each delivery is counted in two ledgers, which
+// balance: see RouterStats.
+//
 // The package imports only the standard library and no other package of the
 // project. Sessions, links and devices all import it.
 package hub

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/account"
 	"github.com/besterhub/bester/hub/bformat"
+	"github.com/besterhub/bester/hub/wire"
 )
 
 // One sender floods a receiver that does not read. The others, who send to it what it can
@@ -152,4 +154,37 @@ func TestSendOnly(t *testing.T) {
 	if st.Handed != 2 {
 		t.Errorf("another session of the user is a receiver: %+v", st)
 	}
+}
+
+// What cannot be converted for a receiver, or is longer than it takes, fails for the sender,
+// and the receiver is told of the gap, in order; what it may not receive is no gap.
+func TestGapForWhatCannotBeSent(t *testing.T) {
+	h := run(t, Options{})
+	h.route(t, "r/#", "ann", "eve")
+	h.account(t, "sam", nil)
+	h.account(t, "eve", func(p *account.Permissions) { p.Receive = []hub.Pattern{"other"} })
+	ann, sam := h.as(t, &wire.Hello{Role: wire.RoleClient, User: "ann", Frame: 1000}), h.classic(t, "sam")
+	eve := h.as(t, &wire.Hello{Role: wire.RoleClient, User: "eve", Password: "p"})
+	sam.text(classicMessage("r/a", "1", `"first"`))
+	sam.want(classicGood("1"))
+	sam.text(classicMessage("r/b", "2", `"\ud800"`))
+	sam.wantIn(`"status":"bad"`, `surrogate`)
+	sam.text(classicMessage("r/c", "3", `"`+strings.Repeat("x", 1000)+`"`))
+	sam.wantIn(`"status":"bad"`, `are more than the 1000 that \"ann\" takes`)
+	sam.text(classicMessage("r/d", "4", `"last"`))
+	sam.want(classicGood("4"))
+	ann.want(`deliver 0: r/a sam "first"`, `deliver 0: r/d sam "last"`)
+	all := strings.Join(ann.gaps, "; ")
+	if ann.missed != 2 || !strings.Contains(all, "cannot be converted") || !strings.Contains(all, "too long") {
+		t.Errorf("told %q", all)
+	}
+	eve.lives()
+	if eve.missed != 0 {
+		t.Errorf("told of %q", eve.gaps)
+	}
+	st := h.router.Stats()
+	if st.Losses[hub.LossEncoding] != 1 || st.Losses[hub.LossTooLong] != 1 || st.Losses[hub.LossDenied] != 4 || st.Failed != 2 || st.Failures["too_long"] != 1 {
+		t.Errorf("counted %+v", st)
+	}
+	h.log.want(t, "deliveries lost", "user=eve", "count=", "may not receive the type", "bester account allow --receive")
 }
