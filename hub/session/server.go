@@ -101,19 +101,18 @@ func (l Limits) withDefaults() *Limits {
 
 // A Server serves sessions on any number of listeners.
 type Server struct {
-	o             Options
-	limits        atomic.Pointer[Limits]
-	stats         stats
-	orderKeys     atomic.Uint64 // last order key given to a classic connection
-	logLimiters   logLimiters
-	started       time.Time
-	memory        *bformat.Budget
-	starvedLogged atomic.Uint64 // memory.Starved when it was logged last
-	throttle      loginThrottle
-	ledger        ledger
-	rate          rateLimiter     // of all sessions
-	ctx           context.Context // ends when Shutdown begins
-	cancel        context.CancelFunc
+	o           Options
+	limits      atomic.Pointer[Limits]
+	stats       stats
+	orderKeys   atomic.Uint64 // last order key given to a classic connection
+	logLimiters logLimiters
+	started     time.Time
+	memory      *bformat.Budget
+	throttle    loginThrottle
+	ledger      ledger
+	rate        rateLimiter     // of all sessions
+	ctx         context.Context // ends when Shutdown begins
+	cancel      context.CancelFunc
 
 	checking            sync.Mutex // held while a session is checked against the accounts
 	mu                  sync.Mutex
