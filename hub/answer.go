@@ -343,11 +343,16 @@ type serverReceipt Answer
 
 func (c *serverReceipt) Done(m *Message, err error) {
 	root := (*Answer)(c)
-	if err != nil {
+	switch {
+	case err != nil:
 		root.router.countLost(LossServer)
 		root.router.count(m.Batch, countServersFailed)
 		root.setError(err)
-	} else {
+		root.router.reportHops(m, err)
+	case m.Notes&NoteUnconfirmed != 0:
+		root.router.count(m.Batch, countUnconfirmed)
+		root.notes.Or(uint32(NoteUnconfirmed))
+	default:
 		root.router.count(m.Batch, countConfirmed)
 	}
 	root.donePending(m.Batch)

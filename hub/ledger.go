@@ -103,7 +103,7 @@ func (d *DeliveryStats) Add(o DeliveryStats) {
 // ledgers that balance whenever no burst is being read:
 //
 //	messages:    Taken  = Succeeded + Failed + Dropped + Absent + InFlight
-//	deliveries:  Handed = Delivered + Queued + Lost
+//	deliveries:  Handed = Delivered + Unconfirmed + Queued + Lost
 //
 // A message that the hub takes ends in exactly one counter. It makes any number of
 // deliveries, one for each session or server that it is handed to, and each of these ends in
@@ -120,8 +120,9 @@ type RouterStats struct {
 	InFlight  uint64            `json:"in_flight"` // taken, and not ended
 	Panics    uint64            `json:"panics"`    // messages failed by a bug in a handler of this process
 
-	Handed uint64 `json:"handed"` // deliveries: messages handed to a session or server, once for each
-	Lost   uint64 `json:"lost"`   // the sum of Losses
+	Handed      uint64 `json:"handed"`      // deliveries: messages handed to a session or server, once for each
+	Unconfirmed uint64 `json:"unconfirmed"` // of these, taken by servers that did not say what became of them
+	Lost        uint64 `json:"lost"`        // the sum of Losses
 	DeliveryStats
 }
 
@@ -146,6 +147,7 @@ const (
 	countHanded        // deliveries tried
 	countToServers     // deliveries taken by servers
 	countConfirmed     // of these
+	countUnconfirmed   // of these
 	countServersFailed // of these
 	numCounts
 )
@@ -209,9 +211,10 @@ func (r *Router) Stats() RouterStats {
 	}
 	stats.Lost = stats.Losses.Total()
 	stats.Delivered = n(countConfirmed)
-	stats.Queued = n(countToServers) - min(n(countToServers), stats.Delivered+n(countServersFailed))
-	stats.Handed = max(n(countHanded), stats.Delivered+stats.Queued+stats.Lost)
-	stats.Delivered = stats.Handed - stats.Queued - stats.Lost
+	stats.Unconfirmed = n(countUnconfirmed)
+	stats.Queued = n(countToServers) - min(n(countToServers), stats.Delivered+stats.Unconfirmed+n(countServersFailed))
+	stats.Handed = max(n(countHanded), stats.Delivered+stats.Unconfirmed+stats.Queued+stats.Lost)
+	stats.Delivered = stats.Handed - stats.Unconfirmed - stats.Queued - stats.Lost
 	return stats
 }
 

@@ -50,6 +50,8 @@ const (
 	NoteAbsent Notes = 1 << iota
 	// NoteOverruled: the type's route decided who gets it, not the recipients named.
 	NoteOverruled
+	// NoteUnconfirmed: a server took it and did not say what became of it.
+	NoteUnconfirmed
 	// NoteDenied: a receiver's account may not receive the type.
 	NoteDenied
 	// NoteFull: a receiver's queue had no room for it.
@@ -67,6 +69,7 @@ func (n Notes) String() string {
 	}{
 		{NoteOverruled, "the type's route decides who gets it, not the recipients named"},
 		{NoteAbsent, "not all who were to get it are here"},
+		{NoteUnconfirmed, "handed over to a server that did not confirm it"},
 		{NoteDenied, "not all who were to get it may receive its type"},
 		{NoteFull, "not all who were to get it have room for it in their queues"},
 	} {

@@ -33,6 +33,11 @@ type Options struct {
 	// Timeout is how long connecting and logging in may take together, within the
 	// context given to Dial. If zero, 10 s.
 	Timeout time.Duration
+	// Keepalive is how long nothing may come from the hub until it is pinged. If it does not
+	// answer within as long again, the connection ends, unless messages were sent meanwhile
+	// (the hub may not read them yet; the kernel watches the connection then). If zero, 30 s;
+	// if negative, the hub is not pinged.
+	Keepalive time.Duration
 	// Deliver gets each message that the hub delivers to the user. It is called on the
 	// goroutine that reads the connection: while it blocks, nothing is read, and the hub
 	// may drop messages that are queued. m and its data are borrowed until it returns.
@@ -61,6 +66,7 @@ type Client struct {
 	message     hub.Message           // the last one read
 	closeReason atomic.Pointer[error] // the first reason that the hub gave
 	closing     atomic.Bool           // set by Close
+	keepalive   tristanable.Keepalive
 }
 
 // The limits of the outgoing queue: it is flushed at the first one, and new messages are
@@ -185,6 +191,11 @@ func (c *Client) Go(m *hub.Message, reply func(m *hub.Message), done func(err er
 	return c.start(m, reply, func(_ string, err error) { done(err) })
 }
 
+// GoWithNote is like Go and also gives done the hub's note, as RequestWithNote returns it.
+func (c *Client) GoWithNote(m *hub.Message, reply func(m *hub.Message), done func(note string, err error)) error {
+	return c.start(m, reply, done)
+}
+
 func (c *Client) start(m *hub.Message, reply func(m *hub.Message), done func(note string, err error)) error {
 	payload, err := wire.AppendMessage(nil, 0, wire.KindSend, m)
 	if err == nil {
@@ -247,6 +258,9 @@ func (c *Client) statusError(message []byte, err error) error {
 func (c *Client) connError(err error) error {
 	if reason := c.closeReason.Load(); reason != nil {
 		return *reason
+	}
+	if c.keepalive.Expired() {
+		return fmt.Errorf("%w: %w", hub.ErrClosed, errNoAnswer)
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, tristanable.ErrClosed) {
 		return errConnectionEnded
@@ -338,6 +352,7 @@ func (c *Client) Err() error {
 // that reads the connection: from Deliver, reply or done.
 func (c *Client) Close(ctx context.Context) error {
 	c.closing.Store(true)
+	c.keepalive.Stop()
 	c.conn.Out().Put(bformat.Required, wire.AppendGoodbye(nil, ""))
 	c.Flush()
 	var err error

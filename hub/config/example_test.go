@@ -56,6 +56,7 @@ func ExampleConfig_AppendTOML() {
 	// max_hops = 16
 	// frame = "1 MiB"
 	// drain = "10s"
+	// dial = "open"
 	//
 	// [log]
 	// level = "info"
@@ -71,6 +72,7 @@ func ExampleConfig_AppendTOML() {
 	// [session]
 	// login = "10s"
 	// connections = 1024
+	// per_account = 0
 	// queue = "256 KiB"
 	// full = "drop-oldest"
 	// write = "30s"
@@ -90,6 +92,7 @@ func ExampleConfig_AppendTOML() {
 	//
 	// [peers]
 	// classic = []
+	// origins = {}
 	//
 	// [handlers.type1]
 	// types = ["type1"]

@@ -46,6 +46,10 @@ func (c *classic) begin(first []byte) func() {
 		c.reject(wire.ClassicAuthID, err)
 		return nil
 	}
+	if err := c.server.countSession(&c.session); err != nil {
+		c.reject(wire.ClassicAuthID, err)
+		return nil
+	}
 	c.status(wire.ClassicAuthID, nil, &c.batch)
 	return func() { c.run(c, c.readLoop) }
 }
@@ -67,6 +71,9 @@ func (c *classic) readLoop() error {
 	for {
 		frame, err := c.nextFrame()
 		if why := c.endReason.Load(); why != nil {
+			if *why == errReclaimed {
+				return c.reportEnd(fmt.Errorf("%w: %v", hub.ErrFull, errReclaimed))
+			}
 			if *why == errStalled {
 				return c.reportEnd(fmt.Errorf("%w: %v", wire.ErrMalformed, errStalled))
 			}
@@ -178,6 +185,9 @@ func (c *classic) beginServer(m wire.ClassicMessage, wrong error) func() {
 	if !c.knownPeer() {
 		c.server.stats.denied.Add(1)
 		c.warn(&c.server.logLimiters.peer, "server refused: it is not among the peers", slog.String("remedy", c.remedy()))
+		if isHubID(m.ID) {
+			c.reject(m.ID, hub.Reason(hub.ErrDenied, "this hub does not list the sender's address among its peers; its log says what to add"))
+		}
 		return nil
 	}
 	if wrong != nil {

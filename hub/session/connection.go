@@ -15,8 +15,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/lograte"
+	"github.com/besterhub/bester/hub/socket"
 )
 
 // A connection is an accepted connection on which nobody has logged in yet.
@@ -25,6 +27,8 @@ type connection struct {
 	conn       net.Conn
 	trusted    bool // UNIX peer credentials replace the password
 	handedOff  bool // to Options.Handler; under Server.mu
+	counted    bool // by Server.countSession, for an account; under Server.mu
+	countedFor hub.UserName
 	in         *bformat.Reader
 	out        *bformat.Queue
 	user       *userLedger   // of the session; nil if there is none
@@ -40,7 +44,7 @@ const linger = 500 * time.Millisecond
 
 func (s *Server) newConnection(l *Listener, conn net.Conn) *connection {
 	limits := s.limits.Load()
-	keepAlive(conn)
+	socket.SetTimeouts(conn, limits.Write)
 	conn.SetDeadline(time.Now().Add(limits.Login)) // a TLS handshake writes, too
 	in := bformat.NewReader(conn, loginFrame)
 	in.SetBudget(s.memory)
@@ -86,6 +90,7 @@ func (c *connection) handshake() func() {
 	switch {
 	case err != nil:
 		c.refuse(err, "first frame")
+		c.tellServer(err)
 		return nil
 	case isNative(first):
 		n := new(native)
@@ -210,7 +215,7 @@ func (c *connection) refuse(err error, what string) {
 // noMemory counts and logs that too little memory was left for a frame.
 func (c *connection) noMemory(err error) {
 	c.server.stats.noMemory.Add(1)
-	c.warn(&c.server.logLimiters.memory, "connection closed: too little memory is left for its long frame", slog.Any("err", err),
+	c.warn(&c.server.logLimiters.memory, "connection closed: too little memory is left for its frame", slog.Any("err", err),
 		slog.Int("memory", c.server.memory.Limit()), slog.String("remedy", remedyMemory))
 }
 
@@ -249,16 +254,6 @@ func sniffProtocol(err error) error {
 func (c *connection) warn(l *lograte.Limiter, text string, attrs ...slog.Attr) {
 	attrs = append(attrs, slog.String("peer", c.conn.RemoteAddr().String()), slog.String("listener", c.conn.LocalAddr().String()))
 	c.server.warn(l, text, attrs...)
-}
-
-// keepAlive has the kernel detect within about a minute that a peer has vanished.
-func keepAlive(conn net.Conn) {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
-	}
-	if t, ok := conn.(*net.TCPConn); ok {
-		t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3})
-	}
 }
 
 // queueWriter returns the writer of a connection's queue.

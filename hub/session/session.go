@@ -243,7 +243,10 @@ func (s *session) endBurst() {
 	if oneCore {
 		runtime.Gosched() // lets the writer run before more is read; no other core would run it
 	}
-	s.out.Wait()
+	if s.out.Backpressured() {
+		s.in.Hold()
+		s.out.Wait()
+	}
 	s.now = time.Time{}
 }
 
@@ -259,6 +262,9 @@ func (s *session) batchTime() time.Time {
 func (s *session) MayReach(a hub.Address) bool {
 	return s.account.Load().MayReach(a)
 }
+
+// MaySend reports whether the account may send messages of type t.
+func (s *session) MaySend(t hub.Type) bool { return s.account.Load().MaySend(t) }
 
 // maySend returns nil if the account may send messages of type t. Refusals are counted and
 // logged, since a sender that requests no status does not see them.
@@ -276,6 +282,7 @@ func (s *session) maySend(t hub.Type) error {
 // credits.
 func (s *session) acquireCredit() {
 	if s.inFlight.count() >= s.credits {
+		s.in.Hold()
 		s.batch.Flush()
 		s.inFlight.wait(s.credits)
 	}
@@ -325,7 +332,7 @@ func (s *session) setAccount(a *account.Account, user string) {
 // so messages in flight are answered. A peer that has ended inside a frame may still read.
 func inputEnded(err error) bool {
 	switch err {
-	case nil, io.EOF, io.ErrUnexpectedEOF, errClose, errShuttingDown, errRemoved, errNoPeer, errStalled:
+	case nil, io.EOF, io.ErrUnexpectedEOF, errClose, errShuttingDown, errRemoved, errNoPeer, errStalled, errReclaimed:
 		return true
 	}
 	return false
