@@ -180,7 +180,7 @@ const terminateGrace = 2 * time.Second
 
 // terminate has the session stop reading, answer what is in flight, and close.
 func (s *session) terminate(why error) {
-	if s.endReason.CompareAndSwap(nil, &why) {
+	if s.endReason.CompareAndSwap(nil, &why) && s.ended != nil {
 		close(s.ended)
 	}
 	if why != errShuttingDown && why != errStalled && why != errReclaimed {

@@ -60,7 +60,7 @@ type session struct {
 	inFlight  inFlight
 	credits   int
 	endReason atomic.Pointer[error] // why reading has stopped; nil while it goes on
-	ended     chan struct{}         // closed when endReason is set
+	ended     chan struct{}         // closed when endReason is set; nil without a rate limit
 	received  uint64                // messages; only the reader uses it
 	now       time.Time             // see batchTime
 }
@@ -72,7 +72,10 @@ var (
 
 func (s *session) init(c *connection) {
 	s.connection, s.stage = c, bformat.NewStage(c.out)
-	s.batch.AllowStaging, s.ended = true, make(chan struct{})
+	s.batch.AllowStaging = true
+	if c.limits.Rate != (Rate{}) || c.limits.TotalRate != (Rate{}) {
+		s.ended = make(chan struct{})
+	}
 	s.inFlight.reader, s.inFlight.doneSignal = &s.batch, make(chan struct{}, 1)
 }
 
