@@ -327,10 +327,15 @@ type serverReceipt Answer
 
 func (c *serverReceipt) Done(m *Message, err error) {
 	root := (*Answer)(c)
-	if err != nil {
+	switch {
+	case err != nil:
 		root.router.stats.lost.Add(1)
 		root.setError(err)
-	} else {
+		root.router.reportHops(m, err)
+	case m.Notes&NoteUnconfirmed != 0:
+		root.router.stats.unconfirmed.Add(1)
+		root.addNote(NoteUnconfirmed)
+	default:
 		root.router.count(m.Batch, 0, 1, 0)
 	}
 	root.donePending(m.Batch)

@@ -50,19 +50,28 @@ const (
 	NoteAbsent Notes = 1 << iota
 	// NoteOverruled: the type's route decided who gets it, not the recipients named.
 	NoteOverruled
+	// NoteUnconfirmed: a server took it and did not say what became of it.
+	NoteUnconfirmed
 )
 
 // String returns the notes as one line for people; "" if there are none.
 func (n Notes) String() string {
-	switch n {
+	text := ""
+	switch n & (NoteAbsent | NoteOverruled) {
 	case NoteAbsent:
-		return "not all who were to get it are here"
+		text = "not all who were to get it are here"
 	case NoteOverruled:
-		return "the type's route decides who gets it, not the recipients named"
+		text = "the type's route decides who gets it, not the recipients named"
 	case NoteAbsent | NoteOverruled:
-		return "the type's route decides who gets it, not the recipients named; not all of them are here"
+		text = "the type's route decides who gets it, not the recipients named; not all of them are here"
 	}
-	return ""
+	if n&NoteUnconfirmed == 0 {
+		return text
+	}
+	if text != "" {
+		text += "; "
+	}
+	return text + "handed over to a server that did not confirm it"
 }
 
 // Reach is the sender's permission to have messages handed to an address.

@@ -86,7 +86,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}
 	defer closeClient(client)
 	fmt.Fprintf(out, "A hub runs on %s (pid %d).\n"+
-		"device system -> filter deadband (in the hub) -> handler alarm (a process) -> this client:\n\n", d.target.hub, hub.Process.Pid)
+		"device system -> handler alarm (a process) -> filter deadband (in the hub) -> this client:\n\n", d.target.hub, hub.Process.Pid)
 
 	if err := d.write(d.config); err != nil {
 		return err

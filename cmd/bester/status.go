@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -108,12 +109,15 @@ func showStatus(out io.Writer, report []byte, self string) error {
 		}
 		Upstreams []struct {
 			Name, Address, State, Error string
-			Sent, Failed                uint64
+			Sent, Unconfirmed, Failed   uint64
 			Waiting                     int
 			Since                       time.Time
 		}
-		Filters []struct{ Name, Kind string }
-		Routes  []struct {
+		Filters []struct {
+			Name, Kind string
+			Counts     map[string]uint64
+		}
+		Routes []struct {
 			Match       string
 			Through, To []string
 		}
@@ -136,7 +140,7 @@ func showStatus(out io.Writer, report []byte, self string) error {
 	fmt.Fprintf(w, "users\t%s\n", userList(r.Users))
 	fmt.Fprintf(w, "messages\t%s\n", counterList(r.Router, messageCounts))
 	fmt.Fprintf(w, "sessions\t%s\n", counterList(r.Sessions, sessionCounts))
-	if r.Servers["sent"]+r.Servers["failed"]+r.Servers["waiting"] > 0 {
+	if r.Servers["sent"]+r.Servers["unconfirmed"]+r.Servers["failed"]+r.Servers["waiting"] > 0 {
 		fmt.Fprintf(w, "servers\t%s\n", counterList(r.Servers, serverCounts))
 	}
 	if len(r.Routes) > 0 {
@@ -146,20 +150,20 @@ func showStatus(out io.Writer, report []byte, self string) error {
 		}
 	}
 	if len(r.Filters) > 0 {
-		fmt.Fprintf(w, "\nFILTER\tKIND\n")
+		fmt.Fprintf(w, "\nFILTER\tKIND\tCOUNTS\n")
 		for _, f := range r.Filters {
-			fmt.Fprintf(w, "%s\t%s\n", escapeName(f.Name), escapeName(f.Kind))
+			fmt.Fprintf(w, "%s\t%s\t%s\n", escapeName(f.Name), escapeName(f.Kind), allCounters(f.Counts))
 		}
 	}
 	if len(r.Upstreams) > 0 {
-		fmt.Fprintf(w, "\nSERVER\tADDRESS\tSENT\tFAILED\tWAITING\tSTATE\n")
+		fmt.Fprintf(w, "\nSERVER\tADDRESS\tSENT\tUNCONFIRMED\tFAILED\tWAITING\tSTATE\n")
 		failures := ""
 		for _, v := range r.Upstreams {
 			state := escapeName(v.State)
 			if !v.Since.IsZero() {
 				state += ", " + time.Since(v.Since).Round(time.Second).String() + " ago"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\n", escapeName(v.Name), escapeName(v.Address), v.Sent, v.Failed, v.Waiting, state)
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%s\n", escapeName(v.Name), escapeName(v.Address), v.Sent, v.Unconfirmed, v.Failed, v.Waiting, state)
 			if v.Error != "" {
 				failures += escapeText(v.Error) + "\n"
 			}
@@ -236,13 +240,13 @@ type counter struct{ key, singular, plural string }
 
 var (
 	messageCounts = []counter{
-		{"taken", "taken", "taken"}, {"delivered", "delivered", "delivered"}, {"dropped", "dropped", "dropped"},
+		{"taken", "taken", "taken"}, {"delivered", "delivered", "delivered"}, {"unconfirmed", "not confirmed", "not confirmed"}, {"dropped", "dropped", "dropped"},
 		{"absent", "for nobody there", "for nobody there"}, {"failed", "failed", "failed"},
 		{"refused", "refused", "refused"}, {"lost", "not handed over", "not handed over"},
 	}
 	sessionCounts = []counter{
 		{"sessions", "open", "open"}, {"logins", "login", "logins"}, {"denied", "login denied", "logins denied"},
-		{"sends_denied", "message not allowed", "messages not allowed"},
+		{"sends_denied", "message not allowed", "messages not allowed"}, {"origins_denied", "origin not allowed", "origins not allowed"},
 		{"malformed", "malformed frame", "malformed frames"}, {"frames_too_long", "frame too long", "frames too long"},
 		{"logins_too_slow", "login too slow", "logins too slow"}, {"too_many", "connection too many", "connections too many"},
 		{"slow_readers_closed", "slow reader closed", "slow readers closed"}, {"dropped", "delivery dropped", "deliveries dropped"},
@@ -251,14 +255,15 @@ var (
 		{"memory_refused", "time short of memory", "times short of memory"}, {"memory", "byte of session.memory taken", "bytes of session.memory taken"},
 	}
 	logCounts    = []counter{{"lost", "line", "lines"}}
-	serverCounts = []counter{{"sent", "sent", "sent"}, {"waiting", "waiting", "waiting"}, {"failed", "failed", "failed"}}
+	serverCounts = []counter{{"sent", "sent", "sent"}, {"unconfirmed", "not confirmed", "not confirmed"}, {"waiting", "waiting", "waiting"}, {"failed", "failed", "failed"}}
 )
 
 // statusLegend says what the counts mean, for --help.
 const statusLegend = `Counts are since the hub started; those that are 0 are mostly left out.
 
   messages   taken by the hub; delivered, once for each session that took one
-             and each server that has it;
+             and each server that confirmed it; not confirmed: a server took it and said
+             nothing, as the original's do;
              dropped by a filter or handler on purpose; for nobody there: a user without
              a session; failed: what a handler wanted could not be done; refused: nobody
              serves the type; not handed over: the receiver would not or could not take it
@@ -267,9 +272,15 @@ const statusLegend = `Counts are since the hub started; those that are 0 are mos
   sessions   open now, without the one that asks, and what became of connections
   servers    messages for other servers, those without a name in the config too
   ROUTE      as the config has them, THROUGH its filters and handlers, TO its receivers
-  FILTER     inside the hub
-  SERVER     of the config: messages SENT, FAILED and WAITING since it has this address;
-             STATE by the last message, and when: untried, works or fails, and why
+  FILTER     inside the hub; COUNTS: messages that it has passed on or dropped whole, or
+             messages seen by an alarm; records left out; malformed: messages that are no
+             SenML pack; invalid: records that cannot be judged; evicted: names forgotten,
+             and unwatched: values not judged, since its memory is full; alarms raised,
+             repeated and cleared
+  SERVER     of the config: messages SENT and confirmed, UNCONFIRMED (it took them and said
+             nothing), FAILED and WAITING since it has this address; STATE by the last
+             message, and when: untried, works, unconfirmed or fails, and why. An original
+             Bester stays unconfirmed; a hub of this kind that does is at another port
   HANDLER    as the config, or the process itself, names it
   TYPES      it serves; by route: it serves none, routes lead through it
   PROCESSES  connected now; classic: the hub connects to it, once for each message
@@ -294,19 +305,22 @@ const statusKeys = `  hub        its name
   listeners  list of network://address
   users      list of names, one for each session, that of who asks too
   router     messages: taken, refused, failed, delivered, absent (for nobody there),
-             dropped, lost (not handed over), panics (bugs of filters)
+             unconfirmed (servers took them and said nothing), dropped, lost (not handed
+             over), panics (bugs of filters)
   sessions   sessions and connections now; of connections: accepted, logins, denied,
              sends_denied (messages of types that their account may not send),
+             origins_denied (messages of peers that named an origin they may not speak for),
              too_many, frames_too_long, logins_too_slow, malformed, panics,
              slow_readers_closed, dropped (deliveries), logins_held_off,
              stopped_in_a_frame, frames_no_memory, memory_refused; memory: bytes of
              session.memory taken now
-  servers    messages for other servers together: sent, failed, and waiting now
-  upstreams  list of the config's servers: name, address, sent, failed, waiting,
-             state (untried, works, fails), since (RFC 3339: when that was seen last;
-             left out if never), error (empty if it works)
+  servers    messages for other servers together: sent, unconfirmed, failed, and waiting now
+  upstreams  list of the config's servers: name, address, sent, unconfirmed, failed,
+             waiting, state (untried, works, unconfirmed, fails), since (RFC 3339: when
+             that was seen last; left out if never), error (empty if it did not fail)
   routes     list in the config's order: match, through (names), to (addresses)
-  filters    list: name, kind
+  filters    list: name, kind, counts (messages, passed, dropped, records, malformed,
+             invalid, evicted, unwatched, raised, repeated, cleared: those of its kind)
   handlers   list: name, types, native (false: classic), processes, waiting, in_flight,
              sent, answered, failed, timeouts, late, unmatched (answers that belonged to
              no message in flight, and were dropped), refused, garbage (what it sent
@@ -315,6 +329,20 @@ const statusKeys = `  hub        its name
              refused, lost (taken, then failed), missing (parts not read while others
              were), failing (true: the last read failed or part of it), state (unread,
              works, partial, undelivered, fails), error (why; empty if it works)`
+
+// allCounters writes the counters that are not zero, in alphabetical order.
+func allCounters(of map[string]uint64) string {
+	var out []string
+	for _, key := range slices.Sorted(maps.Keys(of)) {
+		if of[key] > 0 {
+			out = append(out, fmt.Sprintf("%s %d", escapeName(key), of[key]))
+		}
+	}
+	if len(out) == 0 {
+		return "-"
+	}
+	return strings.Join(out, ", ")
+}
 
 // counterList writes the first counter, and those of the others that are not zero.
 func counterList(of map[string]uint64, all []counter) string {

@@ -16,6 +16,7 @@ import (
 	"github.com/besterhub/bester/hub/config"
 	"github.com/besterhub/bester/hub/informer"
 	"github.com/besterhub/bester/hub/link"
+	"github.com/besterhub/bester/hub/lograte"
 	"github.com/besterhub/bester/hub/session"
 	"github.com/besterhub/bester/hub/upstream"
 )
@@ -31,6 +32,7 @@ type daemon struct {
 	sessions *session.Server
 	groups   *link.Groups
 	informer *informer.Server
+	circles  lograte.Limiter // of messages that go in a circle
 
 	applyMu sync.Mutex // held while a config is put into force, and by shutdown
 
@@ -52,13 +54,13 @@ type daemon struct {
 // were lost.
 func start(c *config.Config, log *slog.Logger, logLost func() uint64) (*daemon, error) {
 	d := &daemon{
-		log: log, logLost: logLost, startedAt: time.Now(), config: new(config.Config),
+		log: log, logLost: logLost, startedAt: time.Now(), config: new(config.Config), circles: lograte.Limiter{Every: time.Minute, Burst: 4},
 		listeners: make(map[listenAddress]*session.Listener),
 		handlers:  make(map[string]*handler),
 		filters:   make(map[string]*filter),
 		devices:   make(map[string]*device),
 	}
-	d.router = hub.NewRouter(hub.RouterOptions{Name: c.Hub.Name, MaxHops: c.Hub.MaxHops, Log: log})
+	d.router = hub.NewRouter(hub.RouterOptions{Name: c.Hub.Name, MaxHops: c.Hub.MaxHops, OnHops: d.logHops, Log: log})
 	d.accounts = &accounts{log: log, changed: func() { d.sessions.Recheck() }}
 	d.groups = link.NewGroups(link.GroupsOptions{Router: d.router, Name: c.Hub.Name, Options: link.Options{Log: log}})
 	d.sessions = session.NewServer(session.Options{

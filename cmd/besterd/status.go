@@ -37,8 +37,9 @@ type report struct {
 }
 
 type filterReport struct {
-	Name string `json:"name"`
-	Kind string `json:"kind"`
+	Name   string `json:"name"`
+	Kind   string `json:"kind"`
+	Counts any    `json:"counts"` // its kind's Stats
 }
 
 type routeReport struct {
@@ -70,7 +71,7 @@ func (d *daemon) status() []byte {
 		r.Servers, r.Upstreams = d.servers.Stats(), d.servers.Servers()
 	}
 	for name, f := range d.filters {
-		r.Filters = append(r.Filters, filterReport{name, f.config.Kind})
+		r.Filters = append(r.Filters, filterReport{name, f.config.Kind, f.Report()})
 	}
 	for _, v := range d.config.Routes {
 		route := routeReport{string(v.Match), append([]string{}, v.Through...), []string{}}

@@ -173,6 +173,11 @@ func (c *Client) Go(m *hub.Message, reply func(m *hub.Message), done func(err er
 	return c.start(m, reply, func(_ string, err error) { done(err) })
 }
 
+// GoWithNote is like Go and also gives done the hub's note, as RequestWithNote returns it.
+func (c *Client) GoWithNote(m *hub.Message, reply func(m *hub.Message), done func(note string, err error)) error {
+	return c.start(m, reply, done)
+}
+
 func (c *Client) start(m *hub.Message, reply func(m *hub.Message), done func(note string, err error)) error {
 	payload, err := wire.AppendMessage(nil, 0, wire.KindSend, m)
 	if err == nil {

@@ -129,11 +129,13 @@ var errPanic = errors.New("a bug of the hub")
 // its types, but has not answered. Attach answers the hello, and closes c in any case. A
 // process without a name is named after its types.
 //
+// rights bound what the process's commands may do; nil is everything.
+//
 // The process is refused, with a status that says why, if another handler serves one of
 // its types, or if processes of its name serve other types.
-func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello) (err error) {
+func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello, rights Rights) (err error) {
 	defer c.Close()
-	p, err := gs.admit(c, in, h)
+	p, err := gs.admit(c, in, h, rights)
 	if err != nil {
 		gs.refuse(c, h, err)
 		return err
@@ -159,7 +161,7 @@ func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello) (err err
 }
 
 // admit makes a process of the group that the hello h names.
-func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello) (*process, error) {
+func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello, rights Rights) (*process, error) {
 	types, err := patterns(h.Types)
 	if err != nil {
 		return nil, err
@@ -201,7 +203,7 @@ func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello) (*process
 		return nil, err
 	}
 	reg.processes++
-	return newProcess(g, c, in, h), nil
+	return newProcess(g, c, in, h, rights), nil
 }
 
 // patterns returns the types of a hello, sorted and each once.

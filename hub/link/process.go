@@ -21,6 +21,7 @@ type process struct {
 	in       *bformat.Reader // the reading goroutine's
 	out      *bformat.Queue
 	exec     executor  // the reading goroutine's
+	rights   Rights    // nil: all
 	b        hub.Batch // the reading goroutine's
 	maxFrame int       // the longest frame it takes, in bytes
 
@@ -43,13 +44,13 @@ type process struct {
 // overdueJob takes the place of a job that has timed out, until its late answer comes.
 var overdueJob = new(job)
 
-func newProcess(g *Group, c net.Conn, in *bformat.Reader, h *wire.Hello) *process {
+func newProcess(g *Group, c net.Conn, in *bformat.Reader, h *wire.Hello, rights Rights) *process {
 	credits := h.Credits
 	if credits <= 0 {
 		credits = DefaultCredits
 	}
 	credits = min(credits, MaxCredits)
-	p := &process{g: g, conn: c, in: in, maxFrame: h.Frame}
+	p := &process{g: g, conn: c, in: in, rights: rights, maxFrame: h.Frame}
 	if p.maxFrame <= 0 {
 		p.maxFrame = bformat.DefaultLimit
 	}
@@ -282,6 +283,7 @@ func (p *process) finish(tag uint64, body []byte, reply *wire.Answer, bad error)
 		return true
 	}
 	g.removeInFlight(j)
+	j.rights = p.rights
 	if bad != nil {
 		g.stats.Garbage++
 		j.fail(bad)

@@ -170,6 +170,9 @@ func (c *classic) beginServer(m wire.ClassicMessage, wrong error) func() {
 	if !c.knownPeer() {
 		c.server.stats.denied.Add(1)
 		c.warn(&c.server.logLimiters.peer, "server refused: it is not among the peers", slog.String("remedy", c.remedy()))
+		if isHubID(m.ID) {
+			c.reject(m.ID, hub.Reason(hub.ErrDenied, "this hub does not list the sender's address among its peers; its log says what to add"))
+		}
 		return nil
 	}
 	if wrong != nil {

@@ -84,6 +84,7 @@ func (c *connection) handshake() func() {
 	switch {
 	case err != nil:
 		c.refuse(err, "first frame")
+		c.tellServer(err)
 		return nil
 	case isNative(first):
 		n := new(native)

@@ -159,7 +159,11 @@ func (n *native) handOff(h *wire.Hello) {
 		return
 	}
 	n.recheck() // the account may have changed since the login
-	n.server.o.Handler(Handshake{Conn: n.conn, In: n.in, Hello: h, Account: n.account.Load()})
+	hs := Handshake{Conn: n.conn, In: n.in, Hello: h, Account: n.account.Load()}
+	if !n.peerCred {
+		hs.Rights = n
+	}
+	n.server.o.Handler(hs)
 }
 
 // readLoop reads frames until the input ends.
@@ -258,9 +262,7 @@ func (n *native) builtin(m *hub.Message) error {
 
 // fromServer puts a message from another hub into the router, for users here or a handler.
 func (n *native) fromServer(m *hub.Message) error {
-	if m.From.Server == "" {
-		m.From.Server = hub.ServerName(n.name)
-	}
+	n.checkClaims(m)
 	if err := n.maySend(m.Type); err != nil {
 		return err
 	}

@@ -58,6 +58,15 @@ type Handshake struct {
 	In      *bformat.Reader // has read the hello, and perhaps more
 	Hello   *wire.Hello
 	Account *account.Account // may serve all types in Hello
+	// Rights are those of the account as it is when they are asked for; nil if the
+	// operating system vouches for the process, which may do everything then.
+	Rights Rights
+}
+
+// Rights are what the commands of a handler process may do.
+type Rights interface {
+	MayReach(to hub.Address) bool
+	MaySend(t hub.Type) bool
 }
 
 // Limits bound the resources that a peer can use. The zero value is the defaults. A
@@ -80,6 +89,9 @@ type Limits struct {
 	Memory int
 	// Peer says which addresses classic servers may connect from; if nil, none.
 	Peer func(netip.Addr) bool
+	// MayClaim says which hubs and servers, beside itself, a peer account may say that a
+	// message comes from; if nil, none. It counts at once for all connections.
+	MayClaim func(account, name string) bool
 }
 
 // loginFrame is the largest frame accepted from a peer that has not logged in.
@@ -218,7 +230,7 @@ func (s *Server) countDropped(frames, _ int) {
 // logLimiters limit the rate of log lines that any peer can cause: each kind is logged at
 // most once a second.
 type logLimiters struct {
-	accept, tooMany, closed, login, hello, malformed, peer, slow, password, memory, stalled, throttled, forbidden lograte.Limiter
+	accept, tooMany, closed, login, hello, malformed, peer, slow, password, memory, stalled, throttled, forbidden, claims lograte.Limiter
 }
 
 func (s *Server) warn(l *lograte.Limiter, text string, attrs ...slog.Attr) {

@@ -144,7 +144,7 @@
 //	client, later: {"header":{},"payload":{"type":T,"id":ID,"data":D}}
 //	server, first: {"header":{"scope":"server","to":[U…],"hops":N},"payload":{"data":D,"type":T,"id":ID}}
 //	to a client:   {"header":{"messageType":"statusReport","status":"good"},"payload":{"id":ID}}
-//	               {"header":{"messageType":"statusReport","status":"bad","reason":R},"payload":{"id":ID}}
+//	               {"header":{"messageType":"statusReport","status":"bad","reason":R,"code":"hops"},"payload":{"id":ID}}
 //	               {"header":{"messageType":"receivedMessage"},"payload":{"data":D,"type":T}}
 //	to a handler:  D
 //	its answer:    {"header":{"status":"0","command":{"type":COMMAND,"data":C}},"data":D}
@@ -157,7 +157,8 @@
 // {"command":{"type":"close"}}, or logout, or with what belongs to it in another
 // "command": login {"username":U,"password":P}, changePassword {"password":P,"newPassword":P}.
 //
-// This hub's additions, all optional, are: reason; to, the users at the receiving hub
+// This hub's additions, all optional, are: reason; code, only for a message that had too
+// many hops; to, the users at the receiving hub
 // that get the message without its handlers; hops, so that a loop of hubs ends; a server's
 // message without id; a user at another server, "user@server", in the names of sendClients.
 //
@@ -177,12 +178,23 @@
 //
 // The numbers that these cannot hold are integers beyond 64 bits (below -2⁶³, from 2⁶⁴ on)
 // and numbers with a fraction or exponent that are not the shortest decimal of their
-// float 64: 1e400, 0.12345678901234567891. From MessagePack to JSON only: float 32 becomes
-// the shortest text that parses as the same float 32; bin becomes a string of base64url
-// without padding (as in SenML's vd), and is not converted back. There is no JSON for NaN,
-// infinities, keys that are not strings, strings that are not UTF-8, timestamps and other extensions. There
-// is no MessagePack for the escape of half a surrogate pair. These are errors that say
-// what and where (hub.ErrEncoding), and the message fails.
+// float 64: 1e400, 0.12345678901234567891.
+//
+// What JSON lacks is converted too where a receiver can use the rest, and does not come
+// back as it was:
+//
+//	MessagePack                JSON
+//	float 32                   the shortest text that parses as the same float 32: its meaning everywhere
+//	NaN, infinities            null
+//	bin                        string of base64url without padding, as in SenML's vd
+//	integer as a key           string of its digits
+//	bytes that are not UTF-8   U+FFFD, in strings
+//	timestamp (extension -1)   string as in RFC 3339, in UTC: "2026-11-27T12:00:00.5Z"
+//
+// There is no JSON for other extensions, for other keys, and for timestamps outside the
+// years 0 to 9999, and no MessagePack for the escape of half a surrogate pair. A receiver
+// who needs the other form does not get such a message, and the sender is told what and
+// where (hub.ErrEncoding: code 9). Receivers who can take it as it is get it all the same.
 //
 // # Using it
 //
