@@ -230,7 +230,7 @@ func (s *Server) countDropped(frames, _ int) {
 // logLimiters limit the rate of log lines that any peer can cause: each kind is logged at
 // most once a second.
 type logLimiters struct {
-	accept, tooMany, closed, login, hello, malformed, peer, slow, password, memory, stalled, throttled, forbidden, claims lograte.Limiter
+	accept, tooMany, closed, login, hello, malformed, peer, slow, password, memory, stalled, throttled, forbidden, claims, panics lograte.Limiter
 }
 
 func (s *Server) warn(l *lograte.Limiter, text string, attrs ...slog.Attr) {
