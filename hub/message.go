@@ -52,26 +52,32 @@ const (
 	NoteOverruled
 	// NoteUnconfirmed: a server took it and did not say what became of it.
 	NoteUnconfirmed
+	// NoteDenied: a receiver's account may not receive the type.
+	NoteDenied
+	// NoteFull: a receiver's queue had no room for it.
+	NoteFull
+	noteHanded  // a receiver has taken it; not for senders, nor is the next
+	noteDropped // a handler has dropped it
 )
 
 // String returns the notes as one line for people; "" if there are none.
 func (n Notes) String() string {
-	text := ""
-	switch n & (NoteAbsent | NoteOverruled) {
-	case NoteAbsent:
-		text = "not all who were to get it are here"
-	case NoteOverruled:
-		text = "the type's route decides who gets it, not the recipients named"
-	case NoteAbsent | NoteOverruled:
-		text = "the type's route decides who gets it, not the recipients named; not all of them are here"
+	var parts []string
+	for _, p := range [...]struct {
+		note Notes
+		text string
+	}{
+		{NoteOverruled, "the type's route decides who gets it, not the recipients named"},
+		{NoteAbsent, "not all who were to get it are here"},
+		{NoteUnconfirmed, "handed over to a server that did not confirm it"},
+		{NoteDenied, "not all who were to get it may receive its type"},
+		{NoteFull, "not all who were to get it have room for it in their queues"},
+	} {
+		if n&p.note != 0 {
+			parts = append(parts, p.text)
+		}
 	}
-	if n&NoteUnconfirmed == 0 {
-		return text
-	}
-	if text != "" {
-		text += "; "
-	}
-	return text + "handed over to a server that did not confirm it"
+	return strings.Join(parts, "; ")
 }
 
 // Reach is the sender's permission to have messages handed to an address.

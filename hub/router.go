@@ -127,9 +127,9 @@ func (r *Router) route(m *Message, pl *pipeline) error {
 		r.reportHops(m, err)
 		return err
 	}
-	r.count(m.Batch, 1, 0, 0)
+	r.count(m.Batch, countTaken)
 	a := r.newAnswer(m.Batch)
-	a.root, a.pipeline, a.done, a.shared = a, pl, false, false
+	a.root, a.pipeline, a.done, a.shared, a.own = a, pl, false, false, 0
 	if a.dispatches.Load() != 0 { // left over from an earlier message
 		a.dispatches.Store(0)
 	}
@@ -213,30 +213,4 @@ func (r *Router) ServeAll(patterns []Pattern, h Handler) (stop func(), err error
 		}
 		r.table.Store(newRoutingTable(r.routes, r.handlers, r.directory))
 	}), nil
-}
-
-// RouterStats counts the outcomes of messages since the start.
-type RouterStats struct {
-	Taken       uint64 `json:"taken"`       // messages put into the hub
-	Refused     uint64 `json:"refused"`     // put, but nobody serves their type, or they exceeded the hop limit
-	Failed      uint64 `json:"failed"`      // taken, but a handler or one of its commands failed
-	Delivered   uint64 `json:"delivered"`   // handed to sessions, and confirmed by servers, once for each
-	Unconfirmed uint64 `json:"unconfirmed"` // handed to servers that did not say what became of it
-	Absent      uint64 `json:"absent"`      // for users without a live session
-	Dropped     uint64 `json:"dropped"`     // dropped by the command of a handler
-	Lost        uint64 `json:"lost"`        // not delivered: the receiver or server refused it
-	Panics      uint64 `json:"panics"`      // messages failed by a bug in a handler of this process
-}
-
-type routerStats struct {
-	taken, refused, failed, delivered, unconfirmed, absent, dropped, lost, panics, ended atomic.Uint64
-}
-
-// Stats returns the counters as they are now.
-func (r *Router) Stats() RouterStats {
-	s := &r.stats
-	return RouterStats{
-		Taken: s.taken.Load(), Refused: s.refused.Load(), Failed: s.failed.Load(),
-		Delivered: s.delivered.Load(), Unconfirmed: s.unconfirmed.Load(), Absent: s.absent.Load(), Dropped: s.dropped.Load(), Lost: s.lost.Load(), Panics: s.panics.Load(),
-	}
 }

@@ -98,7 +98,7 @@ for one another.`,
 			if err != nil {
 				return err
 			}
-			c, err := o.dial(cmd.Context(), nil)
+			c, err := o.dial(cmd.Context(), sendOnly)
 			if err != nil {
 				return err
 			}
@@ -136,7 +136,7 @@ func (o *messageOptions) sendLines(cmd *cobra.Command, args []string, quiet bool
 	if err != nil {
 		return err
 	}
-	c, err := o.dial(cmd.Context(), nil)
+	c, err := o.dial(cmd.Context(), sendOnly)
 	if err != nil {
 		return err
 	}

@@ -8,9 +8,7 @@ import (
 
 	"github.com/besterhub/bester/cmd/internal/setup"
 	"github.com/besterhub/bester/hub"
-	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/config"
-	"github.com/besterhub/bester/hub/session"
 	"github.com/besterhub/bester/hub/upstream"
 )
 
@@ -104,7 +102,11 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	if c.Accounts.File != old.Accounts.File {
 		d.accounts.replace(accounts)
 	}
-	d.sessions.SetLimits(limits(c))
+	has := findResources()
+	l := limits(c, has)
+	tuneGC(has.memory)
+	logLimits(d.log, c, l, has)
+	d.sessions.SetLimits(l)
 	d.stopDevices(devices)
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -112,18 +114,8 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	d.setServers(c)
 	d.setListeners(c, listeners)
 	d.setDevices(devices)
-	d.config = c
+	d.config, d.limits = c, reportLimits(l, has)
 	return nil
-}
-
-// limits are what the config says of sessions.
-func limits(c *config.Config) session.Limits {
-	full := map[string]bformat.OverflowPolicy{config.DropOldest: bformat.DropOldest, config.DropNewest: bformat.DropNewest, config.Close: bformat.Close}
-	return session.Limits{
-		Login: c.Session.Login, Connections: c.Session.Connections, Frame: int(c.Hub.Frame),
-		Queue: int(c.Session.Queue), Full: full[c.Session.Full], Write: c.Session.Write,
-		Credits: c.Session.Credits, Peer: c.Peers.Allow, MayClaim: c.Peers.MayClaim, Memory: int(c.SessionMemory()), Failures: c.Session.Failures,
-	}
 }
 
 // serverOptions are what the config says of other servers.

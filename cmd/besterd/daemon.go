@@ -38,6 +38,7 @@ type daemon struct {
 
 	mu               sync.Mutex // guards what follows, all of it made from the config in force
 	config           *config.Config
+	limits           limitsReport
 	servers          *upstream.Direct
 	listeners        map[listenAddress]*session.Listener
 	handlers         map[string]*handler
@@ -65,7 +66,7 @@ func start(c *config.Config, log *slog.Logger, logLost func() uint64) (*daemon, 
 	d.groups = link.NewGroups(link.GroupsOptions{Router: d.router, Name: c.Hub.Name, Options: link.Options{Log: log}})
 	d.sessions = session.NewServer(session.Options{
 		Router: d.router, Hub: c.Hub.Name, Accounts: d.accounts, Log: log,
-		Handler: d.attachHandler, AuthorizeHandler: d.checkHandlerRight, Status: d.status, Limits: limits(c),
+		Handler: d.attachHandler, AuthorizeHandler: d.checkHandlerRight, Status: d.status, Limits: limits(c, findResources()),
 	})
 	d.informer = informer.NewServer(informer.Options{
 		Directory: d.router.Directory(), Listeners: d.listenerNames, Admin: d.adminInfo, Log: log,
@@ -167,8 +168,8 @@ func (d *daemon) drain() time.Duration {
 
 // logTotals logs how many messages were taken, delivered and failed.
 func (d *daemon) logTotals(log *slog.Logger) {
-	s := d.router.Stats()
-	log.Info("ended", "taken", s.Taken, "delivered", s.Delivered, "failed", s.Failed, "after", time.Since(d.startedAt).Round(time.Second).String())
+	s := d.routerStats()
+	log.Info("ended", "taken", s.Taken, "delivered", s.Delivered, "failed", s.Failed, "lost", s.Lost, "after", time.Since(d.startedAt).Round(time.Second).String())
 }
 
 func cutOffError(what string, err error) error {

@@ -10,10 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/besterhub/bester/hub/asynclog"
 	"github.com/besterhub/bester/hub/config"
@@ -87,20 +84,10 @@ func run(signals *signals, args []string, stdout io.Writer, stderr *asynclog.Wri
 	}
 	path := flags.Arg(0)
 	if path == "" {
-		path = config.File()
+		var hidden error
+		if path, hidden = config.File(); hidden != nil {
+			newLog(stderr, config.Log{}).Warn("a config is passed over", "err", hidden)
+		}
 	}
 	return serve(signals, path, stderr)
-}
-
-// tuneGC keeps the memory of the hub small. The collector runs a little more often than
-// by default, and returns memory to the system when the hub reaches a quarter of the
-// machine's. GOGC and GOMEMLIMIT in the environment take precedence.
-func tuneGC() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(75)
-	}
-	var info unix.Sysinfo_t
-	if os.Getenv("GOMEMLIMIT") == "" && unix.Sysinfo(&info) == nil {
-		debug.SetMemoryLimit(max(int64(info.Totalram)*int64(info.Unit)/4, 64<<20))
-	}
 }

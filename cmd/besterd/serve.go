@@ -85,7 +85,6 @@ func begin(path string, stderr *asynclog.Writer) (startedHub, error) {
 	if err != nil {
 		return startedHub{}, err
 	}
-	tuneGC()
 	log := newLog(stderr, c.Log)
 	d, err := start(c, log, stderr.Lost)
 	return startedHub{d, log}, err

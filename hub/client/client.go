@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/tristanable"
 	"github.com/besterhub/bester/hub/wire"
 )
@@ -32,11 +33,26 @@ type Options struct {
 	// Timeout is how long connecting and logging in may take together, within the
 	// context given to Dial. If zero, 10 s.
 	Timeout time.Duration
+	// Keepalive is how long nothing may come from the hub until it is pinged. If it does not
+	// answer within as long again, the connection ends, unless messages were sent meanwhile
+	// (the hub may not read them yet; the kernel watches the connection then). If zero, 30 s;
+	// if negative, the hub is not pinged.
+	Keepalive time.Duration
 	// Deliver gets each message that the hub delivers to the user. It is called on the
 	// goroutine that reads the connection: while it blocks, nothing is read, and the hub
 	// may drop messages that are queued. m and its data are borrowed until it returns.
 	// If nil, deliveries are discarded.
 	Deliver func(m *hub.Message)
+	// SendOnly tells the hub that the client takes no deliveries, only replies: then it is
+	// none of the user's receivers, and nothing that is sent to the user is counted as
+	// delivered to it.
+	SendOnly bool
+	// Gap is called when the hub has lost deliveries to the client, with their number and
+	// the reason, one line for people. It is called like Deliver, in order with it: where
+	// the first of them would have come. If nil, gaps are ignored.
+	Gap func(missed uint64, reason string)
+	// Frame is the largest payload that the client takes, in bytes. If zero, 16 MiB.
+	Frame int
 }
 
 // A Client is a session with a hub. Its methods may be called from many goroutines.
@@ -45,10 +61,12 @@ type Client struct {
 	conn        *tristanable.Conn
 	hello       wire.Hello
 	deliver     func(m *hub.Message)
+	gap         func(missed uint64, reason string)
 	decoder     wire.Decoder          // used by the reading goroutine alone
 	message     hub.Message           // the last one read
 	closeReason atomic.Pointer[error] // the first reason that the hub gave
 	closing     atomic.Bool           // set by Close
+	keepalive   tristanable.Keepalive
 }
 
 // The limits of the outgoing queue: it is flushed at the first one, and new messages are
@@ -93,7 +111,7 @@ func (c *Client) Post(m *hub.Message) error {
 		out.Cancel()
 		return err
 	}
-	if err := out.End(b, false); err != nil {
+	if err := out.End(b, bformat.Required); err != nil {
 		return c.connError(cmp.Or(c.conn.Err(), err))
 	}
 	if len(b) > flushThreshold {
@@ -241,6 +259,9 @@ func (c *Client) connError(err error) error {
 	if reason := c.closeReason.Load(); reason != nil {
 		return *reason
 	}
+	if c.keepalive.Expired() {
+		return fmt.Errorf("%w: %w", hub.ErrClosed, errNoAnswer)
+	}
 	if errors.Is(err, io.EOF) || errors.Is(err, tristanable.ErrClosed) {
 		return errConnectionEnded
 	}
@@ -273,6 +294,13 @@ func (c *Client) incoming(conn *tristanable.Conn, tag uint64, message []byte) {
 		if tag == 0 { // otherwise a reply without a request
 			c.receive(conn, body, c.deliver)
 		}
+	case wire.KindGap:
+		missed, reason, err := wire.ParseGap(body)
+		if err != nil {
+			conn.Fail(err)
+		} else if c.gap != nil {
+			c.gap(missed, reason)
+		}
 	case wire.KindStatus:
 		if tag != 0 {
 			return
@@ -285,7 +313,7 @@ func (c *Client) incoming(conn *tristanable.Conn, tag uint64, message []byte) {
 		c.setCloseReason(fmt.Errorf("%w: %s", hub.ErrClosed, reason))
 	case wire.KindPing:
 		if tag != 0 {
-			if err := conn.Out().Put(false, wire.AppendStatus(nil, tag, nil)); err != nil {
+			if err := conn.Out().Put(bformat.Required, wire.AppendStatus(nil, tag, nil)); err != nil {
 				conn.Fail(err) // the hub sends pings but does not read: the write in flight would never end
 			}
 		}
@@ -324,7 +352,8 @@ func (c *Client) Err() error {
 // that reads the connection: from Deliver, reply or done.
 func (c *Client) Close(ctx context.Context) error {
 	c.closing.Store(true)
-	c.conn.Out().Put(false, wire.AppendGoodbye(nil, ""))
+	c.keepalive.Stop()
+	c.conn.Out().Put(bformat.Required, wire.AppendGoodbye(nil, ""))
 	c.Flush()
 	var err error
 	select {

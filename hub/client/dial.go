@@ -60,13 +60,16 @@ func login(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
 	conn.SetDeadline(deadline)
 	unblock := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer unblock()
+	if o.Frame == 0 {
+		o.Frame = 16 << 20
+	}
 	role := o.Scope
 	if role == "" {
 		role = wire.RoleClient
 	}
-	hello := wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: role, User: string(o.User), Password: o.Password, Frame: bformat.DefaultLimit})
+	hello := wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: role, User: string(o.User), Password: o.Password, Frame: o.Frame, SendOnly: o.SendOnly})
 	_, sent := conn.Write(bformat.Append(nil, hello))
-	in := bformat.NewReader(conn, 0)
+	in := bformat.NewReader(conn, o.Frame)
 	payload, err := in.Next() // even after a failed write: the hub may have sent a reason before it closed
 	if err != nil {
 		in.Release()
@@ -75,7 +78,7 @@ func login(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
 		}
 		return nil, fmt.Errorf("no answer to the hello: %w", cmp.Or(ctx.Err(), sent, err))
 	}
-	c := &Client{deliver: o.Deliver}
+	c := &Client{deliver: o.Deliver, gap: o.Gap}
 	if err := c.readHelloReply(payload); err != nil {
 		in.Release()
 		return nil, err
@@ -85,9 +88,15 @@ func login(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
 		return nil, ctx.Err()
 	}
 	conn.SetDeadline(time.Time{})
+	c.keepalive.Interval = cmp.Or(o.Keepalive, 30*time.Second)
+	c.keepalive.SetReadDeadline = conn.SetReadDeadline
 	c.conn = tristanable.NewConn(conn, tristanable.Options{
 		Reader: in, Incoming: c.incoming, Out: bformat.QueueOptions{Limit: maxQueued},
+		Idle: func(*tristanable.Conn) { c.keepalive.Waiting() },
 	})
+	if c.keepalive.Interval > 0 {
+		c.startKeepalive()
+	}
 	return c, nil
 }
 

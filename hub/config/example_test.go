@@ -72,6 +72,7 @@ func ExampleConfig_AppendTOML() {
 	// [session]
 	// login = "10s"
 	// connections = 1024
+	// per_account = 0
 	// queue = "256 KiB"
 	// full = "drop-oldest"
 	// write = "30s"

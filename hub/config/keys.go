@@ -78,6 +78,7 @@ func (s *Session) keys() []key {
 	return []key{
 		{"login", duration(&s.Login, time.Millisecond, time.Hour), ""},
 		{"connections", count(&s.Connections, 1, 1000000), ""},
+		{"per_account", count(&s.PerAccount, 0, 1000000), ""},
 		{"queue", size(&s.Queue, KiB, GiB), ""},
 		{"full", enum(&s.Full, DropOldest, DropNewest, Close), ""},
 		{"write", duration(&s.Write, time.Millisecond, time.Hour), ""},

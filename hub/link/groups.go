@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/bformat"
@@ -36,11 +37,14 @@ type Groups struct {
 	byName        map[string]*Group
 	registrations map[*Group]*registration
 	closing       bool
+
+	refused atomic.Uint64 // see Refused
 }
 
 // A registration is what Groups know about a group beside the group itself.
 type registration struct {
 	types     []hub.Pattern // what it serves, sorted
+	user      string        // the account whose process named types
 	fixed     bool          // types are from the config, and served also without a process
 	stop      func()        // ends serving types in the router; nil while it serves none
 	processes int           // connections that belong to it, or are about to
@@ -144,7 +148,7 @@ func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello, rights R
 	o, log := g.options()
 	in.SetLimit(o.Frame)
 	hello := wire.Hello{Version: wire.Version, Role: wire.RoleHub, Name: gs.o.Name, Frame: o.Frame}
-	p.out.End(wire.AppendHello(p.out.Begin(), &hello), false)
+	p.out.End(wire.AppendHello(p.out.Begin(), &hello), bformat.Required)
 	p.out.Flush()
 	log.Log(o.Log, slog.LevelInfo, "handler connected", slog.String("handler", g.name),
 		slog.String("types", strings.Join(h.Types, " ")), slog.Int("credits", p.credits()))
@@ -187,7 +191,10 @@ func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello, rights Ri
 			err = hub.Reason(hub.ErrDenied, "handler %q: its hello names no types, and neither does the config", name)
 		} else {
 			gs.unserve(g)
-			err = gs.serve(g, types)
+			if err = gs.checkUserPatterns(g, h.User, len(types)); err == nil {
+				err = gs.serve(g, types)
+			}
+			reg.user = h.User
 		}
 	case !slices.Equal(types, reg.types):
 		err = hub.Reason(hub.ErrDenied, "handler %q serves %q, as other processes of that name say; this one wants %q: "+
@@ -206,6 +213,25 @@ func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello, rights Ri
 	return newProcess(g, c, in, h, rights), nil
 }
 
+// MaxUserPatterns is how many patterns the handlers of one account may serve in all, without
+// those of the config: nobody can take them all.
+const MaxUserPatterns = hub.MaxPatterns / 4
+
+// checkUserPatterns returns why a user may not serve n more patterns, or nil.
+func (gs *Groups) checkUserPatterns(g *Group, user string, n int) error {
+	have := 0
+	for _, reg := range gs.registrations {
+		if reg.user == user && !reg.fixed {
+			have += len(reg.types)
+		}
+	}
+	if have+n <= MaxUserPatterns {
+		return nil
+	}
+	return hub.Reason(hub.ErrFull, "handler %q: %d patterns: account %q serves %d already, and may serve %d in all: "+
+		"use patterns with + and #, or name the handler and its types in the config", g.name, n, user, have, MaxUserPatterns)
+}
+
 // patterns returns the types of a hello, sorted and each once.
 func patterns(types []string) ([]hub.Pattern, error) {
 	var ps []hub.Pattern
@@ -222,12 +248,16 @@ func patterns(types []string) ([]hub.Pattern, error) {
 
 // refuse tells a process why it may not serve, and logs it.
 func (gs *Groups) refuse(c net.Conn, h *wire.Hello, err error) {
+	gs.refused.Add(1)
 	gs.log.Log(gs.o.Log, slog.LevelWarn, "handler refused", slog.String("handler", h.Name), slog.String("reason", err.Error()))
 	q := bformat.NewQueue(c, bformat.QueueOptions{Timeout: gs.o.Timeout})
-	q.End(wire.AppendStatus(q.Begin(), 0, err), false)
+	q.End(wire.AppendStatus(q.Begin(), 0, err), bformat.Required)
 	q.Shutdown()
 	q.Run()
 }
+
+// Refused returns how many handler processes Attach has refused.
+func (gs *Groups) Refused() uint64 { return gs.refused.Load() }
 
 // register adds a group without types.
 func (gs *Groups) register(name string, o Options) *Group {

@@ -90,7 +90,7 @@ func (p *process) enqueue(j *job, b *hub.Batch) error {
 		p.out.Cancel()
 		return err
 	}
-	if err := p.out.End(buf, false); err != nil {
+	if err := p.out.End(buf, bformat.Required); err != nil {
 		p.broken = true // the reading goroutine will see why
 		return nil
 	}
@@ -233,7 +233,7 @@ func (p *process) handleFrame(frame []byte) error {
 // sendStatus sends a status as a droppable frame: a process that does not read could ask
 // for any number of them.
 func (p *process) sendStatus(tag uint64, reason error) {
-	p.out.End(wire.AppendStatus(p.out.Begin(), tag, reason), true)
+	p.out.End(wire.AppendStatus(p.out.Begin(), tag, reason), bformat.Droppable(0))
 	if p.inBatch.CompareAndSwap(false, true) {
 		p.b.Add(p)
 	}

@@ -15,8 +15,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/lograte"
+	"github.com/besterhub/bester/hub/socket"
 )
 
 // A connection is an accepted connection on which nobody has logged in yet.
@@ -25,8 +27,11 @@ type connection struct {
 	conn       net.Conn
 	trusted    bool // UNIX peer credentials replace the password
 	handedOff  bool // to Options.Handler; under Server.mu
+	counted    bool // by Server.countSession, for an account; under Server.mu
+	countedFor hub.UserName
 	in         *bformat.Reader
 	out        *bformat.Queue
+	user       *userLedger   // of the session; nil if there is none
 	writerDone chan struct{} // closed when writeLoop has ended; nil if it has not begun
 	log        *slog.Logger
 	limits     *Limits
@@ -39,22 +44,23 @@ const linger = 500 * time.Millisecond
 
 func (s *Server) newConnection(l *Listener, conn net.Conn) *connection {
 	limits := s.limits.Load()
-	keepAlive(conn)
+	socket.SetTimeouts(conn, limits.Write)
 	conn.SetDeadline(time.Now().Add(limits.Login)) // a TLS handshake writes, too
 	in := bformat.NewReader(conn, loginFrame)
 	in.SetBudget(s.memory)
-	return &connection{
+	c := &connection{
 		server:  s,
 		conn:    conn,
 		trusted: l.trusted(conn),
 		in:      in,
-		out: bformat.NewQueue(queueWriter(conn), bformat.QueueOptions{
-			Limit: limits.Queue, Full: limits.Full, Timeout: limits.Write,
-			Budget: s.memory, Dropped: s.countDropped,
-		}),
-		log:    s.o.Log.With("peer", conn.RemoteAddr().String()),
-		limits: limits,
+		log:     s.o.Log.With("peer", conn.RemoteAddr().String()),
+		limits:  limits,
 	}
+	c.out = bformat.NewQueue(queueWriter(conn), bformat.QueueOptions{
+		Limit: limits.Queue, Full: limits.Full, Timeout: limits.Write,
+		Budget: s.memory, Lost: c.countLost,
+	})
+	return c
 }
 
 // serve authenticates the peer. The session then runs on a new goroutine, since the password
@@ -114,6 +120,7 @@ func (c *connection) recoverPanics(f func()) {
 // teardown closes the connection and removes it from the server.
 func (c *connection) teardown() {
 	c.close()
+	c.server.ledger.close(c)
 	c.server.connectionClosed(c)
 }
 
@@ -209,7 +216,7 @@ func (c *connection) refuse(err error, what string) {
 // noMemory counts and logs that too little memory was left for a frame.
 func (c *connection) noMemory(err error) {
 	c.server.stats.noMemory.Add(1)
-	c.warn(&c.server.logLimiters.memory, "connection closed: too little memory is left for its long frame", slog.Any("err", err),
+	c.warn(&c.server.logLimiters.memory, "connection closed: too little memory is left for its frame", slog.Any("err", err),
 		slog.Int("memory", c.server.memory.Limit()), slog.String("remedy", remedyMemory))
 }
 
@@ -248,16 +255,6 @@ func sniffProtocol(err error) error {
 func (c *connection) warn(l *lograte.Limiter, text string, attrs ...slog.Attr) {
 	attrs = append(attrs, slog.String("peer", c.conn.RemoteAddr().String()), slog.String("listener", c.conn.LocalAddr().String()))
 	c.server.warn(l, text, attrs...)
-}
-
-// keepAlive has the kernel detect within about a minute that a peer has vanished.
-func keepAlive(conn net.Conn) {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
-	}
-	if t, ok := conn.(*net.TCPConn); ok {
-		t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3})
-	}
 }
 
 // queueWriter returns the writer of a connection's queue.

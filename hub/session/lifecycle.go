@@ -36,8 +36,7 @@ func (s *Server) admit(c *connection) error {
 	switch {
 	case s.shuttingDown:
 		return errShuttingDown
-	case len(s.open) >= c.limits.Connections && !c.trusted:
-		// The hub's own processes are admitted past the limit.
+	case len(s.open) >= c.limits.connections(c.trusted):
 		return errTooMany
 	}
 	s.open[c] = nil
@@ -54,6 +53,7 @@ func (s *Server) register(n *session) error {
 		return errShuttingDown
 	}
 	s.open[n.connection] = n
+	s.ledger.open(n)
 	s.sessions++
 	s.undrained++
 	s.stats.logins.Add(1)
@@ -89,9 +89,13 @@ func (s *Server) unregister(n *session) {
 }
 
 func (s *Server) connectionClosed(c *connection) {
+	if !s.spare.full() {
+		s.spare.fill()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, c)
+	s.uncount(c)
 	if !c.handedOff {
 		s.serving--
 	}
@@ -177,7 +181,7 @@ const terminateGrace = 2 * time.Second
 // terminate has the session stop reading, answer what is in flight, and close.
 func (s *session) terminate(why error) {
 	s.endReason.CompareAndSwap(nil, &why)
-	if why != errShuttingDown && why != errStalled {
+	if why != errShuttingDown && why != errStalled && why != errReclaimed {
 		s.log.Info("session ended", "why", why)
 		time.AfterFunc(terminateGrace, s.abort)
 	}
@@ -196,6 +200,7 @@ func (s *Server) Drain(ctx context.Context) error {
 	s.mu.Lock()
 	s.shuttingDown = true
 	s.cancel()
+	s.spare.close()
 	for l := range s.listeners {
 		l.Close()
 	}

@@ -39,6 +39,7 @@
 //	6 answer    handler         the handle's                               answer
 //	7 ping      both            n: a good status comes under it; or 0      empty map
 //	8 goodbye   both            0                                          e, a reason
+//	9 gap       hub             0                                          gap
 //
 // A tag pairs a response with its request. It may be used again once its status or answer
 // has come. It stays within 16 bits because older peers read no more of it.
@@ -56,6 +57,7 @@
 //	     what the account may receive, omitted if the hub does not say
 //	c    credits: how many requests in flight the sender of the hello accepts
 //	f    the largest payload that it accepts, in bytes
+//	s    client: true if it takes no deliveries; replies come all the same
 //
 // message: t and d are required, the others are optional. The hub ignores a client's f,
 // o, n and h.
@@ -75,7 +77,22 @@
 //
 //	0 good            3 too many hops     6 unknown server   9 data cannot be converted
 //	1 failed          4 full: try again   7 no answer in time  10 closing
-//	2 no handler      5 not allowed       8 malformed
+//	2 no handler      5 not allowed       8 malformed          11 too long for a receiver
+//
+// Good means: every handler has done its part, every delivery is in its receiver's send
+// queue, in the hub's memory, and every native server that the message goes to has
+// confirmed it (a classic server: it was written to its socket). It does not mean that
+// the receivers have read it: a delivery is still lost if its receiver disconnects, or
+// reads so slowly that its queue overflows. The hub counts it then, and a receiver that
+// is still there gets a gap.
+//
+// gap: deliveries to this client were lost. It stands where the first of them would have
+// been; the others would have come after it, but before the next gap. It counts those
+// that no earlier gap has counted. At most one comes with each write of the hub.
+//
+//	key  value
+//	n    how many deliveries were lost, at least 1
+//	e    why, one line for people, at most 1024 bytes
 //
 // answer: a is the list of commands, at most 256, executed in order. Without a, or with an
 // empty list, the message is discarded. e is present only if the handler failed, after its
