@@ -107,7 +107,8 @@ func (c *connection) recoverPanics(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.server.stats.panics.Add(1)
-			c.log.Error("connection closed by a bug in the hub; please report it", "panic", p, "stack", string(debug.Stack()))
+			c.server.logLimiters.panics.Log(c.log, slog.LevelError, "connection closed by a bug in the hub; please report it",
+				slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 			if c.writerDone != nil {
 				c.flushAndLinger() // earlier messages are answered
 			}
