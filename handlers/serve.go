@@ -97,7 +97,7 @@ func Serve(ctx context.Context, c net.Conn, h hub.Handler, types []string, o Opt
 		Version: wire.Version, Role: wire.RoleHandler, User: s.o.User, Password: s.o.Password,
 		Name: s.o.Name, Types: types, Credits: s.o.Credits, Frame: s.o.Frame,
 	}
-	s.out.End(wire.AppendHello(s.out.Begin(), &hello), false)
+	s.out.End(wire.AppendHello(s.out.Begin(), &hello), bformat.Required)
 	s.out.Flush()
 	if err := s.login(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -175,7 +175,7 @@ func newServer(c net.Conn, h hub.Handler, o Options) *server {
 	s.out = bformat.NewQueue(c, bformat.QueueOptions{Limit: bformat.MaxPayload / 4})
 	s.keepalive.Interval, s.keepalive.SetReadDeadline = o.Keepalive, c.SetReadDeadline
 	s.keepalive.Ping = func() {
-		s.out.End(wire.AppendPing(s.out.Begin(), pingTag), true)
+		s.out.End(wire.AppendPing(s.out.Begin(), pingTag), bformat.Required)
 		s.out.Flush()
 	}
 	s.replies.New = func() any { return newReply(s) }
@@ -227,7 +227,7 @@ func (s *server) login(ctx context.Context) error {
 func (s *server) sendGoodbye() {
 	s.keepalive.Stop() // the read deadline is now that of the grace period
 	s.closing.Store(true)
-	s.out.End(wire.AppendGoodbye(s.out.Begin(), "the handler is stopping"), false)
+	s.out.End(wire.AppendGoodbye(s.out.Begin(), "the handler is stopping"), bformat.Required)
 	s.out.Flush()
 	s.conn.SetReadDeadline(time.Now().Add(s.o.Grace))
 }
@@ -268,7 +268,7 @@ func (s *server) readLoop() error {
 			}
 		case wire.KindPing:
 			if tag != 0 {
-				s.out.End(wire.AppendStatus(s.out.Begin(), tag, nil), true)
+				s.out.End(wire.AppendStatus(s.out.Begin(), tag, nil), bformat.Droppable(0))
 				s.out.Flush()
 			}
 		case wire.KindStatus:
@@ -313,7 +313,7 @@ const maxFlushDelay = time.Millisecond
 
 // send queues a payload.
 func (s *server) send(payload []byte, b *hub.Batch) {
-	s.out.Put(false, payload)
+	s.out.Put(bformat.Required, payload)
 	if s.flushPending.CompareAndSwap(false, true) {
 		b.Add(s)
 		s.flushTimer.Reset(maxFlushDelay)

@@ -28,6 +28,10 @@ var (
 	ErrHops = errors.New("too many hops")
 	// ErrFull: a bounded queue is full; the message was not taken. It signals backpressure.
 	ErrFull = errors.New("queue is full")
+	// ErrMemory: the memory for what waits is used up; the message was not taken.
+	ErrMemory = fmt.Errorf("no memory left: %w", ErrFull)
+	// ErrTooLong: the message is longer than a receiver takes.
+	ErrTooLong = errors.New("too long for the receiver")
 	// ErrDenied: the sender is not allowed to do this.
 	ErrDenied = errors.New("not allowed")
 	// ErrUnknownServer: the name is neither that of a configured server nor a host:port.

@@ -41,8 +41,11 @@ func (t *target) flags(cmd *cobra.Command) {
 	cmd.RegisterFlagCompletionFunc("user", cobra.NoFileCompletions)
 }
 
-// dial connects and logs in.
-func (t *target) dial(ctx context.Context, deliver func(m *hub.Message)) (*client.Client, error) {
+// sendOnly is for dial: the session takes no deliveries.
+var sendOnly = client.Options{SendOnly: true}
+
+// dial connects and logs in. The options say what becomes of deliveries.
+func (t *target) dial(ctx context.Context, o client.Options) (*client.Client, error) {
 	at, config, err := t.endpoint()
 	if err != nil {
 		return nil, err
@@ -55,9 +58,8 @@ func (t *target) dial(ctx context.Context, deliver func(m *hub.Message)) (*clien
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.Dial(ctx, at.network, at.address, client.Options{
-		User: name, Password: password, TLS: config, Timeout: t.timeout, Deliver: deliver,
-	})
+	o.User, o.Password, o.TLS, o.Timeout = name, password, config, t.timeout
+	c, err := client.Dial(ctx, at.network, at.address, o)
 	switch {
 	case errors.Is(err, hub.ErrDenied):
 		return nil, at.denied(name, password, err)

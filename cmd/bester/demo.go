@@ -86,7 +86,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}
 	defer closeClient(client)
 	fmt.Fprintf(out, "A hub runs on %s (pid %d).\n"+
-		"device system -> filter deadband (in the hub) -> handler alarm (a process) -> this client:\n\n", d.target.hub, hub.Process.Pid)
+		"device system -> handler alarm (a process) -> filter deadband (in the hub) -> this client:\n\n", d.target.hub, hub.Process.Pid)
 
 	if err := d.write(d.config); err != nil {
 		return err
@@ -151,7 +151,7 @@ func stop(hub *exec.Cmd) error {
 func (d *demo) listen(ctx context.Context, p *printer) (*client.Client, error) {
 	deadline := time.Now().Add(d.target.timeout)
 	for {
-		c, err := d.target.dial(ctx, func(m *hub.Message) { p.print(m) })
+		c, err := d.target.dial(ctx, client.Options{Deliver: func(m *hub.Message) { p.print(m) }})
 		if err == nil || time.Now().After(deadline) || ctx.Err() != nil {
 			return c, err
 		}

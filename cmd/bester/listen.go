@@ -39,6 +39,10 @@ ends with an error where waiting does not help: the hub does not let the user in
 at the start the socket is closed to you, or TLS fails. A script sets a limit with
 --for: if the hub is not there at its end, the exit status is 3.
 
+A hub queues only so much for a user who reads slowly (session.queue in its config).
+Where it had to leave messages out, a line on standard error says how many and why, in
+the place of the first of them; standard output holds nothing but messages.
+
 ` + jsonHelp,
 		Example: `  bester listen --user dashboard
   bester listen --user dashboard --json | jq .data
@@ -83,6 +87,13 @@ func (l *listenOptions) run(cmd *cobra.Command, _ []string) error {
 			end(nil)
 		}
 	}}
+	session.gap = func(missed uint64, reason string) {
+		what := "messages"
+		if missed == 1 {
+			what = "message"
+		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "bester: %d %s lost here: %s\n", missed, what, escapeText(reason))
+	}
 	if !l.quiet {
 		session.report = func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), escapeText(text)) }
 	}

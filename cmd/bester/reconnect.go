@@ -16,7 +16,8 @@ import (
 type reconnectingSession struct {
 	*target
 	deliver func(m *hub.Message)
-	report  func(text string) // tells the operator; nil: nothing is said
+	gap     func(missed uint64, reason string) // deliveries were lost
+	report  func(text string)                  // tells the operator; nil: nothing is said
 
 	connectedBefore bool      // it has had a session
 	disconnectedAt  time.Time // when the last session ended
@@ -63,7 +64,7 @@ func (s *reconnectingSession) run(ctx context.Context) error {
 // connectOnce logs in and waits until the hub or ctx ends the session. It returns how
 // long the session lasted and why it ended.
 func (s *reconnectingSession) connectOnce(ctx context.Context) (lasted time.Duration, err error) {
-	c, err := s.dial(ctx, s.deliver)
+	c, err := s.dial(ctx, client.Options{Deliver: s.deliver, Gap: s.gap})
 	if err != nil {
 		return 0, err
 	}

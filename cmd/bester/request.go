@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/client"
 )
 
 func requestCommand() *cobra.Command {
@@ -43,7 +44,7 @@ DATA is as for bester send. ` + jsonHelp,
 					}
 				}
 			}
-			c, err := o.dial(cmd.Context(), show)
+			c, err := o.dial(cmd.Context(), client.Options{Deliver: show})
 			if err != nil {
 				return err
 			}

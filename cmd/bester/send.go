@@ -79,8 +79,8 @@ func sendCommand() *cobra.Command {
 		Use:   "send TYPE [DATA]",
 		Short: "Send a message and say what became of it",
 		Long: `Send a message of type TYPE and wait until the hub says what became of it. That
-somebody who was to get it is not there, or that a route decides who gets it and not
---to, is no failure, but said.
+somebody who was to get it is not there, that a route decides who gets it and not --to,
+or that another server did not confirm it, is no failure, but said.
 
 DATA is JSON; without it, or where it is -, it is read from standard input. With
 --lines each line there is a message of its own, and they are sent without waiting
@@ -98,7 +98,7 @@ for one another.`,
 			if err != nil {
 				return err
 			}
-			c, err := o.dial(cmd.Context(), nil)
+			c, err := o.dial(cmd.Context(), sendOnly)
 			if err != nil {
 				return err
 			}
@@ -136,7 +136,7 @@ func (o *messageOptions) sendLines(cmd *cobra.Command, args []string, quiet bool
 	if err != nil {
 		return err
 	}
-	c, err := o.dial(cmd.Context(), nil)
+	c, err := o.dial(cmd.Context(), sendOnly)
 	if err != nil {
 		return err
 	}
@@ -161,6 +161,9 @@ func (o *messageOptions) sendLines(cmd *cobra.Command, args []string, quiet bool
 		err = fmt.Errorf("longer than %d bytes", maxLine)
 	}
 	p.wait()
+	if note := p.noteSummary(); note != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), "bester: note:", escapeText(note))
+	}
 	switch {
 	case c.Err() != nil && (err != nil || p.unanswered > 0):
 		return p.disconnectedError(args[0], c.Err())
@@ -195,7 +198,10 @@ type pipeline struct {
 	failed      int
 	firstFailed int   // line of the first that failed; 0: none
 	firstErr    error // of it
-	unanswered  int   // line of the first that was sent and not answered; 0: none
+	noted       int   // messages that the hub had a note on
+	firstNoted  int   // line of the first of these; 0: none
+	firstNote   string
+	unanswered  int // line of the first that was sent and not answered; 0: none
 }
 
 func (p *pipeline) send(m *hub.Message) error {
@@ -211,15 +217,20 @@ func (p *pipeline) send(m *hub.Message) error {
 	}
 	p.showProgress(time.Second)
 	n := p.lines
-	err := p.client.Go(m, nil, func(err error) { p.onAnswer(n, err) })
+	err := p.client.GoWithNote(m, nil, func(note string, err error) { p.onAnswer(n, note, err) })
 	if err != nil {
 		<-p.inFlight
 	}
 	return err
 }
 
-func (p *pipeline) onAnswer(line int, err error) {
+func (p *pipeline) onAnswer(line int, note string, err error) {
 	p.mu.Lock()
+	if note != "" {
+		if p.noted++; p.firstNoted == 0 || line < p.firstNoted {
+			p.firstNoted, p.firstNote = line, note
+		}
+	}
 	switch {
 	case err != nil && p.client.Err() != nil: // the message may have been handled or not
 		if p.unanswered == 0 || line < p.unanswered {
@@ -289,6 +300,19 @@ func (p *pipeline) disconnectedError(typ string, why error) error {
 	err := fmt.Errorf("the connection to the hub ended: %w\n%s; of line %d and what was sent after it there is no word. To go on from there:\n%s",
 		why, p.summary(), from, resumeCommand(from, typ))
 	return &exitError{exitUnreachable, errors.Join(err, p.failureSummary())}
+}
+
+// noteSummary says what the hub noted on messages that have not failed; "" if nothing.
+func (p *pipeline) noteSummary() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch p.noted {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("line %d: %s", p.firstNoted, p.firstNote)
+	}
+	return fmt.Sprintf("%d messages, line %d the first: %s", p.noted, p.firstNoted, p.firstNote)
 }
 
 // summary counts the messages that were sent and answered.

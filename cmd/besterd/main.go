@@ -5,15 +5,14 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
+	"time"
 
+	"github.com/besterhub/bester/hub/asynclog"
 	"github.com/besterhub/bester/hub/config"
 )
 
@@ -41,18 +40,25 @@ off at the end, 2 wrong usage.
 // errUsage means that the arguments are wrong, and that this has been printed.
 var errUsage = errors.New("usage")
 
+// closeTimeout is how long log lines that wait are written at the end.
+const closeTimeout = 2 * time.Second
+
 func main() {
-	err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)
-	switch {
+	signals := catchSignals() // before anything else: the hub may be told to end, or to reload, while it starts
+	stderr := asynclog.New(os.Stderr, 0)
+	code := 0
+	switch err := run(signals, os.Args[1:], os.Stdout, stderr); {
 	case errors.Is(err, errUsage):
-		os.Exit(2)
+		code = 2
 	case err != nil:
-		fmt.Fprintln(os.Stderr, "besterd:", err)
-		os.Exit(1)
+		fmt.Fprintln(stderr, "besterd:", err)
+		code = 1
 	}
+	stderr.Close(closeTimeout)
+	os.Exit(code)
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+func run(signals *signals, args []string, stdout io.Writer, stderr *asynclog.Writer) error {
 	flags := flag.NewFlagSet("besterd", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // what is asked for goes to stdout, what is wrong to stderr
 	showVersion := flags.Bool("version", false, "")
@@ -76,37 +82,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		_, err := io.WriteString(stdout, config.Example)
 		return err
 	}
-
 	path := flags.Arg(0)
 	if path == "" {
 		path = config.File()
 	}
-	c, err := load(path)
-	if err != nil {
-		return err
-	}
-	log := newLog(stderr, c.Log)
-	// Signals are caught before anybody can know that the hub runs.
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	hangups := make(chan os.Signal, 1) // two that come at once are one
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
-	d, err := start(c, log)
-	if err != nil {
-		return err
-	}
-	log.Info("ready", "version", version, "config", configName(path), "hub", c.Hub.Name, "listeners", d.listenerNames(), "pid", os.Getpid())
-	for {
-		select {
-		case <-hangups:
-			d.reload(ctx, path, log)
-		case <-ctx.Done():
-			log.Info("ending: what was taken is answered or handed on", "why", context.Cause(ctx))
-			stop() // a second signal ends it at once
-			err := d.shutdown(log)
-			d.logTotals(log)
-			return err
-		}
-	}
+	return serve(signals, path, stderr)
 }

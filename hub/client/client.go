@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/tristanable"
 	"github.com/besterhub/bester/hub/wire"
 )
@@ -42,6 +43,16 @@ type Options struct {
 	// may drop messages that are queued. m and its data are borrowed until it returns.
 	// If nil, deliveries are discarded.
 	Deliver func(m *hub.Message)
+	// SendOnly tells the hub that the client takes no deliveries, only replies: then it is
+	// none of the user's receivers, and nothing that is sent to the user is counted as
+	// delivered to it.
+	SendOnly bool
+	// Gap is called when the hub has lost deliveries to the client, with their number and
+	// the reason, one line for people. It is called like Deliver, in order with it: where
+	// the first of them would have come. If nil, gaps are ignored.
+	Gap func(missed uint64, reason string)
+	// Frame is the largest payload that the client takes, in bytes. If zero, 16 MiB.
+	Frame int
 }
 
 // A Client is a session with a hub. Its methods may be called from many goroutines.
@@ -50,11 +61,13 @@ type Client struct {
 	conn        *tristanable.Conn
 	hello       wire.Hello
 	deliver     func(m *hub.Message)
+	gap         func(missed uint64, reason string)
 	decoder     wire.Decoder          // used by the reading goroutine alone
 	message     hub.Message           // the last one read
 	closeReason atomic.Pointer[error] // the first reason that the hub gave
 	closing     atomic.Bool           // set by Close
 	keepalive   tristanable.Keepalive
+	messages    atomic.Uint64 // sent, or about to be; for the keepalive
 }
 
 // The limits of the outgoing queue: it is flushed at the first one, and new messages are
@@ -83,6 +96,7 @@ func (c *Client) Credits() int { return c.hello.Credits }
 // are used; the hub sets the rest. An error that wraps hub.ErrFull is backpressure: the
 // hub does not read as fast; try again later.
 func (c *Client) Post(m *hub.Message) error {
+	c.messages.Add(1)
 	out := c.conn.Out()
 	b := out.Begin()
 	waiting := len(b)
@@ -99,7 +113,7 @@ func (c *Client) Post(m *hub.Message) error {
 		out.Cancel()
 		return err
 	}
-	if err := out.End(b, false); err != nil {
+	if err := out.End(b, bformat.Required); err != nil {
 		return c.connError(cmp.Or(c.conn.Err(), err))
 	}
 	if len(b) > flushThreshold {
@@ -179,6 +193,11 @@ func (c *Client) Go(m *hub.Message, reply func(m *hub.Message), done func(err er
 	return c.start(m, reply, func(_ string, err error) { done(err) })
 }
 
+// GoWithNote is like Go and also gives done the hub's note, as RequestWithNote returns it.
+func (c *Client) GoWithNote(m *hub.Message, reply func(m *hub.Message), done func(note string, err error)) error {
+	return c.start(m, reply, done)
+}
+
 func (c *Client) start(m *hub.Message, reply func(m *hub.Message), done func(note string, err error)) error {
 	payload, err := wire.AppendMessage(nil, 0, wire.KindSend, m)
 	if err == nil {
@@ -187,6 +206,7 @@ func (c *Client) start(m *hub.Message, reply func(m *hub.Message), done func(not
 	if err != nil {
 		return err
 	}
+	c.messages.Add(1)
 	waiting := 0
 	call := &tristanable.Call{
 		Encode: func(dst []byte) []byte {
@@ -277,6 +297,13 @@ func (c *Client) incoming(conn *tristanable.Conn, tag uint64, message []byte) {
 		if tag == 0 { // otherwise a reply without a request
 			c.receive(conn, body, c.deliver)
 		}
+	case wire.KindGap:
+		missed, reason, err := wire.ParseGap(body)
+		if err != nil {
+			conn.Fail(err)
+		} else if c.gap != nil {
+			c.gap(missed, reason)
+		}
 	case wire.KindStatus:
 		if tag != 0 {
 			return
@@ -289,7 +316,7 @@ func (c *Client) incoming(conn *tristanable.Conn, tag uint64, message []byte) {
 		c.setCloseReason(fmt.Errorf("%w: %s", hub.ErrClosed, reason))
 	case wire.KindPing:
 		if tag != 0 {
-			if err := conn.Out().Put(false, wire.AppendStatus(nil, tag, nil)); err != nil {
+			if err := conn.Out().Put(bformat.Required, wire.AppendStatus(nil, tag, nil)); err != nil {
 				conn.Fail(err) // the hub sends pings but does not read: the write in flight would never end
 			}
 		}
@@ -329,7 +356,7 @@ func (c *Client) Err() error {
 func (c *Client) Close(ctx context.Context) error {
 	c.closing.Store(true)
 	c.keepalive.Stop()
-	c.conn.Out().Put(false, wire.AppendGoodbye(nil, ""))
+	c.conn.Out().Put(bformat.Required, wire.AppendGoodbye(nil, ""))
 	c.Flush()
 	var err error
 	select {

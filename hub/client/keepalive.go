@@ -18,9 +18,7 @@ type pings struct {
 	c *Client
 
 	mu       sync.Mutex
-	sent     uint64
-	answered uint64 // the number of the last answered one
-	queued   uint64 // frames in the send queue up to that one, itself included
+	answered uint64 // Client.messages when the last answered ping was sent
 }
 
 // startKeepalive pings the hub whenever nothing has come for a while.
@@ -35,25 +33,20 @@ func (p *pings) send() {
 		p.c.keepalive.Stop()
 		return
 	}
-	p.mu.Lock()
-	number, queued := p.sent+1, p.c.conn.Out().Enqueued()+1
-	p.mu.Unlock()
+	before := p.c.messages.Load()
 	err := p.c.conn.Go(&tristanable.Call{
 		Encode: func(dst []byte) []byte { return append(dst, wire.AppendPing(nil, 0)[tristanable.TagSize:]...) },
 		Done: func(_ *tristanable.Call, _ []byte, err error) {
 			if err == nil {
 				p.mu.Lock()
 				defer p.mu.Unlock()
-				p.answered, p.queued = number, queued
+				p.answered = before
 			}
 		},
 	})
 	if err != nil {
 		return // the queue is full: there is more to be answered than a ping
 	}
-	p.mu.Lock()
-	p.sent = number
-	p.mu.Unlock()
 	p.c.conn.Flush()
 }
 
@@ -61,5 +54,5 @@ func (p *pings) send() {
 func (p *pings) outstanding() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.c.conn.Out().Enqueued() != p.queued+p.sent-p.answered
+	return p.c.messages.Load() != p.answered
 }

@@ -251,6 +251,9 @@ func checkSocket(s string) error {
 
 // checkHostPort checks the address of a server.
 func checkHostPort(s string) error {
+	if _, rest, scheme := strings.Cut(s, "://"); scheme {
+		return fmt.Errorf("%.80q: want host:port alone, %.80q: a server is reached without TLS, at a port where it listens so", s, rest)
+	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil || host == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return fmt.Errorf("%.80q: want host:port, an IPv6 address in brackets", s)

@@ -99,6 +99,8 @@ func checkDatabase(s string) error {
 // handlers, accounts and informer (bInformer in the working directory). Errors use
 // name as the file's name; the error is an *Error.
 //
+// The hub may dial every server, as the original does: hub.dial is "open".
+//
 // Every block but handlers may be missing. A handler's handlerBinary becomes a
 // command with StartNeeded. Paths stay relative to the working directory.
 func ParseClassic(name string, data []byte, checks ...Check) (*Config, error) {
@@ -118,6 +120,8 @@ func ParseClassic(name string, data []byte, checks ...Check) (*Config, error) {
 	c.Accounts.File = from.file
 	c.Informer.Socket = "bInformer"
 	c.Peers = from.peers
+	c.classic = true
+	c.Hub.Dial.Open = true // sendServers knows servers by host:port alone
 	if from.info != nil {
 		c.Admin.Info = from.info
 	}

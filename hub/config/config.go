@@ -46,7 +46,8 @@ type Config struct {
 	Devices  []Device
 	Routes   []Route
 
-	from *reader // the reader of its file; nil: no file
+	classic bool    // from a server.conf
+	from    *reader // the reader of its file; nil: no file
 }
 
 // Hub is the section [hub].
@@ -55,6 +56,15 @@ type Hub struct {
 	MaxHops int           // how often handlers may resend one message (sendHandler), 1 to 255
 	Frame   Bytes         // the largest frame from an authenticated peer, 4 KiB to 64 MiB
 	Drain   time.Duration // how long SIGTERM waits for messages in flight, 0 to 1h
+	Dial    Dial          // servers without a name that messages may be sent to
+}
+
+// Dial is the key hub.dial: which servers that have no name in the config messages may be
+// sent to. In the file it is "open" or a list of host:port, addresses and CIDR ranges.
+type Dial struct {
+	Open   bool           // every one, this machine's own ports too
+	Hosts  []string       // host:port
+	Ranges []netip.Prefix // on any port
 }
 
 // Log is the section [log].
@@ -129,8 +139,24 @@ type Informer struct {
 // Peers is the section [peers]: which original servers may send messages. In the file,
 // classic is "open" or a list of addresses and CIDR ranges.
 type Peers struct {
-	Open    bool           // from any address
-	Classic []netip.Prefix // from these addresses
+	Open    bool           // all of them
+	Classic []netip.Prefix // those from here
+	Origins []Origins      // the key origins, in the order of the file
+}
+
+// Origins is one entry of peers.origins: the hubs, beside that of its own name, that a
+// peer account may say a message comes from.
+type Origins struct {
+	Account string
+	Names   []string
+}
+
+// MayClaim reports whether a peer account may say that a message comes from a hub of that
+// name: its own, or one that the config lists for it.
+func (p *Peers) MayClaim(account, name string) bool {
+	return account == name || slices.ContainsFunc(p.Origins, func(o Origins) bool {
+		return o.Account == account && slices.Contains(o.Names, name)
+	})
 }
 
 // Allow reports whether an original server at that address may send messages.
@@ -276,6 +302,9 @@ func (r *reader) err() error {
 	})
 	return &Error{r.found, r.more}
 }
+
+// Classic reports whether the config was read from the original's server.conf.
+func (c *Config) Classic() bool { return c.classic }
 
 // Problem makes a Problem with a key. keys is the key's path, such as "filters", "coarse",
 // "kind"; an element of a list is "#" and its index: "route", "#0", "match". The position

@@ -28,7 +28,7 @@ func TestDefaultsOfAnEmptyFile(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	got, err := Parse("bester.toml", []byte(`
-hub = { name = "shed", max_hops = 3, frame = 8192 }
+hub = { name = "shed", max_hops = 3, frame = 8192, dial = ["house.local:2223", "10.4.0.0/16", "127.0.0.1"] }
 log.level = "warn"
 [admin]
 info = { contact = "root@example.org", floor = 2, at = [1.5, true] }
@@ -46,6 +46,7 @@ key = "k.pem"
 login = "1m30s"
 [peers]
 classic = ["::ffff:10.0.0.1", "10.4.0.0/16", "::1"]
+origins = { b = ["c", "d"] }
 [servers]
 b.address = "[2001:db8::1]:2223"
 [handlers."a/b"]
@@ -70,7 +71,8 @@ to = ["dashboard", "alice@b", "@10.0.0.9:2223"]
 		t.Fatal(err)
 	}
 	want := Default()
-	want.Hub = Hub{"shed", 3, 8192, 10 * time.Second}
+	want.Hub = Hub{"shed", 3, 8192, 10 * time.Second, Dial{
+		Hosts: []string{"house.local:2223"}, Ranges: []netip.Prefix{netip.MustParsePrefix("10.4.0.0/16"), netip.MustParsePrefix("127.0.0.1/32")}}}
 	want.Log.Level = slog.LevelWarn
 	want.Admin.Info = map[string]any{"contact": "root@example.org", "floor": int64(2), "at": []any{1.5, true}}
 	want.Listen = []Listen{
@@ -79,6 +81,7 @@ to = ["dashboard", "alice@b", "@10.0.0.9:2223"]
 	}
 	want.Session.Login = 90 * time.Second
 	want.Peers.Classic = []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32"), netip.MustParsePrefix("10.4.0.0/16"), netip.MustParsePrefix("::1/128")}
+	want.Peers.Origins = []Origins{{"b", []string{"c", "d"}}}
 	want.Servers = []Server{{"b", "[2001:db8::1]:2223"}}
 	want.Handlers = []Handler{{"a/b", []hub.Pattern{"a/b", "c/+"}, Classic, "a.sock", []string{"./a", "-v"}, StartNeeded, 10 * time.Second, 1024, 16}}
 	want.Filters = []Filter{{"coarse", "deadband", map[string]any{"within": 0.5, "fields": map[string]any{"temperature": int64(1)}}}}

@@ -56,6 +56,7 @@ func ExampleConfig_AppendTOML() {
 	// max_hops = 16
 	// frame = "1 MiB"
 	// drain = "10s"
+	// dial = "open"
 	//
 	// [log]
 	// level = "info"
@@ -87,6 +88,7 @@ func ExampleConfig_AppendTOML() {
 	//
 	// [peers]
 	// classic = []
+	// origins = {}
 	//
 	// [handlers.type1]
 	// types = ["type1"]

@@ -48,7 +48,7 @@ type Classic struct {
 	c       ClassicConfig
 	addr    *net.UnixAddr
 	command *supervisor // nil: somebody else starts it
-	log     lograte.Limiter
+	log     *lograte.Limiter
 	aborted chan struct{} // closed when the exchanges in flight are aborted
 
 	mu        sync.Mutex // guards what follows; never held while a sink or handler is called
@@ -83,6 +83,7 @@ func NewClassic(c ClassicConfig) *Classic {
 	h := &Classic{
 		c:       c,
 		addr:    &net.UnixAddr{Name: c.Path, Net: "unix"},
+		log:     newLimiter(),
 		aborted: make(chan struct{}),
 		workers: make(map[*worker]struct{}),
 	}
@@ -192,13 +193,9 @@ func (c *Classic) handle(j *job, w *worker) error {
 	var command hub.Command
 	w.frame = bformat.Begin(w.frame[:0])
 	frame, err := wire.AppendJSON(w.frame, j.m.Data)
-	if err == nil && clock()-j.since > c.c.Timeout {
-		c.count(&c.stats.Timeouts)
-		err = hub.Reason(hub.ErrTimeout, "handler %q: took no message for %v", c.c.Name, c.c.Timeout)
-	}
 	if err == nil {
 		w.frame = bformat.End(frame, 0)
-		in, err = c.sendRequest(w)
+		in, err = c.sendRequest(w, j.since+c.c.Timeout)
 	}
 	if in != nil {
 		defer in.Release() // only now: the command points into it

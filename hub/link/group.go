@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -61,7 +62,7 @@ type executor struct {
 var executors = sync.Pool{New: func() any { return new(executor) }}
 
 func newGroup(name string, o Options, gs *Groups) *Group {
-	g := &Group{name: name, o: o.withDefaults(), groups: gs, log: &lograte.Limiter{Burst: 5}}
+	g := &Group{name: name, o: o.withDefaults(), groups: gs, log: newLimiter()}
 	g.timer = time.AfterFunc(time.Hour, g.expire)
 	g.timer.Stop()
 	return g
@@ -274,7 +275,7 @@ func (g *Group) executeHead(s *stream, e *executor) {
 		}
 		g.release(s.pop())
 	}()
-	failed = j.finish(g.name, e)
+	failed = j.finish(g, e)
 }
 
 // release recycles j, whose answer has been executed.
@@ -290,7 +291,7 @@ func (g *Group) release(j *job) {
 
 // finish hands the answer of j to the router and reports whether j has failed. A pass
 // without data passes on the data of the message as it was handled.
-func (j *job) finish(name string, e *executor) bool {
+func (j *job) finish(g *Group, e *executor) bool {
 	a, err := j.answer, j.err
 	if m, yes := err.(*handedOverError); yes {
 		j.handOver(m.to, e.batch)
@@ -313,10 +314,15 @@ func (j *job) finish(name string, e *executor) bool {
 				if c.Verb == hub.Pass && c.Data.Bytes == nil {
 					c.Data = j.m.Data
 				}
+				if denied := permit(j.rights, g.name, &c); denied != nil {
+					g.logFailures(denied, 1)
+					err = cmp.Or(err, denied)
+					continue
+				}
 				a.Do(c)
 			}
 			if reply.Reason != "" {
-				err = hub.Reason(hub.ErrHandler, "handler %q: %s", name, reply.Reason)
+				err = hub.Reason(hub.ErrHandler, "handler %q: %s", g.name, reply.Reason)
 			}
 		}
 	}

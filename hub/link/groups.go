@@ -31,7 +31,7 @@ type GroupsOptions struct {
 // many goroutines.
 type Groups struct {
 	o   GroupsOptions
-	log lograte.Limiter // for handlers that the config does not name
+	log *lograte.Limiter // for handlers that the config does not name
 
 	mu            sync.Mutex // locked before a group's mu
 	byName        map[string]*Group
@@ -53,7 +53,7 @@ type registration struct {
 // NewGroups returns Groups without any handler.
 func NewGroups(o GroupsOptions) *Groups {
 	o.Options = o.Options.withDefaults()
-	return &Groups{o: o, byName: make(map[string]*Group), registrations: make(map[*Group]*registration), log: lograte.Limiter{Burst: 5}}
+	return &Groups{o: o, byName: make(map[string]*Group), registrations: make(map[*Group]*registration), log: newLimiter()}
 }
 
 // Config describes a native handler that the config names.
@@ -108,7 +108,7 @@ func (gs *Groups) Add(c Config) (*Group, error) {
 	g.mu.Lock()
 	g.o = c.Options.withDefaults()
 	g.configured = true
-	g.log = &lograte.Limiter{Burst: 5}
+	g.log = newLimiter()
 	if len(c.Command.Argv) > 0 {
 		g.command = newSupervisor(c.Name, c.Command, g.o.Log)
 		g.command.onExit = g.programEnded
@@ -133,11 +133,13 @@ var errPanic = errors.New("a bug of the hub")
 // its types, but has not answered. Attach answers the hello, and closes c in any case. A
 // process without a name is named after its types.
 //
+// rights bound what the process's commands may do; nil is everything.
+//
 // The process is refused, with a status that says why, if another handler serves one of
 // its types, or if processes of its name serve other types.
-func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello) (err error) {
+func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello, rights Rights) (err error) {
 	defer c.Close()
-	p, err := gs.admit(c, in, h)
+	p, err := gs.admit(c, in, h, rights)
 	if err != nil {
 		gs.refuse(c, h, err)
 		return err
@@ -146,7 +148,7 @@ func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello) (err err
 	o, log := g.options()
 	in.SetLimit(o.Frame)
 	hello := wire.Hello{Version: wire.Version, Role: wire.RoleHub, Name: gs.o.Name, Frame: o.Frame}
-	p.out.End(wire.AppendHello(p.out.Begin(), &hello), false)
+	p.out.End(wire.AppendHello(p.out.Begin(), &hello), bformat.Required)
 	p.out.Flush()
 	log.Log(o.Log, slog.LevelInfo, "handler connected", slog.String("handler", g.name),
 		slog.String("types", strings.Join(h.Types, " ")), slog.Int("credits", p.credits()))
@@ -163,7 +165,7 @@ func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello) (err err
 }
 
 // admit makes a process of the group that the hello h names.
-func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello) (*process, error) {
+func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello, rights Rights) (*process, error) {
 	types, err := patterns(h.Types)
 	if err != nil {
 		return nil, err
@@ -208,7 +210,7 @@ func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello) (*process
 		return nil, err
 	}
 	reg.processes++
-	return newProcess(g, c, in, h), nil
+	return newProcess(g, c, in, h, rights), nil
 }
 
 // MaxUserPatterns is how many patterns the handlers of one account may serve in all, without
@@ -249,7 +251,7 @@ func (gs *Groups) refuse(c net.Conn, h *wire.Hello, err error) {
 	gs.refused.Add(1)
 	gs.log.Log(gs.o.Log, slog.LevelWarn, "handler refused", slog.String("handler", h.Name), slog.String("reason", err.Error()))
 	q := bformat.NewQueue(c, bformat.QueueOptions{Timeout: gs.o.Timeout})
-	q.End(wire.AppendStatus(q.Begin(), 0, err), false)
+	q.End(wire.AppendStatus(q.Begin(), 0, err), bformat.Required)
 	q.Shutdown()
 	q.Run()
 }
@@ -260,7 +262,7 @@ func (gs *Groups) Refused() uint64 { return gs.refused.Load() }
 // register adds a group without types.
 func (gs *Groups) register(name string, o Options) *Group {
 	g := newGroup(name, o, gs)
-	g.log = &gs.log // shared: a process that reconnects must not get a new limit each time
+	g.log = gs.log // shared: a process that reconnects must not get a new limit each time
 	gs.byName[name] = g
 	gs.registrations[g] = new(registration)
 	return g

@@ -24,9 +24,10 @@ type job struct {
 	expiry                 *expiryQueue  // the queue it is in; nil if none
 	prevExpiry, nextExpiry *job          // in that queue
 
-	done  bool   // answered or failed; executed once it is at the head of its stream
-	err   error  // what it failed with
-	reply []byte // an answer that came out of order; the job's own memory
+	done   bool   // answered or failed; executed once it is at the head of its stream
+	err    error  // what it failed with
+	rights Rights // of the process that has answered
+	reply  []byte // an answer that came out of order; the job's own memory
 }
 
 var jobs = sync.Pool{New: func() any { return new(job) }}

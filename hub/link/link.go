@@ -22,6 +22,7 @@ import (
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/bformat"
+	"github.com/besterhub/bester/hub/lograte"
 )
 
 // Limits and defaults.
@@ -80,16 +81,21 @@ type Stats struct {
 	Waiting   int      `json:"waiting"`   // messages that wait to be sent, or for the answers before theirs
 	InFlight  int      `json:"in_flight"` // messages sent and not answered
 
-	Sent     uint64 `json:"sent"`     // messages sent
-	Answered uint64 `json:"answered"` // answers that came in time
-	Failed   uint64 `json:"failed"`   // messages that failed, for whatever reason, Timeouts included
-	Timeouts uint64 `json:"timeouts"` // messages not sent or not answered in time
-	Late     uint64 `json:"late"`     // answers that came after their time
-	Refused  uint64 `json:"refused"`  // messages not taken: too many waited, or the hub was closing
-	Garbage  uint64 `json:"garbage"`  // connections closed, or answers refused, because they made no sense
-	Restarts uint64 `json:"restarts"` // times its program was started again; not where that failed
-	Down     string `json:"down"`     // why its program does not run, while it waits to be started again; else ""
+	Sent      uint64 `json:"sent"`      // messages sent
+	Answered  uint64 `json:"answered"`  // answers that came in time
+	Failed    uint64 `json:"failed"`    // messages that failed, for whatever reason, Timeouts included
+	Timeouts  uint64 `json:"timeouts"`  // messages not sent or not answered in time
+	Late      uint64 `json:"late"`      // answers that came after their time
+	Unmatched uint64 `json:"unmatched"` // answers dropped: no message in flight had their tag
+	Refused   uint64 `json:"refused"`   // messages not taken: too many waited, or the hub was closing
+	Garbage   uint64 `json:"garbage"`   // connections closed, or answers refused, because they made no sense
+	Restarts  uint64 `json:"restarts"`  // times its program was started again; not where that failed
+	Down      string `json:"down"`      // why its program does not run, while it waits to be started again; else ""
 }
+
+// newLimiter returns a limiter for the lines about one handler, or for those about all
+// handlers that the config does not name.
+func newLimiter() *lograte.Limiter { return &lograte.Limiter{Every: 10 * time.Second, Burst: 10} }
 
 // fullError is why a message is refused: too many wait, or too many bytes.
 func fullError(name string, o *Options, waiting int) error {

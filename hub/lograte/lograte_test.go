@@ -3,6 +3,7 @@ package lograte
 import (
 	"log/slog"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -11,19 +12,32 @@ func TestLimiterLetsBurstThroughAndCountsTheRest(t *testing.T) {
 	l := Limiter{Every: time.Minute, Burst: 2}
 	at := time.Unix(1000, 0)
 	for i, want := range []bool{true, true, false, false, false} {
-		if got, _ := l.allow(at.Add(time.Duration(i) * time.Second)); got != want {
+		if got, _ := l.allow("flood", at.Add(time.Duration(i)*time.Second)); got != want {
 			t.Errorf("line %d: allowed %v, want %v", i, got, want)
 		}
 	}
-	if got := l.Suppressed(); got != 3 {
-		t.Errorf("suppressed %d, want 3", got)
+	if ok, n := l.allow("other", at.Add(5*time.Second)); !ok || n != 0 {
+		t.Errorf("another kind: allowed %v with %d suppressed, want true with 0", ok, n)
 	}
-	ok, n := l.allow(at.Add(time.Minute))
+	ok, n := l.allow("flood", at.Add(time.Minute))
 	if !ok || n != 3 {
 		t.Errorf("after the interval: allowed %v with %d suppressed, want true with 3", ok, n)
 	}
-	if _, n := l.allow(at.Add(61 * time.Second)); n != 0 {
+	if _, n := l.allow("flood", at.Add(61*time.Second)); n != 0 {
 		t.Errorf("the count was told twice: %d", n)
+	}
+}
+
+func TestKindsAreBounded(t *testing.T) {
+	var l Limiter
+	at := time.Unix(1000, 0)
+	for i := range 10 * maxKinds {
+		if ok, _ := l.allow(strconv.Itoa(i), at); ok != (i <= maxKinds) {
+			t.Errorf("kind %d: allowed %v", i, ok)
+		}
+	}
+	if len(l.kinds) != maxKinds+1 {
+		t.Errorf("%d kinds, want %d", len(l.kinds), maxKinds+1)
 	}
 }
 

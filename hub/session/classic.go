@@ -107,7 +107,7 @@ func (c *classic) handle(frame []byte) error {
 	c.received++
 	switch m.Type {
 	case "dummy":
-		c.endFrame(wire.AppendClassicDummy(c.beginFrame(&c.batch), m.ID), false, &c.batch)
+		c.endFrame(wire.AppendClassicDummy(c.beginFrame(&c.batch), m.ID), bformat.Required, &c.batch)
 		c.releaseCredit(&c.batch)
 		return nil
 	case "builtin":
@@ -140,22 +140,29 @@ func (c *classic) answer(err error) {
 }
 
 func (c *classic) status(id []byte, err error, b *hub.Batch) {
-	c.endFrame(wire.AppendClassicStatus(c.beginFrame(b), id, err), false, b)
+	c.endFrame(wire.AppendClassicStatus(c.beginFrame(b), id, err), bformat.Required, b)
 }
 
 // Put queues m for the session's user. Nil means that m is in the send queue, in memory,
-// where a delivery may still be dropped and counted if the user does not read. A reply is
+// where a delivery may still be lost and counted if the user does not read. A reply is
 // never dropped.
 func (c *classic) Put(m *hub.Message) error {
-	if m.Tag == 0 && !c.account.Load().MayReceive(m.Type) {
-		return hub.ErrDenied
+	if m.Tag != 0 {
+		return c.refused(c.put(m, bformat.RequiredDelivery))
 	}
+	if !c.account.Load().MayReceive(m.Type) {
+		return c.refused(hub.ErrDenied)
+	}
+	return c.refused(c.put(m, bformat.Droppable(m.SenderHash())))
+}
+
+func (c *classic) put(m *hub.Message, class bformat.Class) error {
 	b, err := wire.AppendClassicReceived(c.beginFrame(m.Batch), m)
 	if err != nil {
 		c.out.Cancel()
 		return err
 	}
-	return c.endFrame(b, m.Tag == 0, m.Batch)
+	return c.endFrame(b, class, m.Batch)
 }
 
 func (c *classic) builtin(data hub.Data) error {
@@ -165,7 +172,7 @@ func (c *classic) builtin(data hub.Data) error {
 		return errClose
 	}
 	if reply != nil {
-		c.Put(&hub.Message{Type: "builtin", Tag: replyTag, Data: hub.Data{Encoding: hub.JSON, Bytes: reply}, Batch: &c.batch})
+		c.put(&hub.Message{Type: "builtin", Tag: replyTag, Data: hub.Data{Encoding: hub.JSON, Bytes: reply}, Batch: &c.batch}, bformat.Required)
 	}
 	c.answer(err)
 	return nil
@@ -177,6 +184,9 @@ func (c *classic) beginServer(m wire.ClassicMessage, wrong error) func() {
 	if !c.knownPeer() {
 		c.server.stats.denied.Add(1)
 		c.warn(&c.server.logLimiters.peer, "server refused: it is not among the peers", slog.String("remedy", c.remedy()))
+		if isHubID(m.ID) {
+			c.reject(m.ID, hub.Reason(hub.ErrDenied, "this hub does not list the sender's address among its peers; its log says what to add"))
+		}
 		return nil
 	}
 	if wrong != nil {

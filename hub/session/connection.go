@@ -31,6 +31,7 @@ type connection struct {
 	countedFor hub.UserName
 	in         *bformat.Reader
 	out        *bformat.Queue
+	user       *userLedger   // of the session; nil if there is none
 	writerDone chan struct{} // closed when writeLoop has ended; nil if it has not begun
 	log        *slog.Logger
 	limits     *Limits
@@ -47,18 +48,19 @@ func (s *Server) newConnection(l *Listener, conn net.Conn) *connection {
 	conn.SetDeadline(time.Now().Add(limits.Login)) // a TLS handshake writes, too
 	in := bformat.NewReader(conn, loginFrame)
 	in.SetBudget(s.memory)
-	return &connection{
+	c := &connection{
 		server:  s,
 		conn:    conn,
 		trusted: l.trusted(conn),
 		in:      in,
-		out: bformat.NewQueue(queueWriter(conn), bformat.QueueOptions{
-			Limit: limits.Queue, Full: limits.Full, Timeout: limits.Write,
-			Budget: s.memory, Dropped: s.countDropped,
-		}),
-		log:    s.o.Log.With("peer", conn.RemoteAddr().String()),
-		limits: limits,
+		log:     s.o.Log.With("peer", conn.RemoteAddr().String()),
+		limits:  limits,
 	}
+	c.out = bformat.NewQueue(queueWriter(conn), bformat.QueueOptions{
+		Limit: limits.Queue, Full: limits.Full, Timeout: limits.Write,
+		Budget: s.memory, Lost: c.countLost,
+	})
+	return c
 }
 
 // serve authenticates the peer. The session then runs on a new goroutine, since the password
@@ -88,6 +90,7 @@ func (c *connection) handshake() func() {
 	switch {
 	case err != nil:
 		c.refuse(err, "first frame")
+		c.tellServer(err)
 		return nil
 	case isNative(first):
 		n := new(native)
@@ -116,6 +119,7 @@ func (c *connection) recoverPanics(f func()) {
 // teardown closes the connection and removes it from the server.
 func (c *connection) teardown() {
 	c.close()
+	c.server.ledger.close(c)
 	c.server.connectionClosed(c)
 }
 

@@ -53,6 +53,7 @@ func (s *Server) register(n *session) error {
 		return errShuttingDown
 	}
 	s.open[n.connection] = n
+	s.ledger.open(n)
 	s.sessions++
 	s.undrained++
 	s.stats.logins.Add(1)

@@ -160,7 +160,7 @@ func TestQueuesShareMemory(t *testing.T) {
 	if most := memory + n*each; grown > most {
 		t.Errorf("the heap has grown by %d bytes, want at most %d", grown, most)
 	}
-	h.log.want(t, "deliveries dropped: too little memory", "session.memory")
+	h.log.want(t, "deliveries lost", "out of memory", "session.memory")
 }
 
 // A queue that drops frames because of its own limit is not reported as short of memory,

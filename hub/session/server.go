@@ -58,6 +58,15 @@ type Handshake struct {
 	In      *bformat.Reader // has read the hello, and perhaps more
 	Hello   *wire.Hello
 	Account *account.Account // may serve all types in Hello
+	// Rights are those of the account as it is when they are asked for; nil if the
+	// operating system vouches for the process, which may do everything then.
+	Rights Rights
+}
+
+// Rights are what the commands of a handler process may do.
+type Rights interface {
+	MayReach(to hub.Address) bool
+	MaySend(t hub.Type) bool
 }
 
 // Limits bound the resources that a peer can use. The zero value is the defaults. A
@@ -82,6 +91,9 @@ type Limits struct {
 	Memory int
 	// Peer says which addresses classic servers may connect from; if nil, none.
 	Peer func(netip.Addr) bool
+	// MayClaim says which hubs and servers, beside itself, a peer account may say that a
+	// message comes from; if nil, none. It counts at once for all connections.
+	MayClaim func(account, name string) bool
 }
 
 // Cost and CostTLS are the memory in bytes that a connection takes, apart from Memory: its
@@ -121,6 +133,7 @@ type Server struct {
 	starvedLogged atomic.Uint64 // memory.Starved when it was logged last
 	throttle      loginThrottle
 	spare         spare
+	ledger        ledger
 	ctx           context.Context // ends when Shutdown begins
 	cancel        context.CancelFunc
 
@@ -156,6 +169,7 @@ func NewServer(o Options) *Server {
 		released:   make(chan struct{}),
 		allClosed:  make(chan struct{}),
 	}
+	s.ledger.log = o.Log
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.spare.open = openNull
 	s.memory = bformat.NewBudget(0)
@@ -243,19 +257,10 @@ func (s *Server) removeListener(l *Listener) {
 
 var errTooMany = errors.New("too many connections")
 
-// countDropped counts deliveries that a session's queue has dropped.
-func (s *Server) countDropped(frames, _ int) {
-	s.stats.dropped.Add(uint64(frames))
-	if n := s.memory.Starved(); s.starvedLogged.Swap(n) != n {
-		s.warn(&s.logLimiters.memory, "deliveries dropped: too little memory is left for what waits in the sessions' queues",
-			slog.Int("memory", s.memory.Limit()), slog.String("remedy", remedyMemory))
-	}
-}
-
 // logLimiters limit the rate of log lines that any peer can cause: each kind is logged at
 // most once a second.
 type logLimiters struct {
-	accept, tooMany, closed, login, hello, malformed, peer, slow, password, memory, stalled, throttled, forbidden lograte.Limiter
+	accept, tooMany, closed, login, hello, malformed, peer, slow, password, memory, stalled, throttled, forbidden, claims lograte.Limiter
 }
 
 func (s *Server) warn(l *lograte.Limiter, text string, attrs ...slog.Attr) {

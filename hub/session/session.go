@@ -48,6 +48,7 @@ type session struct {
 	name     hub.UserName
 	account  atomic.Pointer[account.Account] // nil: a classic server
 	peerCred bool                            // authenticated by UNIX peer credentials, not by an account
+	sendOnly bool                            // takes no deliveries but replies
 	role     string                          // wire.RoleClient, RoleServer or RoleHandler, for good
 	serves   []string                        // patterns of a handler
 	handler  string                          // its name
@@ -91,7 +92,8 @@ func (s *session) run(self receiver, loop func() error) {
 		s.out.Fail(err) // the connection is broken: nothing more can be written
 		s.abort()
 	}
-	s.log.Debug("session ends", "sent", s.out.Enqueued(), "received", s.received, "dropped", s.out.Dropped(), "why", closeReason(err))
+	sent := s.out.Stats()
+	s.log.Debug("session ends", "delivered", sent.Delivered, "received", s.received, "lost", sent.Lost.Total(), "why", closeReason(err))
 }
 
 // runRegistered is the part of run during which the session is registered. It cleans up
@@ -141,7 +143,23 @@ func (s *session) Unstage(b *hub.Batch) {
 
 func (s *session) unstage() {
 	s.staged = false
-	s.queueError(s.stage.Flush())
+	s.flushStage()
+}
+
+// flushStage passes what is staged to the queue. Only the owner's goroutine calls it.
+func (s *session) flushStage() {
+	s.stageError(s.stage.Flush())
+}
+
+// stageError is queueError for an error of the stage.
+func (s *session) stageError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if n := s.stage.Lost(); n > 0 {
+		s.server.ledger.lostLate(s.user, uint64(n))
+	}
+	return s.queueError(err)
 }
 
 // scheduleFlush has b flush the session, unless another batch will.
@@ -171,25 +189,31 @@ func (s *session) shouldStage(b *hub.Batch) bool {
 // has put or staged before.
 func (s *session) beginFrame(b *hub.Batch) []byte {
 	if s.ownedBy(b) && s.staged {
-		s.queueError(s.stage.Flush())
+		s.flushStage()
 	}
 	return s.out.Begin()
 }
 
-// endFrame ends the frame begun with beginFrame. It returns nil also if the frame is
-// dropped and counted, as Limits.Full says.
-func (s *session) endFrame(frame []byte, droppable bool, b *hub.Batch) error {
-	if err := s.queueError(s.out.End(frame, droppable)); err != nil {
-		return err
+// endFrame ends the frame begun with beginFrame. It returns an error if the frame is dropped
+// at once, or the queue has ended.
+func (s *session) endFrame(frame []byte, c bformat.Class, b *hub.Batch) error {
+	err := s.queueError(s.out.End(frame, c))
+	if err != hub.ErrClosed {
+		s.scheduleFlush(b)
 	}
-	s.scheduleFlush(b)
-	return nil
+	return err
 }
 
 // queueError converts an error of the queue to the error of Put.
 func (s *session) queueError(err error) error {
 	if err == nil {
 		return nil
+	}
+	if dropped, ok := err.(*bformat.DropError); ok {
+		if dropped.Why == bformat.LossMemory {
+			return errNoMemory
+		}
+		return errQueueFull
 	}
 	if errors.Is(err, bformat.ErrFull) {
 		s.abort() // a write in flight would hold the session for Limits.Write
@@ -236,6 +260,9 @@ func (s *session) batchTime() time.Time {
 func (s *session) MayReach(a hub.Address) bool {
 	return s.account.Load().MayReach(a)
 }
+
+// MaySend reports whether the account may send messages of type t.
+func (s *session) MaySend(t hub.Type) bool { return s.account.Load().MaySend(t) }
 
 // maySend returns nil if the account may send messages of type t. Refusals are counted and
 // logged, since a sender that requests no status does not see them.

@@ -228,7 +228,7 @@ func TestFailedLoginsAreThrottled(t *testing.T) {
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(patience))
-	other := &peer{c, t, bformat.NewReader(c, 0)}
+	other := &peer{Conn: c, t: t, in: bformat.NewReader(c, 0)}
 	other.hello(&wire.Hello{Role: wire.RoleClient, User: "ann", Password: "p"})
 	other.wantIn("hello")
 }

@@ -20,6 +20,7 @@ var codes = [...]struct {
 	{7, hub.ErrTimeout},
 	{9, hub.ErrEncoding},
 	{10, hub.ErrClosed},
+	{11, hub.ErrTooLong},
 	{1, hub.ErrHandler}, // before malformed: a handler's answer may be both
 	{8, ErrMalformed},
 }
