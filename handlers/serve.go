@@ -175,7 +175,7 @@ func newServer(c net.Conn, h hub.Handler, o Options) *server {
 	s.out = bformat.NewQueue(c, bformat.QueueOptions{Limit: bformat.MaxPayload / 4})
 	s.keepalive.Interval, s.keepalive.SetReadDeadline = o.Keepalive, c.SetReadDeadline
 	s.keepalive.Ping = func() {
-		s.out.End(wire.AppendPing(s.out.Begin(), pingTag), bformat.Required)
+		s.out.End(wire.AppendPing(s.out.Begin(), pingTag), bformat.Droppable(0))
 		s.out.Flush()
 	}
 	s.replies.New = func() any { return newReply(s) }

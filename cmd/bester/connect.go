@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -54,7 +53,7 @@ func (t *target) dial(ctx context.Context, o client.Options) (*client.Client, er
 	if err != nil {
 		return nil, err
 	}
-	password, err := t.password()
+	password, err := t.password(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -133,20 +132,11 @@ func (t *target) userName() (hub.UserName, error) {
 	return hub.UserName(u.Username), nil
 }
 
-func (t *target) password() (string, error) {
+func (t *target) password(ctx context.Context) (string, error) {
 	if t.passwordFile == "" {
 		return os.Getenv("BESTER_PASSWORD"), nil
 	}
-	f, err := os.Open(t.passwordFile)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	line, err := bufio.NewReader(f).ReadString('\n')
-	if err != nil && line == "" {
-		return "", fmt.Errorf("%s: no password in its first line", t.passwordFile)
-	}
-	return strings.TrimRight(line, "\r\n"), nil
+	return readPasswordFile(ctx, t.passwordFile, t.timeout)
 }
 
 // closeClient ends a session. It waits at most two seconds for the hub.

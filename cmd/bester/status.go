@@ -84,6 +84,7 @@ func showStatus(out io.Writer, report []byte, self string) error {
 		PID          int
 		Uptime       float64
 		Memory       uint64
+		LogLost      uint64 `json:"log_lost"`
 		Limits       struct {
 			Memory        uint64
 			From          string
@@ -92,7 +93,6 @@ func showStatus(out io.Writer, report []byte, self string) error {
 			PerAccount    int `json:"per_account"`
 			Descriptors   int
 		}
-		LogLost   uint64 `json:"log_lost"`
 		Listeners []string
 		Users     []string
 		Router    messageReport
@@ -143,12 +143,12 @@ func showStatus(out io.Writer, report []byte, self string) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	up := (time.Duration(r.Uptime) * time.Second).String()
 	fmt.Fprintf(w, "hub\t%s (besterd %s, pid %d), up %s, %.1f MB\n", escapeName(r.Hub), escapeName(r.Version), r.PID, up, float64(r.Memory)/1e6)
+	if r.LogLost > 0 {
+		fmt.Fprintf(w, "log\t%s lost: its reader was not there, or did not read\n", counterList(map[string]uint64{"lost": r.LogLost}, logCounts))
+	}
 	if l := r.Limits; l.Connections > 0 {
 		fmt.Fprintf(w, "limits\t%s, %.1f MB for frames and queues, %d connections (%d of one account)\n",
 			memoryLimit(l.Memory, l.From), float64(l.SessionMemory)/1e6, l.Connections, l.PerAccount)
-	}
-	if r.LogLost > 0 {
-		fmt.Fprintf(w, "log\t%s lost: its reader was not there, or did not read\n", counterList(map[string]uint64{"lost": r.LogLost}, logCounts))
 	}
 	fmt.Fprintf(w, "listens\t%s\n", escapeText(strings.Join(r.Listeners, " ")))
 	fmt.Fprintf(w, "users\t%s\n", userList(r.Users, r.Receivers))
@@ -301,8 +301,6 @@ var (
 // statusLegend says what the counts mean, for --help.
 const statusLegend = `Counts are since the hub started; those that are 0 are mostly left out.
 
-  limits     memory that the hub may use, of its machine or control group, and what it
-             allows for session.memory, session.connections and session.per_account
   messages   taken by the hub; of these each has either succeeded: a receiver or a
              handler has it; or was dropped by a filter or handler on purpose; or was for
              nobody there who can take it; or has failed, with why; or is in flight.
@@ -311,6 +309,8 @@ const statusLegend = `Counts are since the hub started; those that are 0 are mos
              written to the receiver's socket, or confirmed by a server; or queued;
              or lost, with why
   log        lines of the hub's log that were lost, where there are any
+  limits     memory that the hub may use, of its machine or control group, and what it
+             allows for session.memory, session.connections and session.per_account
   users      who is logged in, with how often; without the session that asks
   RECEIVER   a user to whom deliveries were lost or are queued, those with most first
   sessions   open now, without the one that asks, and what became of connections
@@ -344,23 +344,24 @@ const statusKeys = `  hub        its name
   pid        number of its process
   uptime     seconds
   memory     bytes it has of the system
-  limits     memory (bytes the hub may use; 0: unknown), from (machine, or the control
-             group's file), session_memory, connections, per_account, descriptors
   log_lost   lines of the log that were lost, because standard error was not read or
              could not be written
+  limits     memory (bytes the hub may use; 0: unknown), from (machine, or the control
+             group's file), session_memory, connections, per_account, descriptors
   listeners  list of network://address
   users      list of names, one for each session, that of who asks too
   router     messages: taken = succeeded + failed + dropped + absent (for nobody there) +
              in_flight; failures (object: how many failed by reason), refused (not
              taken), panics (bugs of filters); deliveries: handed = delivered +
-             unconfirmed (servers took them and said nothing) + queued + lost; losses (object: how many were lost by reason)
+             unconfirmed (servers took them and said nothing) + queued + lost; losses
+             (object: how many were lost by reason)
   receivers  list: user ("": all who left long ago), sessions, send_only (sessions that
              take no deliveries), delivered, queued, lost, losses (as in router)
   sessions   sessions and connections now; of connections: accepted, logins, denied,
              sends_denied (messages of types that their account may not send),
              origins_denied (messages of peers that named an origin they may not speak for),
-             too_many, too_many_of_account, no_descriptors, frames_too_long, logins_too_slow,
-             malformed, panics,
+             too_many, too_many_of_account, no_descriptors, frames_too_long,
+             logins_too_slow, malformed, panics,
              slow_readers_closed, dropped (deliveries), logins_held_off,
              stopped_in_a_frame, frames_no_memory, memory_refused; memory: bytes of
              session.memory taken now

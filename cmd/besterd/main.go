@@ -84,7 +84,10 @@ func run(signals *signals, args []string, stdout io.Writer, stderr *asynclog.Wri
 	}
 	path := flags.Arg(0)
 	if path == "" {
-		path = config.File()
+		var hidden error
+		if path, hidden = config.File(); hidden != nil {
+			newLog(stderr, config.Log{}).Warn("a config is passed over", "err", hidden)
+		}
 	}
 	return serve(signals, path, stderr)
 }

@@ -92,6 +92,7 @@ type Queue struct {
 	requiredBytes int        // bytes of required frames in chunk
 	batchHint     int        // decaying maximum of the bytes in a write, for preallocation
 	frameHint     int        // decaying maximum of the bytes in a frame, for preallocation
+	enqueued      uint64     // frames
 	stats         QueueStats // but for Queued
 	writing       uint64     // deliveries of the write in flight
 	missed        Losses     // that the peer has not been told of
@@ -235,6 +236,7 @@ func (q *Queue) limitWith(b []byte, n int) int {
 
 // countQueued counts frames that were added to the chunk, and the deliveries among them.
 func (q *Queue) countQueued(frames, deliveries int) {
+	q.enqueued += uint64(frames)
 	q.chunk.frames += frames
 	q.chunk.deliveries += deliveries
 	q.stats.Accepted += uint64(deliveries)
@@ -405,6 +407,13 @@ func (q *Queue) Waiting() (frames, bytes int) {
 		return 0, 0
 	}
 	return q.chunk.frames, len(q.chunk.buf)
+}
+
+// Enqueued returns how many frames were queued so far; some of them may have been dropped since.
+func (q *Queue) Enqueued() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.enqueued
 }
 
 // Err returns the error that the queue ended with, nil while it works or after Shutdown.

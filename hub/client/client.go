@@ -67,7 +67,6 @@ type Client struct {
 	closeReason atomic.Pointer[error] // the first reason that the hub gave
 	closing     atomic.Bool           // set by Close
 	keepalive   tristanable.Keepalive
-	messages    atomic.Uint64 // sent, or about to be; for the keepalive
 }
 
 // The limits of the outgoing queue: it is flushed at the first one, and new messages are
@@ -96,7 +95,6 @@ func (c *Client) Credits() int { return c.hello.Credits }
 // are used; the hub sets the rest. An error that wraps hub.ErrFull is backpressure: the
 // hub does not read as fast; try again later.
 func (c *Client) Post(m *hub.Message) error {
-	c.messages.Add(1)
 	out := c.conn.Out()
 	b := out.Begin()
 	waiting := len(b)
@@ -206,7 +204,6 @@ func (c *Client) start(m *hub.Message, reply func(m *hub.Message), done func(not
 	if err != nil {
 		return err
 	}
-	c.messages.Add(1)
 	waiting := 0
 	call := &tristanable.Call{
 		Encode: func(dst []byte) []byte {

@@ -18,7 +18,9 @@ type pings struct {
 	c *Client
 
 	mu       sync.Mutex
-	answered uint64 // Client.messages when the last answered ping was sent
+	sent     uint64
+	answered uint64 // the number of the last answered one
+	queued   uint64 // frames in the send queue up to that one, itself included
 }
 
 // startKeepalive pings the hub whenever nothing has come for a while.
@@ -33,20 +35,25 @@ func (p *pings) send() {
 		p.c.keepalive.Stop()
 		return
 	}
-	before := p.c.messages.Load()
+	p.mu.Lock()
+	number, queued := p.sent+1, p.c.conn.Out().Enqueued()+1
+	p.mu.Unlock()
 	err := p.c.conn.Go(&tristanable.Call{
 		Encode: func(dst []byte) []byte { return append(dst, wire.AppendPing(nil, 0)[tristanable.TagSize:]...) },
 		Done: func(_ *tristanable.Call, _ []byte, err error) {
 			if err == nil {
 				p.mu.Lock()
 				defer p.mu.Unlock()
-				p.answered = before
+				p.answered, p.queued = number, queued
 			}
 		},
 	})
 	if err != nil {
 		return // the queue is full: there is more to be answered than a ping
 	}
+	p.mu.Lock()
+	p.sent = number
+	p.mu.Unlock()
 	p.c.conn.Flush()
 }
 
@@ -54,5 +61,5 @@ func (p *pings) send() {
 func (p *pings) outstanding() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.c.messages.Load() != p.answered
+	return p.c.conn.Out().Enqueued() != p.queued+p.sent-p.answered
 }

@@ -104,12 +104,11 @@ func checkDatabase(s string) error {
 // Every block but handlers may be missing. A handler's handlerBinary becomes a
 // command with StartNeeded. Paths stay relative to the working directory.
 func ParseClassic(name string, data []byte, checks ...Check) (*Config, error) {
-	r, from := newReader(name, data), new(classic)
-	root, err := parseWith(parseJSON, data)
-	if err != nil {
-		r.syntax(err)
+	r, root := parseWith(parseJSON, name, data)
+	if root == nil {
 		return nil, r.err()
 	}
+	from := new(classic)
 	readKeys(r, nil, root, from.keys, nil)
 	c := newDefaults()
 	from.buildListeners(r, c)

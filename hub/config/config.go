@@ -14,6 +14,7 @@ package config
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -27,6 +28,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/textfile"
 )
 
 // A Config is a config file, complete with defaults. Sections of two Configs can
@@ -240,42 +242,68 @@ func Load(path string, checks ...Check) (*Config, error) {
 	if info, err := f.Stat(); err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("config: %s is no file", path)
+		return nil, fmt.Errorf("config: %s is %s: want a file", path, kindOf(info.Mode()))
 	}
 	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	if len(bytes.TrimSpace(data)) == 0 {
+	text, err := textfile.Decode(data)
+	if err == nil && len(bytes.TrimSpace(text)) == 0 {
 		return nil, fmt.Errorf("config: %s is empty: was it being written? Without any file the hub runs on its defaults", path)
 	}
-	if filepath.Ext(path) == ".conf" || bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{")) {
+	if filepath.Ext(path) == ".conf" || bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("{")) {
 		return ParseClassic(path, data, checks...)
 	}
 	return Parse(path, data, checks...)
 }
 
+// kindOf says what something is that is no regular file.
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a folder"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a pipe"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	}
+	return "a device"
+}
+
 // Parse parses the content of a bester.toml. Errors use name as the file's name; the error
 // is an *Error.
 func Parse(name string, data []byte, checks ...Check) (*Config, error) {
-	r, c := newReader(name, data), newDefaults()
-	root, err := parseWith(parseTOML, data)
-	if err != nil {
-		r.syntax(err)
+	r, root := parseWith(parseTOML, name, data)
+	if root == nil {
 		return nil, r.err()
 	}
+	c := newDefaults()
 	readKeys(r, nil, root, c.keys, nil)
 	c.complete()
 	c.check(r)
 	return c.finish(r, checks)
 }
 
-// parseWith calls parse if the file is not too large.
-func parseWith(parse func([]byte) (*table, error), data []byte) (*table, error) {
+// parseWith calls parse with the text of a file that is not too large and is UTF-8. The root
+// is nil if the reader has a problem with it.
+func parseWith(parse func([]byte) (*table, error), name string, data []byte) (*reader, *table) {
+	text, err := textfile.Decode(data)
+	r := newReader(name, text)
 	if len(data) > MaxFile {
-		return nil, errorAt(MaxFile, "the file is larger than %v", Bytes(MaxFile))
+		r.problemAt(min(MaxFile, len(text)), nil, fmt.Sprintf("the file is larger than %v", Bytes(MaxFile)))
+		return r, nil
 	}
-	return parse(data)
+	if bad, ok := errors.AsType[*textfile.EncodingError](err); ok {
+		r.problemAt(bad.Offset, nil, bad.Problem)
+		return r, nil
+	}
+	root, err := parse(text)
+	if err != nil {
+		r.syntax(err)
+		return r, nil
+	}
+	return r, root
 }
 
 // finish runs the checks. It returns the config if neither they nor the reader have found

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/besterhub/bester/hub"
 )
 
@@ -152,6 +154,62 @@ func TestChecksPointAtTheKey(t *testing.T) {
 	}
 	if got, want := Default().Problem("wrong", "hub", "name").Error(), "hub.name: wrong"; got != want {
 		t.Errorf("without a file: got %q, want %q", got, want)
+	}
+}
+
+// Whatever an editor on Windows makes of UTF-8 is read, at the same lines and columns.
+func TestLoadByteOrderMarkAndCRLF(t *testing.T) {
+	for name, content := range map[string]string{
+		"mark.toml":      "\ufeff[hub]\nname = \"shed\"\n",
+		"crlf.toml":      "# ü\r\n[hub]\r\nname = \"shed\"\r\n",
+		"mark-crlf.toml": "\ufeff[hub]\r\nname = \"shed\"\r\n",
+	} {
+		c, err := Load(write(t, name, content))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if c.Hub.Name != "shed" {
+			t.Errorf("%s: got name %q", name, c.Hub.Name)
+		}
+	}
+	const classic = "\ufeff{\r\n\"handlers\": {\"availableTypes\": []}}\r\n"
+	for _, name := range []string{"server.conf", "server.toml"} {
+		if _, err := Load(write(t, name, classic)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := Load(write(t, "empty.toml", "\ufeff\r\n")); err == nil || !strings.Contains(err.Error(), "is empty") {
+		t.Errorf("got %v, want that it is empty", err)
+	}
+	_, err := Load(write(t, "place.toml", "\ufeffhubb = 1\r\n"))
+	if err == nil || !strings.Contains(err.Error(), "place.toml:1:1: hubb: ") {
+		t.Errorf("got %v, want the column as an editor shows it", err)
+	}
+}
+
+func write(t *testing.T, name, content string) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// What is no file, or has no end, is refused and not waited for.
+func TestLoadWhatIsNoFile(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe.toml")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		t.TempDir():   "is a folder: want a file",
+		pipe:          "is a pipe: want a file",
+		"/dev/zero":   "is a device: want a file",
+		"/proc/kmsg/": "config: ",
+	} {
+		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", path, err, want)
+		}
 	}
 }
 

@@ -3,6 +3,9 @@ package config
 import (
 	"cmp"
 	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -130,14 +133,21 @@ func Files() []string {
 	return files
 }
 
-// File returns the first of Files that exists, or "".
-func File() string {
-	for _, file := range Files() {
-		if _, err := os.Stat(file); err == nil {
-			return file
+// File returns the first of Files that exists, or "". The error says which of those before it
+// this user may not look for, such as one in a folder that only root may enter.
+func File() (file string, hidden error) { return firstOf(Files()) }
+
+func firstOf(files []string) (file string, hidden error) {
+	for _, file := range files {
+		_, err := os.Stat(file)
+		if err == nil {
+			return file, hidden
+		}
+		if hidden == nil && errors.Is(err, fs.ErrPermission) {
+			hidden = fmt.Errorf("%s: this user may not look whether it is there: run as root (sudo) or as the hub's user, or name a config", file)
 		}
 	}
-	return ""
+	return "", hidden
 }
 
 const (

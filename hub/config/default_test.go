@@ -66,7 +66,7 @@ func TestFile(t *testing.T) {
 	}
 	dir := t.TempDir()
 	t.Setenv("XDG_CONFIG_HOME", dir)
-	if got := File(); got != "" {
+	if got, _ := File(); got != "" {
 		t.Errorf("got %q, want none", got)
 	}
 	want := filepath.Join(dir, "bester", "bester.toml")
@@ -79,7 +79,7 @@ func TestFile(t *testing.T) {
 	if err := os.WriteFile(want, nil, 0600); err != nil {
 		t.Fatal(err)
 	}
-	if got := File(); got != want {
+	if got, _ := File(); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -132,8 +132,8 @@ type Server struct {
 	memory        *bformat.Budget
 	starvedLogged atomic.Uint64 // memory.Starved when it was logged last
 	throttle      loginThrottle
-	spare         spare
 	ledger        ledger
+	spare         spare
 	ctx           context.Context // ends when Shutdown begins
 	cancel        context.CancelFunc
 

@@ -41,8 +41,10 @@ func (s *Server) stallCheckInterval() time.Duration {
 }
 
 // checkStalled ends the sessions that have stalled inside a frame.
-func (s *Server) checkStalled() {
-	for _, n := range s.findStalled(time.Since(s.started)) {
+func (s *Server) checkStalled() { s.endStalled(time.Since(s.started)) }
+
+func (s *Server) endStalled(now time.Duration) {
+	for _, n := range s.findStalled(now) {
 		s.stats.stalled.Add(1)
 		n.warn(&s.logLimiters.stalled, "session closed: it stopped inside a frame; session.write says how long it may", slog.String("user", string(n.name)), slog.Duration("limit", n.limits.Write))
 		n.terminate(errStalled)
