@@ -98,7 +98,7 @@ func (s *Server) makeRoom(c *connection) *connection {
 
 // preAuthenticated reports whether o has not logged in, where n is its session.
 func (o *connection) preAuthenticated(n *session) bool {
-	return n == nil && !o.counted && !o.trusted && !o.evicted && !o.ended
+	return n == nil && !o.counted && !o.trusted && !o.evicted && !o.loggedOut
 }
 
 // givesWayBefore reports whether o gives way before p: silent ones first, then those of the

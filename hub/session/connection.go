@@ -32,7 +32,7 @@ type connection struct {
 	accepted   time.Time    // when it was
 	heard      atomic.Bool  // its first frame has come
 	evicted    bool         // it gives way to another; under Server.mu
-	ended      bool         // its session has ended; under Server.mu
+	loggedOut  bool         // its session has ended; under Server.mu
 	counted    bool         // by Server.countSession, for an account; under Server.mu
 	countedFor hub.UserName
 	in         *bformat.Reader

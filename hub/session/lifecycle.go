@@ -92,7 +92,7 @@ func (s *Server) unregister(n *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open[n.connection] = nil
-	n.ended = true
+	n.loggedOut = true
 	s.sessions--
 }
 
