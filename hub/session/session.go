@@ -89,7 +89,6 @@ func (s *session) run(self receiver, loop func() error) {
 		s.flushAndLinger()
 		return
 	}
-	s.log.Debug("session begins")
 	err := s.runRegistered(self, loop)
 	if inputEnded(err) || isReported(err) {
 		s.flushAndLinger()
@@ -108,6 +107,7 @@ func (s *session) runRegistered(self receiver, loop func() error) error {
 	if self != nil {
 		defer s.server.o.Router.Directory().Join(s.name, self)()
 	}
+	s.log.Debug("session begins")
 	s.startWriter() // not before Join: a client that reads that the login is good can be reached
 	drained := sync.OnceFunc(s.server.sessionDrained)
 	defer drained()
