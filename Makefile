@@ -17,12 +17,13 @@ export GOTOOLCHAIN = auto
 # What make test needs, as command:package of Debian's.
 NEEDS = qemu-arm-static:qemu-user-static qemu-aarch64-static:qemu-user-static python3:python3 gcc:gcc gcc:libc6-dev git:git df:coreutils free:procps ip:iproute2
 
-.PHONY: all build run test unit race arm fuzz check bench compare torture size vuln generate deps man install clean help
+.PHONY: all build run test unit race arm fuzz check bench compare torture size vuln generate deps man install uninstall clean help
 
 all: build ## the same as build
 
-build: ## bin/besterd and bin/bester, static
+build: ## bin/besterd and bin/bester, static, and what else make install takes
 	$(GOBUILD) -o bin/ ./cmd/besterd ./cmd/bester
+	@$(MAKE) --no-print-directory bin/man/bester.bash
 
 run: build ## a hub with this machine's readings, a handler and a client, until Ctrl-C or DURATION=10s
 	bin/bester demo $(if $(DURATION),--duration $(DURATION))
@@ -141,6 +142,9 @@ install: $(if $(GOOS)$(GOARCH)$(GOARM),build,bin/besterd bin/bester) bin/man/bes
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 bin/man/*.1
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 bin/man/*.8
 	install -D -m 644 bin/man/bester.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/bester
+
+uninstall: ## takes away what make install has put under $(DESTDIR)$(PREFIX); as root
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/besterd bin/bester share/man/man8/besterd.8 share/bash-completion/completions/bester) $(DESTDIR)$(PREFIX)/share/man/man1/bester.1 $(DESTDIR)$(PREFIX)/share/man/man1/bester-*.1
 
 clean: ## what make has made
 	rm -rf bin

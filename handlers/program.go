@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/asynclog"
 )
 
 // DefaultSocket is the hub's socket if neither --socket nor BESTER_SOCKET is set.
@@ -39,6 +40,8 @@ const (
 //	--password-file PATH  holds that account's password in its first line
 //	--concurrency N       messages handled at once; default 1
 //	--help, --version
+//
+// Its log goes to stderr. It goes on working when nobody reads that, or its reader ends.
 //
 // If the hub starts it, which sets BESTER_HANDLER, it exits when its connection ends, and
 // the hub starts it again. Otherwise it reconnects with exponential backoff, from 100 ms
@@ -98,7 +101,10 @@ func (p Program) Run(ctx context.Context, args []string, stdout, stderr io.Write
 	if err != nil {
 		return p.usageError(stderr, err)
 	}
-	o.Log = logger(stderr, startedAs != "")
+	defer asynclog.IgnoreBrokenPipe()()
+	log := asynclog.New(stderr, 0)
+	defer log.Close(time.Second)
+	o.Log = logger(log, startedAs != "")
 	if startedAs != "" {
 		return p.serveOnce(ctx, set.socket, h, types, o)
 	}

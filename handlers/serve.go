@@ -49,6 +49,10 @@ type Options struct {
 	// Grace is the grace period: how long the hub has to close the connection after the
 	// context has ended. If zero, 10 s.
 	Grace time.Duration
+	// Keepalive is how long nothing may come from the hub until it is pinged. If it does not
+	// answer within as long again, Serve returns. If zero, 30 s; if negative, the hub is not
+	// pinged.
+	Keepalive time.Duration
 	// Log gets what the operator should know. If nil, nothing is logged.
 	Log *slog.Logger
 	// Ready is called once the hub has accepted the handler. If nil, nothing is called.
@@ -58,6 +62,9 @@ type Options struct {
 // ErrRefused is wrapped by the error of Serve if the hub did not accept the login. That
 // error also wraps the hub's reason (hub.ErrDenied and so on).
 var ErrRefused = errors.New("refused by the hub")
+
+// pingTag is the tag of pings to the hub. Its answer, a status, is not looked into.
+const pingTag = 1
 
 // loginTimeout is how long the hub may take to answer the hello.
 const loginTimeout = 10 * time.Second
@@ -90,7 +97,7 @@ func Serve(ctx context.Context, c net.Conn, h hub.Handler, types []string, o Opt
 		Version: wire.Version, Role: wire.RoleHandler, User: s.o.User, Password: s.o.Password,
 		Name: s.o.Name, Types: types, Credits: s.o.Credits, Frame: s.o.Frame,
 	}
-	s.out.End(wire.AppendHello(s.out.Begin(), &hello), false)
+	s.out.End(wire.AppendHello(s.out.Begin(), &hello), bformat.Required)
 	s.out.Flush()
 	if err := s.login(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -102,6 +109,10 @@ func Serve(ctx context.Context, c net.Conn, h hub.Handler, types []string, o Opt
 		s.o.Ready()
 	}
 
+	if s.o.Keepalive > 0 {
+		s.keepalive.Start()
+		defer s.keepalive.Stop()
+	}
 	s.startWorkers()
 	defer s.stopWorkers()
 	stop := context.AfterFunc(ctx, s.sendGoodbye)
@@ -110,7 +121,10 @@ func Serve(ctx context.Context, c net.Conn, h hub.Handler, types []string, o Opt
 	if s.closing.Load() || ctx.Err() != nil {
 		return nil
 	}
-	if errors.Is(err, io.EOF) {
+	switch {
+	case s.keepalive.Expired():
+		err = errors.New("the hub does not answer: its machine or the network has gone without a word")
+	case errors.Is(err, io.EOF):
 		err = errors.New("the hub closed it")
 	}
 	return fmt.Errorf("handlers: connection: %w", err)
@@ -135,6 +149,7 @@ type server struct {
 	flushTimer   *time.Timer // bounds the delay until out is flushed
 	closing      atomic.Bool // one side has said goodbye
 	panics       lograte.Limiter
+	keepalive    tristanable.Keepalive
 }
 
 func newServer(c net.Conn, h hub.Handler, o Options) *server {
@@ -149,12 +164,20 @@ func newServer(c net.Conn, h hub.Handler, o Options) *server {
 	if o.Grace <= 0 {
 		o.Grace = 10 * time.Second
 	}
+	if o.Keepalive == 0 {
+		o.Keepalive = 30 * time.Second
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &server{h: h, o: o, conn: c, in: bformat.NewReader(c, o.Frame)}
 	// The credits bound the queue: the hub has no more messages in flight than that.
 	s.out = bformat.NewQueue(c, bformat.QueueOptions{Limit: bformat.MaxPayload / 4})
+	s.keepalive.Interval, s.keepalive.SetReadDeadline = o.Keepalive, c.SetReadDeadline
+	s.keepalive.Ping = func() {
+		s.out.End(wire.AppendPing(s.out.Begin(), pingTag), bformat.Droppable(0))
+		s.out.Flush()
+	}
 	s.replies.New = func() any { return newReply(s) }
 	s.flushTimer = time.AfterFunc(time.Hour, s.Flush)
 	s.flushTimer.Stop()
@@ -202,8 +225,9 @@ func (s *server) login(ctx context.Context) error {
 // sendGoodbye tells the hub that ctx has ended, and ends the connection after the grace
 // period.
 func (s *server) sendGoodbye() {
+	s.keepalive.Stop() // the read deadline is now that of the grace period
 	s.closing.Store(true)
-	s.out.End(wire.AppendGoodbye(s.out.Begin(), "the handler is stopping"), false)
+	s.out.End(wire.AppendGoodbye(s.out.Begin(), "the handler is stopping"), bformat.Required)
 	s.out.Flush()
 	s.conn.SetReadDeadline(time.Now().Add(s.o.Grace))
 }
@@ -220,7 +244,10 @@ func splitFrame(frame []byte) (tag uint64, kind wire.Kind, body []byte, err erro
 
 // readLoop acts on frames until the connection ends, and returns the reason.
 func (s *server) readLoop() error {
-	s.in.SetIdle(s.batch.Flush)
+	s.in.SetIdle(func() {
+		s.batch.Flush()
+		s.keepalive.Waiting()
+	})
 	for {
 		frame, err := s.in.Next()
 		if err != nil {
@@ -241,7 +268,7 @@ func (s *server) readLoop() error {
 			}
 		case wire.KindPing:
 			if tag != 0 {
-				s.out.End(wire.AppendStatus(s.out.Begin(), tag, nil), true)
+				s.out.End(wire.AppendStatus(s.out.Begin(), tag, nil), bformat.Droppable(0))
 				s.out.Flush()
 			}
 		case wire.KindStatus:
@@ -286,7 +313,7 @@ const maxFlushDelay = time.Millisecond
 
 // send queues a payload.
 func (s *server) send(payload []byte, b *hub.Batch) {
-	s.out.Put(false, payload)
+	s.out.Put(bformat.Required, payload)
 	if s.flushPending.CompareAndSwap(false, true) {
 		b.Add(s)
 		s.flushTimer.Reset(maxFlushDelay)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 )
 
 // An Answer is a handler's response to one message: zero or more commands, each
@@ -20,6 +21,7 @@ type Answer struct {
 	pipeline *pipeline // nil: straight to the recipients the message names
 	step     int       // handlers of the pipeline that it has passed
 	done     bool      // Done has been called
+	own      Notes     // of this answer alone, until it is done
 
 	// The answer to the message that was put is the root: it waits for all answers
 	// derived from it. The derived ones use only root of the fields below.
@@ -46,7 +48,7 @@ func (a *Answer) Do(c Command) {
 	case Pass:
 		a.pass(c.Data)
 	case Drop:
-		a.router.stats.dropped.Add(1)
+		a.own |= noteDropped
 	case Reply:
 		a.reply(c.Data)
 	case SendClients:
@@ -137,6 +139,9 @@ func (a *Answer) Done(err error) {
 	}
 	root, batch := a.root, a.m.Batch
 	if a != root {
+		if root.notes.Load()&uint32(a.own) != uint32(a.own) {
+			root.notes.Or(uint32(a.own))
+		}
 		a.recycle(batch)
 	}
 	root.donePending(batch)
@@ -148,7 +153,7 @@ func (a *Answer) Message() *Message { return &a.m }
 // newChild returns a new answer for a message that a command derives. The root waits for it.
 func (a *Answer) newChild(d Data) *Answer {
 	n := a.router.newAnswer(a.m.Batch)
-	n.root, n.done = a.root, false
+	n.root, n.done, n.own = a.root, false, 0
 	n.root.addPending()
 	n.m = a.m
 	n.m.Data = d
@@ -229,8 +234,11 @@ func (a *Answer) advance() {
 func (a *Answer) handle(h Handler) {
 	defer func() {
 		if p := recover(); p != nil {
-			a.router.stats.panics.Add(1)
-			a.router.log.Error("a handler has a bug: it panicked", "type", string(a.m.Type), "panic", p, "stack", string(debug.Stack()))
+			panics := a.router.stats.panics.Add(1)
+			// Any sender may cause it: after the first ones, one a second is logged.
+			if now := time.Now().Unix(); a.router.panicLogged.Swap(now) != now || panics <= 16 {
+				a.router.log.Error("a handler has a bug: it panicked", "type", string(a.m.Type), "panics", panics, "panic", p, "stack", string(debug.Stack()))
+			}
 			if !a.done {
 				a.Done(Reason(ErrHandler, "type %q: the handler panicked", a.m.Type))
 			}
@@ -244,7 +252,7 @@ func (a *Answer) handle(h Handler) {
 func (a *Answer) deliverToReceivers(out *Message) {
 	if pl := a.pipeline; pl != nil && len(pl.users)+len(pl.servers) > 0 {
 		if len(a.m.To) > 0 {
-			a.addNote(NoteOverruled)
+			a.own |= NoteOverruled
 		}
 		for _, u := range pl.users {
 			a.deliver(out, u.liveSessions())
@@ -267,7 +275,8 @@ func (a *Answer) deliverToReceivers(out *Message) {
 func (a *Answer) sendTo(out *Message, to Address) {
 	switch {
 	case a.m.Reach != nil && !a.m.Reach.MayReach(to):
-		a.router.stats.lost.Add(1)
+		a.router.count(a.m.Batch, countHanded)
+		a.router.countLost(LossReach)
 		a.setError(Reason(ErrDenied, "%q may not reach %q", a.m.From, to))
 	case to.Server != "":
 		a.sendToServer(out, to)
@@ -279,8 +288,7 @@ func (a *Answer) sendTo(out *Message, to Address) {
 // deliver delivers to every session of one user.
 func (a *Answer) deliver(out *Message, sessions []Sink) {
 	if len(sessions) == 0 {
-		a.router.stats.absent.Add(1)
-		a.addNote(NoteAbsent)
+		a.own |= NoteAbsent
 	}
 	for _, s := range sessions {
 		a.countDelivery(s.Put(out))
@@ -288,19 +296,25 @@ func (a *Answer) deliver(out *Message, sessions []Sink) {
 }
 
 // countDelivery counts the outcome of one delivery. The message does not fail if a
-// receiver has just gone, is too slow or may not receive the type. It fails if the
-// data cannot be converted for the receiver.
+// receiver has just gone, is too slow or may not receive the type; its sender gets a note.
+// It fails if the receiver can never take it: its data cannot be converted, or is too long.
 func (a *Answer) countDelivery(err error) {
-	switch {
-	case err == nil:
-		a.router.count(a.m.Batch, 0, 1, 0)
-	case errors.Is(err, ErrClosed):
-		a.router.stats.absent.Add(1)
+	a.router.count(a.m.Batch, countHanded)
+	if err == nil {
+		a.own |= noteHanded
+		return
+	}
+	loss := LossOf(err)
+	a.router.countLost(loss)
+	switch loss {
+	case LossEncoding, LossTooLong:
+		a.setError(err)
+	case LossDisconnected:
+		a.own |= NoteAbsent
+	case LossDenied:
+		a.own |= NoteDenied
 	default:
-		a.router.stats.lost.Add(1)
-		if errors.Is(err, ErrEncoding) {
-			a.setError(err)
-		}
+		a.own |= NoteFull
 	}
 }
 
@@ -308,16 +322,22 @@ func (a *Answer) countDelivery(err error) {
 func (a *Answer) sendToServer(out *Message, to Address) {
 	sink := a.router.directory.Server(to.Server)
 	if sink == nil {
+		a.router.count(a.m.Batch, countHanded)
+		a.router.countLost(LossServer)
 		a.setError(Reason(ErrUnknownServer, "no server %q: want a name from the config, or host:port", to.Server))
 		return
 	}
+	a.router.count(a.m.Batch, countHanded)
 	a.to[0] = to
 	out.To, out.Receipt = a.to[:], (*serverReceipt)(a.root)
 	a.root.addPending()
 	if err := sink.Put(out); err != nil {
-		a.router.stats.lost.Add(1)
+		a.router.countLost(LossServer)
 		a.setError(err)
 		a.root.pending.Add(-1) // it does not reach 0: this answer is still pending
+	} else {
+		a.router.count(a.m.Batch, countToServers)
+		a.own |= noteHanded
 	}
 	out.To, out.Receipt = nil, nil
 }
@@ -327,20 +347,19 @@ type serverReceipt Answer
 
 func (c *serverReceipt) Done(m *Message, err error) {
 	root := (*Answer)(c)
-	if err != nil {
-		root.router.stats.lost.Add(1)
+	switch {
+	case err != nil:
+		root.router.countLost(LossServer)
+		root.router.count(m.Batch, countServersFailed)
 		root.setError(err)
-	} else {
-		root.router.count(m.Batch, 0, 1, 0)
+		root.router.reportHops(m, err)
+	case m.Notes&NoteUnconfirmed != 0:
+		root.router.count(m.Batch, countUnconfirmed)
+		root.notes.Or(uint32(NoteUnconfirmed))
+	default:
+		root.router.count(m.Batch, countConfirmed)
 	}
 	root.donePending(m.Batch)
-}
-
-// addNote records a note for the receipt.
-func (a *Answer) addNote(n Notes) {
-	if a.root.notes.Load()&uint32(n) == 0 {
-		a.root.notes.Or(uint32(n))
-	}
 }
 
 // setError records the reason for the receipt, unless there is one already.
@@ -369,15 +388,25 @@ func (a *Answer) donePending(b *Batch) {
 		}
 	}
 	var err error
-	if p := a.firstError.Load(); p != nil {
+	notes := a.own | Notes(a.notes.Load())
+	switch p := a.firstError.Load(); {
+	case p != nil:
 		err = *p
 		a.firstError.Store(nil)
-		a.router.stats.failed.Add(1)
+		a.router.countFailed(err)
+		a.router.count(b, countFailed)
+	case notes&noteHanded != 0:
+		a.router.count(b, countSucceeded)
+	case notes&(NoteAbsent|NoteDenied|NoteFull) != 0:
+		a.router.count(b, countAbsent)
+	case notes&noteDropped != 0:
+		a.router.count(b, countDropped)
+	default: // a handler has kept it
+		a.router.count(b, countSucceeded)
 	}
-	a.router.count(b, 0, 0, 1)
 	if a.m.Receipt != nil {
 		a.m.Batch, a.m.Data, a.m.To = b, Data{}, nil
-		a.m.Notes = Notes(a.notes.Load())
+		a.m.Notes = notes &^ (noteHanded | noteDropped)
 		a.m.Receipt.Done(&a.m, err)
 	}
 	a.recycle(b)

@@ -42,9 +42,10 @@ type Batch struct {
 	lastLookup  cachedLookup
 	lastID      uint64 // number of the last ID; at idBlockEnd a new block of numbers is taken
 	idBlockEnd  uint64
-	taken       uint64 // not yet in the router's counters, nor are the next two
-	delivered   uint64
-	ended       uint64 // of the messages taken
+	counts      [numCounts]uint32 // not yet in the router's counters
+	counted     bool              // some of counts are not 0
+	lastFrom    Address           // the last sender, and its SenderHash
+	lastHash    uint8
 }
 
 // Add registers f for the next Flush. A flusher adds itself once between two of its
@@ -92,9 +93,14 @@ func (b *Batch) Flush() {
 	b.flushers = b.flushers[:0]
 	clear(b.stagers)
 	b.stagers = b.stagers[:0]
-	if b.taken+b.delivered+b.ended > 0 {
-		b.router.count(nil, b.taken, b.delivered, b.ended)
-		b.taken, b.delivered, b.ended = 0, 0, 0
+	if b.counted {
+		b.counted = false
+		for i, n := range b.counts {
+			if n > 0 {
+				b.router.stats.counts[i].Add(uint64(n))
+				b.counts[i] = 0
+			}
+		}
 	}
 }
 
@@ -158,18 +164,14 @@ func (r *Router) newID(b *Batch) ID {
 	return ID{r.name, b.lastID}
 }
 
-// count counts messages taken, deliveries made and messages ended.
-func (r *Router) count(b *Batch, taken, delivered, ended uint64) {
+// count counts one event.
+func (r *Router) count(b *Batch, c count) {
 	if b == nil {
-		r.stats.taken.Add(taken)
-		r.stats.delivered.Add(delivered)
-		r.stats.ended.Add(ended)
+		r.stats.counts[c].Add(1)
 		return
 	}
-	b.router = r
-	b.taken += taken
-	b.delivered += delivered
-	b.ended += ended
+	b.router, b.counted = r, true
+	b.counts[c]++
 }
 
 // Drain waits until no message is in flight: every handler has answered and every
@@ -180,7 +182,7 @@ func (r *Router) Drain(ctx context.Context) error {
 	// eventually. Polling is good enough, since Drain is called only at shutdown.
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for r.stats.ended.Load() != r.stats.taken.Load() {
+	for r.stats.inFlight() != 0 {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

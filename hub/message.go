@@ -50,19 +50,34 @@ const (
 	NoteAbsent Notes = 1 << iota
 	// NoteOverruled: the type's route decided who gets it, not the recipients named.
 	NoteOverruled
+	// NoteUnconfirmed: a server took it and did not say what became of it.
+	NoteUnconfirmed
+	// NoteDenied: a receiver's account may not receive the type.
+	NoteDenied
+	// NoteFull: a receiver's queue had no room for it.
+	NoteFull
+	noteHanded  // a receiver has taken it; not for senders, nor is the next
+	noteDropped // a handler has dropped it
 )
 
 // String returns the notes as one line for people; "" if there are none.
 func (n Notes) String() string {
-	switch n {
-	case NoteAbsent:
-		return "not all who were to get it are here"
-	case NoteOverruled:
-		return "the type's route decides who gets it, not the recipients named"
-	case NoteAbsent | NoteOverruled:
-		return "the type's route decides who gets it, not the recipients named; not all of them are here"
+	var parts []string
+	for _, p := range [...]struct {
+		note Notes
+		text string
+	}{
+		{NoteOverruled, "the type's route decides who gets it, not the recipients named"},
+		{NoteAbsent, "not all who were to get it are here"},
+		{NoteUnconfirmed, "handed over to a server that did not confirm it"},
+		{NoteDenied, "not all who were to get it may receive its type"},
+		{NoteFull, "not all who were to get it have room for it in their queues"},
+	} {
+		if n&p.note != 0 {
+			parts = append(parts, p.text)
+		}
 	}
-	return ""
+	return strings.Join(parts, "; ")
 }
 
 // Reach is the sender's permission to have messages handed to an address.

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -26,6 +27,11 @@ type RouterOptions struct {
 	// MaxHops is how often handlers may forward one message with sendHandler before it
 	// is refused. If zero, the constant MaxHops.
 	MaxHops int
+	// OnHops is told of each message that was refused for too many hops, by this hub or by
+	// a server it was sent to: the message without its data, and the pattern of the route
+	// that its type has here, "" if none. It may be called from any goroutine. If nil,
+	// nobody is told.
+	OnHops func(m *Message, route Pattern, err error)
 	// Log gets the stack of a handler in this process that panics. If nil, nothing is logged.
 	Log *slog.Logger
 }
@@ -48,9 +54,12 @@ type Router struct {
 	maxHops   int
 	log       *slog.Logger
 	name      string
+	onHops    func(m *Message, route Pattern, err error)
 	lastID    atomic.Uint64 // of the last message given an ID
 	answers   sync.Pool
 	stats     routerStats
+
+	panicLogged atomic.Int64 // when a handler's panic was logged last, in seconds since 1970
 
 	mu       sync.Mutex // guards the inputs of the table
 	routes   []Route
@@ -60,7 +69,7 @@ type Router struct {
 
 // NewRouter returns a Router without routes and handlers.
 func NewRouter(o RouterOptions) *Router {
-	r := &Router{name: o.Name, log: o.Log, directory: o.Directory, maxHops: o.MaxHops, handlers: make(map[Pattern]Handler)}
+	r := &Router{name: o.Name, onHops: o.OnHops, log: o.Log, directory: o.Directory, maxHops: o.MaxHops, handlers: make(map[Pattern]Handler)}
 	r.lastID.Store(rand.Uint64() >> 2) // a new start repeats none of the numbers before it
 	if r.directory == nil {
 		r.directory = new(Directory)
@@ -78,6 +87,9 @@ func NewRouter(o RouterOptions) *Router {
 
 // Directory returns the router's directory of users and servers.
 func (r *Router) Directory() *Directory { return r.directory }
+
+// Name returns this hub's name.
+func (r *Router) Name() string { return r.name }
 
 // Put routes m. If it returns nil, the handlers and receivers have the message, in
 // memory, and the receipt tells the outcome. An error wraps ErrNoHandler or ErrHops. A
@@ -107,11 +119,17 @@ func (r *Router) Deliver(m *Message) error {
 func (r *Router) route(m *Message, pl *pipeline) error {
 	if m.Hops > r.maxHops {
 		r.stats.refused.Add(1)
-		return Reason(ErrHops, "type %q: more than %d hops: do hubs send it in a circle?", m.Type, r.maxHops)
+		at := ""
+		if r.name != "" {
+			at = fmt.Sprintf(" at hub %q", r.name)
+		}
+		err := Reason(ErrHops, "type %q: more than %d hops%s: do hubs send it in a circle?", m.Type, r.maxHops, at)
+		r.reportHops(m, err)
+		return err
 	}
-	r.count(m.Batch, 1, 0, 0)
+	r.count(m.Batch, countTaken)
 	a := r.newAnswer(m.Batch)
-	a.root, a.pipeline, a.done, a.shared = a, pl, false, false
+	a.root, a.pipeline, a.done, a.shared, a.own = a, pl, false, false, 0
 	if a.dispatches.Load() != 0 { // left over from an earlier message
 		a.dispatches.Store(0)
 	}
@@ -124,6 +142,20 @@ func (r *Router) route(m *Message, pl *pipeline) error {
 	}
 	a.advance()
 	return nil
+}
+
+// reportHops tells OnHops of a message, if err says that it had too many hops.
+func (r *Router) reportHops(m *Message, err error) {
+	if r.onHops == nil || !errors.Is(err, ErrHops) {
+		return
+	}
+	out := *m
+	out.Data, out.To, out.Receipt, out.Batch = Data{}, nil, nil, nil
+	var route Pattern
+	if pl := r.lookup(m.Type, nil); pl != nil {
+		route = pl.match
+	}
+	r.onHops(&out, route, err)
 }
 
 // Serves reports whether a handler or route takes messages of type t.
@@ -181,29 +213,4 @@ func (r *Router) ServeAll(patterns []Pattern, h Handler) (stop func(), err error
 		}
 		r.table.Store(newRoutingTable(r.routes, r.handlers, r.directory))
 	}), nil
-}
-
-// RouterStats counts the outcomes of messages since the start.
-type RouterStats struct {
-	Taken     uint64 `json:"taken"`     // messages put into the hub
-	Refused   uint64 `json:"refused"`   // put, but nobody serves their type, or they exceeded the hop limit
-	Failed    uint64 `json:"failed"`    // taken, but a handler or one of its commands failed
-	Delivered uint64 `json:"delivered"` // handed to sessions, and confirmed by servers, once for each
-	Absent    uint64 `json:"absent"`    // for users without a live session
-	Dropped   uint64 `json:"dropped"`   // dropped by the command of a handler
-	Lost      uint64 `json:"lost"`      // not delivered: the receiver or server refused it
-	Panics    uint64 `json:"panics"`    // messages failed by a bug in a handler of this process
-}
-
-type routerStats struct {
-	taken, refused, failed, delivered, absent, dropped, lost, panics, ended atomic.Uint64
-}
-
-// Stats returns the counters as they are now.
-func (r *Router) Stats() RouterStats {
-	s := &r.stats
-	return RouterStats{
-		Taken: s.taken.Load(), Refused: s.refused.Load(), Failed: s.failed.Load(),
-		Delivered: s.delivered.Load(), Absent: s.absent.Load(), Dropped: s.dropped.Load(), Lost: s.lost.Load(), Panics: s.panics.Load(),
-	}
 }

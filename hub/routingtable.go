@@ -16,6 +16,7 @@ type Route struct {
 
 // A pipeline is a route or a single handler in the form that the router executes.
 type pipeline struct {
+	match    Pattern
 	handlers []Handler
 	users    []*user   // receivers here
 	servers  []Address // receivers elsewhere
@@ -43,10 +44,10 @@ func newRoutingTable(routes []Route, handlers map[Pattern]Handler, d *Directory)
 	t := &routingTable{exact: make(map[Type]*pipeline)}
 	pipelines := make(map[Pattern]*pipeline, len(routes)+len(handlers))
 	for p, h := range handlers {
-		pipelines[p] = &pipeline{handlers: []Handler{h}}
+		pipelines[p] = &pipeline{match: p, handlers: []Handler{h}}
 	}
 	for _, r := range routes { // a route comes before a handler of the same pattern
-		pl := &pipeline{handlers: r.Through}
+		pl := &pipeline{match: r.Match, handlers: r.Through}
 		for _, a := range r.To {
 			if a.Server == "" {
 				pl.users = append(pl.users, d.pin(a.User))

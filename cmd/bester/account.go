@@ -278,7 +278,7 @@ func (f *accountFlags) resolve() error {
 		return nil
 	}
 	c := config.Default()
-	if path := config.File(); path != "" {
+	if path, _ := config.File(); path != "" {
 		var err error
 		if c, err = setup.Load(path); err != nil {
 			return fmt.Errorf("which accounts file? besterd's config would say, but it is wrong; say --file PATH, or mend it:\n%w", err)

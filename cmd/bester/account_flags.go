@@ -20,8 +20,8 @@ func (f *accountFlags) permissions(cmd *cobra.Command, note string) {
 	flags.StringArrayVar(&f.send, "send", nil, "may send types of this `pattern`"+note)
 	flags.StringArrayVar(&f.receive, "receive", nil, "may receive types of this `pattern`"+note)
 	flags.StringArrayVar(&f.reach, "reach", nil, "may reach this `user`, user@server or @server; '*' for all"+note)
-	flags.StringArrayVar(&f.serve, "serve", nil, "may be the handler of types of this `pattern`"+note)
-	flags.BoolVar(&f.peer, "peer", false, "may connect as a server")
+	flags.StringArrayVar(&f.serve, "serve", nil, "may be the handler of types of this `pattern`, which then reaches and sends as\nthe account may"+note)
+	flags.BoolVar(&f.peer, "peer", false, "may connect as a server, and speak for the hub of its name")
 	flags.BoolVar(&f.admin, "admin", false, "may ask for the hub's status")
 	for _, name := range []string{"send", "receive", "serve"} {
 		complete(cmd, name, cobra.NoFileCompletions)

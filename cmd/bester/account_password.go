@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/besterhub/bester/hub/account"
+	"github.com/besterhub/bester/hub/textfile"
 )
 
 // readPassword asks for a new password, or takes the first line of standard input
@@ -43,16 +43,14 @@ func readPassword(cmd *cobra.Command, name string) (string, error) {
 }
 
 func firstLine(r io.Reader) (string, error) {
-	// Two more bytes than a password has, for the line's end, and one to tell that
-	// it is too long.
-	line, err := bufio.NewReader(io.LimitReader(r, account.MaxPassword+3)).ReadString('\n')
-	if err != nil && err != io.EOF {
-		return "", fmt.Errorf("password from standard input: %w", err)
-	}
-	if line == "" {
+	line, err := textfile.FirstLine(r, account.MaxPassword)
+	if errors.Is(err, textfile.ErrNoLine) {
 		return "", errors.New("no password: standard input is empty; give one line, or run at a terminal to be asked")
 	}
-	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
+	if err != nil {
+		return "", fmt.Errorf("password from standard input: %w; nothing was changed", err)
+	}
+	return line, nil
 }
 
 // askPassword asks for a password twice. The terminal's echo is off before the

@@ -31,7 +31,8 @@ then only the file counts.
 
 A warning is what besterd starts with all the same: a certificate that has run out or is
 about to, a key that everybody may read, a handler whose program or socket's folder is
-not there, a filter that is in no route. It fails for those only with --strict.
+not there, a filter that is in no route or does not see what another before it holds
+back. It fails for those only with --strict.
 
 With --json it writes a list with an object for each problem, empty if all is good:
 
@@ -64,15 +65,15 @@ func (o *checkOptions) run(cmd *cobra.Command, args []string) error {
 	c, err := setup.Load(args[0])
 	var refused, warnings []config.Problem
 	if err == nil {
-		warnings = setup.UnusedFilters(c)
+		warnings = slices.Concat(setup.Contradictions(c), setup.UnusedFilters(c), setup.StarvedFilters(c), setup.ServersAtTLS(c))
 		if !o.elsewhere {
 			var more []config.Problem
 			refused, more = setup.CheckEnvironment(c)
 			warnings = append(warnings, more...)
-			slices.SortStableFunc(warnings, func(a, b config.Problem) int {
-				return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-			})
 		}
+		slices.SortStableFunc(warnings, func(a, b config.Problem) int {
+			return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		})
 	}
 	if o.json {
 		return o.writeJSON(cmd, err, refused, warnings)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -51,8 +50,11 @@ func defaultTimeout() time.Duration {
 	return d
 }
 
-// dial connects and logs in.
-func (t *target) dial(ctx context.Context, deliver func(m *hub.Message)) (*client.Client, error) {
+// sendOnly is for dial: the session takes no deliveries.
+var sendOnly = client.Options{SendOnly: true}
+
+// dial connects and logs in. The options say what becomes of deliveries.
+func (t *target) dial(ctx context.Context, o client.Options) (*client.Client, error) {
 	at, config, err := t.endpoint()
 	if err != nil {
 		return nil, err
@@ -61,17 +63,16 @@ func (t *target) dial(ctx context.Context, deliver func(m *hub.Message)) (*clien
 	if err != nil {
 		return nil, err
 	}
-	password, err := t.password()
+	password, err := t.password(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.Dial(ctx, at.network, at.address, client.Options{
-		User: name, Password: password, TLS: config, Timeout: t.timeout, Deliver: deliver,
-	})
+	o.User, o.Password, o.TLS, o.Timeout = name, password, config, t.timeout
+	c, err := client.Dial(ctx, at.network, at.address, o)
 	switch {
 	case errors.Is(err, hub.ErrDenied):
 		return nil, at.denied(name, password, err)
-	case errors.Is(err, hub.ErrFull): // the hub is there, but is full
+	case errors.Is(err, hub.ErrFull), errors.Is(err, hub.ErrThrottled): // the hub is there, but lets nobody in now
 		return nil, &exitError{exitDenied, fmt.Errorf("user %q: %w", name, err)}
 	case ctx.Err() == context.Canceled: // interrupted
 		return nil, ctx.Err()
@@ -149,20 +150,11 @@ func (t *target) userName() (hub.UserName, error) {
 	return hub.UserName(u.Username), nil
 }
 
-func (t *target) password() (string, error) {
+func (t *target) password(ctx context.Context) (string, error) {
 	if t.passwordFile == "" {
 		return os.Getenv("BESTER_PASSWORD"), nil
 	}
-	f, err := os.Open(t.passwordFile)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	line, err := bufio.NewReader(f).ReadString('\n')
-	if err != nil && line == "" {
-		return "", fmt.Errorf("%s: no password in its first line", t.passwordFile)
-	}
-	return strings.TrimRight(line, "\r\n"), nil
+	return readPasswordFile(ctx, t.passwordFile, t.timeout)
 }
 
 // within limits ctx to the time that --timeout gives the whole command.

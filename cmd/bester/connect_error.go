@@ -19,6 +19,7 @@ import (
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/config"
+	"github.com/besterhub/bester/hub/dial"
 )
 
 // An endpoint is the address at which the hub is expected.
@@ -69,6 +70,8 @@ func permanent(err error) bool {
 func (p endpoint) explain(err error, timeout time.Duration) (what, remedy string) {
 	var name *net.DNSError
 	switch {
+	case errors.As(err, &name) && errors.Is(err, dial.ErrNoAnswer):
+		return fmt.Sprintf("nobody on this network answers to %q", name.Name), "Is that machine on, in this network, and does it run avahi-daemon? An IP address needs no looking up"
 	case errors.As(err, &name) && name.IsNotFound:
 		return fmt.Sprintf("there is no host %q", name.Name), "Look for a slip of the pen in --hub, or give its IP address"
 	case errors.As(err, &name):

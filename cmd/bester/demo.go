@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,7 +30,7 @@ const reloadMarker = "# With the client there"
 
 func demoCommand() *cobra.Command {
 	var duration time.Duration
-	var daemon string
+	var daemon, remove string
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run a hub on this machine's own readings, and show them arrive",
@@ -39,6 +40,9 @@ what arrives. Until Ctrl-C, or for as long as --duration says; then it cleans up
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if remove != "" {
+				return removeAtEnd(cmd.InOrStdin(), remove)
+			}
 			if daemon == "" {
 				self, err := os.Executable()
 				if err != nil {
@@ -52,6 +56,8 @@ what arrives. Until Ctrl-C, or for as long as --duration says; then it cleans up
 	}
 	cmd.Flags().DurationVar(&duration, "duration", 0, "end after this `time` (default: at Ctrl-C)")
 	cmd.Flags().StringVar(&daemon, "besterd", "", "`path` of the daemon to run (default: beside this program)")
+	cmd.Flags().StringVar(&remove, "remove", "", "")
+	cmd.Flags().MarkHidden("remove") // for the demo's own use
 	return cmd
 }
 
@@ -70,9 +76,14 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer os.RemoveAll(d.folder)
+	alive, err := d.startRemover()
+	if err != nil {
+		return err
+	}
+	defer alive.Close()
 	d.target = target{hub: filepath.Join(d.folder, "bester.sock"), user: "dashboard", timeout: defaultTimeout()}
 
-	hub, err := d.start()
+	hub, err := d.start(alive)
 	if err != nil {
 		return err
 	}
@@ -86,7 +97,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}
 	defer closeClient(ctx, client)
 	fmt.Fprintf(out, "A hub runs on %s (pid %d).\n"+
-		"device system -> filter deadband (in the hub) -> handler alarm (a process) -> this client:\n\n", d.target.hub, hub.Process.Pid)
+		"device system -> handler alarm (a process) -> filter deadband (in the hub) -> this client:\n\n", d.target.hub, hub.Process.Pid)
 
 	if err := d.write(d.config); err != nil {
 		return err
@@ -108,8 +119,40 @@ func (d *demo) run(ctx context.Context) (err error) {
 	return d.summary(out, p, time.Since(began))
 }
 
-// start writes the config and starts the daemon on it.
-func (d *demo) start() (*exec.Cmd, error) {
+// startRemover starts a process that removes the folder when nobody has the pipe any more
+// that it returns: not this program, nor the hub, nor the hub's handlers. So the folder does
+// not stay where this program is killed, or ends with its terminal or at a closed pipe.
+func (d *demo) startRemover() (alive *os.File, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	r, alive, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	cmd := exec.Command(self, "demo", "--remove", d.folder)
+	cmd.Stdin = r
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // the terminal's signals are not for it
+	if err := cmd.Start(); err != nil {
+		alive.Close()
+		return nil, err
+	}
+	go cmd.Wait()
+	return alive, nil
+}
+
+// removeAtEnd removes a folder at the end of r.
+func removeAtEnd(r io.Reader, folder string) error {
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return err
+	}
+	return os.RemoveAll(folder)
+}
+
+// start writes the config and starts the daemon on it. The daemon keeps alive open.
+func (d *demo) start(alive *os.File) (*exec.Cmd, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -126,7 +169,11 @@ func (d *demo) start() (*exec.Cmd, error) {
 	cmd := exec.Command(d.daemon, d.file())
 	cmd.Stderr = d.cmd.ErrOrStderr()
 	// Ctrl-C reaches only this program, which then stops the hub.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.ExtraFiles = []*os.File{alive}
+	// However this program ends, the kernel ends the hub, which ends its handlers. That is
+	// tied to the thread that starts it, so this goroutine keeps its thread.
+	runtime.LockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("besterd: %w", err)
 	}
@@ -151,7 +198,7 @@ func stop(hub *exec.Cmd) error {
 func (d *demo) listen(ctx context.Context, p *printer) (*client.Client, error) {
 	deadline := time.Now().Add(d.target.timeout)
 	for {
-		c, err := d.target.dial(ctx, func(m *hub.Message) { p.print(m) })
+		c, err := d.target.dial(ctx, client.Options{Deliver: func(m *hub.Message) { p.print(m) }})
 		if err == nil || time.Now().After(deadline) || ctx.Err() != nil {
 			return c, err
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -53,12 +54,13 @@ in JSON.`,
 			var set settings
 			flags := flag.NewFlagSet(kind, flag.ContinueOnError)
 			flags.Var(&set, "set", "`KEY=VALUE` of one of its own options; may be given more than once")
+			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)).With("filter", kind)
 			p := handlers.Program{
 				Name:    kind,
 				Call:    cmd.CommandPath() + " " + kind,
 				Summary: kindSummary(kind),
 				Flags:   flags,
-				New:     func() (hub.Handler, error) { return catalog.New(kind, set) },
+				New:     func() (hub.Handler, error) { return catalog.New(kind, set, log) },
 			}
 			// A handler's exit codes are those of the tool.
 			if code := p.Run(cmd.Context(), args[1:], cmd.OutOrStdout(), cmd.ErrOrStderr()); code != handlers.ExitOK {

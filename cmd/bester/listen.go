@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/client"
 )
 
 // jsonHelp says what --json writes of a message.
@@ -50,6 +51,10 @@ A script sets a limit with --for. The first attempt to reach the hub is finished
 if it takes longer, up to --timeout, so that the outcome does not depend on luck: if
 there is no hub, its reason is told and the exit status is 3; with --count, if fewer
 messages have come, it is 1.
+
+A hub queues only so much for a user who reads slowly (session.queue in its config).
+Where it had to leave messages out, a line on standard error says how many and why, in
+the place of the first of them; standard output holds nothing but messages.
 
 ` + jsonHelp,
 		Example: `  bester listen --user dashboard
@@ -98,8 +103,17 @@ func (l *listenOptions) run(cmd *cobra.Command, _ []string) error {
 			end(nil)
 		}
 	}
+	gap := func(missed uint64, reason string) {
+		what := "messages"
+		if missed == 1 {
+			what = "message"
+		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "bester: %d %s lost here: %s\n", missed, what, escapeText(reason))
+	}
 	s := reconnectingSession{
-		dial:      func(ctx context.Context) (session, error) { return l.dial(ctx, deliver) },
+		dial: func(ctx context.Context) (session, error) {
+			return l.dial(ctx, client.Options{Deliver: deliver, Gap: gap})
+		},
 		connected: func(c session, again string) { l.say(cmd, l.connectedText(c, again)) },
 		meanwhile: "what is sent meanwhile is not kept",
 		report:    func(text string) { l.say(cmd, text) },

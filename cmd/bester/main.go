@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/besterhub/bester/hub/config"
 )
@@ -70,9 +71,20 @@ func exitCode(err error) int {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the second Ctrl-C ends it at once
-	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, standardError())
 	stop()
 	os.Exit(code)
+}
+
+// standardError returns standard error under another descriptor. The Go runtime ends a
+// program whose write to descriptor 1 or 2 finds that the reader of a pipe has ended: right
+// for bester status | head, wrong for what is only said beside the output.
+func standardError() *os.File {
+	fd, err := unix.FcntlInt(uintptr(unix.Stderr), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return os.Stderr
+	}
+	return os.NewFile(uintptr(fd), os.Stderr.Name())
 }
 
 // run runs the command that args name and returns its exit code.

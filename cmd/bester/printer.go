@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -113,10 +114,11 @@ func (p *printer) appendText(dst []byte, m *hub.Message) []byte {
 		return lines
 	}
 	dst = p.appendPrefix(dst, messageTime(m), string(m.Type))
-	if text, err := wire.AppendJSON(nil, m.Data); err == nil {
-		dst = appendEscapedJSON(dst, text)
+	text, err := wire.AppendJSON(nil, m.Data)
+	if display := wire.AppendDisplay(nil, m.Data); err != nil || !bytes.Equal(text, display) {
+		dst = append(dst, escapeText(string(display))...)
 	} else {
-		dst = append(dst, escapeText(string(wire.AppendDisplay(nil, m.Data)))...)
+		dst = appendEscapedJSON(dst, text)
 	}
 	return append(dst, '\n')
 }

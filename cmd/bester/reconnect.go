@@ -17,7 +17,7 @@ type session interface {
 	Receives() []string
 	Credits() int
 	Frame() int
-	Go(m *hub.Message, reply func(m *hub.Message), done func(err error)) error
+	GoWithNote(m *hub.Message, reply func(m *hub.Message), done func(note string, err error)) error
 	Flush()
 	Done() <-chan struct{}
 	Err() error
@@ -126,7 +126,7 @@ func (s *reconnectingSession) retryable(err error) bool {
 	switch {
 	case errors.Is(err, hub.ErrDenied), !errors.As(err, &e):
 		return false
-	case errors.Is(err, hub.ErrFull): // the hub is full
+	case errors.Is(err, hub.ErrFull), errors.Is(err, hub.ErrThrottled): // the hub lets nobody in now
 		return true
 	}
 	return e.code == exitUnreachable && (s.connectedBefore || !permanent(err))

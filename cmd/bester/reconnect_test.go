@@ -29,8 +29,8 @@ func (s *fakeSession) Receives() []string { return nil }
 func (s *fakeSession) Credits() int       { return s.credits }
 func (s *fakeSession) Frame() int         { return s.frame }
 func (s *fakeSession) Flush()             { s.flushed++ }
-func (s *fakeSession) Go(m *hub.Message, _ func(*hub.Message), done func(error)) error {
-	return s.send(m, done)
+func (s *fakeSession) GoWithNote(m *hub.Message, _ func(*hub.Message), done func(string, error)) error {
+	return s.send(m, func(err error) { done("", err) })
 }
 func (s *fakeSession) Done() <-chan struct{}       { return s.done }
 func (s *fakeSession) Err() error                  { return s.err }

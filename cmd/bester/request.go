@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/client"
 )
 
 func requestCommand() *cobra.Command {
@@ -43,7 +44,7 @@ DATA is as for bester send. ` + jsonHelp,
 			}
 			ctx, cancel := o.within(cmd.Context())
 			defer cancel()
-			c, err := o.dial(ctx, show)
+			c, err := o.dial(ctx, client.Options{Deliver: show})
 			if err != nil {
 				return err
 			}

@@ -80,8 +80,8 @@ func sendCommand() *cobra.Command {
 		Use:   "send TYPE [DATA]",
 		Short: "Send a message and say what became of it",
 		Long: `Send a message of type TYPE and wait until the hub says what became of it. That
-somebody who was to get it is not there, or that a route decides who gets it and not
---to, is no failure, but said.
+somebody who was to get it is not there, that a route decides who gets it and not --to,
+or that another server did not confirm it, is no failure, but said.
 
 DATA is JSON; without it, or where it is -, it is read from standard input. The hub
 has until --timeout for the whole command.
@@ -108,7 +108,7 @@ long. A line that is no JSON or too long is told with its number and skipped, un
 			}
 			ctx, cancel := o.within(cmd.Context())
 			defer cancel()
-			c, err := o.dial(ctx, nil)
+			c, err := o.dial(ctx, sendOnly)
 			if err != nil {
 				return err
 			}

@@ -99,7 +99,7 @@ func (o *messageOptions) sendLines(cmd *cobra.Command, args []string, lines line
 	}
 	s := &lineSender{
 		lineOptions: lines, header: m, typ: args[0], text: o.text, data: o.data,
-		dial:   func(ctx context.Context) (session, error) { return o.target.dial(ctx, nil) },
+		dial:   func(ctx context.Context) (session, error) { return o.target.dial(ctx, sendOnly) },
 		input:  func() io.Reader { return input(cmd) },
 		report: func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), escapeText(text)) },
 	}
@@ -256,7 +256,7 @@ func (s *lineSender) sendKept() {
 		}
 		m := *s.header
 		m.Data = l.data
-		err := s.session.Go(&m, nil, func(err error) { s.answers.put(answer{l, session, err}) })
+		err := s.session.GoWithNote(&m, nil, func(note string, err error) { s.answers.put(answer{l, session, note, err}) })
 		switch {
 		case err == nil:
 			s.inFlight++
@@ -302,6 +302,7 @@ func (s *lineSender) takeAnswers() {
 		a.line.done = true
 		s.bytes -= len(a.line.data.Bytes)
 		s.lastProgress = time.Now()
+		s.note(a.line.number, a.note)
 		if more, ok := s.answer(a.line.number, a.err); ok {
 			s.report(fmt.Sprintf("bester: line %d failed: %v%s", a.line.number, a.err, more))
 		}
@@ -354,6 +355,7 @@ type answerQueue struct {
 type answer struct {
 	line    *keptLine
 	session int // the number of the session that it was sent in
+	note    string
 	err     error
 }
 

@@ -14,6 +14,31 @@ type tally struct {
 	firstFailed, firstSkipped   int // their line numbers; 0: none
 	firstFailure, firstSkipping error
 	failNotices, skipNotices    noticeLimiter
+
+	noted, firstNoted int // messages that the hub had a note on, and the line of the first
+	firstNote         string
+}
+
+// note counts the hub's note on a message that has not failed; "" is none.
+func (t *tally) note(number int, note string) {
+	if note == "" {
+		return
+	}
+	t.noted++
+	if t.firstNoted == 0 || number < t.firstNoted {
+		t.firstNoted, t.firstNote = number, note
+	}
+}
+
+// noteSummary says what the hub noted; "" if nothing.
+func (t *tally) noteSummary() string {
+	switch t.noted {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("line %d: %s", t.firstNoted, t.firstNote)
+	}
+	return fmt.Sprintf("%d messages, line %d the first: %s", t.noted, t.firstNoted, t.firstNote)
 }
 
 // answer counts the hub's answer to a line. It reports whether a failure may be told, and
@@ -65,6 +90,9 @@ func (t *tally) failures() (err error) {
 // before that of the input.
 func (s *lineSender) outcome(why error) error {
 	s.endProgress()
+	if note := s.noteSummary(); note != "" {
+		s.report("bester: note: " + note)
+	}
 	if errors.Is(s.ended, context.Canceled) && why == nil {
 		why = s.ended
 	}

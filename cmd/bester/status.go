@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -60,7 +61,7 @@ With --json it writes one object. Later versions may add fields.
 func (t *target) status(ctx context.Context) ([]byte, error) {
 	ctx, cancel := t.within(ctx)
 	defer cancel()
-	c, err := t.dial(ctx, nil)
+	c, err := t.dial(ctx, sendOnly)
 	if err != nil {
 		return nil, err
 	}
@@ -83,21 +84,33 @@ func showStatus(out io.Writer, report []byte, self string) error {
 		PID          int
 		Uptime       float64
 		Memory       uint64
-		Listeners    []string
-		Users        []string
-		Router       map[string]uint64
-		Sessions     map[string]uint64
-		Servers      map[string]uint64
-		Handlers     []struct {
+		LogLost      uint64 `json:"log_lost"`
+		Limits       struct {
+			Memory        uint64
+			From          string
+			SessionMemory uint64 `json:"session_memory"`
+			Connections   int
+			PerAccount    int `json:"per_account"`
+			Descriptors   int
+		}
+		Listeners []string
+		Users     []string
+		Router    messageReport
+		Receivers []receiverReport
+		Sessions  map[string]uint64
+		Servers   map[string]uint64
+		Handlers  []struct {
 			Name                                      string
 			Types                                     []string
 			Native                                    bool
 			Processes, Waiting                        int
 			InFlight                                  int `json:"in_flight"`
 			Answered, Failed, Timeouts, Refused, Late uint64
+			Unmatched                                 uint64
 			Restarts                                  uint64
 			Down                                      string
 		}
+		Refused uint64 `json:"handlers_refused"`
 		Devices []struct {
 			Name, Kind                              string
 			Reads, Failures, Skipped, Sent, Refused uint64
@@ -106,12 +119,15 @@ func showStatus(out io.Writer, report []byte, self string) error {
 		}
 		Upstreams []struct {
 			Name, Address, State, Error string
-			Sent, Failed                uint64
+			Sent, Unconfirmed, Failed   uint64
 			Waiting                     int
 			Since                       time.Time
 		}
-		Filters []struct{ Name, Kind string }
-		Routes  []struct {
+		Filters []struct {
+			Name, Kind string
+			Counts     map[string]uint64
+		}
+		Routes []struct {
 			Match       string
 			Through, To []string
 		}
@@ -127,13 +143,22 @@ func showStatus(out io.Writer, report []byte, self string) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	up := (time.Duration(r.Uptime) * time.Second).String()
 	fmt.Fprintf(w, "hub\t%s (besterd %s, pid %d), up %s, %.1f MB\n", escapeName(r.Hub), escapeName(r.Version), r.PID, up, float64(r.Memory)/1e6)
+	if r.LogLost > 0 {
+		fmt.Fprintf(w, "log\t%s lost: its reader was not there, or did not read\n", counterList(map[string]uint64{"lost": r.LogLost}, logCounts))
+	}
+	if l := r.Limits; l.Connections > 0 {
+		fmt.Fprintf(w, "limits\t%s, %.1f MB for frames and queues, %d connections (%d of one account)\n",
+			memoryLimit(l.Memory, l.From), float64(l.SessionMemory)/1e6, l.Connections, l.PerAccount)
+	}
 	fmt.Fprintf(w, "listens\t%s\n", escapeText(strings.Join(r.Listeners, " ")))
-	fmt.Fprintf(w, "users\t%s\n", userList(r.Users))
-	fmt.Fprintf(w, "messages\t%s\n", counterList(r.Router, messageCounts))
+	fmt.Fprintf(w, "users\t%s\n", userList(r.Users, r.Receivers))
+	fmt.Fprintf(w, "messages\t%s%s\n", counterList(r.Router.counts, messageCounts), reasonList(r.Router.Failures))
+	fmt.Fprintf(w, "deliveries\t%s%s\n", counterList(r.Router.counts, deliveryCounts), reasonList(r.Router.Losses))
 	fmt.Fprintf(w, "sessions\t%s\n", counterList(r.Sessions, sessionCounts))
-	if r.Servers["sent"]+r.Servers["failed"]+r.Servers["waiting"] > 0 {
+	if r.Servers["sent"]+r.Servers["unconfirmed"]+r.Servers["failed"]+r.Servers["waiting"] > 0 {
 		fmt.Fprintf(w, "servers\t%s\n", counterList(r.Servers, serverCounts))
 	}
+	writeReceivers(w, r.Receivers)
 	if len(r.Routes) > 0 {
 		fmt.Fprintf(w, "\nROUTE\tTHROUGH\tTO\n")
 		for _, v := range r.Routes {
@@ -141,20 +166,20 @@ func showStatus(out io.Writer, report []byte, self string) error {
 		}
 	}
 	if len(r.Filters) > 0 {
-		fmt.Fprintf(w, "\nFILTER\tKIND\n")
+		fmt.Fprintf(w, "\nFILTER\tKIND\tCOUNTS\n")
 		for _, f := range r.Filters {
-			fmt.Fprintf(w, "%s\t%s\n", escapeName(f.Name), escapeName(f.Kind))
+			fmt.Fprintf(w, "%s\t%s\t%s\n", escapeName(f.Name), escapeName(f.Kind), allCounters(f.Counts))
 		}
 	}
 	if len(r.Upstreams) > 0 {
-		fmt.Fprintf(w, "\nSERVER\tADDRESS\tSENT\tFAILED\tWAITING\tSTATE\n")
+		fmt.Fprintf(w, "\nSERVER\tADDRESS\tSENT\tUNCONFIRMED\tFAILED\tWAITING\tSTATE\n")
 		failures := ""
 		for _, v := range r.Upstreams {
 			state := escapeName(v.State)
 			if !v.Since.IsZero() {
 				state += ", " + time.Since(v.Since).Round(time.Second).String() + " ago"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\n", escapeName(v.Name), escapeName(v.Address), v.Sent, v.Failed, v.Waiting, state)
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%s\n", escapeName(v.Name), escapeName(v.Address), v.Sent, v.Unconfirmed, v.Failed, v.Waiting, state)
 			if v.Error != "" {
 				failures += escapeText(v.Error) + "\n"
 			}
@@ -163,7 +188,7 @@ func showStatus(out io.Writer, report []byte, self string) error {
 	}
 	if len(r.Handlers) > 0 {
 		fmt.Fprintf(w, "\nHANDLER\tTYPES\tPROCESSES\tWAITING\tIN FLIGHT\tANSWERED\tFAILED\tTIMED OUT\tREFUSED\tRESTARTS\n")
-		down := ""
+		notes := ""
 		for _, h := range r.Handlers {
 			types, processes := escapeName(strings.Join(h.Types, " ")), strconv.Itoa(h.Processes)
 			if types == "" {
@@ -174,11 +199,17 @@ func showStatus(out io.Writer, report []byte, self string) error {
 			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", escapeName(h.Name), types,
 				processes, h.Waiting, h.InFlight, h.Answered, h.Failed, h.Timeouts, h.Refused, h.Restarts)
+			if h.Unmatched > 0 {
+				notes += fmt.Sprintf("%s: answers dropped that belonged to no message in flight: %d\n", escapeName(h.Name), h.Unmatched)
+			}
 			if h.Down != "" {
-				down += escapeName(h.Name) + " is not running: " + escapeText(h.Down) + "\n"
+				notes += escapeName(h.Name) + " is not running: " + escapeText(h.Down) + "\n"
 			}
 		}
-		io.WriteString(w, down)
+		io.WriteString(w, notes)
+	}
+	if r.Refused > 0 {
+		fmt.Fprintf(w, "\nhandler processes refused: %d; the hub's log says why\n", r.Refused)
 	}
 	if len(r.Devices) > 0 {
 		fmt.Fprintf(w, "\nDEVICE\tKIND\tREADS\tFAILURES\tSKIPPED\tSENT\tREFUSED\tLOST\tSTATE\n")
@@ -194,6 +225,14 @@ func showStatus(out io.Writer, report []byte, self string) error {
 	return w.Flush()
 }
 
+// memoryLimit says how much memory the hub may use, and who says so.
+func memoryLimit(bytes uint64, from string) string {
+	if bytes == 0 {
+		return "memory unknown"
+	}
+	return fmt.Sprintf("%.1f MB of memory (%s)", float64(bytes)/1e6, escapeText(from))
+}
+
 // nameList lists names, or says that there are none.
 func nameList(names []string) string {
 	if len(names) == 0 {
@@ -202,8 +241,13 @@ func nameList(names []string) string {
 	return escapeName(strings.Join(names, " "))
 }
 
-// userList lists each name once, with the number of its sessions where there are more.
-func userList(names []string) string {
+// userList lists each name once, with the number of its sessions where there are more, and
+// whether all of them only send.
+func userList(names []string, receivers []receiverReport) string {
+	sendOnly := make(map[string]bool)
+	for _, v := range receivers {
+		sendOnly[v.User] = v.SendOnly > 0 && v.SendOnly == v.Sessions
+	}
 	var out []string
 	for i := 0; i < len(names); {
 		n := 1
@@ -213,6 +257,9 @@ func userList(names []string) string {
 		s := escapeName(names[i])
 		if n > 1 {
 			s = fmt.Sprintf("%s (%d)", s, n)
+		}
+		if sendOnly[names[i]] {
+			s += " (only sends)"
 		}
 		out = append(out, s)
 		i += n
@@ -228,38 +275,57 @@ type counter struct{ key, singular, plural string }
 
 var (
 	messageCounts = []counter{
-		{"taken", "taken", "taken"}, {"delivered", "delivered", "delivered"}, {"dropped", "dropped", "dropped"},
-		{"absent", "for nobody there", "for nobody there"}, {"failed", "failed", "failed"},
-		{"refused", "refused", "refused"}, {"lost", "not handed over", "not handed over"},
+		{"taken", "taken", "taken"}, {"succeeded", "succeeded", "succeeded"}, {"dropped", "dropped", "dropped"},
+		{"absent", "for nobody there", "for nobody there"}, {"in_flight", "in flight", "in flight"},
+		{"refused", "refused", "refused"}, {"failed", "failed", "failed"},
+	}
+	deliveryCounts = []counter{
+		{"handed", "in all", "in all"}, {"delivered", "delivered", "delivered"}, {"unconfirmed", "not confirmed", "not confirmed"}, {"queued", "queued", "queued"}, {"lost", "lost", "lost"},
 	}
 	sessionCounts = []counter{
 		{"sessions", "open", "open"}, {"logins", "login", "logins"}, {"denied", "login denied", "logins denied"},
-		{"sends_denied", "message not allowed", "messages not allowed"},
+		{"sends_denied", "message not allowed", "messages not allowed"}, {"origins_denied", "origin not allowed", "origins not allowed"},
+		{"sends_slowed", "message slowed down", "messages slowed down"},
 		{"malformed", "malformed frame", "malformed frames"}, {"frames_too_long", "frame too long", "frames too long"},
 		{"logins_too_slow", "login too slow", "logins too slow"}, {"too_many", "connection too many", "connections too many"},
+		{"no_descriptors", "connection without a descriptor", "connections without a descriptor"},
+		{"too_many_of_account", "session too many of its account", "sessions too many of their accounts"},
 		{"slow_readers_closed", "slow reader closed", "slow readers closed"}, {"dropped", "delivery dropped", "deliveries dropped"},
 		{"logins_held_off", "login held off", "logins held off"}, {"stopped_in_a_frame", "stopped in a frame", "stopped in a frame"},
 		{"frames_no_memory", "long frame refused for memory", "long frames refused for memory"},
 		{"memory_refused", "time short of memory", "times short of memory"}, {"memory", "byte of session.memory taken", "bytes of session.memory taken"},
 	}
-	serverCounts = []counter{{"sent", "sent", "sent"}, {"waiting", "waiting", "waiting"}, {"failed", "failed", "failed"}}
+	logCounts    = []counter{{"lost", "line", "lines"}}
+	serverCounts = []counter{{"sent", "sent", "sent"}, {"unconfirmed", "not confirmed", "not confirmed"}, {"waiting", "waiting", "waiting"}, {"failed", "failed", "failed"}}
 )
 
 // statusLegend says what the counts mean, for --help.
 const statusLegend = `Counts are since the hub started; those that are 0 are mostly left out.
 
-  messages   taken by the hub; delivered, once for each session that took one
-             and each server that has it;
-             dropped by a filter or handler on purpose; for nobody there: a user without
-             a session; failed: what a handler wanted could not be done; refused: nobody
-             serves the type; not handed over: the receiver would not or could not take it
+  messages   taken by the hub; of these each has either succeeded: a receiver or a
+             handler has it; or was dropped by a filter or handler on purpose; or was for
+             nobody there who can take it; or has failed, with why; or is in flight.
+             refused: not taken, nobody serves the type
+  deliveries of these messages, one for each receiver; of these each is either delivered:
+             written to the receiver's socket, or confirmed by a server; or queued;
+             or lost, with why
+  log        lines of the hub's log that were lost, where there are any
+  limits     memory that the hub may use, of its machine or control group, and what it
+             allows for session.memory, session.connections and session.per_account
   users      who is logged in, with how often; without the session that asks
+  RECEIVER   a user to whom deliveries were lost or are queued, those with most first
   sessions   open now, without the one that asks, and what became of connections
   servers    messages for other servers, those without a name in the config too
   ROUTE      as the config has them, THROUGH its filters and handlers, TO its receivers
-  FILTER     inside the hub
-  SERVER     of the config: messages SENT, FAILED and WAITING since it has this address;
-             STATE by the last message, and when: untried, works or fails, and why
+  FILTER     inside the hub; COUNTS: messages that it has passed on or dropped whole, or
+             messages seen by an alarm; records left out; malformed: messages that are no
+             SenML pack; invalid: records that cannot be judged; evicted: names forgotten,
+             and unwatched: values not judged, since its memory is full; alarms raised,
+             repeated and cleared
+  SERVER     of the config: messages SENT and confirmed, UNCONFIRMED (it took them and said
+             nothing), FAILED and WAITING since it has this address; STATE by the last
+             message, and when: untried, works, unconfirmed or fails, and why. An original
+             Bester stays unconfirmed; a hub of this kind that does is at another port
   HANDLER    as the config, or the process itself, names it
   TYPES      it serves; by route: it serves none, routes lead through it
   PROCESSES  connected now; classic: the hub connects to it, once for each message
@@ -279,29 +345,58 @@ const statusKeys = `  hub        its name
   pid        number of its process
   uptime     seconds
   memory     bytes it has of the system
+  log_lost   lines of the log that were lost, because standard error was not read or
+             could not be written
+  limits     memory (bytes the hub may use; 0: unknown), from (machine, or the control
+             group's file), session_memory, connections, per_account, descriptors
   listeners  list of network://address
   users      list of names, one for each session, that of who asks too
-  router     messages: taken, refused, failed, delivered, absent (for nobody there),
-             dropped, lost (not handed over), panics (bugs of filters)
+  router     messages: taken = succeeded + failed + dropped + absent (for nobody there) +
+             in_flight; failures (object: how many failed by reason), refused (not
+             taken), panics (bugs of filters); deliveries: handed = delivered +
+             unconfirmed (servers took them and said nothing) + queued + lost; losses
+             (object: how many were lost by reason)
+  receivers  list: user ("": all who left long ago), sessions, send_only (sessions that
+             take no deliveries), delivered, queued, lost, losses (as in router)
   sessions   sessions and connections now; of connections: accepted, logins, denied,
              sends_denied (messages of types that their account may not send),
-             too_many, frames_too_long, logins_too_slow, malformed, panics,
+             sends_slowed (messages that waited for session.rate or total_rate),
+             origins_denied (messages of peers that named an origin they may not speak for),
+             too_many, too_many_of_account, no_descriptors, frames_too_long,
+             logins_too_slow, malformed, panics,
              slow_readers_closed, dropped (deliveries), logins_held_off,
              stopped_in_a_frame, frames_no_memory, memory_refused; memory: bytes of
              session.memory taken now
-  servers    messages for other servers together: sent, failed, and waiting now
-  upstreams  list of the config's servers: name, address, sent, failed, waiting,
-             state (untried, works, fails), since (RFC 3339: when that was seen last;
-             left out if never), error (empty if it works)
+  servers    messages for other servers together: sent, unconfirmed, failed, and waiting now
+  upstreams  list of the config's servers: name, address, sent, unconfirmed, failed,
+             waiting, state (untried, works, unconfirmed, fails), since (RFC 3339: when
+             that was seen last; left out if never), error (empty if it did not fail)
   routes     list in the config's order: match, through (names), to (addresses)
-  filters    list: name, kind
+  filters    list: name, kind, counts (messages, passed, dropped, records, malformed,
+             invalid, evicted, unwatched, raised, repeated, cleared: those of its kind)
   handlers   list: name, types, native (false: classic), processes, waiting, in_flight,
-             sent, answered, failed, timeouts, late, refused, garbage (what it sent
+             sent, answered, failed, timeouts, late, unmatched (answers that belonged to
+             no message in flight, and were dropped), refused, garbage (what it sent
              made no sense), restarts, down (why its program does not run, or empty)
+  handlers_refused  handler processes that were not let in
   devices    list: name, kind, reads, failures, skipped, bad (readings left out), sent,
              refused, lost (taken, then failed), missing (parts not read while others
              were), failing (true: the last read failed or part of it), state (unread,
              works, partial, undelivered, fails), error (why; empty if it works)`
+
+// allCounters writes the counters that are not zero, in alphabetical order.
+func allCounters(of map[string]uint64) string {
+	var out []string
+	for _, key := range slices.Sorted(maps.Keys(of)) {
+		if of[key] > 0 {
+			out = append(out, fmt.Sprintf("%s %d", escapeName(key), of[key]))
+		}
+	}
+	if len(out) == 0 {
+		return "-"
+	}
+	return strings.Join(out, ", ")
+}
 
 // counterList writes the first counter, and those of the others that are not zero.
 func counterList(of map[string]uint64, all []counter) string {

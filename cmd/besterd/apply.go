@@ -8,9 +8,7 @@ import (
 
 	"github.com/besterhub/bester/cmd/internal/setup"
 	"github.com/besterhub/bester/hub"
-	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/config"
-	"github.com/besterhub/bester/hub/session"
 	"github.com/besterhub/bester/hub/upstream"
 )
 
@@ -32,13 +30,8 @@ func (d *daemon) reload(ctx context.Context, path string, log *slog.Logger) {
 }
 
 // apply puts a config into force: all of it or, if it returns an error, nothing. What
-// has not changed keeps running, and connections stay open.
+// has not changed keeps running, and connections stay open. One call comes after the other.
 func (d *daemon) apply(ctx context.Context, c *config.Config) error {
-	d.applyMu.Lock()
-	defer d.applyMu.Unlock()
-	if d.shuttingDown {
-		return errors.New("the hub is ending")
-	}
 	old := d.config
 	if first := old.Hub.Name == ""; !first {
 		switch {
@@ -49,7 +42,8 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 		}
 	}
 
-	// What can fail comes first, while the old config is still in force.
+	// What can fail comes first, while the old config is still in force. It also reads
+	// files: where that hangs, shutdown does not wait for it.
 	listeners, err := d.openListeners(c)
 	if err != nil {
 		return err
@@ -70,6 +64,11 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return rollback(err)
 	}
+	d.applyMu.Lock()
+	defer d.applyMu.Unlock()
+	if d.shuttingDown {
+		return rollback(errors.New("the hub is ending"))
+	}
 	err = d.setHandlers(ctx, c)
 	if err == nil {
 		err = d.setRoutes(c, filters)
@@ -87,13 +86,30 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 		d.log.Warn(`every original server may hand in messages, without an account: peers.classic (network.peers in server.conf) is "open"`,
 			"remedy", "list the addresses that may")
 	}
+	if c.Hub.Dial.Open && !old.Hub.Dial.Open && !c.Classic() {
+		d.log.Warn(`handlers and clients may have the hub connect to anything, this machine's own ports too: hub.dial is "open"`,
+			"remedy", "list the servers that they need")
+	}
+	for _, p := range setup.Contradictions(c) {
+		d.log.Warn("limits contradict each other", "at", p.Error())
+	}
 	for _, p := range setup.UnusedFilters(c) {
 		d.log.Warn("a filter is in no route", "at", p.Error())
+	}
+	for _, p := range setup.ServersAtTLS(c) {
+		d.log.Warn("a server's address looks wrong", "at", p.Error())
+	}
+	for _, p := range setup.StarvedFilters(c) {
+		d.log.Warn("a filter does not see all values", "at", p.Error())
 	}
 	if c.Accounts.File != old.Accounts.File {
 		d.accounts.replace(accounts)
 	}
-	d.sessions.SetLimits(limits(c))
+	has := findResources()
+	l := limits(c, has)
+	tuneGC(has.memory)
+	logLimits(d.log, c, l, has)
+	d.sessions.SetLimits(l)
 	d.stopDevices(devices)
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -101,34 +117,40 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	d.setServers(c)
 	d.setListeners(c, listeners)
 	d.setDevices(devices)
-	d.config = c
+	d.config, d.limits = c, reportLimits(l, has)
 	return nil
 }
 
-// limits are what the config says of sessions.
-func limits(c *config.Config) session.Limits {
-	full := map[string]bformat.OverflowPolicy{config.DropOldest: bformat.DropOldest, config.DropNewest: bformat.DropNewest, config.Close: bformat.Close}
-	return session.Limits{
-		Login: c.Session.Login, Connections: c.Session.Connections, Frame: int(c.Hub.Frame),
-		Queue: int(c.Session.Queue), Full: full[c.Session.Full], Write: c.Session.Write,
-		Credits: c.Session.Credits, Peer: c.Peers.Allow, Memory: int(c.SessionMemory()), Failures: c.Session.Failures,
+// serverOptions are what the config says of other servers.
+func serverOptions(c *config.Config, log *slog.Logger) upstream.Options {
+	o := upstream.Options{
+		Addresses: make(map[hub.ServerName]string), Log: log,
+		Unnamed: upstream.Unnamed{All: c.Hub.Dial.Open, Hosts: c.Hub.Dial.Hosts, Ranges: c.Hub.Dial.Ranges},
 	}
+	for _, s := range c.Servers {
+		o.Addresses[s.Name] = s.Address
+	}
+	for _, r := range c.Routes {
+		for _, to := range r.To {
+			if _, named := o.Addresses[to.Server]; to.Server != "" && !named {
+				o.Unnamed.Routed = append(o.Unnamed.Routed, string(to.Server))
+			}
+		}
+	}
+	return o
 }
 
-// setServers puts the servers that have names into force. Messages that wait for the
-// old ones are still sent.
+// setServers puts the servers into force. Messages that wait for the old ones are still
+// sent.
 func (d *daemon) setServers(c *config.Config) {
-	if d.servers != nil && reflect.DeepEqual(c.Servers, d.config.Servers) {
+	o := serverOptions(c, d.log)
+	if d.servers != nil && reflect.DeepEqual(o, serverOptions(d.config, d.log)) {
 		return
 	}
-	addresses := make(map[hub.ServerName]string)
-	for _, s := range c.Servers {
-		addresses[s.Name] = s.Address
-	}
 	old := d.servers
-	d.servers = upstream.NewDirect(upstream.Options{Addresses: addresses})
+	d.servers = upstream.NewDirect(o)
 	named := make(map[hub.ServerName]hub.Sink)
-	for name := range addresses {
+	for name := range o.Addresses {
 		named[name] = d.servers
 	}
 	d.router.Directory().SetServers(named, d.servers)
@@ -139,4 +161,12 @@ func (d *daemon) setServers(c *config.Config) {
 			old.Shutdown(ctx)
 		})
 	}
+}
+
+// logHops says that hubs send messages in a circle.
+func (d *daemon) logHops(m *hub.Message, route hub.Pattern, err error) {
+	d.circles.Log(d.log, slog.LevelWarn, "message refused: it went in a circle",
+		slog.String("type", string(m.Type)), slog.String("route", string(route)), slog.Int("hops", m.Hops),
+		slog.String("hub", d.router.Name()), slog.Any("err", err),
+		slog.String("remedy", "have only one of the hubs send this type on to the other"))
 }

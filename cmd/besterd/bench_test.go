@@ -230,7 +230,7 @@ func startHub(tb testing.TB, text string) (*daemon, string) {
 		tb.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(tb.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	d, err := start(c, log)
+	d, err := start(c, log, func() uint64 { return 0 })
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/besterhub/bester/hub/config"
 	"github.com/besterhub/bester/hub/informer"
 	"github.com/besterhub/bester/hub/link"
+	"github.com/besterhub/bester/hub/lograte"
 	"github.com/besterhub/bester/hub/session"
 	"github.com/besterhub/bester/hub/upstream"
 )
@@ -23,6 +24,7 @@ import (
 // A daemon is a running hub: the packages of the project, wired as the config says.
 type daemon struct {
 	log       *slog.Logger
+	logLost   func() uint64 // how many lines of log were lost
 	startedAt time.Time
 	router    *hub.Router
 
@@ -30,11 +32,13 @@ type daemon struct {
 	sessions *session.Server
 	groups   *link.Groups
 	informer *informer.Server
+	circles  lograte.Limiter // of messages that go in a circle
 
-	applyMu sync.Mutex // held while a config is applied, and by shutdown
+	applyMu sync.Mutex // held while a config is put into force, and by shutdown
 
 	mu               sync.Mutex // guards what follows, all of it made from the config in force
 	config           *config.Config
+	limits           limitsReport
 	servers          *upstream.Direct
 	listeners        map[listenAddress]*session.Listener
 	handlers         map[string]*handler
@@ -47,21 +51,22 @@ type daemon struct {
 	shuttingDown     bool
 }
 
-// start starts a hub. It is ready when start returns.
-func start(c *config.Config, log *slog.Logger) (*daemon, error) {
+// start starts a hub. It is ready when start returns. logLost says how many lines of log
+// were lost.
+func start(c *config.Config, log *slog.Logger, logLost func() uint64) (*daemon, error) {
 	d := &daemon{
-		log: log, startedAt: time.Now(), config: new(config.Config),
+		log: log, logLost: logLost, startedAt: time.Now(), config: new(config.Config), circles: lograte.Limiter{Every: time.Minute, Burst: 4},
 		listeners: make(map[listenAddress]*session.Listener),
 		handlers:  make(map[string]*handler),
 		filters:   make(map[string]*filter),
 		devices:   make(map[string]*device),
 	}
-	d.router = hub.NewRouter(hub.RouterOptions{Name: c.Hub.Name, MaxHops: c.Hub.MaxHops, Log: log})
+	d.router = hub.NewRouter(hub.RouterOptions{Name: c.Hub.Name, MaxHops: c.Hub.MaxHops, OnHops: d.logHops, Log: log})
 	d.accounts = &accounts{log: log, changed: func() { d.sessions.Recheck() }}
 	d.groups = link.NewGroups(link.GroupsOptions{Router: d.router, Name: c.Hub.Name, Options: link.Options{Log: log}})
 	d.sessions = session.NewServer(session.Options{
 		Router: d.router, Hub: c.Hub.Name, Accounts: d.accounts, Log: log,
-		Handler: d.attachHandler, AuthorizeHandler: d.checkHandlerRight, Status: d.status, Limits: limits(c),
+		Handler: d.attachHandler, AuthorizeHandler: d.checkHandlerRight, Status: d.status, Limits: limits(c, findResources()),
 	})
 	d.informer = informer.NewServer(informer.Options{
 		Directory: d.router.Directory(), Listeners: d.listenerNames, Admin: d.adminInfo, Log: log,
@@ -111,9 +116,9 @@ func (d *daemon) shutdown(log *slog.Logger) error {
 	defer d.applyMu.Unlock() // no config is applied from now on
 	d.mu.Lock()
 	d.shuttingDown = true
-	ctx, cancel := context.WithTimeout(context.Background(), max(d.config.Hub.Drain, time.Second))
 	devices, servers, handlers := d.devices, d.servers, d.handlers
 	d.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), d.drain())
 	defer cancel()
 	if d.stopWatching != nil {
 		d.stopWatching()
@@ -154,10 +159,17 @@ func (d *daemon) shutdown(log *slog.Logger) error {
 	return err
 }
 
+// drain is how long messages in flight are drained.
+func (d *daemon) drain() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return max(d.config.Hub.Drain, time.Second)
+}
+
 // logTotals logs how many messages were taken, delivered and failed.
 func (d *daemon) logTotals(log *slog.Logger) {
-	s := d.router.Stats()
-	log.Info("ended", "taken", s.Taken, "delivered", s.Delivered, "failed", s.Failed, "after", time.Since(d.startedAt).Round(time.Second).String())
+	s := d.routerStats()
+	log.Info("ended", "taken", s.Taken, "delivered", s.Delivered, "failed", s.Failed, "lost", s.Lost, "after", time.Since(d.startedAt).Round(time.Second).String())
 }
 
 func cutOffError(what string, err error) error {

@@ -9,14 +9,13 @@ import (
 	"github.com/besterhub/bester/devices"
 	devicecatalog "github.com/besterhub/bester/devices/catalog"
 	handlercatalog "github.com/besterhub/bester/handlers/catalog"
-	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/config"
 )
 
 // A filter is an in-process handler that the config names.
 type filter struct {
 	config config.Filter
-	hub.Handler
+	handlercatalog.Filter
 }
 
 // makeFilters makes the filters of a config. A filter that has not changed is kept,
@@ -28,7 +27,7 @@ func (d *daemon) makeFilters(c *config.Config) (map[string]*filter, error) {
 			all[f.Name] = have
 			continue
 		}
-		h, err := handlercatalog.New(f.Kind, f.Options)
+		h, err := handlercatalog.New(f.Kind, f.Options, d.log.With("filter", f.Name))
 		if err != nil {
 			return nil, err // load has checked it: not reached
 		}

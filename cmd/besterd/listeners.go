@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+	"time"
 
+	"github.com/besterhub/bester/cmd/internal/setup"
 	"github.com/besterhub/bester/hub/config"
 	"github.com/besterhub/bester/hub/session"
 )
@@ -44,12 +46,15 @@ func (d *daemon) openListeners(c *config.Config) (*openedListeners, error) {
 	for _, want := range c.Listen {
 		at := listenAddressOf(want)
 		if want.Network == config.TLS {
-			cert, err := tls.LoadX509KeyPair(want.Certificate, want.Key)
+			cert, err := setup.LoadCertificate(want)
 			if err != nil {
 				o.close()
 				return nil, fmt.Errorf("listen tls %s: certificate: %w", want.Address, err)
 			}
-			o.certificates[at] = &cert
+			for _, text := range setup.CertificateWarnings(want.Certificate, cert, time.Now()) {
+				d.log.Warn("clients may not take the certificate", "listener", want.Address, "why", text)
+			}
+			o.certificates[at] = cert
 		}
 		if d.listeners[at] != nil {
 			continue
@@ -84,7 +89,11 @@ func (d *daemon) listen(c config.Listen) (*session.Listener, error) {
 			return nil, fmt.Errorf("listen unix %s: %w", c.Address, err)
 		}
 	}
-	return session.Listen(c.Network, c.Address, o)
+	l, err := session.Listen(c.Network, c.Address, o)
+	if remedy := setup.PortRemedy(err); remedy != "" && c.Network != config.Unix {
+		err = fmt.Errorf("%w: %s", err, remedy)
+	}
+	return l, err
 }
 
 func listenOptions(c config.Listen) session.ListenOptions {

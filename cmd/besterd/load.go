@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/besterhub/bester/cmd/internal/setup"
+	"github.com/besterhub/bester/hub/asynclog"
 	"github.com/besterhub/bester/hub/config"
 )
 
@@ -23,11 +24,18 @@ func configName(path string) string {
 	return path
 }
 
-// newLog returns the operator's log: one line for each event, key=value or JSON.
-func newLog(w io.Writer, c config.Log) *slog.Logger {
-	o := &slog.HandlerOptions{Level: c.Level}
-	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
+// newLog returns the operator's log: one line for each event, key=value or JSON. What it
+// loses because w is not read, it reports in the same form.
+func newLog(w *asynclog.Writer, c config.Log) *slog.Logger {
+	handler := func(w io.Writer, level slog.Leveler) slog.Handler {
+		o := &slog.HandlerOptions{Level: level}
+		if c.Format == "json" {
+			return slog.NewJSONHandler(w, o)
+		}
+		return slog.NewTextHandler(w, o)
 	}
-	return slog.New(slog.NewTextHandler(w, o))
+	w.SetReport(func(w io.Writer, lines uint64, reason error) {
+		slog.New(handler(w, nil)).Warn("log lines were lost", "lines", lines, "reason", reason.Error())
+	})
+	return slog.New(handler(w, c.Level))
 }

@@ -5,18 +5,14 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"runtime/debug"
-	"syscall"
+	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/besterhub/bester/hub/asynclog"
 	"github.com/besterhub/bester/hub/config"
 )
 
@@ -44,18 +40,25 @@ off at the end, 2 wrong usage.
 // errUsage means that the arguments are wrong, and that this has been printed.
 var errUsage = errors.New("usage")
 
+// closeTimeout is how long log lines that wait are written at the end.
+const closeTimeout = 2 * time.Second
+
 func main() {
-	err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)
-	switch {
+	signals := catchSignals() // before anything else: the hub may be told to end, or to reload, while it starts
+	stderr := asynclog.New(os.Stderr, 0)
+	code := 0
+	switch err := run(signals, os.Args[1:], os.Stdout, stderr); {
 	case errors.Is(err, errUsage):
-		os.Exit(2)
+		code = 2
 	case err != nil:
-		fmt.Fprintln(os.Stderr, "besterd:", err)
-		os.Exit(1)
+		fmt.Fprintln(stderr, "besterd:", err)
+		code = 1
 	}
+	stderr.Close(closeTimeout)
+	os.Exit(code)
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+func run(signals *signals, args []string, stdout io.Writer, stderr *asynclog.Writer) error {
 	flags := flag.NewFlagSet("besterd", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // what is asked for goes to stdout, what is wrong to stderr
 	showVersion := flags.Bool("version", false, "")
@@ -79,51 +82,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		_, err := io.WriteString(stdout, config.Example)
 		return err
 	}
-
 	path := flags.Arg(0)
 	if path == "" {
-		path = config.File()
-	}
-	c, err := load(path)
-	if err != nil {
-		return err
-	}
-	tuneGC()
-	log := newLog(stderr, c.Log)
-	// Signals are caught before anybody can know that the hub runs.
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	hangups := make(chan os.Signal, 1) // two that come at once are one
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
-	d, err := start(c, log)
-	if err != nil {
-		return err
-	}
-	log.Info("ready", "version", version, "config", configName(path), "hub", c.Hub.Name, "listeners", d.listenerNames(), "pid", os.Getpid())
-	for {
-		select {
-		case <-hangups:
-			d.reload(ctx, path, log)
-		case <-ctx.Done():
-			log.Info("ending: what was taken is answered or handed on", "why", context.Cause(ctx))
-			stop() // a second signal ends it at once
-			err := d.shutdown(log)
-			d.logTotals(log)
-			return err
+		var hidden error
+		if path, hidden = config.File(); hidden != nil {
+			newLog(stderr, config.Log{}).Warn("a config is passed over", "err", hidden)
 		}
 	}
-}
-
-// tuneGC keeps the memory of the hub small. The collector runs a little more often than
-// by default, and returns memory to the system when the hub reaches a quarter of the
-// machine's. GOGC and GOMEMLIMIT in the environment take precedence.
-func tuneGC() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(75)
-	}
-	var info unix.Sysinfo_t
-	if os.Getenv("GOMEMLIMIT") == "" && unix.Sysinfo(&info) == nil {
-		debug.SetMemoryLimit(max(int64(info.Totalram)*int64(info.Unit)/4, 64<<20))
-	}
+	return serve(signals, path, stderr)
 }

@@ -120,15 +120,24 @@ func buildCommand(ts *testscript.TestScript, _ bool, args []string) {
 
 // certificateCommand makes a certificate for a host that vouches for itself.
 func certificateCommand(ts *testscript.TestScript, _ bool, args []string) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	certificate, key, err := makeCertificate(args[0], len(args) > 1)
 	ts.Check(err)
-	host := args[0]
+	ts.Check(os.WriteFile(ts.MkAbs("cert.pem"), certificate, 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs("key.pem"), key, 0o600))
+}
+
+// makeCertificate makes a certificate for a host that vouches for itself, and its key.
+func makeCertificate(host string, expired bool) (certificate, privateKey []byte, err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
 	c := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: host},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true,
 	}
-	if len(args) > 1 {
+	if expired {
 		c.NotBefore, c.NotAfter = c.NotBefore.Add(-time.Hour), c.NotAfter.Add(-90*time.Minute)
 	}
 	if ip := net.ParseIP(host); ip != nil {
@@ -137,12 +146,13 @@ func certificateCommand(ts *testscript.TestScript, _ bool, args []string) {
 		c.DNSNames = []string{host}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
-	ts.Check(err)
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	ts.Check(err)
-	write := func(name, kind string, der []byte) {
-		ts.Check(os.WriteFile(ts.MkAbs(name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
+	if err != nil {
+		return nil, nil, err
 	}
-	write("cert.pem", "CERTIFICATE", der)
-	write("key.pem", "PRIVATE KEY", private)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, nil, err
+	}
+	certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return certificate, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), nil
 }

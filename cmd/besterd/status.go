@@ -17,27 +17,33 @@ import (
 
 // A report is what the builtin command status answers with, and "bester status" shows.
 type report struct {
-	Hub       string          `json:"hub"`
-	Version   string          `json:"version"`
-	PID       int             `json:"pid"`
-	Uptime    float64         `json:"uptime"` // seconds
-	Memory    uint64          `json:"memory"` // bytes taken from the system by the Go runtime
-	Listeners []string        `json:"listeners"`
-	Users     []hub.UserName  `json:"users"` // one for each session, that of who asks too
-	Router    hub.RouterStats `json:"router"`
-	Sessions  session.Stats   `json:"sessions"`
-	Servers   upstream.Stats  `json:"servers"` // all together
-	Handlers  []link.Stats    `json:"handlers"`
-	Devices   []deviceReport  `json:"devices"`
+	Hub       string              `json:"hub"`
+	Version   string              `json:"version"`
+	PID       int                 `json:"pid"`
+	Uptime    float64             `json:"uptime"`   // seconds
+	Memory    uint64              `json:"memory"`   // bytes taken from the system by the Go runtime
+	LogLost   uint64              `json:"log_lost"` // lines of log, since standard error was not read or could not be written
+	Limits    limitsReport        `json:"limits"`
+	Listeners []string            `json:"listeners"`
+	Users     []hub.UserName      `json:"users"` // one for each client's session, that of who asks too
+	Router    hub.RouterStats     `json:"router"`
+	Receivers []session.UserStats `json:"receivers"` // the deliveries to each user
+	Sessions  session.Stats       `json:"sessions"`
+	Servers   upstream.Stats      `json:"servers"` // all together
+	Handlers  []link.Stats        `json:"handlers"`
+	Devices   []deviceReport      `json:"devices"`
 
 	Upstreams []upstream.ServerStats `json:"upstreams"` // the servers of the config
 	Filters   []filterReport         `json:"filters"`
 	Routes    []routeReport          `json:"routes"` // in the order of the config
+
+	HandlersRefused uint64 `json:"handlers_refused"` // processes
 }
 
 type filterReport struct {
-	Name string `json:"name"`
-	Kind string `json:"kind"`
+	Name   string `json:"name"`
+	Kind   string `json:"kind"`
+	Counts any    `json:"counts"` // its kind's Stats
 }
 
 type routeReport struct {
@@ -52,24 +58,37 @@ type deviceReport struct {
 	devices.PollerStats
 }
 
+// routerStats returns the router's counters with what sessions have done with the
+// deliveries that they took.
+func (d *daemon) routerStats() hub.RouterStats {
+	s := d.router.Stats()
+	s.AddSink(d.sessions.Deliveries())
+	return s
+}
+
 // status makes the report, as JSON.
 func (d *daemon) status() []byte {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	r := report{
 		Version: version, PID: os.Getpid(), Uptime: time.Since(d.startedAt).Seconds(),
-		Memory: memory.Sys - memory.HeapReleased, Listeners: d.listenerNames(),
-		Users: append([]hub.UserName{}, d.router.Directory().Users()...), Router: d.router.Stats(), Sessions: d.sessions.Stats(),
-		Handlers: d.groups.Stats(), Devices: []deviceReport{},
+		Memory: memory.Sys - memory.HeapReleased, LogLost: d.logLost(), Listeners: d.listenerNames(),
+		Users: []hub.UserName{}, Router: d.routerStats(), Sessions: d.sessions.Stats(), Receivers: d.sessions.Users(),
+		Handlers: d.groups.Stats(), HandlersRefused: d.groups.Refused(), Devices: []deviceReport{},
 		Upstreams: []upstream.ServerStats{}, Filters: []filterReport{}, Routes: []routeReport{},
 	}
+	for _, u := range r.Receivers {
+		for range u.Sessions {
+			r.Users = append(r.Users, u.User)
+		}
+	}
 	d.mu.Lock()
-	r.Hub = d.config.Hub.Name
+	r.Hub, r.Limits = d.config.Hub.Name, d.limits
 	if d.servers != nil {
 		r.Servers, r.Upstreams = d.servers.Stats(), d.servers.Servers()
 	}
 	for name, f := range d.filters {
-		r.Filters = append(r.Filters, filterReport{name, f.config.Kind})
+		r.Filters = append(r.Filters, filterReport{name, f.config.Kind, f.Report()})
 	}
 	for _, v := range d.config.Routes {
 		route := routeReport{string(v.Match), append([]string{}, v.Through...), []string{}}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
@@ -118,7 +119,7 @@ func (r *Reader) msgpackCommon(f *fields) bool {
 		case b[0] < 0x80: // positive fixint
 			v, n = float64(b[0]), 1
 		case b[0] == 0xca && len(b) >= 5: // float 32
-			v, n = float64(math.Float32frombits(binary.BigEndian.Uint32(b[1:]))), 5
+			v, n = fromFloat32(math.Float32frombits(binary.BigEndian.Uint32(b[1:]))), 5
 		case b[0] == 0xd2 && len(b) >= 5: // int 32
 			v, n = float64(int32(binary.BigEndian.Uint32(b[1:]))), 5
 		default:
@@ -138,6 +139,7 @@ func (r *Reader) msgpackCommon(f *fields) bool {
 		return false
 	}
 	f.has |= l
+	r.invalidBases &^= l
 	from := r.pos
 	r.pos = len(r.b) - len(b) + n
 	if len(key) == 2 && r.addBase(key, from, r.pos) != nil {
@@ -223,7 +225,7 @@ func (r *Reader) msgpackNumber() (float64, error) {
 	case msgp.Float32Type:
 		var f32 float32
 		f32, o, err = msgp.ReadFloat32Bytes(b)
-		f = float64(f32)
+		f = fromFloat32(f32)
 	case msgp.IntType:
 		var i int64
 		i, o, err = msgp.ReadInt64Bytes(b)
@@ -232,6 +234,8 @@ func (r *Reader) msgpackNumber() (float64, error) {
 		var u uint64
 		u, o, err = msgp.ReadUint64Bytes(b)
 		f = float64(u)
+	case msgp.ExtensionType:
+		return r.msgpackNumberText()
 	default:
 		if len(b) == 0 {
 			return 0, errTruncated
@@ -240,6 +244,47 @@ func (r *Reader) msgpackNumber() (float64, error) {
 	}
 	if err != nil || !finite(f) {
 		return 0, decodeError(err, errNumber)
+	}
+	r.advanceTo(o)
+	return f, nil
+}
+
+// fromFloat32 returns the float64 next to the shortest decimal that reads back as f.
+func fromFloat32(f float32) float64 {
+	if !finite(float64(f)) {
+		return float64(f)
+	}
+	var b [32]byte
+	v, err := strconv.ParseFloat(msgp.UnsafeString(strconv.AppendFloat(b[:0], float64(f), 'g', -1, 32)), 64)
+	if err != nil {
+		return float64(f)
+	}
+	return v
+}
+
+// numberExtension is the type of the extension in which hub/wire has a number as JSON
+// text, where no float holds it exactly.
+const numberExtension = 78 // 'N'
+
+// msgpackNumberText reads a number in that extension. The nearest float64 is taken.
+func (r *Reader) msgpackNumberText() (float64, error) {
+	b := r.rest()
+	o, err := msgp.Skip(b)
+	if err != nil {
+		return 0, decodeError(err, errNumber)
+	}
+	head := 2
+	if b[0] >= 0xc7 && b[0] <= 0xc9 { // ext 8, 16, 32
+		head += 1 << (b[0] - 0xc7)
+	}
+	ext := b[:len(b)-len(o)]
+	if len(ext) < head || ext[head-1] != numberExtension {
+		return 0, errNumber
+	}
+	text := Reader{b: ext[head:], json: true}
+	f, err := text.jsonNumber()
+	if err != nil || text.pos != len(text.b) {
+		return 0, errNumber
 	}
 	r.advanceTo(o)
 	return f, nil

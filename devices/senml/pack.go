@@ -1,6 +1,7 @@
 package senml
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -213,21 +214,42 @@ func (p *Pack) end() {
 	}
 }
 
-// number writes the shortest form that reads back as the same float64.
+// number writes the shortest form that reads back as the same float64. In JSON it is the
+// text that hub/wire makes of the MessagePack form.
 func (p *Pack) number(f float64) {
-	if p.json {
-		form := byte('f')
-		if a := math.Abs(f); a != 0 && (a < 1e-6 || a >= 1e21) {
-			form = 'e'
-		}
-		p.b = strconv.AppendFloat(p.b, f, form, -1, 64)
-		return
-	}
-	if f == math.Trunc(f) && math.Abs(f) < 1<<53 && (f != 0 || !math.Signbit(f)) {
+	whole := f == math.Trunc(f) && math.Abs(f) < 1<<63 && (f != 0 || !math.Signbit(f))
+	switch f32 := float32(f); {
+	case p.json && whole:
+		p.b = strconv.AppendInt(p.b, int64(f), 10)
+	case p.json:
+		p.b = appendJSONFloat(p.b, f)
+	case whole:
 		p.b = msgp.AppendInt64(p.b, int64(f))
-		return
+	case float64(f32) == f && fromFloat32(f32) == f: // whoever reads it
+		p.b = msgp.AppendFloat32(p.b, f32)
+	default:
+		p.b = msgp.AppendFloat64(p.b, f)
 	}
-	p.b = msgp.AppendFloat(p.b, f)
+}
+
+// appendJSONFloat appends the shortest text of a number that is no int64: with a point, or
+// with an exponent if it is very large or small.
+func appendJSONFloat(b []byte, f float64) []byte {
+	start := len(b)
+	if a := math.Abs(f); a != 0 && (a < 1e-6 || a >= 1e21) {
+		b = strconv.AppendFloat(b, f, 'e', -1, 64)
+		mantissa, exponent, _ := bytes.Cut(b[start:], []byte("e"))
+		b = append(b[:start+len(mantissa)], 'e')
+		if exponent[0] == '-' {
+			b = append(b, '-')
+		}
+		return append(b, bytes.TrimLeft(exponent[1:], "0")...)
+	}
+	b = strconv.AppendFloat(b, f, 'f', -1, 64)
+	if bytes.IndexByte(b[start:], '.') < 0 {
+		b = append(b, ".0"...)
+	}
+	return b
 }
 
 func (p *Pack) text(s string) {

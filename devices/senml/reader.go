@@ -38,6 +38,11 @@ type Reader struct {
 	baseValue   float64
 	hasValue    bool
 	baseSum     float64
+	hasSum      bool
+	baseVersion float64 // 0: none was given yet
+
+	invalidBases uint16 // labels of base fields that apply and are invalid
+	baseOnly     bool   // the present record has nothing but base fields
 
 	text []byte // strings that had to be unescaped
 
@@ -51,7 +56,8 @@ func (r *Reader) Reset(d hub.Data) {
 	r.pos, r.count, r.records, r.err = 0, -1, 0, nil
 	r.rec = Record{}
 	r.baseName, r.invalidBase, r.baseUnit = 0, false, nil
-	r.baseTime, r.baseValue, r.hasValue, r.baseSum = 0, 0, false, 0
+	r.baseTime, r.baseValue, r.hasValue, r.baseSum, r.hasSum = 0, 0, false, 0, false
+	r.baseVersion, r.invalidBases = 0, 0
 	r.text = reuse(r.text)
 	r.subset.reset()
 }
@@ -65,33 +71,64 @@ func reuse(b []byte) []byte {
 }
 
 // Next reads the next record. It returns false at the end of the pack and after an error:
-// see Err.
+// see Err. A pack with an invalid record is refused there. A record of base fields alone is
+// passed over.
 func (r *Reader) Next() bool {
-	if r.err != nil {
+	more, invalid := r.next()
+	if invalid != nil {
+		r.err = fmt.Errorf("senml: record %d: %w", r.records, invalid)
 		return false
 	}
-	if r.endRecord(); r.err != nil {
-		return false
-	}
-	more, err := r.element()
-	if err == nil && more {
-		err = r.record()
-	}
-	if err != nil {
-		r.err = fmt.Errorf("senml: record %d: %w", r.records+1, err)
-		return false
-	}
-	if !more {
-		if r.records == 0 {
-			r.err = errors.New("senml: the pack is empty")
-		}
-		return false
-	}
-	r.records++
-	return true
+	return more
 }
 
-// Record returns the record that Next has read. The next Next overwrites it.
+// NextOrInvalid is Next for those who judge each record by itself: an invalid one costs
+// no other. Record().Err then says what is wrong with it; of its other fields only Name
+// may be used, which is nil if the name is not known either. A base field that is invalid,
+// of another version, or must be understood and is not, makes all records invalid to which
+// it applies. NextOrInvalid returns false only at the end and where nothing more can be
+// read: data that is no array, or cut off, or with more than 12 base fields.
+func (r *Reader) NextOrInvalid() bool {
+	more, invalid := r.next()
+	if r.rec.Err = nil; invalid != nil {
+		r.rec.Err = fmt.Errorf("record %d: %w", r.records, invalid)
+	}
+	return more
+}
+
+// next reads the next record that has more than base fields. invalid says what is wrong
+// with it alone.
+func (r *Reader) next() (more bool, invalid error) {
+	for {
+		if r.err != nil {
+			return false, nil
+		}
+		if r.endRecord(); r.err != nil {
+			return false, nil
+		}
+		more, err := r.element()
+		if err == nil && more {
+			invalid, err = r.record()
+		}
+		if err != nil {
+			r.err = fmt.Errorf("senml: record %d: %w", r.records+1, err)
+			return false, nil
+		}
+		if !more {
+			if r.read == 0 {
+				r.err = errors.New("senml: the pack is empty")
+			}
+			return false, nil
+		}
+		r.records++
+		if !r.baseOnly {
+			r.read++
+			return true, invalid
+		}
+	}
+}
+
+// Record returns the record that Next or NextOrInvalid has read. The next Next overwrites it.
 func (r *Reader) Record() *Record { return &r.rec }
 
 // Err returns why Next returned false before the end of the pack, or nil.

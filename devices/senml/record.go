@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/tinylib/msgp/msgp"
 )
 
 // The labels of RFC 8428, table 1. Each is a bit, to detect duplicates in a record.
@@ -24,6 +26,7 @@ const (
 	hasBaseValue
 	hasBaseSum
 	hasBaseVersion
+	hasUnknownBase // one that must be understood: see Reader.value
 
 	values = hasNumber | hasBool | hasText | hasBlob
 )
@@ -64,58 +67,118 @@ func label(key []byte) uint16 {
 	return 0
 }
 
+// baseFields are the labels of base fields that apply to the records after theirs.
+const baseFields = hasBaseName | hasBaseUnit | hasBaseTime | hasBaseValue | hasBaseSum | hasBaseVersion
+
 // fields are the values of one record before the base fields are applied.
 type fields struct {
 	has       uint16
+	err       error // why the record is invalid, if it is; its other fields are read all the same
 	name      []byte
 	unit      []byte
 	number    float64
 	time, sum float64
 }
 
-// record reads one record and resolves it.
-func (r *Reader) record() error {
+// record reads one record and resolves it. invalid says what is wrong with this record
+// alone; after err nothing more can be read.
+func (r *Reader) record() (invalid, err error) {
 	var f fields
-	r.rec.Text, r.rec.Kind = nil, None
+	r.rec.Name, r.rec.Text, r.rec.Kind, r.rec.HasSum = nil, nil, None, false
+	start := r.pos
 	n, err := r.open()
+	r.bodyStart, r.fields, r.noMap, r.baseOnly = r.pos, n, false, false
 	if err != nil {
-		return err
+		r.pos = start
+		if r.skip(2) != nil {
+			return nil, err
+		}
+		r.bodyStart, r.noMap = start, true
+		return err, nil
 	}
-	r.bodyStart, r.fields = r.pos, n
-	if !r.json {
-		if err := r.msgpackFields(&f, n); err != nil {
-			return err
-		}
-		return r.resolve(&f)
+	if r.json {
+		err = r.jsonFields(&f)
+	} else {
+		err = r.msgpackFields(&f, n)
 	}
-	for first := true; ; first = false {
-		more, err := r.jsonMember(first)
-		if err != nil {
-			return err
-		}
-		if !more {
-			break
-		}
-		r.fields++
-		if err := r.field(&f); err != nil {
-			return err
-		}
+	if err != nil {
+		return nil, err
 	}
-	return r.resolve(&f)
+	r.baseOnly = f.has&baseFields == f.has && f.err == nil && !r.hasValue && !r.hasSum
+	if f.err != nil {
+		if err := r.resolveName(&f); err == nil {
+			r.rec.Name = r.name
+		}
+		return f.err, nil
+	}
+	return r.resolve(&f), nil
 }
 
-// field reads one field: its key and its value.
+func (r *Reader) jsonFields(f *fields) error {
+	for first := true; ; first = false {
+		more, err := r.jsonMember(first)
+		if err != nil || !more {
+			return err
+		}
+		r.fields++
+		if err := r.field(f); err != nil {
+			return err
+		}
+	}
+}
+
+// field reads one field: its key and its value. What is wrong with the value makes the
+// record invalid (fields.err) and is skipped. An error means that nothing more can be read.
 func (r *Reader) field(f *fields) error {
 	at := r.pos
 	key, err := r.key()
 	if err != nil {
-		return err
+		return r.skipField(f, at, err)
 	}
 	l := label(key)
-	if l&f.has != 0 {
-		return fmt.Errorf("field %q comes twice", key)
+	from := r.pos
+	err = r.value(f, l, key)
+	if l&baseFields != 0 {
+		r.invalidBases &^= l
+		if err != nil {
+			r.invalidBases |= l
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("field %.64q: %w", key, err)
+		r.pos = from
+		if r.skip(3) != nil {
+			return err
+		}
+		if f.err == nil {
+			f.err = err
+		}
 	}
 	f.has |= l
+	// RFC 8428, 12.2: all labels of base fields, also future ones, begin with "b".
+	if key[0] == 'b' {
+		return r.addBase(key, at, r.pos)
+	}
+	return nil
+}
+
+// skipField skips a field whose key, at that offset, is no label.
+func (r *Reader) skipField(f *fields, at int, reason error) error {
+	r.pos = at
+	if r.skip(3) != nil || r.json && r.expect(':') != nil || r.skip(3) != nil {
+		return reason
+	}
+	if f.err == nil {
+		f.err = reason
+	}
+	return nil
+}
+
+// value reads the value of a field.
+func (r *Reader) value(f *fields, l uint16, key []byte) (err error) {
+	if l&f.has != 0 {
+		return errTwice
+	}
 	switch l {
 	case hasName:
 		f.name, err = r.str()
@@ -125,8 +188,10 @@ func (r *Reader) field(f *fields) error {
 		f.number, err = r.number()
 	case hasBool:
 		f.number, err = r.boolean()
-	case hasText, hasBlob:
+	case hasText:
 		r.rec.Text, err = r.str()
+	case hasBlob:
+		r.rec.Text, err = r.blob()
 	case hasSum:
 		f.sum, err = r.number()
 	case hasTime:
@@ -147,23 +212,39 @@ func (r *Reader) field(f *fields) error {
 		r.hasValue = true
 	case hasBaseSum:
 		r.baseSum, err = r.number()
+		r.hasSum = true
 	case hasBaseVersion:
 		err = r.version()
 	default:
-		// RFC 8428, 4.4: a label that ends in "_" must be understood; others are skipped.
-		if len(key) > 0 && key[len(key)-1] == '_' {
-			return fmt.Errorf("field %.64q must be understood, and is not", key)
+		// RFC 8428, 4.4: a label that ends in "_" must be understood; others are skipped. A
+		// base field of that kind may change the meaning of all records after it.
+		if key[len(key)-1] == '_' {
+			if key[0] == 'b' {
+				r.invalidBases |= hasUnknownBase
+			}
+			return errors.New("must be understood, and is not")
 		}
 		err = r.skip(3)
 	}
-	if err != nil {
-		return fmt.Errorf("field %.64q: %w", key, err)
+	return err
+}
+
+// blob reads the value of vd: base64url without padding (RFC 8428, 4.3), or bin.
+func (r *Reader) blob() ([]byte, error) {
+	bin := !r.json && msgp.NextType(r.rest()) == msgp.BinType
+	text, err := r.str()
+	if err != nil || bin {
+		return text, err
 	}
-	// RFC 8428, 12.2: all labels of base fields, also future ones, begin with "b".
-	if key[0] == 'b' {
-		return r.addBase(key, at, r.pos)
+	for _, c := range text {
+		if nameBytes[c] == 0 || c == ':' || c == '.' || c == '/' {
+			return nil, fmt.Errorf("%.40q is no base64url: want letters, digits, - and _ without padding", text)
+		}
 	}
-	return nil
+	if len(text)%4 == 1 {
+		return nil, fmt.Errorf("%.40q is no base64url: no bytes have %d characters", text, len(text))
+	}
+	return text, nil
 }
 
 // setBaseName stores the base name. The last pack's base name is still in r.name; if this
@@ -185,22 +266,34 @@ func (r *Reader) setBaseName(s []byte) {
 	}
 }
 
+// defaultVersion is that of a pack without bver (RFC 8428, 4.1).
+const defaultVersion = 10
+
 // version checks bver. RFC 8428's version is 10; RFC 9100 makes it a set of
 // features, of which only secondary units (1<<4) are defined. They need no special
-// treatment here.
+// treatment here. All records of a pack have the same version (RFC 8428, 4.4).
 func (r *Reader) version() error {
 	v, err := r.number()
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if v != math.Trunc(v) || v < 1 || v > 10 && v != 10|1<<4 {
+	case v != math.Trunc(v) || v < 1 || v > 10 && v != 10|1<<4:
 		return fmt.Errorf("version %v is not understood: want 10 or 26", v)
+	case r.baseVersion == 0 && r.records > 0:
+		r.baseVersion = defaultVersion
 	}
+	if r.baseVersion != 0 && r.baseVersion != v {
+		return fmt.Errorf("version %v in a pack of version %v: want one in all records", v, r.baseVersion)
+	}
+	r.baseVersion = v
 	return nil
 }
 
-// resolve applies the base fields to the record (RFC 8428, 4.6).
-func (r *Reader) resolve(f *fields) error {
+// resolveName joins base name and name (RFC 8428, 4.5.1).
+func (r *Reader) resolveName(f *fields) error {
+	if r.invalidBases&hasBaseName != 0 {
+		return errBaseName
+	}
 	if r.baseName+len(f.name) > MaxName {
 		return fmt.Errorf("name of %d bytes, at most %d are allowed", r.baseName+len(f.name), MaxName)
 	}
@@ -214,8 +307,26 @@ func (r *Reader) resolve(f *fields) error {
 	if r.invalidBase || nameBytes[r.name[0]] != 2 || !checkName(f.name) {
 		return fmt.Errorf("name %q: want letters, digits and - : . / _ with a letter or digit first", r.name)
 	}
+	return nil
+}
+
+var (
+	errBaseName = errors.New("the base name that applies to it is invalid")
+	errBase     = errors.New("a base field that applies to it is invalid")
+	errTwice    = errors.New("comes twice")
+	errNoValue  = errors.New("no value: want one of v, vs, vb, vd, or s")
+)
+
+// resolve applies the base fields to the record (RFC 8428, 4.6).
+func (r *Reader) resolve(f *fields) error {
+	if err := r.resolveName(f); err != nil {
+		return err
+	}
 	rec := &r.rec
 	rec.Name, rec.Unit = r.name, f.unit
+	if r.invalidBases != 0 {
+		return errBase
+	}
 	if f.has&hasUnit == 0 {
 		rec.Unit = r.baseUnit
 	}
@@ -237,8 +348,12 @@ func (r *Reader) resolve(f *fields) error {
 	default:
 		return errors.New("more than one value: want one of v, vs, vb, vd")
 	}
-	rec.HasSum = f.has&hasSum != 0
+	// RFC 8428, 4.1: of base sum and sum, a missing one counts as zero.
+	rec.HasSum = f.has&hasSum != 0 || r.hasSum
 	rec.Sum = f.sum + r.baseSum
+	if rec.Kind == None && !rec.HasSum {
+		return errNoValue
+	}
 	if !finite(rec.Number) || !finite(rec.Sum) {
 		return errors.New("value and base value together are no finite number")
 	}

@@ -8,6 +8,10 @@
 // selects records for a smaller pack, whose bytes are copied and not encoded again. All
 // of them reuse their memory and allocate nothing in steady state.
 //
+// Numbers may come in any form: integers, floats, and in MessagePack the text extension of
+// hub/wire for what no float holds exactly; the nearest float64 is taken. A float 32 means
+// the shortest decimal that reads back as it, 21.6 and not 21.600000381, as in JSON.
+//
 // The input is untrusted. A pack that violates RFC 8428 gives an error that says where
 // and what, and the cost in time and memory is never more than linear in its length.
 package senml
@@ -27,7 +31,7 @@ const maxDepth = 64
 // A Kind says what a record's value is.
 type Kind uint8
 
-// The kinds of value. None is a record with a sum alone, or with base fields alone.
+// The kinds of value. None is a record with a sum alone.
 const (
 	Number Kind = iota // v
 	Bool               // vb
@@ -54,6 +58,7 @@ func (k Kind) String() string {
 // A Record is one resolved record of a pack: the base fields are applied. Its slices
 // belong to the Reader or the pack and are valid until the Reader's next Next or Reset.
 type Record struct {
+	Err  error  // why the record is invalid: see Reader.NextOrInvalid; nil after Next
 	Name []byte // base name and name
 	Unit []byte // empty if the pack names none
 	Kind Kind

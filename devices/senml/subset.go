@@ -19,13 +19,16 @@ const maxBases = 12
 // dropped still apply to the records after it. They are pending until the next kept
 // record, which gets them in front of its own fields.
 type subset struct {
-	bodyStart int // offset of the first field of the present record
-	fields    int // number of its fields
+	bodyStart int  // offset of the first field of the present record
+	fields    int  // number of its fields
+	noMap     bool // it is no map and has no fields: bodyStart is that of the value
 	own       [maxBases]baseField
 	nown      int // base fields of the present record
 	pending   [maxBases]baseField
-	npending  int // base fields in effect that the smaller pack does not have yet
-	kept      int
+	npending  int  // base fields in effect that the smaller pack does not have yet
+	read      int  // records that have more than base fields
+	kept      int  // of these
+	written   int  // records of the smaller pack so far
 	selected  bool // the present record is kept
 	copying   bool // a record has been dropped: out has those kept so far
 	prefix    int  // until then, the kept records are the first prefix bytes of the pack
@@ -39,7 +42,7 @@ type baseField struct {
 }
 
 func (k *subset) reset() {
-	k.nown, k.npending, k.kept, k.prefix = 0, 0, 0, 0
+	k.nown, k.npending, k.read, k.kept, k.written, k.prefix = 0, 0, 0, 0, 0, 0
 	k.selected, k.copying = false, false
 	k.out = reuse(k.out)
 }
@@ -61,11 +64,15 @@ func (r *Reader) Keep() {
 	}
 	r.selected = true
 	r.kept++
-	if !r.copying && r.kept == r.records {
-		r.prefix = r.pos
+	if !r.copying && r.kept == r.read { // with all records of base fields alone before it
+		r.prefix, r.written, r.npending = r.pos, r.records, 0
 		return
 	}
 	r.startCopying()
+	if r.noMap {
+		r.copyValue()
+		return
+	}
 	r.copyRecord()
 	r.npending = 0
 }
@@ -116,6 +123,15 @@ func (r *Reader) startCopying() {
 	r.out = append(r.out, r.b[:r.prefix]...)
 }
 
+// copyValue copies an element that is no map. Pending base fields stay pending.
+func (r *Reader) copyValue() {
+	if r.json && r.written > 0 {
+		r.out = append(r.out, ',')
+	}
+	r.out = append(r.out, r.b[r.bodyStart:r.pos]...)
+	r.written++
+}
+
 func (r *Reader) copyRecord() {
 	// The record's own base fields replace pending ones.
 	n := 0
@@ -131,7 +147,7 @@ func (r *Reader) copyRecord() {
 		return
 	}
 	if r.json {
-		if r.kept > 1 {
+		if r.written > 0 {
 			r.out = append(r.out, ',')
 		}
 		r.out = append(r.out, '{')
@@ -151,6 +167,7 @@ func (r *Reader) copyRecord() {
 		}
 	}
 	r.out = append(r.out, r.b[r.bodyStart:r.pos]...)
+	r.written++
 }
 
 func (r *Reader) owns(key []byte) bool {
@@ -174,7 +191,7 @@ func (r *Reader) Kept() (hub.Data, int) {
 	switch {
 	case r.err != nil || r.kept == 0:
 		return d, 0
-	case r.kept == r.records:
+	case r.kept == r.read:
 		d.Bytes = r.b
 		return d, r.kept
 	}
@@ -190,15 +207,15 @@ func (r *Reader) Kept() (hub.Data, int) {
 	return d, r.kept
 }
 
-// setCount writes the number of kept records into the array's header. The header is a
+// setCount writes the number of records into the array's header. The header is a
 // copy of the original one, so the smaller number fits.
 func (r *Reader) setCount() {
 	switch h := r.out[0]; {
 	case h&0xf0 == 0x90:
-		r.out[0] = 0x90 | byte(r.kept)
+		r.out[0] = 0x90 | byte(r.written)
 	case h == 0xdc: // array 16
-		binary.BigEndian.PutUint16(r.out[1:], uint16(r.kept))
+		binary.BigEndian.PutUint16(r.out[1:], uint16(r.written))
 	default: // array 32
-		binary.BigEndian.PutUint32(r.out[1:], uint32(r.kept))
+		binary.BigEndian.PutUint32(r.out[1:], uint32(r.written))
 	}
 }

@@ -7,7 +7,10 @@
 //	clear = 28
 //	for   = "1m"
 //
-// The limits above and clear give the alarm a hysteresis; for is its on-delay.
+// The limits above and clear give the alarm a hysteresis; for is its on-delay. Delays
+// count the time that passes between the arrivals of readings, not the times in them: a
+// clock that is set raises and clears nothing. Readings that arrive late and all at once
+// therefore raise an alarm with an on-delay only if more of them follow.
 //
 // An alarm of a value from type reading/greenhouse/bme280 is a message of type
 // alarm/greenhouse/bme280. It goes to the handler or route of that type (sendHandler),
@@ -20,18 +23,21 @@
 // The first record is the value, the second says whether there is an alarm now,
 // the third is the limit that was set. Boolean values are watched as 1 and 0.
 //
-// Each sender and SenML name that the filter's name matches is watched by itself.
-// The state is in memory only: after a restart an alarm that still holds is raised
+// Each sender, message type and SenML name that the filter's name matches is watched by
+// itself. The state is in memory only: after a restart an alarm that still holds is raised
 // again. There is no timer: only a reading can raise an alarm, so none is raised
 // after readings stop.
 //
-// Data that is no SenML pack passes unchanged too. Since it cannot be watched, the
-// message counts as failed, and its sender gets the reason.
+// Each record is judged by itself: one that is invalid (null, NaN, a text for a number)
+// passes and is counted, and costs no other. Where it may have been the value that is
+// watched, and where the data is no SenML pack at all, the message counts as failed, and
+// its sender gets the reason.
 package alarm
 
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"strings"
 	"sync"
@@ -40,6 +46,7 @@ import (
 	"github.com/besterhub/bester/devices/senml"
 	"github.com/besterhub/bester/handlers/internal/series"
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/options"
 )
 
 // Options say what is watched. Name and one of Above and Below must be given.
@@ -53,19 +60,24 @@ type Options struct {
 	// Clear is the value at which the alarm ends (hysteresis). If nil, the limit itself.
 	Clear *float64 `toml:"clear" help:"the alarm ends where a value has come back to this" default:"the limit itself"`
 	// For is how long the value must stay beyond the limit before the alarm is
-	// raised, by the times of the readings. If zero, the first one raises it.
+	// raised, from the arrival of the first reading beyond it to that of a later one.
+	// The times in the readings do not count. If zero, the first one raises it.
 	For time.Duration `toml:"for" help:"how long values must stay beyond the limit first" default:"0s"`
 	// Repeat is after how long an alarm that holds is raised again. If zero, never.
 	Repeat time.Duration `toml:"repeat" help:"after how long an alarm that holds is raised again" default:"never"`
 	// Type is the type of the messages made. If empty, that of the reading with
 	// "alarm" as its first level.
 	Type hub.Type `toml:"type" help:"type of the messages made" default:"that of the reading, with alarm as its first level"`
-	// Remember is how many senders' names are watched at most. A new one evicts the
-	// least recently used one. If zero, 4096.
-	Remember int `toml:"remember" help:"how many names are kept in mind; past it the one longest unheard of is not" default:"4096"`
+	// Memory bounds what is remembered, in bytes. When it is full, a new name
+	// evicts the least recently used one without an alarm; if all have one, it is not
+	// watched. If zero, 1 MiB.
+	Memory options.Bytes `toml:"memory" help:"bytes of memory for what is remembered; past it the one longest unheard of that has no alarm is forgotten" default:"1 MiB"`
 
-	// Now tells the time of messages that have none. If nil, time.Now.
+	// Now tells the time. Intervals count the time that passes on it, by its monotonic
+	// reading if it has one. If nil, time.Now.
 	Now func() time.Time `toml:"-"`
+	// Log is told, once an hour at most, that the memory is too small. If nil, nobody is.
+	Log *slog.Logger `toml:"-"`
 }
 
 // A Filter is the hub.Handler. Its methods may be called from many goroutines.
@@ -77,6 +89,7 @@ type Filter struct {
 	limitName string  // "/above" or "/below"
 
 	mu     sync.Mutex
+	start  time.Time // elapsed times count from it
 	states *series.LRU[state]
 	free   []*scratch
 	stats  Stats
@@ -88,10 +101,11 @@ func New(o Options) (*Filter, error) {
 	if err := f.complete(); err != nil {
 		return nil, fmt.Errorf("alarm: %w", err)
 	}
-	f.states = series.New[state](o.Remember)
+	f.states = series.New[state](int(o.Memory))
 	if f.o.Now == nil {
 		f.o.Now = time.Now
 	}
+	f.start = f.o.Now()
 	return f, nil
 }
 
@@ -120,8 +134,11 @@ func (f *Filter) complete() error {
 		return errors.New("a limit is no finite number")
 	case f.sign*f.clear > f.sign*f.limit:
 		return fmt.Errorf("clear %v is beyond the limit %v: the alarm would end before it begins", f.clear, f.limit)
-	case o.For < 0 || o.Repeat < 0 || o.Remember < 0:
-		return errors.New("for, repeat and remember: want 0 or more")
+	case o.For < 0 || o.Repeat < 0:
+		return errors.New("for and repeat: want 0 or more")
+	}
+	if err := series.CheckMemory(o.Memory); err != nil {
+		return err
 	}
 	if o.Type != "" {
 		if _, err := hub.ParseType(string(o.Type)); err != nil {
@@ -133,12 +150,14 @@ func (f *Filter) complete() error {
 
 // Stats counts what a Filter has done.
 type Stats struct {
-	Messages  uint64 // seen; all are passed on
-	Malformed uint64 // of these, those that are no SenML pack
-	Raised    uint64 // alarms begun
-	Repeated  uint64 // alarms raised again because they held
-	Cleared   uint64 // alarms ended
-	Evicted   uint64 // names evicted for others: see Options.Remember
+	Messages  uint64 `json:"messages"`  // seen; all are passed on
+	Malformed uint64 `json:"malformed"` // of these, those that are no SenML pack
+	Invalid   uint64 `json:"invalid"`   // records that cannot be judged
+	Raised    uint64 `json:"raised"`    // alarms begun
+	Repeated  uint64 `json:"repeated"`  // alarms raised again because they held
+	Cleared   uint64 `json:"cleared"`   // alarms ended
+	Evicted   uint64 `json:"evicted"`   // names forgotten for others: see Options.Memory
+	Unwatched uint64 `json:"unwatched"` // values not judged, since all memory was taken by names with an alarm
 }
 
 // Stats returns the counters as they are now.
@@ -146,9 +165,15 @@ func (f *Filter) Stats() Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := f.stats
-	s.Evicted = f.states.Evicted()
+	s.Evicted, s.Unwatched = f.states.Evicted(), f.states.Refused()
 	return s
 }
+
+// Report returns Stats: see catalog.Filter.
+func (f *Filter) Report() any { return f.Stats() }
+
+// elapsed returns the time that has passed since the filter was made.
+func (f *Filter) elapsed() time.Duration { return f.o.Now().Sub(f.start) }
 
 // A scratch is the memory that handling one message takes. It is reused.
 type scratch struct {
@@ -164,11 +189,13 @@ func (f *Filter) Handle(m *hub.Message, a *hub.Answer) {
 	f.mu.Lock()
 	w := f.getScratch()
 	f.watch(m, w)
+	shortage := f.states.Shortage(f.elapsed)
 	err, alarms := w.err, w.used
 	if alarms == 0 {
 		f.free = append(f.free, w)
 	}
 	f.mu.Unlock()
+	shortage.Log(f.o.Log)
 
 	a.Pass(m.Data)
 	if alarms > 0 {

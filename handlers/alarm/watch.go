@@ -10,13 +10,12 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// A state is the state of one series: a sender and a SenML name.
+// A state is the state of one series: a sender, a message type and a SenML name.
 type state struct {
-	watched     bool  // the filter's name matches it
-	beyond      bool  // the value is beyond the limit, since beyondSince
-	raised      bool  // the alarm holds; it was raised or repeated at lastSent
-	beyondSince int64 // microseconds since 1970
-	lastSent    int64
+	beyond      bool          // the value is beyond the limit, since beyondSince
+	raised      bool          // the alarm holds; it was raised or repeated at lastSent
+	beyondSince time.Duration // see Filter.elapsed
+	lastSent    time.Duration
 }
 
 // watch compares the values of m with the limit and makes a pack for each alarm.
@@ -25,20 +24,32 @@ func (f *Filter) watch(m *hub.Message, w *scratch) {
 	if now.IsZero() {
 		now = f.o.Now()
 	}
+	var elapsed time.Duration
+	if f.o.For > 0 || f.o.Repeat > 0 {
+		elapsed = f.elapsed()
+	}
 	f.stats.Messages++
 	r := &w.reader
-	for r.Reset(m.Data); r.Next(); {
+	for r.Reset(m.Data); r.NextOrInvalid(); {
 		rec := r.Record()
-		s, known := f.states.Find(m.From, rec.Name)
-		if !known {
-			s.watched = series.Matches(f.o.Name, string(rec.Name))
-		}
-		if !s.watched || rec.Kind != senml.Number && rec.Kind != senml.Bool {
+		if rec.Err != nil {
+			f.stats.Invalid++
+			if w.err == nil && (rec.Name == nil || series.Matches(f.o.Name, rec.Name)) {
+				w.err = fmt.Errorf("alarm: %q cannot be watched: %w", f.o.Name, rec.Err)
+			}
 			continue
 		}
-		at := rec.At(now)
-		if send := f.advance(s, rec.Number, at.UnixMicro()); send {
-			f.addAlarm(w, m.Data.Encoding, rec, at, s.raised)
+		if rec.Kind != senml.Number && rec.Kind != senml.Bool || !series.Matches(f.o.Name, rec.Name) {
+			continue
+		}
+		e, _ := f.states.Find(m, rec.Name)
+		if e == nil {
+			continue // counted by the table
+		}
+		s := &e.Value
+		if send := f.advance(s, rec.Number, elapsed); send {
+			f.states.Pin(e, s.raised) // an alarm that holds is not forgotten, or it would be raised anew
+			f.addAlarm(w, m.Data.Encoding, rec, rec.At(now), s.raised)
 		}
 	}
 	if err := r.Err(); err != nil {
@@ -48,14 +59,14 @@ func (f *Filter) watch(m *hub.Message, w *scratch) {
 }
 
 // advance moves a state on by one value and reports whether to send an alarm.
-func (f *Filter) advance(s *state, v float64, at int64) (send bool) {
+func (f *Filter) advance(s *state, v float64, at time.Duration) (send bool) {
 	if s.raised {
 		switch {
 		case f.sign*v <= f.sign*f.clear:
-			*s = state{watched: true}
+			*s = state{}
 			f.stats.Cleared++
 			return true
-		case f.o.Repeat > 0 && passed(at, s.lastSent, f.o.Repeat):
+		case f.o.Repeat > 0 && at-s.lastSent >= f.o.Repeat:
 			s.lastSent = at
 			f.stats.Repeated++
 			return true
@@ -66,21 +77,15 @@ func (f *Filter) advance(s *state, v float64, at int64) (send bool) {
 		s.beyond = false
 		return false
 	}
-	if !s.beyond || at < s.beyondSince { // it begins now, or the clock was set back
+	if !s.beyond {
 		s.beyond, s.beyondSince = true, at
 	}
-	if f.o.For > 0 && !passed(at, s.beyondSince, f.o.For) {
+	if at-s.beyondSince < f.o.For {
 		return false
 	}
 	s.raised, s.lastSent = true, at
 	f.stats.Raised++
 	return true
-}
-
-// passed reports whether d has passed between two times. It returns true if the clock
-// was set back, so that nothing waits longer because of that.
-func passed(at, since int64, d time.Duration) bool {
-	return at-since >= d.Microseconds() || at < since
 }
 
 // addAlarm makes a pack of the alarm.

@@ -24,7 +24,7 @@ func TestKindsAreInOrder(t *testing.T) {
 				t.Errorf("%s: %s: a tag, help or default, is missing at its Options", k.Name, o.Key)
 			}
 		}
-		if _, err := k.New(map[string]any{"no such key": 1}); err == nil {
+		if _, err := k.New(map[string]any{"no such key": 1}, nil); err == nil {
 			t.Errorf("%s: an unknown key is no error", k.Name)
 		}
 	}
@@ -33,15 +33,15 @@ func TestKindsAreInOrder(t *testing.T) {
 // Every option as an operator writes it.
 func TestNew(t *testing.T) {
 	for name, text := range map[string]string{
-		"alarm":    "name = \"temperature\"\nabove = 30\nclear = 28.5\nfor = \"1m\"\nrepeat = \"1h\"\ntype = \"alarm/hot\"\nremember = 10",
-		"deadband": "band = 0.2\npercent = 5\nmax_age = \"5m\"\nremember = 10\n[names.humidity]\npercent = 2\nband = 1\nmax_age = \"1m\"",
-		"throttle": "every = \"1m\"\nby = \"name\"\nremember = 10",
+		"alarm":    "name = \"temperature\"\nabove = 30\nclear = 28.5\nfor = \"1m\"\nrepeat = \"1h\"\ntype = \"alarm/hot\"\nmemory = \"64 KiB\"",
+		"deadband": "band = 0.2\npercent = 5\nmax_age = \"5m\"\nmemory = \"64 KiB\"\n[names.humidity]\npercent = 2\nband = 1\nmax_age = \"1m\"",
+		"throttle": "every = \"1m\"\nby = \"name\"\nmemory = \"64 KiB\"",
 	} {
 		var o map[string]any
 		if err := toml.Unmarshal([]byte(text), &o); err != nil {
 			t.Fatal(err)
 		}
-		if h, err := catalog.New(name, o); err != nil || h == nil {
+		if h, err := catalog.New(name, o, nil); err != nil || h == nil {
 			t.Errorf("%s: got %v, %v", name, h, err)
 		}
 	}
@@ -55,13 +55,13 @@ func TestErrors(t *testing.T) {
 		want string
 	}{
 		{"deadbant", nil, `no filter "deadbant": there are alarm, deadband, throttle`},
-		{"deadband", m{"bnd": 1.0}, `deadband: unknown key "bnd": allowed are band, percent, max_age, names, remember`},
+		{"deadband", m{"bnd": 1.0}, `deadband: unknown key "bnd": allowed are band, percent, max_age, names, memory`},
 		{"deadband", m{"names": m{"humidity": m{"prcent": 1.0}}}, `deadband: unknown key "names.humidity.prcent": allowed are band, percent, max_age`},
 		{"throttle", m{"every": int64(10)}, `throttle: every: want a duration in quotes, for example "10s" or "1m30s", not 10`},
 		{"throttle", nil, `throttle: every 0s: want a duration such as "10s"`},
 		{"alarm", m{"name": "x"}, `alarm: want one limit, above or below; for both, use two filters`},
 	} {
-		h, err := catalog.New(c.name, c.o)
+		h, err := catalog.New(c.name, c.o, nil)
 		if err == nil || err.Error() != c.want {
 			t.Errorf("%s %v:\ngot  %v\nwant %s", c.name, c.o, err, c.want)
 		}
@@ -72,7 +72,7 @@ func TestErrors(t *testing.T) {
 }
 
 func ExampleNew() {
-	_, err := catalog.New("throttle", map[string]any{"every": "1m", "by": "user"})
+	_, err := catalog.New("throttle", map[string]any{"every": "1m", "by": "user"}, nil)
 	fmt.Println(err)
 	// Output: throttle: by "user": want "type" or "name"
 }

@@ -23,10 +23,10 @@ var filters = []struct {
 	name string
 	o    map[string]any
 }{
-	{"alarm", map[string]any{"name": "temperature", "above": 21.0, "repeat": "5s"}},
-	{"deadband", map[string]any{"band": 0.5, "max_age": "10s"}},
-	{"throttle", map[string]any{"every": "3s"}},
-	{"throttle", map[string]any{"every": "3s", "by": "name"}},
+	{"alarm", map[string]any{"name": "temperature", "above": 21.0, "repeat": "1h"}},
+	{"deadband", map[string]any{"band": 0.5, "max_age": "1h"}},
+	{"throttle", map[string]any{"every": "1h"}},
+	{"throttle", map[string]any{"every": "1h", "by": "name"}},
 }
 
 // data is the input of the filters: packs in both encodings, values that change and
@@ -57,7 +57,7 @@ func TestConformance(t *testing.T) {
 	for _, f := range filters {
 		fresh := func(t *testing.T) hub.Handler {
 			t.Helper()
-			h, err := catalog.New(f.name, f.o)
+			h, err := catalog.New(f.name, f.o, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -76,10 +76,7 @@ func TestSameAnswers(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			var answers [2][]hubtest.Answer
 			for side := range answers {
-				h, err := catalog.New(f.name, f.o)
-				if err != nil {
-					t.Fatal(err)
-				}
+				h := newFilter(t, f.name, f.o)
 				if side == 1 {
 					h = across(t, h)
 				}
@@ -151,7 +148,7 @@ func across(t *testing.T, h hub.Handler) hub.Handler {
 				if _, body, err = wire.CutKind(body); err == nil {
 					var hello *wire.Hello
 					if hello, err = wire.ParseHello(body); err == nil {
-						groups.Attach(c, in, hello)
+						groups.Attach(c, in, hello, nil)
 						return
 					}
 				}

@@ -5,15 +5,21 @@
 //	max_age = "5m"
 //	names   = {humidity = {percent = 2}}
 //
-// It remembers the last value of each sender and SenML name, in memory only: after a
-// restart the first value of each passes. A pack without any changed record is dropped.
-// A pack with some becomes smaller; the bytes of its records stay the same. Data that is
-// no SenML pack passes unchanged and is counted: see Stats.
+// It remembers the last value of each sender, message type and SenML name, in memory only:
+// after a restart the first value of each passes. A pack without any changed record is
+// dropped. A pack with some becomes smaller; the bytes of its records stay the same.
+// max_age counts the time that passes between arrivals: of readings that arrive late and
+// all at once, only those pass that have changed.
+//
+// Each record is judged by itself: one that is invalid (null, NaN, a text for a number)
+// passes and is counted, and costs no other. Data that is no SenML pack passes unchanged
+// and is counted: see Stats.
 package deadband
 
 import (
 	"fmt"
 	"hash/maphash"
+	"log/slog"
 	"math"
 	"sync"
 	"time"
@@ -21,6 +27,7 @@ import (
 	"github.com/besterhub/bester/devices/senml"
 	"github.com/besterhub/bester/handlers/internal/series"
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/options"
 )
 
 // Options say what counts as a change. The zero value passes any change.
@@ -32,19 +39,22 @@ type Options struct {
 	// Percent is the same in percent of the last number passed on. If both are set,
 	// a number that exceeds either passes. If zero, only Band counts.
 	Percent float64 `toml:"percent" help:"the same in percent of it; with both, either is enough" default:"0: band alone counts"`
-	// MaxAge is how old the last value passed on may become: after that a value passes
-	// even if it has not changed. The time of measurement counts. If zero, there is no
-	// limit.
+	// MaxAge is how long ago the last value may have been passed on: after that a value
+	// passes even if it has not changed. The time that passes here counts, not the times
+	// of measurement. If zero, there is no limit.
 	MaxAge time.Duration `toml:"max_age" help:"after this long a value passes though it has not changed" default:"never"`
 	// Names are bands for particular names. A key is a SenML name, or its last levels.
 	// The longest match counts.
 	Names map[string]Band `toml:"names" help:"SenML names, or their last levels, with band, percent and max_age of their own" default:"none"`
-	// Remember is how many senders' names are remembered. A new one evicts the least
-	// recently used one. If zero, 4096.
-	Remember int `toml:"remember" help:"how many names are kept in mind; past it the one longest unheard of is not" default:"4096"`
+	// Memory bounds what is remembered, in bytes. When it is full, a new name
+	// evicts the least recently used one, whose next value then passes. If zero, 1 MiB.
+	Memory options.Bytes `toml:"memory" help:"bytes of memory for what is remembered; past it the one longest unheard of is forgotten" default:"1 MiB"`
 
-	// Now tells the time of messages that have none. If nil, time.Now.
+	// Now tells the time. Intervals count the time that passes on it, by its monotonic
+	// reading if it has one. If nil, time.Now.
 	Now func() time.Time `toml:"-"`
+	// Log is told, once an hour at most, that the memory is too small. If nil, nobody is.
+	Log *slog.Logger `toml:"-"`
 }
 
 // A Band says what counts as a change of one name. It replaces Band and Percent of the
@@ -72,7 +82,10 @@ func (b Band) check() error {
 type Filter struct {
 	band  Band
 	names map[string]Band
+	ages  bool // some band has a MaxAge
 	now   func() time.Time
+	start time.Time // elapsed times count from it
+	log   *slog.Logger
 	seed  maphash.Seed
 
 	mu    sync.Mutex
@@ -85,14 +98,14 @@ type Filter struct {
 type value struct {
 	band   Band
 	kind   senml.Kind
-	number float64 // the sum of a record that has nothing else
-	text   uint64  // hash of a text
-	micros int64   // when it was measured
+	number float64       // the sum of a record that has nothing else
+	text   uint64        // hash of a text
+	passed time.Duration // when it was passed on: see Filter.elapsed
 }
 
 // New returns a Filter.
 func New(o Options) (*Filter, error) {
-	f := &Filter{band: Band{o.Band, o.Percent, o.MaxAge}, names: make(map[string]Band), now: o.Now, seed: maphash.MakeSeed()}
+	f := &Filter{band: Band{o.Band, o.Percent, o.MaxAge}, names: make(map[string]Band), now: o.Now, log: o.Log, seed: maphash.MakeSeed()}
 	if err := f.band.check(); err != nil {
 		return nil, fmt.Errorf("deadband: %w", err)
 	}
@@ -107,24 +120,28 @@ func New(o Options) (*Filter, error) {
 			b.MaxAge = o.MaxAge
 		}
 		f.names[name] = b
+		f.ages = f.ages || b.MaxAge > 0
 	}
-	if o.Remember < 0 {
-		return nil, fmt.Errorf("deadband: remember %d: want more than 0", o.Remember)
+	f.ages = f.ages || o.MaxAge > 0
+	if err := series.CheckMemory(o.Memory); err != nil {
+		return nil, fmt.Errorf("deadband: %w", err)
 	}
-	f.last = series.New[value](o.Remember)
+	f.last = series.New[value](int(o.Memory))
 	if f.now == nil {
 		f.now = time.Now
 	}
+	f.start = f.now()
 	return f, nil
 }
 
 // Stats counts what a Filter has done.
 type Stats struct {
-	Passed    uint64 // messages passed on, also with fewer records
-	Dropped   uint64 // messages without any changed record
-	Records   uint64 // records dropped, from messages passed on too
-	Malformed uint64 // messages passed on unchanged because they are no SenML pack
-	Evicted   uint64 // names evicted for others: see Options.Remember
+	Passed    uint64 `json:"passed"`    // messages passed on, also with fewer records
+	Dropped   uint64 `json:"dropped"`   // messages without any changed record
+	Records   uint64 `json:"records"`   // records dropped, from messages passed on too
+	Malformed uint64 `json:"malformed"` // messages passed on unchanged because they are no SenML pack
+	Invalid   uint64 `json:"invalid"`   // records passed on because they cannot be judged
+	Evicted   uint64 `json:"evicted"`   // names forgotten for others: see Options.Memory
 }
 
 // Stats returns the counters as they are now.
@@ -136,15 +153,23 @@ func (f *Filter) Stats() Stats {
 	return s
 }
 
+// Report returns Stats: see catalog.Filter.
+func (f *Filter) Report() any { return f.Stats() }
+
+// elapsed returns the time that has passed since the filter was made.
+func (f *Filter) elapsed() time.Duration { return f.now().Sub(f.start) }
+
 // Handle passes on the records of m that have changed, or drops m.
 func (f *Filter) Handle(m *hub.Message, a *hub.Answer) {
 	f.mu.Lock()
 	r := f.pool.Get()
 	d, left := f.filter(m, r)
+	shortage := f.last.Shortage(f.elapsed)
 	if left != some {
 		f.pool.Put(r)
 	}
 	f.mu.Unlock()
+	shortage.Log(f.log)
 
 	switch left {
 	case none:
@@ -169,13 +194,13 @@ const (
 
 // filter reports how much of m is left. If that is some, d is the smaller pack.
 func (f *Filter) filter(m *hub.Message, r *senml.Reader) (d hub.Data, left int) {
-	now := m.Time
-	if now.IsZero() {
-		now = f.now()
+	var now time.Duration
+	if f.ages {
+		now = f.elapsed()
 	}
 	records := 0
-	for r.Reset(m.Data); r.Next(); records++ {
-		if f.changed(m.From, r.Record(), now) {
+	for r.Reset(m.Data); r.NextOrInvalid(); records++ {
+		if f.changed(m, r.Record(), now) {
 			r.Keep()
 		}
 	}
@@ -197,20 +222,25 @@ func (f *Filter) filter(m *hub.Message, r *senml.Reader) (d hub.Data, left int) 
 }
 
 // changed reports whether the record passes, and if so remembers its value.
-func (f *Filter) changed(from hub.Address, rec *senml.Record, now time.Time) bool {
-	last, known := f.last.Find(from, rec.Name)
+func (f *Filter) changed(m *hub.Message, rec *senml.Record, now time.Duration) bool {
+	if rec.Err != nil {
+		f.stats.Invalid++
+		return true
+	}
+	e, known := f.last.Find(m, rec.Name)
+	if e == nil { // no memory for even one
+		return true
+	}
+	last := &e.Value
 	if !known {
 		last.band = f.bandFor(string(rec.Name))
 	}
-	v := value{band: last.band, kind: rec.Kind, number: rec.Number}
+	v := value{band: last.band, kind: rec.Kind, number: rec.Number, passed: now}
 	switch rec.Kind {
 	case senml.Text, senml.Blob:
 		v.text = maphash.Bytes(f.seed, rec.Text)
 	case senml.None:
 		v.number = rec.Sum
-	}
-	if v.band.MaxAge > 0 {
-		v.micros = rec.At(now).UnixMicro()
 	}
 	if known && !v.differs(last) {
 		return false
@@ -223,11 +253,8 @@ func (v *value) differs(last *value) bool {
 	if v.kind != last.kind || v.text != last.text {
 		return true
 	}
-	if v.band.MaxAge > 0 {
-		// A negative age means that the clock was set back, so the real age is unknown.
-		if age := v.micros - last.micros; age >= v.band.MaxAge.Microseconds() || age < 0 {
-			return true
-		}
+	if v.band.MaxAge > 0 && v.passed-last.passed >= v.band.MaxAge {
+		return true
 	}
 	d := math.Abs(v.number - last.number)
 	if v.kind == senml.Bool || v.band.Band == 0 && v.band.Percent == 0 {

@@ -2,9 +2,11 @@ package deadband
 
 import (
 	"fmt"
+	"log/slog"
 	"math"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/besterhub/bester/devices/senml"
@@ -23,13 +25,13 @@ func filter(t testing.TB, o Options) *Filter {
 	return f
 }
 
-// run gives f messages of one sender, a second apart, and returns what it did
-// with each: the data passed on, "drop", or the error.
+// run gives f messages of one sender and returns what it did with each: the data passed
+// on, "drop", or the error.
 func run(t *testing.T, f *Filter, data ...string) []string {
 	t.Helper()
 	var as hubtest.Answers
-	for i, d := range data {
-		as.Ask(f, &hub.Message{Type: "reading/a", From: hub.Address{User: "anna"}, Time: start.Add(time.Duration(i) * time.Second),
+	for _, d := range data {
+		as.Ask(f, &hub.Message{Type: "reading/a", From: hub.Address{User: "anna"}, Time: start,
 			Data: hub.Data{Encoding: hub.JSON, Bytes: []byte(d)}})
 	}
 	var got []string
@@ -94,6 +96,11 @@ func TestBands(t *testing.T) {
 		"override of another":              {Options{Band: 5, Names: map[string]Band{"emperature": {Band: 1}}}, []float64{1, 3, 7}, "+-+"},
 		"override ages too":                {Options{MaxAge: 2 * time.Second, Names: map[string]Band{"temperature": {Band: 1}}}, []float64{1, 1, 1}, "+-+"},
 	} {
+		now := start
+		c.o.Now = func() time.Time { // the values come a second apart
+			now = now.Add(time.Second)
+			return now
+		}
 		if got := passes(run(t, filter(t, c.o), numbers(c.vs...)...)); got != c.want {
 			t.Errorf("%s: %v: got %s, want %s", what, c.vs, got, c.want)
 		}
@@ -107,16 +114,16 @@ func TestSmallerPack(t *testing.T) {
 		`[{"bn":"a/","bt":1772366401,"n":"t","u":"Cel","v":20.2},{"n":"h","u":"%RH","v":52.0},{"n":"door","vb":false},{"n":"state","vs":"x"}]`,
 		`[{"bn":"a/","bt":1772366402,"n":"t","u":"Cel","v":20.2},{"n":"h","u":"%RH","v":52.1},{"n":"door","vb":true},{"n":"state","vs":"y"}]`,
 		`[{"bn":"a/","bt":1772366403,"n":"t","u":"Cel","v":20.2},{"n":"h","u":"%RH","v":52.1},{"n":"door","vb":true},{"n":"state","vs":"y"}]`,
-		`[{"bn":"a/","n":"door","v":1},{"n":"energy","s":5},{"n":"only-a-name"}]`,
-		`[{"bn":"a/","n":"door","v":1},{"n":"energy","s":5},{"n":"only-a-name"}]`,
-		`[{"bn":"a/","n":"door","v":1},{"n":"energy","s":6},{"n":"only-a-name"}]`,
+		`[{"bn":"a/","n":"door","v":1},{"n":"energy","s":5},{"n":"both","v":1,"s":2}]`,
+		`[{"bn":"a/","n":"door","v":1},{"n":"energy","s":5},{"n":"both","v":1,"s":2}]`,
+		`[{"bn":"a/","n":"door","v":1},{"n":"energy","s":6},{"n":"both","v":1,"s":2}]`,
 	)
 	want := []string{
 		`[{"bn":"a/","bt":1772366400,"n":"t","u":"Cel","v":20},{"n":"h","u":"%RH","v":50},{"n":"door","vb":false},{"n":"state","vs":"x"}]`,
 		`[{"bn":"a/","bt":1772366401,"n":"h","u":"%RH","v":52.0}]`,
 		`[{"bn":"a/","bt":1772366402,"n":"door","vb":true},{"n":"state","vs":"y"}]`,
 		`drop`,
-		`[{"bn":"a/","n":"door","v":1},{"n":"energy","s":5},{"n":"only-a-name"}]`,
+		`[{"bn":"a/","n":"door","v":1},{"n":"energy","s":5},{"n":"both","v":1,"s":2}]`,
 		`drop`,
 		`[{"bn":"a/","n":"energy","s":6}]`,
 	}
@@ -146,43 +153,76 @@ func TestSendersApart(t *testing.T) {
 	}
 }
 
-// A clock that is set back must not silence a value for years.
-func TestClockSetBack(t *testing.T) {
-	f := filter(t, Options{Band: 1, MaxAge: time.Hour})
-	got := run(t, f, `[{"n":"a","t":1.9e9,"v":1}]`, `[{"n":"a","t":1.8e9,"v":1}]`, `[{"n":"a","t":1.8e9,"v":1}]`)
-	if passes(got) != "++-" {
-		t.Errorf("got %q", got)
-	}
+// Only the time that passes counts, not the times in readings.
+func TestOnlyTimeThatPassesCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := filter(t, Options{Band: 1, MaxAge: time.Hour})
+		got := run(t, f, `[{"n":"a","t":1.6e9,"v":1}]`, `[{"n":"a","t":1.9e9,"v":1}]`, `[{"n":"a","t":1.5e9,"v":1}]`)
+		time.Sleep(time.Hour - 1)
+		got = append(got, run(t, f, `[{"n":"a","t":1.8e9,"v":1}]`)...)
+		time.Sleep(time.Nanosecond)
+		got = append(got, run(t, f, `[{"n":"a","t":1.6e9,"v":1}]`, `[{"n":"a","t":1.6e9,"v":1}]`)...)
+		if passes(got) != "+---+-" {
+			t.Errorf("got %q", got)
+		}
+	})
 }
 
-func TestTimeOfMessagesWithoutOne(t *testing.T) {
-	now := start
-	f := filter(t, Options{MaxAge: time.Minute, Now: func() time.Time { return now }})
+// Two sensors of one account that call their values the same are two.
+func TestTypesApart(t *testing.T) {
+	f := filter(t, Options{Band: 0.2})
 	var as hubtest.Answers
 	for i, c := range []struct {
-		after time.Duration
-		want  hub.Verb
-	}{{0, hub.Pass}, {time.Second, hub.Drop}, {time.Minute, hub.Pass}} {
-		now = now.Add(c.after)
-		as.Ask(f, &hub.Message{Data: hub.Data{Bytes: []byte(numbers(1)[0])}})
+		typ  hub.Type
+		v    float64
+		want hub.Verb
+	}{{"reading/kitchen", 20, hub.Pass}, {"reading/cellar", 20.1, hub.Pass}, {"reading/kitchen", 20.1, hub.Drop}, {"reading/cellar", 20, hub.Drop}} {
+		as.Ask(f, &hub.Message{Type: c.typ, From: hub.Address{User: "gateway"}, Data: hub.Data{Bytes: []byte(numbers(c.v)[0])}})
 		if got := as.Wait(t, i+1)[i].Commands[0].Verb; got != c.want {
-			t.Errorf("after %v: got %v, want %v", c.after, got, c.want)
+			t.Errorf("message %d: got %v, want %v", i, got, c.want)
 		}
 	}
 }
 
-func TestEvictsTheLeastRecentlyUsed(t *testing.T) {
-	f := filter(t, Options{Remember: 2})
-	got := run(t, f, `[{"n":"a","v":1}]`, `[{"n":"b","v":1}]`, `[{"n":"c","v":1}]`, `[{"n":"a","v":1}]`, `[{"n":"c","v":1}]`)
-	if passes(got) != "++++-" || f.Stats().Evicted != 2 {
-		t.Errorf("got %q, %+v", got, f.Stats())
+// An invalid record passes, and costs no other.
+func TestInvalidRecords(t *testing.T) {
+	f := filter(t, Options{Band: 1})
+	got := run(t, f,
+		`[{"n":"a","v":1},{"n":"b","v":null},{"n":"c","v":1}]`, `[{"n":"b","v":null},{"n":"a","v":1.5},{"n":"c","v":3}]`,
+		`[{"n":"a","v":1.5},"garbage",{"n":"c","v":5}]`, `[{"n":"a","v":1.5},{"n":"a b","v":1},{"n":"c","v":5}]`)
+	want := []string{
+		`[{"n":"a","v":1},{"n":"b","v":null},{"n":"c","v":1}]`, `[{"n":"b","v":null},{"n":"c","v":3}]`,
+		`["garbage",{"n":"c","v":5}]`, `[{"n":"a b","v":1}]`,
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("message %d:\ngot  %s\nwant %s", i, got[i], want[i])
+		}
+	}
+	if s := f.Stats(); s != (Stats{Passed: 4, Records: 1 + 1 + 2, Invalid: 4}) {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestMoreNamesThanMemory(t *testing.T) {
+	var log strings.Builder
+	f := filter(t, Options{Memory: 4 << 10, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	var packs []string
+	for i := range 100 {
+		packs = append(packs, fmt.Sprintf(`[{"n":"n%d","v":1}]`, i))
+	}
+	if got := passes(run(t, f, append(packs, packs[99], packs[0])...)); got != strings.Repeat("+", 100)+"-+" {
+		t.Errorf("got %q", got)
+	}
+	if s := f.Stats(); s.Evicted == 0 || strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), "memory=4096") {
+		t.Errorf("got %+v, log %s", s, &log)
 	}
 }
 
 // Data that is no SenML pack passes unchanged.
 func TestOtherData(t *testing.T) {
 	f := filter(t, Options{Band: 1})
-	data := []string{`{"temperature":21}`, `17`, `[]`, `[{"n":"a","v":1},{"n":"a b","v":1}]`, `[{"n":"a","v":1},{"n":"a b","v":1}]`}
+	data := []string{`{"temperature":21}`, `17`, `[]`, `[{"n":"a","v":1},{"n":"a"`, `[{"n":"a","v":1},{"n":"a"`}
 	for i, got := range run(t, f, data...) {
 		if got != data[i] {
 			t.Errorf("%s: got %s", data[i], got)
@@ -195,7 +235,7 @@ func TestOtherData(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	for _, o := range []Options{
-		{Band: -1}, {Percent: -1}, {MaxAge: -1}, {Remember: -1}, {Band: math.NaN()}, {Percent: math.Inf(1)},
+		{Band: -1}, {Percent: -1}, {MaxAge: -1}, {Memory: -1}, {Memory: 100}, {Band: math.NaN()}, {Percent: math.Inf(1)},
 		{Names: map[string]Band{"a b": {}}}, {Names: map[string]Band{"a": {Band: -1}}},
 	} {
 		if _, err := New(o); err == nil || !strings.HasPrefix(err.Error(), "deadband: ") {

@@ -15,16 +15,16 @@ func (show) Do(a *hub.Answer, c *hub.Command) { fmt.Printf("%v %q\n", c.Verb, c.
 func (show) Done(*hub.Answer, error)          {}
 
 func Example() {
-	f, err := throttle.New(throttle.Options{Every: time.Minute})
+	now := time.Unix(1732288000, 0)
+	f, err := throttle.New(throttle.Options{Every: time.Minute, Now: func() time.Time { return now }})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	at := time.Unix(1732288000, 0)
 	for i := range 4 {
-		m := hub.Message{Type: "reading/greenhouse", Time: at, Data: hub.Data{Bytes: fmt.Append(nil, i)}}
+		m := hub.Message{Type: "reading/greenhouse", Time: now, Data: hub.Data{Bytes: fmt.Append(nil, i)}}
 		f.Handle(&m, hub.NewAnswer(&m, show{}))
-		at = at.Add(30 * time.Second)
+		now = now.Add(30 * time.Second)
 	}
 	// Output:
 	// pass "0"

@@ -1,52 +1,61 @@
 // Package throttle is a filter that limits the rate of messages. It passes one message
-// per interval for each sender and type, or one record for each sender and SenML name,
-// and drops the rest.
+// per interval for each sender and type, or one record for each sender, type and SenML
+// name, and drops the rest.
 //
 //	every = "1m"
 //	by    = "name"
 //
-// The first message of each interval passes at once; nothing is delayed or buffered. By
-// type the filter does not look into the data, which may be anything. By name it passes
-// a smaller pack with only the records that are due. Data that is no SenML pack is then
-// throttled by type, and counted.
+// The first message of each interval passes at once; nothing is delayed or buffered.
+// Intervals count the time that passes here, not the times in messages: a clock that is
+// set does not matter, and of readings that arrive late and all at once only the first
+// passes. By type the filter does not look into the data, which may be anything. By name
+// it passes a smaller pack with only the records that are due. A record whose value is
+// invalid is throttled by its name like others, and counted; those of a pack without a
+// valid name count as one. Data that is no SenML pack is then throttled by type, and
+// counted.
 package throttle
 
 import (
-	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/besterhub/bester/devices/senml"
 	"github.com/besterhub/bester/handlers/internal/series"
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/options"
 )
 
 // Options say how much passes. Every must be given.
 type Options struct {
 	// Every is the interval in which one passes. Intervals follow one another from
-	// the first message on. They start anew after a pause longer than one interval,
-	// and if the clock is set back by more than one. The time that counts is that of
-	// the measurement (the message's, or by name the record's), not that of arrival.
-	Every time.Duration `toml:"every" help:"interval in which one passes, by the times of the messages" default:"required"`
+	// the first message on, and start anew after a pause longer than one interval. The
+	// time that passes here counts, not the times of measurement.
+	Every time.Duration `toml:"every" help:"interval in which one passes" default:"required"`
 	// By is "type" or "name": what has its own interval, for each sender. If empty, "type".
 	By string `toml:"by" help:"what is counted apart, beside the sender: type or name (SenML)" default:"type"`
-	// Remember is how many of these are remembered. A new one evicts the least recently
-	// used one. If zero, 4096.
-	Remember int `toml:"remember" help:"how many are kept in mind; past it the one longest unheard of is not" default:"4096"`
+	// Memory bounds what is remembered, in bytes. When it is full, a new sender, type or
+	// name evicts the least recently used one, whose next value then passes. If zero, 1 MiB.
+	Memory options.Bytes `toml:"memory" help:"bytes of memory for what is remembered; past it the one longest unheard of is forgotten" default:"1 MiB"`
 
-	// Now tells the time of messages that have none. If nil, time.Now.
+	// Now tells the time. Intervals count the time that passes on it, by its monotonic
+	// reading if it has one. If nil, time.Now.
 	Now func() time.Time `toml:"-"`
+	// Log is told, once an hour at most, that the memory is too small. If nil, nobody is.
+	Log *slog.Logger `toml:"-"`
 }
 
 // A Filter is the hub.Handler. Its methods may be called from many goroutines.
 type Filter struct {
-	every  int64 // microseconds
+	every  time.Duration
 	byName bool
 	now    func() time.Time
+	start  time.Time // elapsed times count from it
+	log    *slog.Logger
 
 	mu    sync.Mutex
-	next  *series.LRU[int64] // when the next interval begins, in microseconds since 1970
+	next  *series.LRU[time.Duration] // when the next interval begins: see Filter.elapsed
 	pool  series.ReaderPool
 	stats Stats
 }
@@ -56,7 +65,7 @@ func New(o Options) (*Filter, error) {
 	if o.Every < time.Microsecond {
 		return nil, fmt.Errorf(`throttle: every %v: want a duration such as "10s"`, o.Every)
 	}
-	f := &Filter{every: o.Every.Microseconds(), now: o.Now}
+	f := &Filter{every: o.Every, now: o.Now, log: o.Log}
 	switch o.By {
 	case "name":
 		f.byName = true
@@ -64,23 +73,25 @@ func New(o Options) (*Filter, error) {
 	default:
 		return nil, fmt.Errorf(`throttle: by %q: want "type" or "name"`, o.By)
 	}
-	if o.Remember < 0 {
-		return nil, errors.New("throttle: remember: want more than 0")
+	if err := series.CheckMemory(o.Memory); err != nil {
+		return nil, fmt.Errorf("throttle: %w", err)
 	}
-	f.next = series.New[int64](o.Remember)
+	f.next = series.New[time.Duration](int(o.Memory))
 	if f.now == nil {
 		f.now = time.Now
 	}
+	f.start = f.now()
 	return f, nil
 }
 
 // Stats counts what a Filter has done.
 type Stats struct {
-	Passed    uint64 // messages passed on, also with fewer records
-	Dropped   uint64 // messages of which nothing was due
-	Records   uint64 // by name: records dropped, from messages passed on too
-	Malformed uint64 // by name: messages that are no SenML pack, throttled by type
-	Evicted   uint64 // senders' types or names evicted for others: see Options.Remember
+	Passed    uint64 `json:"passed"`    // messages passed on, also with fewer records
+	Dropped   uint64 `json:"dropped"`   // messages of which nothing was due
+	Records   uint64 `json:"records"`   // by name: records dropped, from messages passed on too
+	Malformed uint64 `json:"malformed"` // by name: messages that are no SenML pack, throttled by type
+	Invalid   uint64 `json:"invalid"`   // by name: invalid records, throttled like others
+	Evicted   uint64 `json:"evicted"`   // senders' types or names forgotten for others: see Options.Memory
 }
 
 // Stats returns the counters as they are now.
@@ -92,19 +103,24 @@ func (f *Filter) Stats() Stats {
 	return s
 }
 
+// Report returns Stats: see catalog.Filter.
+func (f *Filter) Report() any { return f.Stats() }
+
+// elapsed returns the time that has passed since the filter was made.
+func (f *Filter) elapsed() time.Duration { return f.now().Sub(f.start) }
+
 // Handle passes on the part of m that is due, or drops m.
 func (f *Filter) Handle(m *hub.Message, a *hub.Answer) {
-	now := m.Time
-	if now.IsZero() {
-		now = f.now()
-	}
+	now := f.elapsed()
 	if f.byName {
 		f.handleNames(m, a, now)
 		return
 	}
 	f.mu.Lock()
 	due := f.messageDue(m, now)
+	shortage := f.next.Shortage(f.elapsed)
 	f.mu.Unlock()
+	shortage.Log(f.log)
 	passOrDrop(a, m.Data, due)
 }
 
@@ -118,9 +134,9 @@ func passOrDrop(a *hub.Answer, d hub.Data, pass bool) {
 }
 
 // messageDue reports whether m is due by its type, and counts it.
-func (f *Filter) messageDue(m *hub.Message, now time.Time) bool {
-	next, known := f.next.FindType(m.From, m.Type)
-	due := f.due(next, known, now)
+func (f *Filter) messageDue(m *hub.Message, now time.Duration) bool {
+	e, known := f.next.Find(m, nil)
+	due := f.due(e, known, now)
 	if due {
 		f.stats.Passed++
 	} else {
@@ -129,7 +145,7 @@ func (f *Filter) messageDue(m *hub.Message, now time.Time) bool {
 	return due
 }
 
-func (f *Filter) handleNames(m *hub.Message, a *hub.Answer, now time.Time) {
+func (f *Filter) handleNames(m *hub.Message, a *hub.Answer, now time.Duration) {
 	f.mu.Lock()
 	r := f.pool.Get()
 	if !wellFormed(r, m.Data) { // checked before any state changes
@@ -141,10 +157,13 @@ func (f *Filter) handleNames(m *hub.Message, a *hub.Answer, now time.Time) {
 		return
 	}
 	records := 0
-	for r.Reset(m.Data); r.Next(); records++ {
+	for r.Reset(m.Data); r.NextOrInvalid(); records++ {
 		rec := r.Record()
-		next, known := f.next.Find(m.From, rec.Name)
-		if f.due(next, known, rec.At(now)) {
+		if rec.Err != nil {
+			f.stats.Invalid++
+		}
+		e, known := f.next.Find(m, rec.Name)
+		if f.due(e, known, now) {
 			r.Keep()
 		}
 	}
@@ -158,7 +177,9 @@ func (f *Filter) handleNames(m *hub.Message, a *hub.Answer, now time.Time) {
 	} else {
 		f.stats.Dropped++
 	}
+	shortage := f.next.Shortage(f.elapsed)
 	f.mu.Unlock()
+	shortage.Log(f.log)
 
 	if n > 0 {
 		a.Pass(d)
@@ -172,18 +193,21 @@ func (f *Filter) handleNames(m *hub.Message, a *hub.Answer, now time.Time) {
 }
 
 func wellFormed(r *senml.Reader, d hub.Data) bool {
-	for r.Reset(d); r.Next(); {
+	for r.Reset(d); r.NextOrInvalid(); {
 	}
 	return r.Err() == nil
 }
 
-// due reports whether a value measured at this time may pass. If so, it moves next to
-// the beginning of the next interval.
-func (f *Filter) due(next *int64, known bool, at time.Time) bool {
-	now := at.UnixMicro()
+// due reports whether a value that comes now may pass. If so, it moves the beginning of
+// the next interval. e is nil where there is no memory for it.
+func (f *Filter) due(e *series.Entry[time.Duration], known bool, now time.Duration) bool {
+	if e == nil {
+		return true
+	}
+	next := &e.Value
 	late := now - *next
 	switch {
-	case !known || late >= f.every || late < -2*f.every: // the first; after a pause; a clock set back
+	case !known || late >= f.every: // the first; after a pause
 		*next = now + f.every
 	case late >= 0:
 		*next += f.every

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/besterhub/bester/hub"
@@ -41,22 +42,30 @@ func ask(t *testing.T, f *Filter, m hub.Message) string {
 	return a.Commands[0].Verb.String()
 }
 
+// clock makes a clock that is set by now.
+func clock() (now *time.Time, read func() time.Time) {
+	now = new(time.Time)
+	*now = start
+	return now, func() time.Time { return *now }
+}
+
 func TestByType(t *testing.T) {
 	for what, c := range map[string]struct {
 		at   []float64 // seconds
 		want string
 	}{
-		"one in each interval":         {[]float64{0, 1, 9.9, 10, 11, 20, 29, 30}, "+--+-+-+"},
-		"late ones do not shift it":    {[]float64{0, 10.4, 20.1, 30, 39.9}, "++++-"},
-		"a pause starts anew":          {[]float64{0, 34, 40, 43.9, 44}, "++--+"},
-		"a clock set back starts anew": {[]float64{1000, 1001, 5, 6, 15}, "+-+-+"},
-		"a little back does not":       {[]float64{10, 9, 9.5, 20}, "+--+"},
-		"the clock is set at last":     {[]float64{0, 5, 1e9, 1e9 + 5, 1e9 + 10}, "+-+-+"},
+		"one in each interval":      {[]float64{0, 1, 9.9, 10, 11, 20, 29, 30}, "+--+-+-+"},
+		"late ones do not shift it": {[]float64{0, 10.4, 20.1, 30, 39.9}, "++++-"},
+		"a pause starts anew":       {[]float64{0, 34, 40, 43.9, 44}, "++--+"},
+		"all at once":               {[]float64{0, 0, 0, 25, 25, 25}, "+--+--"},
 	} {
-		f := filter(t, Options{Every: 10 * time.Second})
+		now, read := clock()
+		f := filter(t, Options{Every: 10 * time.Second, Now: read})
 		var got strings.Builder
-		for _, s := range c.at {
-			m := hub.Message{Type: "any", Time: start.Add(time.Duration(s * 1e9)), Data: hub.Data{Bytes: []byte(`"x"`)}}
+		for i, s := range c.at {
+			*now = start.Add(time.Duration(s * 1e9))
+			// The time in the message jumps, and does not count.
+			m := hub.Message{Type: "any", Time: start.Add(time.Duration(i%3) * time.Hour), Data: hub.Data{Bytes: []byte(`"x"`)}}
 			if ask(t, f, m) == "drop" {
 				got.WriteByte('-')
 			} else {
@@ -67,6 +76,19 @@ func TestByType(t *testing.T) {
 			t.Errorf("%s: %v: got %s, want %s", what, c.at, &got, c.want)
 		}
 	}
+}
+
+// By default it is the time that passes.
+func TestTimeThatPasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := filter(t, Options{Every: time.Minute})
+		for i, want := range []string{"1", "drop", "1"} {
+			if got := ask(t, f, hub.Message{Data: hub.Data{Bytes: []byte("1")}}); got != want {
+				t.Errorf("message %d: got %s, want %s", i, got, want)
+			}
+			time.Sleep(30 * time.Second)
+		}
+	})
 }
 
 func TestSendersAndTypesApart(t *testing.T) {
@@ -88,7 +110,8 @@ func TestSendersAndTypesApart(t *testing.T) {
 }
 
 func TestByName(t *testing.T) {
-	f := filter(t, Options{Every: 10 * time.Second, By: "name"})
+	now, read := clock()
+	f := filter(t, Options{Every: 10 * time.Second, By: "name", Now: read})
 	for i, c := range []struct {
 		at         int
 		data, want string
@@ -97,16 +120,18 @@ func TestByName(t *testing.T) {
 		{5, `[{"bn":"a/","n":"t","v":1},{"n":"p","v":3}]`, `[{"bn":"a/","n":"p","v":3}]`},
 		{6, `[{"bn":"a/","n":"t","v":1},{"n":"p","v":3}]`, `drop`},
 		{10, `[{"bn":"a/","n":"t","v":1},{"n":"p","v":3}]`, `[{"bn":"a/","n":"t","v":1}]`},
-		// Within one pack, by the records' own times.
-		{30, `[{"n":"x","t":-25,"v":1},{"n":"x","t":-16,"v":2},{"n":"x","t":-15,"v":3},{"n":"x","t":-1,"v":4}]`,
-			`[{"n":"x","t":-25,"v":1},{"n":"x","t":-15,"v":3},{"n":"x","t":-1,"v":4}]`},
+		// Within one pack all come at once, whatever their times.
+		{30, `[{"n":"x","t":-25,"v":1},{"n":"x","t":-16,"v":2},{"n":"x","t":-15,"v":3},{"n":"x","t":-1,"v":4}]`, `[{"n":"x","t":-25,"v":1}]`},
+		// Invalid ones by their names, where they have one.
+		{35, `[{"n":"y","v":null},{"n":"y","v":2},{"v":3},{"v":4},{"n":"z","v":5}]`, `[{"n":"y","v":null},{"v":3},{"n":"z","v":5}]`},
 	} {
-		m := hub.Message{Type: "reading/a", Time: start.Add(time.Duration(c.at) * time.Second), Data: hub.Data{Bytes: []byte(c.data)}}
+		*now = start.Add(time.Duration(c.at) * time.Second)
+		m := hub.Message{Type: "reading/a", Time: start, Data: hub.Data{Bytes: []byte(c.data)}}
 		if got := ask(t, f, m); got != c.want {
 			t.Errorf("message %d:\ngot  %s\nwant %s", i, got, c.want)
 		}
 	}
-	if s := f.Stats(); s != (Stats{Passed: 4, Dropped: 1, Records: 1 + 2 + 1 + 1}) {
+	if s := f.Stats(); s != (Stats{Passed: 5, Dropped: 1, Records: 1 + 2 + 1 + 3 + 2, Invalid: 3}) {
 		t.Errorf("got %+v", s)
 	}
 }
@@ -131,31 +156,20 @@ func TestOtherDataByName(t *testing.T) {
 	}
 }
 
-func TestTimeOfMessagesWithoutOne(t *testing.T) {
-	now := start
-	f := filter(t, Options{Every: time.Minute, Now: func() time.Time { return now }})
-	for _, want := range []string{"1", "drop", "1"} {
-		if got := ask(t, f, hub.Message{Data: hub.Data{Bytes: []byte("1")}}); got != want {
-			t.Errorf("at %v: got %s, want %s", now, got, want)
-		}
-		now = now.Add(30 * time.Second)
-	}
-}
-
-func TestEvictsTheLeastRecentlyUsed(t *testing.T) {
-	f := filter(t, Options{Every: time.Hour, Remember: 1})
-	for _, typ := range []hub.Type{"a", "b", "a"} {
-		if got := ask(t, f, hub.Message{Type: typ, Time: start, Data: hub.Data{Bytes: []byte("1")}}); got != "1" {
-			t.Errorf("%s: got %s", typ, got)
+func TestMoreTypesThanMemory(t *testing.T) {
+	f := filter(t, Options{Every: time.Hour, Memory: 4 << 10})
+	for i := range 101 {
+		if got := ask(t, f, hub.Message{Type: hub.Type(fmt.Sprint(i % 100)), Time: start, Data: hub.Data{Bytes: []byte("1")}}); got != "1" {
+			t.Errorf("%d: got %s", i, got)
 		}
 	}
-	if f.Stats().Evicted != 2 {
+	if f.Stats().Evicted == 0 {
 		t.Errorf("got %+v", f.Stats())
 	}
 }
 
 func TestOptions(t *testing.T) {
-	for _, o := range []Options{{}, {Every: -1}, {Every: 1}, {Every: time.Second, By: "user"}, {Every: time.Second, Remember: -1}} {
+	for _, o := range []Options{{}, {Every: -1}, {Every: 1}, {Every: time.Second, By: "user"}, {Every: time.Second, Memory: -1}} {
 		if _, err := New(o); err == nil || !strings.HasPrefix(err.Error(), "throttle: ") {
 			t.Errorf("%+v: got %v", o, err)
 		}
@@ -170,11 +184,12 @@ func (nobody) Done(*hub.Answer, error)      {}
 
 func TestAllocations(t *testing.T) {
 	for _, by := range []string{"type", "name"} {
-		f := filter(t, Options{Every: 2 * time.Second, By: by})
+		now, read := clock()
+		f := filter(t, Options{Every: 2 * time.Second, By: by, Now: read})
 		m := hub.Message{Type: "reading/a", Time: start, Data: hub.Data{Bytes: []byte(`[{"bn":"a/","n":"t","v":1},{"n":"h","v":2}]`)}}
 		a := hub.NewAnswer(&m, nobody{})
 		if n := testing.AllocsPerRun(1000, func() {
-			m.Time = m.Time.Add(time.Second)
+			*now = now.Add(time.Second)
 			a.Reset(&m)
 			f.Handle(a.Message(), a)
 		}); n != 0 {
@@ -187,12 +202,13 @@ func TestAllocations(t *testing.T) {
 }
 
 func BenchmarkHandle(b *testing.B) {
-	f := filter(b, Options{Every: 2 * time.Second})
+	now, read := clock()
+	f := filter(b, Options{Every: 2 * time.Second, Now: read})
 	m := hub.Message{Type: "reading/a", Time: start, Data: hub.Data{Bytes: []byte(`1`)}}
 	a := hub.NewAnswer(&m, nobody{})
 	b.ReportAllocs()
 	for b.Loop() {
-		m.Time = m.Time.Add(time.Second)
+		*now = now.Add(time.Second)
 		a.Reset(&m)
 		f.Handle(a.Message(), a)
 	}

@@ -29,7 +29,8 @@
 //	receive   a pattern of types that it may receive
 //	reach     a user whom its messages may reach: a name here, user@server, or
 //	          @server for a server itself; * for all of them
-//	serve     a pattern of types that it may serve as a handler
+//	serve     a pattern of types that it may serve as a handler, whose commands reach and
+//	          send as the account may
 //	peer      yes: it may connect as a server, with scope server
 //	admin     yes: it may ask for the hub's status
 //

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/textfile"
 )
 
 // SyntaxError says what is wrong in an accounts file, where, and how to fix it.
@@ -64,10 +65,17 @@ func parse(data []byte) (*document, error) {
 	if len(data) > MaxFile {
 		return nil, &SyntaxError{Line: 1, Column: 1, Problem: fmt.Sprintf("the file has over %d bytes", MaxFile)}
 	}
-	text := string(data)
+	decoded, encodingErr := textfile.Decode(data)
+	text := string(decoded)
+	if bad, ok := errors.AsType[*textfile.EncodingError](encodingErr); ok {
+		before := text[:bad.Offset]
+		lineStart := strings.LastIndexByte(before, '\n') + 1
+		return nil, &SyntaxError{Line: 1 + strings.Count(before, "\n"), Column: 1 + utf8.RuneCountInString(before[lineStart:]), Problem: bad.Problem}
+	}
 	for more := text != ""; more; {
 		p.line, text, _ = strings.Cut(text, "\n")
 		more = text != ""
+		p.line = strings.TrimSuffix(p.line, "\r") // as Windows' editors end a line
 		p.number++
 		if err := p.parseLine(); err != nil {
 			return nil, err
@@ -92,12 +100,6 @@ func (p *parser) parseLine() error {
 		return p.errorAt(start+MaxLine, "the line has over %d bytes", MaxLine)
 	}
 	if at, r := findControl(p.line); at >= 0 {
-		switch {
-		case r == '\r':
-			return p.errorAt(at, "carriage return: save the file with Unix line ends")
-		case r == utf8.RuneError:
-			return p.errorAt(at, "byte 0x%02x is not UTF-8: save the file as UTF-8", p.line[at])
-		}
 		return p.errorAt(at, "control character %U: remove it", r)
 	}
 	if body == "" {
@@ -132,11 +134,6 @@ var fields = []string{"account", "password", "send", "receive", "reach", "serve"
 // findControl finds the first character of s that is not allowed in a file.
 func findControl(s string) (at int, r rune) {
 	for i, r := range s {
-		if r == utf8.RuneError {
-			if _, n := utf8.DecodeRuneInString(s[i:]); n == 1 {
-				return i, r
-			}
-		}
 		if unicode.IsControl(r) && r != '\t' {
 			return i, r
 		}

@@ -15,7 +15,7 @@ func benchmarkQueue(b *testing.B, w io.Writer) {
 	b.SetBytes(68)
 	b.RunParallel(func(pb *testing.PB) {
 		for i := 0; pb.Next(); i++ {
-			if err := q.End(append(q.Begin(), payload...), true); err != nil {
+			if err := q.End(append(q.Begin(), payload...), Droppable(0)); err != nil {
 				b.Error(err)
 				return
 			}
@@ -29,7 +29,7 @@ func benchmarkQueue(b *testing.B, w io.Writer) {
 	if err := <-done; err != nil {
 		b.Error(err)
 	}
-	b.ReportMetric(float64(q.Dropped())/float64(b.N), "dropped/op")
+	b.ReportMetric(float64(lost(q))/float64(b.N), "dropped/op")
 }
 
 func BenchmarkQueueDiscard(b *testing.B) { benchmarkQueue(b, io.Discard) }

@@ -46,7 +46,7 @@ var (
 
 	// ErrMemory is wrapped by the error of a Reader whose Budget had too little left for
 	// a long frame.
-	ErrMemory = errors.New("bformat: no memory left for a long frame")
+	ErrMemory = errors.New("bformat: no memory left for a frame")
 
 	// ErrReleased is returned by a Reader after Release.
 	ErrReleased = errors.New("bformat: read: reader has been released")

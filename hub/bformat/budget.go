@@ -2,9 +2,9 @@ package bformat
 
 import "sync/atomic"
 
-// A Budget is a memory limit that many Readers and Queues share. It covers long frames
-// while they are read and frames that wait in queues, beyond a small exempt amount for
-// each (see Reader and Queue). So the memory that peers can make a program hold is
+// A Budget is a memory limit that many Readers and Queues share. It covers frames that are
+// read and do not get on, long frames, and frames that wait in queues, beyond a small exempt
+// amount for each (see Reader and Queue). So the memory that peers can make a program hold is
 // bounded, however many peers there are.
 //
 // No holder gets more than what is then left for all others: as the budget runs out,
@@ -14,6 +14,7 @@ import "sync/atomic"
 type Budget struct {
 	limit, used      atomic.Int64
 	refused, starved atomic.Uint64
+	reclaimer        atomic.Pointer[func(r *Reader, n int) bool]
 }
 
 // NewBudget returns a Budget of limit bytes. Zero or less means that nothing may be acquired.
@@ -39,6 +40,20 @@ func (b *Budget) Refused() uint64 { return b.refused.Load() }
 // too little left.
 func (b *Budget) Starved() uint64 { return b.starved.Load() }
 
+// SetReclaim has Readers that are refused memory call f, on their own goroutines, for n bytes
+// more. f makes others, or r itself, end their frames. It reports whether others will release
+// at least n bytes soon; r then gets its memory at once, past the limit for as long. f must
+// not block on a Reader.
+func (b *Budget) SetReclaim(f func(r *Reader, n int) bool) { b.reclaimer.Store(&f) }
+
+func (b *Budget) reclaim(r *Reader, n int) bool {
+	f := b.reclaimer.Load()
+	return f != nil && (*f)(r, n)
+}
+
+// low reports whether the Budget runs out: more than half is acquired.
+func (b *Budget) low() bool { return b != nil && b.used.Load() > b.limit.Load()/2 }
+
 // tryAcquire acquires n bytes for a holder that has some already. It reports false if too
 // little is left.
 func (b *Budget) tryAcquire(n, holds int) bool {
@@ -57,7 +72,7 @@ func (b *Budget) tryAcquire(n, holds int) bool {
 	}
 }
 
-// acquire acquires n bytes for required frames, even past the limit.
+// acquire acquires n bytes that are needed even past the limit.
 func (b *Budget) acquire(n int) {
 	if b != nil {
 		b.used.Add(int64(n))

@@ -132,12 +132,15 @@ func TestQueueWithoutBudget(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := NewBudget(0)
 			told := 0
-			q := NewQueue(io.Discard, QueueOptions{Full: c.full, Budget: b, Dropped: func(n, _ int) { told += n }})
+			q := NewQueue(io.Discard, QueueOptions{Full: c.full, Budget: b, Lost: func(l Losses) { told += int(l.Total()) }})
 			q.busy = c.busy
 			const n = 1000
 			var err error
 			for i := range uint32(n) {
-				if err = q.Put(true, binary.LittleEndian.AppendUint32(make([]byte, 80), i)); err != nil {
+				if err = q.Put(Droppable(0), binary.LittleEndian.AppendUint32(make([]byte, 80), i)); err == dropErrors[LossMemory] {
+					told, err = told+1, nil
+				}
+				if err != nil {
 					break
 				}
 				if cap(q.chunk.buf) > c.most {
@@ -145,7 +148,7 @@ func TestQueueWithoutBudget(t *testing.T) {
 				}
 			}
 			if c.full == Close {
-				if err != ErrFull || told != int(q.Dropped()) {
+				if err != ErrFull || told != int(lost(q)) {
 					t.Errorf("got %v, %d told", err, told)
 				}
 				return
@@ -170,14 +173,16 @@ func TestQueueWithoutBudget(t *testing.T) {
 func TestQueueFullByItself(t *testing.T) {
 	for name, full := range map[string]OverflowPolicy{"drop oldest": DropOldest, "drop newest": DropNewest, "close": Close} {
 		b := NewBudget(0)
-		q := NewQueue(io.Discard, QueueOptions{Limit: exemptSize, Full: full, Budget: b})
-		put(t, q, true, strings.Repeat("x", guaranteedSize))
+		q := NewQueue(io.Discard, QueueOptions{Limit: exemptSize / 2, Full: full, Budget: b})
 		b.tryAcquire(1, 0)
+		refused := uint64(0)
 		for range 100 {
-			q.Put(true, make([]byte, 100))
+			if q.Put(Droppable(0), make([]byte, 100)) == dropErrors[LossFull] {
+				refused++
+			}
 		}
-		if q.Dropped() < 2 || b.Refused() == 0 || b.Starved() != 0 {
-			t.Errorf("%s: %d dropped, %d refused, %d starved", name, q.Dropped(), b.Refused(), b.Starved())
+		if lost(q)+refused < 2 || b.Refused() == 0 || b.Starved() != 0 {
+			t.Errorf("%s: %d dropped, %d refused, %d starved", name, lost(q), b.Refused(), b.Starved())
 		}
 	}
 }
@@ -190,7 +195,7 @@ func TestQueueRequiredWithoutBudget(t *testing.T) {
 	required := strings.Repeat("f", 96)
 	n := 0
 	for ; !q.Backpressured(); n++ {
-		put(t, q, false, required)
+		put(t, q, Required, required)
 	}
 	if n > 2*exemptSize/100 || b.Used() > guaranteedSize {
 		t.Errorf("backpressured after %d frames, with %d bytes", n, b.Used())
@@ -202,10 +207,10 @@ func TestQueueRequiredWithoutBudget(t *testing.T) {
 	q.Wait()
 	b.SetLimit(1 << 20)
 	for range 2000 {
-		put(t, q, true, required)
+		put(t, q, Droppable(0), required)
 	}
-	if q.Dropped() != 0 {
-		t.Errorf("dropped %d with memory enough", q.Dropped())
+	if lost(q) != 0 {
+		t.Errorf("dropped %d with memory enough", lost(q))
 	}
 	q.Shutdown()
 	if err := <-done; err != nil || b.Used() != 0 {
@@ -224,7 +229,7 @@ func TestQueueGuaranteedWithoutBudget(t *testing.T) {
 			n, size = 1, 20_000
 		}
 		for range n {
-			put(t, q, true, strings.Repeat("x", size))
+			put(t, q, Droppable(0), strings.Repeat("x", size))
 		}
 		k, _, _ := q.dequeue()
 		if k == nil {
@@ -238,8 +243,8 @@ func TestQueueGuaranteedWithoutBudget(t *testing.T) {
 			t.Fatalf("burst %d: %v after all was taken", i, err)
 		}
 	}
-	if q.Dropped() != 0 || b.Used() != 0 || b.Starved() != 0 {
-		t.Errorf("%d dropped, %d used, %d starved", q.Dropped(), b.Used(), b.Starved())
+	if lost(q) != 0 || b.Used() != 0 || b.Starved() != 0 {
+		t.Errorf("%d dropped, %d used, %d starved", lost(q), b.Used(), b.Starved())
 	}
 }
 
@@ -250,7 +255,7 @@ func TestQueueGivesBudgetBack(t *testing.T) {
 	q := NewQueue(g, QueueOptions{Budget: b})
 	fill := func(n int) {
 		for range n {
-			put(t, q, true, strings.Repeat("x", 996))
+			put(t, q, Droppable(0), strings.Repeat("x", 996))
 		}
 	}
 	fill(100)
@@ -261,8 +266,8 @@ func TestQueueGivesBudgetBack(t *testing.T) {
 	q.Flush()
 	<-g.entered
 	fill(300) // and its limit is 256 KiB
-	if want := 2 * 320 << 10; b.Used() != want || q.Dropped() == 0 {
-		t.Errorf("%d used with a write in flight, want %d; %d dropped", b.Used(), want, q.Dropped())
+	if want := 2 * 320 << 10; b.Used() != want || lost(q) == 0 {
+		t.Errorf("%d used with a write in flight, want %d; %d dropped", b.Used(), want, lost(q))
 	}
 	q.Fail(nil)
 	g.open <- nil
@@ -278,7 +283,7 @@ func TestQueueOutgrownWithoutBudget(t *testing.T) {
 	for i := range 500 {
 		b := q.Begin()
 		b = append(b, bytes.Repeat([]byte{byte(i)}, 1000+i)...)
-		if err := q.End(b, true); err != nil {
+		if err := q.End(b, Droppable(0)); err != nil {
 			t.Fatal(err)
 		}
 		if cap(q.chunk.buf) > exemptSize {
@@ -286,8 +291,8 @@ func TestQueueOutgrownWithoutBudget(t *testing.T) {
 		}
 	}
 	got := payloads(t, q.chunk.buf)
-	if len(got) < 3 || len(got)+int(q.Dropped()) != 500 {
-		t.Errorf("%d wait, %d dropped", len(got), q.Dropped())
+	if len(got) < 3 || len(got)+int(lost(q)) != 500 {
+		t.Errorf("%d wait, %d dropped", len(got), lost(q))
 	}
 	for i, p := range got {
 		if want := 1500 - len(got) + i; len(p) != want || p[0] != byte(want-1000) {

@@ -4,16 +4,19 @@ import "sync"
 
 // A chunk is the memory behind a Queue: the waiting frames, back to back.
 type chunk struct {
-	buf      []byte
-	frames   int   // in buf
-	longest  int   // bytes of the longest frame queued, not counting staged ones
-	required []int // offsets of the required frames, in order
-	charged  int   // bytes of the Budget that the chunk holds
+	buf        []byte
+	frames     int     // in buf
+	deliveries int     // of these
+	classes    []Class // of the frames, in order
+	longest    int     // bytes of the longest frame queued, not counting staged ones
+	charged    int     // bytes of the Budget that the chunk holds
+	gap        []byte  // a frame that tells of lost deliveries, for dequeued chunks
+	gapAt      int     // where in buf it comes
 }
 
-// maxRequired is the largest capacity of chunk.required that is kept when a chunk returns
-// to its pool.
-const maxRequired = 4096
+// maxClasses is the largest capacity of chunk.classes that is kept when a chunk returns
+// to its pool: that of a full queue of short frames.
+const maxClasses = 16 << 10
 
 // classes are the sizes of pooled chunks. Larger chunks are allocated when needed and left
 // to the garbage collector.
@@ -61,7 +64,10 @@ func getChunk(n int) *chunk {
 	return &chunk{buf: make([]byte, 0, n)}
 }
 
-func (k *chunk) clear() { k.buf, k.frames, k.longest, k.required = k.buf[:0], 0, 0, k.required[:0] }
+func (k *chunk) clear() {
+	k.buf, k.classes = k.buf[:0], k.classes[:0]
+	k.frames, k.deliveries, k.longest, k.gap = 0, 0, 0, nil
+}
 
 // putChunk returns k to its pool. A nil k is ignored.
 func putChunk(k *chunk) {
@@ -69,8 +75,8 @@ func putChunk(k *chunk) {
 		return
 	}
 	k.clear()
-	if cap(k.required) > maxRequired {
-		k.required = nil
+	if cap(k.classes) > maxClasses {
+		k.classes = nil
 	}
 	for _, c := range classes {
 		if cap(k.buf) == c.size {

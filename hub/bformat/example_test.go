@@ -52,7 +52,7 @@ func ExampleQueue() {
 
 	b := q.Begin()
 	b = append(b, "reading"...)
-	if err := q.End(b, true); err != nil {
+	if err := q.End(b, bformat.Droppable(0)); err != nil {
 		fmt.Println(err)
 	}
 	q.Flush()

@@ -78,8 +78,8 @@ func (q *Queue) largerChunk(n int) *chunk {
 
 // replaceChunk makes g, which holds the same frames, the queue's chunk.
 func (q *Queue) replaceChunk(g *chunk) {
-	g.frames, g.longest = q.chunk.frames, q.chunk.longest
-	g.required, q.chunk.required = q.chunk.required, g.required
+	g.frames, g.deliveries, g.longest = q.chunk.frames, q.chunk.deliveries, q.chunk.longest
+	g.classes, q.chunk.classes = q.chunk.classes, g.classes
 	q.releaseChunk(q.chunk)
 	q.chunk = g
 }

@@ -18,9 +18,16 @@ func TestQueueWritesWholeFrames(t *testing.T) {
 				t.Run(fmt.Sprint(full, limit, long), func(t *testing.T) {
 					var out bytes.Buffer
 					q := NewQueue(&out, QueueOptions{Limit: limit, Full: full})
-					n := 0
+					n, refused := 0, 0
 					add := func(droppable bool, size int) {
-						if err := q.End(append(q.Begin(), bytes.Repeat([]byte{byte(n)}, size)...), droppable); err != nil {
+						class := Required
+						if droppable {
+							class = Droppable(0)
+						}
+						err := q.End(append(q.Begin(), bytes.Repeat([]byte{byte(n)}, size)...), class)
+						if err == dropErrors[LossFull] {
+							refused++
+						} else if err != nil {
 							t.Fatal(err)
 						}
 						n++
@@ -35,11 +42,11 @@ func TestQueueWritesWholeFrames(t *testing.T) {
 						t.Fatal(err)
 					}
 					got := payloads(t, out.Bytes())
-					if len(got)+int(q.Dropped()) != n {
-						t.Errorf("%d frames written, %d dropped; want %d in all", len(got), q.Dropped(), n)
+					if len(got)+int(lost(q))+refused != n {
+						t.Errorf("%d frames written, %d dropped, %d refused; want %d in all", len(got), lost(q), refused, n)
 					}
 					for i, p := range got[:len(got)-1] {
-						if p[0] != byte(i) && q.Dropped() < 2 {
+						if p[0] != byte(i) && int(lost(q))+refused < 2 {
 							t.Fatalf("frame %d is that of %d", i, p[0])
 						}
 					}

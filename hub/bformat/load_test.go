@@ -25,7 +25,7 @@ func TestQueueManyProducers(t *testing.T) {
 				buf := q.Begin()
 				buf = binary.LittleEndian.AppendUint32(buf, uint32(p))
 				buf = binary.LittleEndian.AppendUint32(buf, uint32(i))
-				if err := q.End(buf, i%2 == 0); err != nil {
+				if err := q.End(buf, Class(i%2)); err != nil {
 					t.Error(err)
 				}
 				if i%7 == 0 || i == each-1 {
@@ -60,13 +60,20 @@ func TestQueueManyProducers(t *testing.T) {
 func TestQueueOverloadCountsEveryFrame(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	a, b := net.Pipe()
-	var told atomic.Int64
-	q := NewQueue(a, QueueOptions{Limit: 16000, Dropped: func(f, _ int) { told.Add(int64(f)) }})
+	var told, refused atomic.Int64
+	q := NewQueue(a, QueueOptions{Limit: 16000, Lost: func(l Losses) { told.Add(int64(l.Total())) }})
 	done := run(q)
 	const n = 20000
 	go func() {
 		for i := range uint32(n) {
-			if q.Put(i%50 != 0, binary.LittleEndian.AppendUint32(make([]byte, i%90, 100), i)) != nil {
+			class := Droppable(uint8(i))
+			if i%50 == 0 {
+				class = RequiredDelivery
+			}
+			err := q.Put(class, binary.LittleEndian.AppendUint32(make([]byte, i%90, 100), i))
+			if err == dropErrors[LossFull] {
+				refused.Add(1)
+			} else if err != nil {
 				t.Error("Put failed")
 				break
 			}
@@ -76,8 +83,8 @@ func TestQueueOverloadCountsEveryFrame(t *testing.T) {
 	}()
 	go func() { <-done; a.Close() }()
 	got, required := arrivals(t, b)
-	if d := q.Dropped(); got+int(d) != n || told.Load() != int64(d) {
-		t.Errorf("%d written, %d dropped, %d told; want %d in all", got, d, told.Load(), n)
+	if d := lost(q); got+int(d)+int(refused.Load()) != n || told.Load() != int64(d) {
+		t.Errorf("%d written, %d dropped, %d told, %d refused; want %d in all", got, d, told.Load(), refused.Load(), n)
 	}
 	if required != n/50 {
 		t.Errorf("%d of the frames that may not be dropped arrived, want %d", required, n/50)

@@ -16,15 +16,16 @@ import (
 //  4. Run dequeues the whole buffer under the lock, and
 //  5. writes it in one Write without the lock, while the next buffer fills.
 //
-// A required frame is one that was put as not droppable.
+// The deliveries among the frames are counted, and each ends in one counter: see QueueStats.
 
 // An OverflowPolicy says what happens to a droppable frame when a Queue is full.
 type OverflowPolicy int
 
 const (
-	// DropOldest drops the oldest droppable frames, until a quarter of the limit is
-	// free. If required frames fill more than half of the limit, it drops the new
-	// frame instead.
+	// DropOldest drops the oldest droppable frames of the senders that hold most of the
+	// queue, until a quarter of the limit is free: no sender loses a frame while another
+	// one holds more. If required frames fill more than half of the limit, it drops the
+	// new frame instead.
 	DropOldest OverflowPolicy = iota
 	// DropNewest drops the new frame.
 	DropNewest
@@ -34,8 +35,9 @@ const (
 
 // QueueOptions are the options of a Queue. The zero value works.
 type QueueOptions struct {
-	// Limit is how many bytes of frames may wait, headers included. Frames that are
-	// being written do not count; they are never more than waited before. If zero, 256 KiB.
+	// Limit is how many bytes of frames may wait, headers included. One droppable frame
+	// longer than that may wait besides. Frames that are being written do not count; they
+	// are never more than waited before. If zero, 256 KiB.
 	Limit int
 
 	// Full is what happens to droppable frames over Limit. If zero, DropOldest.
@@ -53,10 +55,10 @@ type QueueOptions struct {
 	// earlier. If nil, there is no limit.
 	Budget *Budget
 
-	// Dropped is called after frames were dropped, with their number and their bytes,
-	// headers included. It may be called from several goroutines at once and blocks the
-	// one whose frame was dropped. If nil, drops are only counted.
-	Dropped func(frames, bytes int)
+	// Lost is called after deliveries were lost, with their number by reason. It may be
+	// called from several goroutines at once and blocks the one whose frame was dropped.
+	// If nil, losses are only counted.
+	Lost func(Losses)
 }
 
 // maxHint bounds the preallocation, in bytes.
@@ -66,7 +68,8 @@ const maxHint = 64 << 10
 // into it; one goroutine, in Run, writes all waiting frames in one system call.
 //
 // A droppable frame may be dropped and counted when the peer is slow, as QueueOptions.Full
-// says. A droppable frame longer than the limit is always dropped. Required frames are
+// says. One that is longer than the limit is queued beside shorter ones, if no other such
+// frame waits and the Budget has the memory. Required frames are
 // queued in order even past the limit; their number must be bounded by what the peer may
 // request, which Wait ensures. If twice the limit already waits, the longest frame not
 // counted, a further required frame ends the queue with ErrFull.
@@ -89,8 +92,12 @@ type Queue struct {
 	requiredBytes int    // bytes of required frames in chunk
 	batchHint     int    // decaying maximum of the bytes in a write, for preallocation
 	frameHint     int    // decaying maximum of the bytes in a frame, for preallocation
-	enqueued      uint64
-	dropped       uint64
+	enqueued      uint64 // frames
+	accepted      uint64 // deliveries
+	delivered     uint64
+	writing       uint64     // deliveries of the write in flight
+	losses        *lossState // nil: none
+	appendGap     func(dst []byte, missed Losses) []byte
 	shut          bool
 	err           error // why it ended
 }
@@ -112,6 +119,12 @@ func NewQueue(w io.Writer, o QueueOptions) *Queue {
 	}
 	return q
 }
+
+// TellGaps has Run tell the peer of the deliveries that it misses. appendGap appends the
+// payload of a frame that tells how many were lost since the last such frame, and why. That
+// frame comes where the first of them would have been, at most one with each Write. It is
+// called by Run, with the queue locked. TellGaps must be called before Run.
+func (q *Queue) TellGaps(appendGap func(dst []byte, missed Losses) []byte) { q.appendGap = appendGap }
 
 // Begin locks the queue and returns its buffer, to which the caller appends the payload
 // of exactly one frame before it calls End or Cancel. Until then it must do nothing but
@@ -138,18 +151,21 @@ func (q *Queue) reserve(n int) {
 // Flush is called, unless a write is in flight or the queue is half full, so a batch costs
 // one wake-up.
 //
-// It returns the error that the queue ended with, ErrShutdown after Shutdown, or a
-// *LimitError for a payload over MaxPayload, which is not queued.
-func (q *Queue) End(b []byte, droppable bool) error {
-	frames, bytes, err := q.enqueue(b, droppable)
+// It returns the error that the queue ended with, ErrShutdown after Shutdown, a
+// *LimitError for a payload over MaxPayload, or a *DropError for a frame that is dropped
+// at once. Such a frame is not queued, nor counted in QueueStats.
+func (q *Queue) End(b []byte, c Class) error {
+	var lost Losses
+	err := q.enqueue(b, c, &lost)
 	q.mu.Unlock()
-	q.reportDrops(frames, bytes)
+	q.reportLosses(&lost)
 	return err
 }
 
 // enqueue decides whether the new frame at the end of b is queued or dropped, and makes
-// room for it. It returns how many frames and bytes were dropped.
-func (q *Queue) enqueue(b []byte, droppable bool) (frames, bytes int, err error) {
+// room for it. It adds to lost the deliveries that were dropped for it.
+func (q *Queue) enqueue(b []byte, c Class, lost *Losses) (err error) {
+	droppable := c.droppable()
 	start := len(q.chunk.buf)
 	n := len(b) - start // the frame with its header
 	switch {
@@ -162,41 +178,41 @@ func (q *Queue) enqueue(b []byte, droppable bool) (frames, bytes int, err error)
 	}
 	if err != nil {
 		q.releaseIfEmpty()
-		return 0, 0, err
+		return err
 	}
 
 	q.frameHint = min(max(n, q.frameHint-q.frameHint>>6), maxHint)
-	switch {
-	case droppable && n > q.o.Limit:
-		return q.dropNew(n)
-	case !droppable && start-q.chunk.longest > 2*q.o.Limit:
-		return q.fail(ErrFull)
+	if !droppable && start-q.chunk.longest > 2*q.o.Limit {
+		return q.fail(ErrFull, lost)
 	}
 	if len(b) > cap(q.chunk.buf) || len(b) > q.limit && q.limit < q.o.Limit {
 		b = q.growFor(b, droppable)
 		q.chunk.buf = q.chunk.buf[:start] // without the new frame, which may yet be dropped
 	}
-	if droppable && len(b) > q.limit {
-		if q.limit < q.o.Limit {
+	limit := q.limitWith(b, n)
+	overflow := droppable && len(b) > limit
+	if overflow {
+		why := LossFull
+		if q.limit < q.o.Limit || len(b) > cap(q.chunk.buf) {
 			q.o.Budget.starved.Add(1)
+			why = LossMemory
 		}
 		switch {
-		case q.o.Full == DropNewest, q.o.Full == DropOldest && (q.requiredBytes > q.limit/2 || q.requiredBytes+n > q.limit):
-			return q.dropNew(n)
+		case q.o.Full == DropNewest, q.o.Full == DropOldest && (q.requiredBytes > q.limit/2 || q.requiredBytes+n > limit):
+			return q.dropNew(why)
 		case q.o.Full == Close:
-			return q.fail(ErrFull)
+			return q.fail(ErrFull, lost)
 		}
+		b = q.dropOldest(b, n, limit, why, lost)
+		start = len(b) - n
 	}
 
 	b = End(b, start)
 	q.chunk.longest = max(q.chunk.longest, n)
-	q.countQueued(1)
+	q.chunk.classes = append(q.chunk.classes, c)
+	q.countQueued(1, c.deliveries())
 	if !droppable {
-		q.chunk.required = append(q.chunk.required, start)
 		q.setRequiredBytes(q.requiredBytes + n)
-	}
-	if droppable && len(b) > q.limit {
-		b, frames, bytes = q.dropOldest(b, n)
 	}
 	if cap(b) != cap(q.chunk.buf) { // append reallocated b, so it lies outside the pooled chunk
 		b = append(q.chunk.buf[:0], b...)
@@ -205,13 +221,25 @@ func (q *Queue) enqueue(b []byte, droppable bool) (frames, bytes int, err error)
 	if len(b) > q.limit/2 {
 		q.wakeRun() // waiting for Flush may be too late
 	}
-	return frames, bytes, nil
+	return nil
 }
 
-// countQueued counts frames that were added to the chunk.
-func (q *Queue) countQueued(frames int) {
-	q.chunk.frames += frames
+// limitWith returns how many bytes may wait, where b is the chunk with a new frame of n
+// bytes: the limit, and beside it one longer frame for which the memory has been found.
+func (q *Queue) limitWith(b []byte, n int) int {
+	longest := max(n, q.chunk.longest)
+	if longest <= q.o.Limit || len(b) > cap(q.chunk.buf) {
+		return q.limit
+	}
+	return q.limit + longest
+}
+
+// countQueued counts frames that were added to the chunk, and the deliveries among them.
+func (q *Queue) countQueued(frames, deliveries int) {
 	q.enqueued += uint64(frames)
+	q.chunk.frames += frames
+	q.chunk.deliveries += deliveries
+	q.accepted += uint64(deliveries)
 	if !q.pending.Load() { // cheaper than storing it each time
 		q.pending.Store(true)
 	}
@@ -225,7 +253,7 @@ func (q *Queue) Cancel() {
 
 // Put queues one frame, whose payload is the parts one after the other; they are copied.
 // It returns what End returns.
-func (q *Queue) Put(droppable bool, parts ...[]byte) error {
+func (q *Queue) Put(c Class, parts ...[]byte) error {
 	n, err := payloadSize(parts)
 	if err != nil {
 		return err
@@ -236,7 +264,7 @@ func (q *Queue) Put(droppable bool, parts ...[]byte) error {
 	for _, p := range parts {
 		b = append(b, p...)
 	}
-	return q.End(b, droppable)
+	return q.End(b, c)
 }
 
 // Flush has Run write the waiting frames. It does not block.
@@ -267,33 +295,55 @@ func (q *Queue) Run() error {
 			<-q.wake
 			continue
 		}
-		err = q.write(k.buf)
-		q.releaseChunk(k)
+		n := 0
+		if k.gap == nil {
+			n, err = q.write(k.buf)
+		} else {
+			n, err = q.writeWithGap(k)
+		}
 		if err != nil {
+			q.countUnwritten(k, n)
 			q.Fail(err)
 		}
+		q.releaseChunk(k)
 	}
+}
+
+// writeWithGap writes a chunk and the gap frame in it. It returns how many bytes of the
+// chunk were written.
+func (q *Queue) writeWithGap(k *chunk) (n int, err error) {
+	if n, err = q.write(k.buf[:k.gapAt]); err != nil {
+		return n, err
+	}
+	if _, err = q.write(k.gap); err != nil {
+		return n, err
+	}
+	rest, err := q.write(k.buf[n:])
+	return n + rest, err
 }
 
 // progressStep is how many bytes a peer must take or send within the timeout.
 const progressStep = 64 << 10
 
-// write writes b, with a fresh deadline for each progressStep.
-func (q *Queue) write(b []byte) error {
+// write writes b, with a fresh deadline for each progressStep. It returns how many bytes
+// were written.
+func (q *Queue) write(b []byte) (written int, err error) {
 	for len(b) > 0 {
 		n := len(b)
 		if q.deadline != nil {
 			n = min(n, progressStep)
 			if err := q.deadline.SetWriteDeadline(time.Now().Add(q.o.Timeout)); err != nil {
-				return err
+				return written, err
 			}
 		}
-		if err := writeFull(q.w, b[:n]); err != nil {
-			return err
+		n, err := writeFull(q.w, b[:n])
+		written += n
+		if err != nil {
+			return written, err
 		}
 		b = b[n:]
 	}
-	return nil
+	return written, nil
 }
 
 // dequeue removes and returns the waiting frames, or nil if there are none. done means
@@ -301,15 +351,24 @@ func (q *Queue) write(b []byte) error {
 func (q *Queue) dequeue() (k *chunk, done bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.delivered += q.writing
+	q.busy, q.writeCharge, q.writing = false, 0, 0
 	if q.err != nil {
 		return nil, true, q.err
 	}
-	q.busy, q.writeCharge = false, 0
+	gap := q.appendGap != nil && q.losses != nil && q.losses.missed != (Losses{})
+	if q.chunk == nil && gap {
+		q.chunk, q.losses.gapAt = q.firstChunk(0), 0
+	}
 	if q.chunk == nil {
 		return nil, q.shut, nil
 	}
 	k, q.chunk = q.chunk, nil
-	q.busy, q.writeCharge = true, k.charged
+	if gap {
+		k.gap, k.gapAt = End(q.appendGap(Begin(nil), q.losses.missed), 0), q.losses.gapAt
+		q.losses.missed = Losses{}
+	}
+	q.busy, q.writeCharge, q.writing = true, k.charged, uint64(k.deliveries)
 	q.pending.Store(false)
 	q.setRequiredBytes(0)
 	q.batchHint = min(max(len(k.buf), q.batchHint-q.batchHint>>4), maxHint)
@@ -332,10 +391,11 @@ func (q *Queue) Fail(err error) {
 	if err == nil {
 		err = io.ErrClosedPipe
 	}
+	var lost Losses
 	q.mu.Lock()
-	frames, bytes, _ := q.fail(err)
+	q.fail(err, &lost)
 	q.mu.Unlock()
-	q.reportDrops(frames, bytes)
+	q.reportLosses(&lost)
 }
 
 // Waiting returns how many frames wait and their bytes, headers included. Frames that are
@@ -349,19 +409,11 @@ func (q *Queue) Waiting() (frames, bytes int) {
 	return q.chunk.frames, len(q.chunk.buf)
 }
 
-// Enqueued returns how many frames were queued so far; some may have been dropped since.
+// Enqueued returns how many frames were queued so far; some of them may have been dropped since.
 func (q *Queue) Enqueued() uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.enqueued
-}
-
-// Dropped returns how many frames were dropped so far. Frames in a Write that failed are
-// not counted, since it is not known how many of them the peer got.
-func (q *Queue) Dropped() uint64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.dropped
 }
 
 // Err returns the error that the queue ended with, nil while it works or after Shutdown.

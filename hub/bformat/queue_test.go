@@ -52,10 +52,16 @@ func payloads(t *testing.T, b []byte) (ps []string) {
 	}
 }
 
-func put(t *testing.T, q *Queue, droppable bool, ps ...string) {
+// lost returns how many deliveries q has lost.
+func lost(q *Queue) uint64 {
+	s := q.Stats()
+	return s.Lost.Total()
+}
+
+func put(t *testing.T, q *Queue, c Class, ps ...string) {
 	t.Helper()
 	for _, p := range ps {
-		if err := q.Put(droppable, []byte(p)); err != nil {
+		if err := q.Put(c, []byte(p)); err != nil {
 			t.Fatalf("Put(%q): %v", p, err)
 		}
 	}
@@ -65,13 +71,13 @@ func TestQueueWritesWhatWaitsAtOnce(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	g := newGate()
 	q := NewQueue(g, QueueOptions{})
-	put(t, q, true, "a", "", "b")
+	put(t, q, Droppable(0), "a", "", "b")
 	done := run(q)
 	q.Flush()
 	<-g.entered
-	put(t, q, false, "c")
-	put(t, q, true, "d")
-	if err := q.Put(false, []byte("e"), nil, []byte("f")); err != nil {
+	put(t, q, Required, "c")
+	put(t, q, Droppable(0), "d")
+	if err := q.Put(Required, []byte("e"), nil, []byte("f")); err != nil {
 		t.Fatal(err)
 	}
 	if f, b := q.Waiting(); f != 3 || b != 3*4+4 {
@@ -80,7 +86,7 @@ func TestQueueWritesWhatWaitsAtOnce(t *testing.T) {
 	q.Begin()
 	q.Cancel()
 	q.Shutdown()
-	if err := q.Put(false); err != ErrShutdown {
+	if err := q.Put(Required); err != ErrShutdown {
 		t.Errorf("Put after Shutdown: %v", err)
 	}
 	g.open <- nil
@@ -137,23 +143,30 @@ func TestQueueFull(t *testing.T) {
 		for _, way := range []string{"put", "staged"} {
 			t.Run(c.name+" "+way, func(t *testing.T) {
 				var out bytes.Buffer
-				lost := 0
-				q := NewQueue(&out, QueueOptions{Limit: 80, Full: c.full, Dropped: func(f, b int) {
-					lost += f
-					if b != 10*f {
-						t.Errorf("dropped %d frames of %d bytes", f, b)
+				var told Losses
+				q := NewQueue(&out, QueueOptions{Limit: 80, Full: c.full, Lost: func(l Losses) {
+					for why, n := range l {
+						told[why] += n
 					}
 				}})
 				s := NewStage(q)
 				var err error
-				taken := 0
+				taken, refused := 0, 0
 				for _, p := range c.put {
 					payload := bytes.Repeat([]byte{byte(p)}, 6)
-					droppable := !bytes.ContainsRune([]byte(c.required), p)
-					if droppable && way == "staged" {
-						err = s.End(append(s.Begin(), payload...))
+					if required := bytes.ContainsRune([]byte(c.required), p); !required && way == "staged" {
+						err = s.End(append(s.Begin(), payload...), Droppable(0))
 					} else if err = s.Flush(); err == nil {
-						err = q.Put(droppable, payload)
+						class := Droppable(0)
+						if required {
+							class = RequiredDelivery
+						}
+						err = q.Put(class, payload)
+					}
+					if dropped := new(DropError); errors.As(err, &dropped) && dropped.Why == LossFull {
+						refused++
+						err = nil
+						continue
 					}
 					if err != nil {
 						break
@@ -177,8 +190,13 @@ func TestQueueFull(t *testing.T) {
 				if got != c.want {
 					t.Errorf("got %q, want %q", got, c.want)
 				}
-				if lost != taken-len(c.want) || q.Dropped() != uint64(lost) {
-					t.Errorf("told of %d lost, counted %d, want %d", lost, q.Dropped(), taken-len(c.want))
+				if refused > 0 && way == "staged" {
+					t.Errorf("%d refused, though staged", refused)
+				}
+				st := q.Stats()
+				taken -= s.Lost()
+				if int(told.Total()) != taken-len(c.want) || st.Lost != told || int(st.Accepted) != taken || int(st.Delivered) != len(got) || st.Queued != 0 {
+					t.Errorf("told of %v lost, counted %+v, want %d taken and %d lost", told, st, taken, taken-len(c.want))
 				}
 			})
 		}
@@ -199,7 +217,7 @@ func TestQueueBackpressure(t *testing.T) {
 			if f, b := q.Waiting(); b > 100 {
 				t.Errorf("%d frames of %d bytes wait already", f, b)
 			}
-			put(t, q, false, "an answer that is some fifty bytes long, as they are")
+			put(t, q, Required, "an answer that is some fifty bytes long, as they are")
 		}
 	}()
 	for waiting := true; waiting; {
@@ -220,12 +238,12 @@ func TestQueueBackpressure(t *testing.T) {
 		"Fail":     func(q *Queue) { q.Fail(io.ErrClosedPipe) },
 	} {
 		q := NewQueue(io.Discard, QueueOptions{Limit: 40}) // and nobody writes
-		put(t, q, true, "what may be", "dropped")
+		put(t, q, Droppable(0), "what may be", "dropped")
 		if q.Backpressured() {
 			t.Error("backpressured by droppable frames")
 		}
 		q.Wait()
-		put(t, q, false, "an answer")
+		put(t, q, Required, "an answer")
 		if !q.Backpressured() {
 			t.Fatal("not backpressured")
 		}
@@ -244,21 +262,42 @@ func TestQueueBackpressure(t *testing.T) {
 	}
 }
 
-func TestQueueDropsFrameOverLimit(t *testing.T) {
+// A droppable frame longer than the limit waits beside shorter ones, but no second one does.
+func TestQueueFrameOverLimit(t *testing.T) {
 	var out bytes.Buffer
 	q := NewQueue(&out, QueueOptions{Limit: 80})
-	put(t, q, true, "a", string(make([]byte, 77)), "b")
-	put(t, q, false, string(make([]byte, 120))) // never dropped
-	put(t, q, false, "c")
-	if err := q.Put(true, make([]byte, 10)); err != nil || q.Dropped() != 2 {
-		t.Errorf("got %v and %d dropped, want 2 dropped", err, q.Dropped())
+	long := string(make([]byte, 300))
+	put(t, q, Droppable(0), "a", long, "b")
+	put(t, q, Required, string(make([]byte, 120))) // never dropped
+	put(t, q, Required, "c")
+	if lost(q) != 0 {
+		t.Errorf("lost %d", lost(q))
+	}
+	if err := q.Put(Droppable(1), []byte(long)); err != dropErrors[LossFull] {
+		t.Errorf("past the required frames: got %v", err)
 	}
 	q.Shutdown()
 	if err := q.Run(); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := payloads(t, out.Bytes()), []string{"a", "b", string(make([]byte, 120)), "c"}; !equal(got, want) {
+	if got, want := payloads(t, out.Bytes()), []string{"a", long, "b", string(make([]byte, 120)), "c"}; !equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+
+	out.Reset()
+	q = NewQueue(&out, QueueOptions{Limit: 80})
+	put(t, q, Droppable(0), "a", long+"1", long+"2", "b")
+	q.Shutdown()
+	if err := q.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := payloads(t, out.Bytes()), []string{long + "2", "b"}; !equal(got, want) || lost(q) != 2 {
+		t.Errorf("lost %d; got %q, want %q", lost(q), got, want)
+	}
+	b := NewBudget(600)
+	q = NewQueue(&out, QueueOptions{Limit: 80, Budget: b})
+	if err := q.Put(Droppable(0), make([]byte, 400<<10)); err != dropErrors[LossMemory] || b.Used() != 0 || q.chunk != nil {
+		t.Errorf("without memory: got %v, %d used", err, b.Used())
 	}
 }
 
@@ -270,7 +309,7 @@ func TestQueueGrows(t *testing.T) {
 	for n := 1; n < 1<<20; n *= 3 {
 		p := bytes.Repeat([]byte{byte(n)}, n)
 		want = append(want, string(p))
-		if err := q.End(append(q.Begin(), p...), true); err != nil {
+		if err := q.End(append(q.Begin(), p...), Droppable(0)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -290,16 +329,16 @@ func TestQueueEnds(t *testing.T) {
 		g := newGate()
 		q := NewQueue(g, QueueOptions{})
 		done := run(q)
-		put(t, q, false, "a")
+		put(t, q, Required, "a")
 		q.Flush()
 		<-g.entered
-		put(t, q, false, "b", "c")
+		put(t, q, RequiredDelivery, "b", "c")
 		g.open <- broken
 		if err := <-done; err != broken {
 			t.Errorf("Run: got %v, want %v", err, broken)
 		}
-		if err := q.Put(false, nil); err != broken || q.Dropped() != 2 || q.Err() != broken {
-			t.Errorf("got %v with %d dropped, want %v with 2", err, q.Dropped(), broken)
+		if err := q.Put(Required, nil); err != broken || lost(q) != 2 || q.Err() != broken {
+			t.Errorf("got %v with %d dropped, want %v with 2", err, lost(q), broken)
 		}
 	})
 	t.Run("fail while idle", func(t *testing.T) {
@@ -313,7 +352,7 @@ func TestQueueEnds(t *testing.T) {
 	})
 	t.Run("fail before run", func(t *testing.T) {
 		q := NewQueue(newGate(), QueueOptions{})
-		put(t, q, false, "a")
+		put(t, q, Required, "a")
 		q.Fail(nil)
 		if err := q.Run(); err != io.ErrClosedPipe || q.chunk != nil {
 			t.Errorf("Run: got %v", err)
@@ -324,11 +363,11 @@ func TestQueueEnds(t *testing.T) {
 		b := q.Begin()
 		failed := make(chan struct{})
 		go func() { q.Fail(broken); close(failed) }()
-		if err := q.End(append(b, 1), true); err != nil && err != broken {
+		if err := q.End(append(b, 1), Droppable(0)); err != nil && err != broken {
 			t.Errorf("End: %v", err)
 		}
 		<-failed
-		if err := q.End(append(q.Begin(), 1), true); err != broken || q.chunk != nil {
+		if err := q.End(append(q.Begin(), 1), Droppable(0)); err != broken || q.chunk != nil {
 			t.Errorf("End: got %v, want %v", err, broken)
 		}
 	})
@@ -337,7 +376,7 @@ func TestQueueEnds(t *testing.T) {
 		defer b.Close()
 		defer a.Close()
 		q := NewQueue(a, QueueOptions{Timeout: time.Millisecond})
-		put(t, q, false, "a")
+		put(t, q, Required, "a")
 		q.Shutdown()
 		var ne net.Error
 		if err := q.Run(); !errors.As(err, &ne) || !ne.Timeout() {
@@ -346,7 +385,7 @@ func TestQueueEnds(t *testing.T) {
 	})
 	t.Run("short write", func(t *testing.T) {
 		q := NewQueue(writerFunc(func(b []byte) (int, error) { return len(b) - 1, nil }), QueueOptions{})
-		put(t, q, false, "a")
+		put(t, q, Required, "a")
 		q.Shutdown()
 		if err := q.Run(); err != io.ErrShortWrite {
 			t.Errorf("Run: got %v, want io.ErrShortWrite", err)
@@ -368,7 +407,7 @@ func TestQueueAllocatesNothing(t *testing.T) {
 	payload := make([]byte, 64)
 	if got := testing.AllocsPerRun(2000, func() {
 		for i := range 64 {
-			if err := q.End(append(q.Begin(), payload...), i%2 == 0); err != nil {
+			if err := q.End(append(q.Begin(), payload...), Class(i%4)); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -5,18 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"sync/atomic"
 )
 
-const (
-	smallSize = 512      // buffer of an idle connection
-	largeSize = 56 << 10 // buffer of a busy connection; the total per connection stays under 64 KiB
-	maxEmpty  = 100      // consecutive reads that may return neither bytes nor an error
-)
-
-// largePool holds the large buffers, which busy Readers borrow.
-var largePool = sync.Pool{New: func() any { return new([largeSize]byte) }}
+// maxEmpty is how many consecutive reads may return neither bytes nor an error.
+const maxEmpty = 100
 
 // A Reader reads frames from a stream. It reads ahead as far as the stream has bytes, so
 // one system call may return many frames, and nothing else may read from the stream.
@@ -24,25 +17,29 @@ var largePool = sync.Pool{New: func() any { return new([largeSize]byte) }}
 // Its memory follows the traffic. An idle stream has a buffer of 512 bytes. When a read
 // fills it, the Reader borrows 56 KiB from a shared pool, and returns them when a read
 // finds the stream drained. A TCP or UNIX socket is always read into 56 KiB, which are
-// borrowed only while it has bytes. A frame over 56 KiB gets a buffer of its own, which
-// doubles only as the bytes really arrive and is dropped after the frame; it is charged
-// to the Budget, if there is one.
+// borrowed only while it has bytes. A frame that has begun and does not get on waits in the
+// smallest buffer that holds it, of 4, 16 or 56 KiB. A frame over 56 KiB gets a buffer of its
+// own, which doubles only as the bytes really arrive and is dropped after the frame. What
+// stays held beyond 512 bytes is charged to the Budget, if there is one.
 //
 // A Reader is for one goroutine, except Progress.
 type Reader struct {
 	src      io.Reader
-	buf      []byte           // small, pooled, or a long frame's own
-	r, w     int              // buf[r:w] has been read but not returned
-	limit    int              // of a payload
-	err      error            // final, but only once buf holds no whole frame
-	pooled   *[largeSize]byte // what buf is, if it came from the pool
-	drained  bool             // the last read brought less than it could have
-	inFrame  bool             // progress is not 0
-	sock     *socket          // how src is read if it is a bare socket
-	budget   *Budget          // for long frames; nil: no limit
-	idle     func()           // see SetIdle
-	total    uint64           // bytes read
-	progress atomic.Uint64    // see Progress
+	buf      []byte        // small, pooled, or a long frame's own
+	r, w     int           // buf[r:w] has been read but not returned
+	limit    int           // of a payload
+	err      error         // final, but only once buf holds no whole frame
+	pooled   *pooledBuffer // what buf is, if it came from a pool
+	charge   int           // bytes of the budget that the Reader holds
+	drained  bool          // the last read brought less than it could have
+	inFrame  bool          // progress is not 0
+	sock     *socket       // how src is read if it is a bare socket
+	budget   *Budget       // see SetBudget; nil: no limit
+	idle     func()        // see SetIdle
+	total    uint64        // bytes read
+	progress atomic.Uint64 // see Progress
+	activity atomic.Uint64 // see Activity
+	held     atomic.Int64  // charge, for Held
 	small    [smallSize]byte
 }
 
@@ -65,8 +62,9 @@ func (r *Reader) SetLimit(n int) {
 	r.limit = min(n, MaxPayload)
 }
 
-// SetBudget charges frames over 56 KiB to b. It must be called before the first call of
-// Next. A frame is refused if b has too little left for it.
+// SetBudget charges the memory of frames that do not get on, and of those over 56 KiB, to b.
+// It must be called before the first call of Next. A frame is refused if b has too little left
+// for it. While b runs out, the Reader reads ahead less.
 func (r *Reader) SetBudget(b *Budget) { r.budget = b }
 
 // SetIdle has Next call f each time before it reads from the stream, which may block. By
@@ -128,7 +126,7 @@ func (r *Reader) nextSlow() ([]byte, error) {
 			r.idle()
 		}
 		if r.sock != nil && need <= largeSize {
-			r.sock.read()
+			r.sock.read(need)
 			continue
 		}
 		if !r.makeSpace(need) {
@@ -147,6 +145,7 @@ func (r *Reader) noteProgress(have int) {
 	switch {
 	case have > 0: // the position in the stream makes the number unique
 		r.inFrame = true
+		r.activity.Store(r.total)
 		r.progress.Store(r.total - uint64(have) + uint64(have)&^(progressStep-1) + 1)
 	case r.inFrame:
 		r.inFrame = false
@@ -155,57 +154,32 @@ func (r *Reader) noteProgress(have int) {
 }
 
 // makeSpace makes room for at least one more byte, in a buffer of the size that suits the
-// traffic. need is the size of the frame being read, as far as known; the buffer has fewer
-// bytes than that. It reports false if the Budget has too little left.
+// traffic, and charges it, since the read that follows may block. need is the size of the
+// frame being read, as far as known; the buffer has fewer bytes than that. It reports false
+// if the Budget has too little left.
 func (r *Reader) makeSpace(need int) bool {
-	rest := r.buf[r.r:r.w] // less than one frame
+	rest := r.w - r.r // less than one frame
 	own := r.pooled == nil && len(r.buf) != smallSize
 	switch {
-	case len(r.buf) != smallSize && len(rest) < smallSize && (r.drained || own):
-		r.swap(r.small[:], nil)
-	case len(rest) < len(r.buf):
+	case rest < largeSize && (r.drained || own && rest < smallSize):
+		return r.park()
+	case rest < len(r.buf):
 		if r.r > 0 {
-			r.w = copy(r.buf, rest)
+			r.w = copy(r.buf, r.buf[r.r:r.w])
 			r.r = 0
 		}
 	case len(r.buf) < largeSize:
-		r.borrow()
+		r.borrow(r.readSize(need))
 	default:
 		// The buffer is never longer than the frame, so nothing follows the frame in it.
 		n := int(min(2*uint64(len(r.buf)), uint64(need)))
-		if held := r.charged(); !r.budget.tryAcquire(n-held, held) {
+		if !r.setCharge(n) {
 			return false
 		}
 		r.swap(make([]byte, n), nil)
+		return true
 	}
-	return true
-}
-
-// charged returns how many bytes of the Budget the buffer holds. Only buffers of long
-// frames hold any.
-func (r *Reader) charged() int {
-	if len(r.buf) <= largeSize {
-		return 0
-	}
-	return len(r.buf)
-}
-
-// borrow switches to a large buffer from the pool.
-func (r *Reader) borrow() {
-	b := largePool.Get().(*[largeSize]byte)
-	r.swap(b[:], b)
-}
-
-// swap moves the unread bytes to buf and releases the buffer that they were in.
-func (r *Reader) swap(buf []byte, pooled *[largeSize]byte) {
-	r.w = copy(buf, r.buf[r.r:r.w])
-	r.r = 0
-	if r.pooled != nil {
-		largePool.Put(r.pooled)
-	} else if held := r.charged(); held > len(buf) { // the long frame's buffer is gone
-		r.budget.release(held)
-	}
-	r.buf, r.pooled = buf, pooled
+	return r.setCharge(r.chargeable()) || rest < largeSize && r.park()
 }
 
 // read reads until the stream returns bytes or an error. The buffer has room.
@@ -232,7 +206,7 @@ func (r *Reader) fail(err error) error {
 	r.err = err
 	r.r, r.w = 0, 0
 	r.noteProgress(0)
-	r.swap(r.small[:], nil)
+	r.swap(r.small[:], nil) // gives back its charge, too
 	return err
 }
 

@@ -7,4 +7,4 @@ type socket struct{}
 
 func newSocket(*Reader) *socket { return nil }
 
-func (*socket) read() {}
+func (*socket) read(int) {}

@@ -16,8 +16,10 @@ type socket struct {
 	r        *Reader
 	raw      syscall.RawConn
 	readFunc func(fd uintptr) bool
+	need     int // size of the frame being read, as far as known
 	n        int
 	err      error
+	noMemory bool // the Budget has too little left for the frame
 }
 
 // newSocket returns nil if r's stream is not a bare socket, also if it wraps one.
@@ -40,11 +42,14 @@ func newSocket(r *Reader) *socket {
 	return s
 }
 
-// read reads once. The frame being read fits in a large buffer, but is incomplete.
-func (s *socket) read() {
-	s.n, s.err = 0, nil
+// read reads once. The frame being read, of need bytes as far as known, fits in a large
+// buffer, but is incomplete.
+func (s *socket) read(need int) {
+	s.n, s.err, s.need, s.noMemory = 0, nil, need, false
 	err := s.raw.Read(s.readFunc)
 	switch {
+	case s.noMemory:
+		s.r.err = noMemory(need - HeaderSize)
 	case err != nil: // closed, or the deadline has passed
 		s.r.err = err
 	case s.err != nil:
@@ -55,11 +60,12 @@ func (s *socket) read() {
 }
 
 // readNow reads the bytes that the kernel has. If there are none yet, it reports false and
-// moves the beginning of a frame, if any, to the smallest buffer that holds it.
+// moves the beginning of a frame, if any, to the smallest buffer that holds it, and charges
+// that to the Budget.
 func (s *socket) readNow(fd uintptr) bool {
 	r := s.r
-	if r.pooled == nil {
-		r.borrow()
+	if size := r.readSize(s.need); r.pooled == nil || len(r.buf) < size {
+		r.borrow(size)
 	} else if r.r > 0 {
 		r.w = copy(r.buf, r.buf[r.r:r.w])
 		r.r = 0
@@ -69,11 +75,9 @@ func (s *socket) readNow(fd uintptr) bool {
 		switch {
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
-			if r.w < smallSize {
-				r.swap(r.small[:], nil)
-			}
+			s.noMemory = !r.park()
 			r.noteProgress(r.w)
-			return false
+			return s.noMemory
 		case err != nil:
 			s.err = err
 			return true

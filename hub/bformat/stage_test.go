@@ -9,7 +9,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-func stage(s *Stage, payload string) error { return s.End(append(s.Begin(), payload...)) }
+func stage(s *Stage, payload string) error { return s.End(append(s.Begin(), payload...), Droppable(0)) }
 
 // Frames of all sizes, staged and not, arrive in order and complete, or are counted as dropped.
 func TestStageCountsEveryFrame(t *testing.T) {
@@ -18,7 +18,7 @@ func TestStageCountsEveryFrame(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a, b := net.Pipe()
 			told := 0
-			q := NewQueue(a, QueueOptions{Limit: limit, Dropped: func(f, _ int) { told += f }})
+			q := NewQueue(a, QueueOptions{Limit: limit, Lost: func(l Losses) { told += int(l.Total()) }})
 			done := run(q)
 			const n = 20000
 			put := make(chan bool)
@@ -33,9 +33,9 @@ func TestStageCountsEveryFrame(t *testing.T) {
 					}
 					var err error
 					if i%50 > 0 {
-						err = s.End(append(s.Begin(), payload...))
+						err = s.End(append(s.Begin(), payload...), Droppable(0))
 					} else if err = s.Flush(); err == nil {
-						err = q.Put(false, payload)
+						err = q.Put(RequiredDelivery, payload)
 					}
 					if err != nil {
 						t.Error(err)
@@ -55,8 +55,8 @@ func TestStageCountsEveryFrame(t *testing.T) {
 				<-put // the peer reads too late for most
 			}
 			got, required := arrivals(t, b)
-			d := int(q.Dropped())
-			if got+d != n || told != d || required != n/50 || (d > 0) != (name == "overload") || q.Enqueued() < uint64(got) {
+			d := int(lost(q))
+			if got+d != n || told != d || required != n/50 || (d > 0) != (name == "overload") || q.Stats().Accepted != n {
 				t.Errorf("%d written (%d required), %d dropped, %d told; want %d in all, %d of them required", got, required, d, told, n, n/50)
 			}
 		})
@@ -78,8 +78,8 @@ func TestStageEnded(t *testing.T) {
 		} else {
 			q.Fail(want)
 		}
-		if err := s.Flush(); err != want || q.Dropped() != 3 {
-			t.Errorf("Flush: %v with %d dropped, want %v and 3", err, q.Dropped(), want)
+		if err := s.Flush(); err != want || s.Lost() != 3 || s.Lost() != 0 || lost(q) != 0 {
+			t.Errorf("Flush: %v with %d dropped, want %v and 3", err, lost(q), want)
 		}
 		if err := s.Flush(); err != nil || s.pooled != nil || q.chunk != nil {
 			t.Errorf("an empty stage: %v; it holds a buffer: %t, the queue: %t", err, s.pooled != nil, q.chunk != nil)
@@ -98,7 +98,7 @@ func TestStageAllocatesNothing(t *testing.T) {
 	payload := make([]byte, 64)
 	if got := testing.AllocsPerRun(2000, func() {
 		for range 200 {
-			if err := s.End(append(s.Begin(), payload...)); err != nil {
+			if err := s.End(append(s.Begin(), payload...), Droppable(0)); err != nil {
 				t.Fatal(err)
 			}
 		}

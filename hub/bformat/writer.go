@@ -39,7 +39,7 @@ func (w *Writer) WriteFrame(parts ...[]byte) error {
 		}
 	}
 	if n > cap(w.buf)-HeaderSize {
-		w.err = writeFull(w.w, Append(make([]byte, 0, HeaderSize+n), parts...))
+		_, w.err = writeFull(w.w, Append(make([]byte, 0, HeaderSize+n), parts...))
 		return w.err
 	}
 	w.buf = Append(w.buf, parts...)
@@ -50,17 +50,17 @@ func (w *Writer) WriteFrame(parts ...[]byte) error {
 // returns its first error.
 func (w *Writer) Flush() error {
 	if w.err == nil && len(w.buf) > 0 {
-		w.err = writeFull(w.w, w.buf)
+		_, w.err = writeFull(w.w, w.buf)
 		w.buf = w.buf[:0]
 	}
 	return w.err
 }
 
 // writeFull calls Write and returns io.ErrShortWrite for a short count without an error.
-func writeFull(w io.Writer, b []byte) error {
+func writeFull(w io.Writer, b []byte) (int, error) {
 	n, err := w.Write(b)
 	if err == nil && n < len(b) {
 		err = io.ErrShortWrite
 	}
-	return err
+	return n, err
 }

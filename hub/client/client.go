@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/tristanable"
 	"github.com/besterhub/bester/hub/wire"
 )
@@ -32,6 +33,11 @@ type Options struct {
 	// Timeout is how long connecting and logging in may take together, within the
 	// context given to Dial. If zero, 10 s.
 	Timeout time.Duration
+	// Keepalive is how long nothing may come from the hub until it is pinged. If it does not
+	// answer within as long again, the connection ends, unless messages were sent meanwhile
+	// (the hub may not read them yet; the kernel watches the connection then). If zero, 30 s;
+	// if negative, the hub is not pinged.
+	Keepalive time.Duration
 	// Frame is how many bytes a frame from the hub may have. If zero, 64 MiB, which is the
 	// most that a hub can be set to take: memory is taken as a frame arrives.
 	Frame int
@@ -40,6 +46,14 @@ type Options struct {
 	// may drop messages that are queued. m and its data are borrowed until it returns.
 	// If nil, deliveries are discarded.
 	Deliver func(m *hub.Message)
+	// SendOnly tells the hub that the client takes no deliveries, only replies: then it is
+	// none of the user's receivers, and nothing that is sent to the user is counted as
+	// delivered to it.
+	SendOnly bool
+	// Gap is called when the hub has lost deliveries to the client, with their number and
+	// the reason, one line for people. It is called like Deliver, in order with it: where
+	// the first of them would have come. If nil, gaps are ignored.
+	Gap func(missed uint64, reason string)
 }
 
 // A Client is a session with a hub. Its methods may be called from many goroutines.
@@ -48,10 +62,12 @@ type Client struct {
 	conn        *tristanable.Conn
 	hello       wire.Hello
 	deliver     func(m *hub.Message)
+	gap         func(missed uint64, reason string)
 	decoder     wire.Decoder          // used by the reading goroutine alone
 	message     hub.Message           // the last one read
 	closeReason atomic.Pointer[error] // the first reason that the hub gave
 	closing     atomic.Bool           // set by Close
+	keepalive   tristanable.Keepalive
 }
 
 // maxFrame is the largest hub.frame that a hub's config can have, in bytes.
@@ -114,7 +130,7 @@ func (c *Client) Post(m *hub.Message) error {
 		out.Cancel()
 		return err
 	}
-	if err := out.End(b, false); err != nil {
+	if err := out.End(b, bformat.Required); err != nil {
 		return c.connError(cmp.Or(c.conn.Err(), err))
 	}
 	if len(b) > flushThreshold {
@@ -194,6 +210,11 @@ func (c *Client) Go(m *hub.Message, reply func(m *hub.Message), done func(err er
 	return c.start(m, reply, func(_ string, err error) { done(err) })
 }
 
+// GoWithNote is like Go and also gives done the hub's note, as RequestWithNote returns it.
+func (c *Client) GoWithNote(m *hub.Message, reply func(m *hub.Message), done func(note string, err error)) error {
+	return c.start(m, reply, done)
+}
+
 func (c *Client) start(m *hub.Message, reply func(m *hub.Message), done func(note string, err error)) error {
 	payload, err := wire.AppendMessage(nil, 0, wire.KindSend, m)
 	if err == nil {
@@ -257,6 +278,9 @@ func (c *Client) connError(err error) error {
 	if reason := c.closeReason.Load(); reason != nil {
 		return *reason
 	}
+	if c.keepalive.Expired() {
+		return fmt.Errorf("%w: %w", hub.ErrClosed, errNoAnswer)
+	}
 	if errors.Is(err, io.EOF) || errors.Is(err, tristanable.ErrClosed) {
 		return errConnectionEnded
 	}
@@ -289,6 +313,13 @@ func (c *Client) incoming(conn *tristanable.Conn, tag uint64, message []byte) {
 		if tag == 0 { // otherwise a reply without a request
 			c.receive(conn, body, c.deliver)
 		}
+	case wire.KindGap:
+		missed, reason, err := wire.ParseGap(body)
+		if err != nil {
+			conn.Fail(err)
+		} else if c.gap != nil {
+			c.gap(missed, reason)
+		}
 	case wire.KindStatus:
 		if tag != 0 {
 			return
@@ -301,7 +332,7 @@ func (c *Client) incoming(conn *tristanable.Conn, tag uint64, message []byte) {
 		c.setCloseReason(fmt.Errorf("%w: %s", hub.ErrClosed, reason))
 	case wire.KindPing:
 		if tag != 0 {
-			if err := conn.Out().Put(false, wire.AppendStatus(nil, tag, nil)); err != nil {
+			if err := conn.Out().Put(bformat.Required, wire.AppendStatus(nil, tag, nil)); err != nil {
 				conn.Fail(err) // the hub sends pings but does not read: the write in flight would never end
 			}
 		}
@@ -340,7 +371,8 @@ func (c *Client) Err() error {
 // that reads the connection: from Deliver, reply or done.
 func (c *Client) Close(ctx context.Context) error {
 	c.closing.Store(true)
-	c.conn.Out().Put(false, wire.AppendGoodbye(nil, ""))
+	c.keepalive.Stop()
+	c.conn.Out().Put(bformat.Required, wire.AppendGoodbye(nil, ""))
 	c.Flush()
 	var err error
 	select {

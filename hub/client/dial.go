@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/besterhub/bester/hub/bformat"
+	"github.com/besterhub/bester/hub/dial"
 	"github.com/besterhub/bester/hub/tristanable"
 	"github.com/besterhub/bester/hub/wire"
 )
@@ -26,7 +27,7 @@ func Dial(ctx context.Context, network, address string, o Options) (*Client, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	conn, err := dial(ctx, network, address, o.TLS)
+	conn, err := open(ctx, network, address, o.TLS)
 	if err != nil {
 		return nil, err
 	}
@@ -38,17 +39,26 @@ func Dial(ctx context.Context, network, address string, o Options) (*Client, err
 	return c, nil
 }
 
-func dial(ctx context.Context, network, address string, config *tls.Config) (net.Conn, error) {
-	if config != nil {
-		d := tls.Dialer{Config: config}
-		return d.DialContext(ctx, network, address)
-	}
-	var d net.Dialer
+func open(ctx context.Context, network, address string, config *tls.Config) (net.Conn, error) {
 	if network == "unix" && !errors.Is(ctx.Err(), context.Canceled) {
 		// It never waits, so that the reason is told even when the time is over.
 		ctx = context.WithoutCancel(ctx)
 	}
-	return d.DialContext(ctx, network, address)
+	var d dial.Dialer
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil || config == nil {
+		return conn, err
+	}
+	if config.ServerName == "" && !config.InsecureSkipVerify {
+		config = config.Clone()
+		config.ServerName, _, _ = net.SplitHostPort(address)
+	}
+	t := tls.Client(conn, config)
+	if err := t.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return t, nil
 }
 
 // login sends the hello and waits for the hub's reply.
@@ -57,11 +67,14 @@ func login(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
 	conn.SetDeadline(deadline)
 	unblock := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer unblock()
+	if o.Frame == 0 {
+		o.Frame = 16 << 20
+	}
 	role := o.Scope
 	if role == "" {
 		role = wire.RoleClient
 	}
-	hello := wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: role, User: string(o.User), Password: o.Password, Frame: o.Frame})
+	hello := wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: role, User: string(o.User), Password: o.Password, Frame: o.Frame, SendOnly: o.SendOnly})
 	_, sent := conn.Write(bformat.Append(nil, hello))
 	in := bformat.NewReader(conn, o.Frame)
 	payload, err := in.Next() // even after a failed write: the hub may have sent a reason before it closed
@@ -73,7 +86,7 @@ func login(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
 		}
 		return nil, fmt.Errorf("no answer to the hello: %w", cmp.Or(sent, err))
 	}
-	c := &Client{deliver: o.Deliver}
+	c := &Client{deliver: o.Deliver, gap: o.Gap}
 	if err := c.readHelloReply(payload); err != nil {
 		in.Release()
 		return nil, err
@@ -83,9 +96,15 @@ func login(ctx context.Context, conn net.Conn, o Options) (*Client, error) {
 		return nil, ctx.Err()
 	}
 	conn.SetDeadline(time.Time{})
+	c.keepalive.Interval = cmp.Or(o.Keepalive, 30*time.Second)
+	c.keepalive.SetReadDeadline = conn.SetReadDeadline
 	c.conn = tristanable.NewConn(conn, tristanable.Options{
 		Reader: in, Incoming: c.incoming, Out: bformat.QueueOptions{Limit: maxQueued},
+		Idle: func(*tristanable.Conn) { c.keepalive.Waiting() },
 	})
+	if c.keepalive.Interval > 0 {
+		c.startKeepalive()
+	}
 	return c, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -23,7 +24,6 @@ func (c *Config) check(r *reader) {
 }
 
 func (c *Config) checkListen(r *reader) {
-	seen := make(map[Listen]bool)
 	for i := range c.Listen {
 		l, p := &c.Listen[i], path{"listen"}.index(i)
 		if !r.has(p) {
@@ -42,12 +42,54 @@ func (c *Config) checkListen(r *reader) {
 		if l.Network == TLS && l.Key == "" {
 			r.problem(p.key("key"), "missing: want the path of the certificate's private key, a PEM file")
 		}
-		what := Listen{Network: l.Network, Address: l.Address}
-		if seen[what] && !strings.HasSuffix(l.Address, ":0") {
-			r.problem(p.key("address"), "%q: there is another [[listen]] with it: remove one", l.Address)
+		for j := range c.Listen[:i] {
+			if other := &c.Listen[j]; clash(l, other) {
+				r.problem(p.key("address"), "%q: the [[listen]] with network = %q and address = %q takes the same: remove one", l.Address, other.Network, other.Address)
+				break
+			}
 		}
-		seen[what] = true
 	}
+}
+
+// clash reports whether two listeners cannot both be opened: the same socket, or the same port
+// on addresses of which one includes the other.
+func clash(a, b *Listen) bool {
+	for _, l := range []*Listen{a, b} {
+		if l.Network == "" || checkListenAddress(l.Network, l.Address) != nil {
+			return false // already reported
+		}
+	}
+	if a.Network == Unix || b.Network == Unix {
+		return a.Network == b.Network && filepath.Clean(a.Address) == filepath.Clean(b.Address)
+	}
+	hostA, portA, errA := net.SplitHostPort(a.Address)
+	hostB, portB, errB := net.SplitHostPort(b.Address)
+	if errA != nil || errB != nil || portA != portB || portA == "0" {
+		return false
+	}
+	for _, x := range listenIPs(a.Network, hostA) {
+		for _, y := range listenIPs(b.Network, hostB) {
+			if x == y || x.BitLen() == y.BitLen() && (x.IsUnspecified() || y.IsUnspecified()) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// listenIPs returns what a listener listens on: an address, or all of IPv4, IPv6 or both.
+func listenIPs(network, host string) []netip.Addr {
+	ip, err := netip.ParseAddr(host)
+	if err == nil && !ip.IsUnspecified() || err == nil && ip.Is4() {
+		return []netip.Addr{ip.Unmap()}
+	}
+	switch network {
+	case TCP4:
+		return []netip.Addr{netip.IPv4Unspecified()}
+	case TCP6:
+		return []netip.Addr{netip.IPv6Unspecified()}
+	}
+	return []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
 }
 
 // checkMemory checks that session.memory is enough for the frames that sessions may send.
@@ -251,6 +293,9 @@ func checkSocket(s string) error {
 
 // checkHostPort checks the address of a server.
 func checkHostPort(s string) error {
+	if _, rest, scheme := strings.Cut(s, "://"); scheme {
+		return fmt.Errorf("%.80q: want host:port alone, %.80q: a server is reached without TLS, at a port where it listens so", s, rest)
+	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil || host == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return fmt.Errorf("%.80q: want host:port, an IPv6 address in brackets", s)

@@ -99,15 +99,16 @@ func checkDatabase(s string) error {
 // handlers, accounts and informer (bInformer in the working directory). Errors use
 // name as the file's name; the error is an *Error.
 //
+// The hub may dial every server, as the original does: hub.dial is "open".
+//
 // Every block but handlers may be missing. A handler's handlerBinary becomes a
 // command with StartNeeded. Paths stay relative to the working directory.
 func ParseClassic(name string, data []byte, checks ...Check) (*Config, error) {
-	r, from := newReader(name, data), new(classic)
-	root, err := parseWith(parseJSON, data)
-	if err != nil {
-		r.syntax(err)
+	r, root := parseWith(parseJSON, name, data)
+	if root == nil {
 		return nil, r.err()
 	}
+	from := new(classic)
 	readKeys(r, nil, root, from.keys, nil)
 	c := newDefaults()
 	from.buildListeners(r, c)
@@ -118,6 +119,8 @@ func ParseClassic(name string, data []byte, checks ...Check) (*Config, error) {
 	c.Accounts.File = from.file
 	c.Informer.Socket = "bInformer"
 	c.Peers = from.peers
+	c.classic = true
+	c.Hub.Dial.Open = true // sendServers knows servers by host:port alone
 	if from.info != nil {
 		c.Admin.Info = from.info
 	}

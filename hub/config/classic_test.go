@@ -25,6 +25,7 @@ func TestClassicFile(t *testing.T) {
 		{"type1", []hub.Pattern{"type1"}, Classic, "aSock", []string{"./testing/unixSock.py"}, StartNeeded, 10 * time.Second, 1024, 16},
 		{"type2", []hub.Pattern{"type2"}, Classic, "bSock", nil, "", 10 * time.Second, 1024, 16},
 	}
+	want.Hub.Dial.Open = true
 	want.Accounts.File = "accounts"
 	want.Informer.Socket = "bInformer"
 	want.Admin.Info = map[string]any{"contact": "root", "floors": []any{int64(1), 2.5}}
@@ -43,6 +44,7 @@ func TestClassicBlocksThatMayBeMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Default()
+	want.Hub.Dial.Open = true
 	want.Informer.Socket = "bInformer"
 	same(t, got, want)
 }

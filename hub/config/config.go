@@ -14,6 +14,7 @@ package config
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -27,6 +28,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/textfile"
 )
 
 // A Config is a config file, complete with defaults. Sections of two Configs can
@@ -46,7 +48,8 @@ type Config struct {
 	Devices  []Device
 	Routes   []Route
 
-	from *reader // the reader of its file; nil: no file
+	classic bool    // from a server.conf
+	from    *reader // the reader of its file; nil: no file
 }
 
 // Hub is the section [hub].
@@ -55,6 +58,15 @@ type Hub struct {
 	MaxHops int           // how often handlers may resend one message (sendHandler), 1 to 255
 	Frame   Bytes         // the largest frame from an authenticated peer, 4 KiB to 64 MiB
 	Drain   time.Duration // how long SIGTERM waits for messages in flight, 0 to 1h
+	Dial    Dial          // servers without a name that messages may be sent to
+}
+
+// Dial is the key hub.dial: which servers that have no name in the config messages may be
+// sent to. In the file it is "open" or a list of host:port, addresses and CIDR ranges.
+type Dial struct {
+	Open   bool           // every one, this machine's own ports too
+	Hosts  []string       // host:port
+	Ranges []netip.Prefix // on any port
 }
 
 // Log is the section [log].
@@ -98,14 +110,19 @@ const (
 
 // Session is the section [session].
 type Session struct {
-	Login       time.Duration // time to log in, 1ms to 1h
-	Connections int           // at most, over all listeners, logged in or not; 1 to 1000000
-	Queue       Bytes         // size of one session's outgoing queue, 1 KiB to 1 GiB
-	Full        string        // what happens when it is full: DropOldest, DropNewest or Close
-	Write       time.Duration // write timeout: a peer that reads nothing for so long, or stops inside a frame, is closed; 1ms to 1h
-	Credits     int           // messages of one session that may be in flight, 1 to 65535
-	Memory      Bytes         // for long frames being read and for queues, of all sessions together, 1 MiB to 1 GiB; 0: see SessionMemory
-	Failures    int           // failed logins from one address in a minute until its logins are throttled, 1 to 1000000
+	Login          time.Duration // time to log in, 1ms to 1h
+	Connections    int           // at most, over all listeners, logged in or not; 1 to 1000000
+	PerAccount     int           // sessions of one account at most, 1 to 1000000; 0: a quarter of Connections, but at least 4
+	Queue          Bytes         // size of one session's outgoing queue, 1 KiB to 1 GiB
+	Full           string        // what happens when it is full: DropOldest, DropNewest or Close
+	Write          time.Duration // write timeout: a peer that reads nothing for so long, or stops inside a frame, is closed; 1ms to 1h
+	Credits        int           // messages of one session that may be in flight, 1 to 65535
+	Memory         Bytes         // for long frames being read and for queues, of all sessions together, 1 MiB to 1 GiB; 0: see SessionMemory
+	Failures       int           // failed logins from one address in a minute until its logins are throttled, 1 to 1000000
+	Rate           int           // messages a second that one account may send, 0 to 1000000; 0: no limit
+	RateBytes      Bytes         // bytes a second that one account may send, 1 KiB to 1 GiB; 0: no limit
+	TotalRate      int           // messages a second that all sessions together may send; as Rate
+	TotalRateBytes Bytes         // bytes a second that all sessions together may send; as RateBytes
 }
 
 // What happens to a session whose queue is full.
@@ -128,8 +145,24 @@ type Informer struct {
 // Peers is the section [peers]: which original servers may send messages. In the file,
 // classic is "open" or a list of addresses and CIDR ranges.
 type Peers struct {
-	Open    bool           // from any address
-	Classic []netip.Prefix // from these addresses
+	Open    bool           // all of them
+	Classic []netip.Prefix // those from here
+	Origins []Origins      // the key origins, in the order of the file
+}
+
+// Origins is one entry of peers.origins: the hubs, beside that of its own name, that a
+// peer account may say a message comes from.
+type Origins struct {
+	Account string
+	Names   []string
+}
+
+// MayClaim reports whether a peer account may say that a message comes from a hub of that
+// name: its own, or one that the config lists for it.
+func (p *Peers) MayClaim(account, name string) bool {
+	return account == name || slices.ContainsFunc(p.Origins, func(o Origins) bool {
+		return o.Account == account && slices.Contains(o.Names, name)
+	})
 }
 
 // Allow reports whether an original server at that address may send messages.
@@ -213,42 +246,68 @@ func Load(path string, checks ...Check) (*Config, error) {
 	if info, err := f.Stat(); err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("config: %s is no file", path)
+		return nil, fmt.Errorf("config: %s is %s: want a file", path, kindOf(info.Mode()))
 	}
 	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	if len(bytes.TrimSpace(data)) == 0 {
+	text, err := textfile.Decode(data)
+	if err == nil && len(bytes.TrimSpace(text)) == 0 {
 		return nil, fmt.Errorf("config: %s is empty: was it being written? Without any file the hub runs on its defaults", path)
 	}
-	if filepath.Ext(path) == ".conf" || bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{")) {
+	if filepath.Ext(path) == ".conf" || bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("{")) {
 		return ParseClassic(path, data, checks...)
 	}
 	return Parse(path, data, checks...)
 }
 
+// kindOf says what something is that is no regular file.
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a folder"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a pipe"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	}
+	return "a device"
+}
+
 // Parse parses the content of a bester.toml. Errors use name as the file's name; the error
 // is an *Error.
 func Parse(name string, data []byte, checks ...Check) (*Config, error) {
-	r, c := newReader(name, data), newDefaults()
-	root, err := parseWith(parseTOML, data)
-	if err != nil {
-		r.syntax(err)
+	r, root := parseWith(parseTOML, name, data)
+	if root == nil {
 		return nil, r.err()
 	}
+	c := newDefaults()
 	readKeys(r, nil, root, c.keys, nil)
 	c.complete()
 	c.check(r)
 	return c.finish(r, checks)
 }
 
-// parseWith calls parse if the file is not too large.
-func parseWith(parse func([]byte) (*table, error), data []byte) (*table, error) {
+// parseWith calls parse with the text of a file that is not too large and is UTF-8. The root
+// is nil if the reader has a problem with it.
+func parseWith(parse func([]byte) (*table, error), name string, data []byte) (*reader, *table) {
+	text, err := textfile.Decode(data)
+	r := newReader(name, text)
 	if len(data) > MaxFile {
-		return nil, errorAt(MaxFile, "the file is larger than %v", Bytes(MaxFile))
+		r.problemAt(min(MaxFile, len(text)), nil, fmt.Sprintf("the file is larger than %v", Bytes(MaxFile)))
+		return r, nil
 	}
-	return parse(data)
+	if bad, ok := errors.AsType[*textfile.EncodingError](err); ok {
+		r.problemAt(bad.Offset, nil, bad.Problem)
+		return r, nil
+	}
+	root, err := parse(text)
+	if err != nil {
+		r.syntax(err)
+		return r, nil
+	}
+	return r, root
 }
 
 // finish runs the checks. It returns the config if neither they nor the reader have found
@@ -275,6 +334,9 @@ func (r *reader) err() error {
 	})
 	return &Error{r.found, r.more}
 }
+
+// Classic reports whether the config was read from the original's server.conf.
+func (c *Config) Classic() bool { return c.classic }
 
 // Problem makes a Problem with a key. keys is the key's path, such as "filters", "coarse",
 // "kind"; an element of a list is "#" and its index: "route", "#0", "match". The position

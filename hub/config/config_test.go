@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/besterhub/bester/hub"
 )
 
@@ -28,7 +30,7 @@ func TestDefaultsOfAnEmptyFile(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	got, err := Parse("bester.toml", []byte(`
-hub = { name = "shed", max_hops = 3, frame = 8192 }
+hub = { name = "shed", max_hops = 3, frame = 8192, dial = ["house.local:2223", "10.4.0.0/16", "127.0.0.1"] }
 log.level = "warn"
 [admin]
 info = { contact = "root@example.org", floor = 2, at = [1.5, true] }
@@ -46,6 +48,7 @@ key = "k.pem"
 login = "1m30s"
 [peers]
 classic = ["::ffff:10.0.0.1", "10.4.0.0/16", "::1"]
+origins = { b = ["c", "d"] }
 [servers]
 b.address = "[2001:db8::1]:2223"
 [handlers."a/b"]
@@ -70,7 +73,8 @@ to = ["dashboard", "alice@b", "@10.0.0.9:2223"]
 		t.Fatal(err)
 	}
 	want := Default()
-	want.Hub = Hub{"shed", 3, 8192, 10 * time.Second}
+	want.Hub = Hub{"shed", 3, 8192, 10 * time.Second, Dial{
+		Hosts: []string{"house.local:2223"}, Ranges: []netip.Prefix{netip.MustParsePrefix("10.4.0.0/16"), netip.MustParsePrefix("127.0.0.1/32")}}}
 	want.Log.Level = slog.LevelWarn
 	want.Admin.Info = map[string]any{"contact": "root@example.org", "floor": int64(2), "at": []any{1.5, true}}
 	want.Listen = []Listen{
@@ -79,6 +83,7 @@ to = ["dashboard", "alice@b", "@10.0.0.9:2223"]
 	}
 	want.Session.Login = 90 * time.Second
 	want.Peers.Classic = []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32"), netip.MustParsePrefix("10.4.0.0/16"), netip.MustParsePrefix("::1/128")}
+	want.Peers.Origins = []Origins{{"b", []string{"c", "d"}}}
 	want.Servers = []Server{{"b", "[2001:db8::1]:2223"}}
 	want.Handlers = []Handler{{"a/b", []hub.Pattern{"a/b", "c/+"}, Classic, "a.sock", []string{"./a", "-v"}, StartNeeded, 10 * time.Second, 1024, 16}}
 	want.Filters = []Filter{{"coarse", "deadband", map[string]any{"within": 0.5, "fields": map[string]any{"temperature": int64(1)}}}}
@@ -149,6 +154,62 @@ func TestChecksPointAtTheKey(t *testing.T) {
 	}
 	if got, want := Default().Problem("wrong", "hub", "name").Error(), "hub.name: wrong"; got != want {
 		t.Errorf("without a file: got %q, want %q", got, want)
+	}
+}
+
+// Whatever an editor on Windows makes of UTF-8 is read, at the same lines and columns.
+func TestLoadByteOrderMarkAndCRLF(t *testing.T) {
+	for name, content := range map[string]string{
+		"mark.toml":      "\ufeff[hub]\nname = \"shed\"\n",
+		"crlf.toml":      "# ü\r\n[hub]\r\nname = \"shed\"\r\n",
+		"mark-crlf.toml": "\ufeff[hub]\r\nname = \"shed\"\r\n",
+	} {
+		c, err := Load(write(t, name, content))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if c.Hub.Name != "shed" {
+			t.Errorf("%s: got name %q", name, c.Hub.Name)
+		}
+	}
+	const classic = "\ufeff{\r\n\"handlers\": {\"availableTypes\": []}}\r\n"
+	for _, name := range []string{"server.conf", "server.toml"} {
+		if _, err := Load(write(t, name, classic)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := Load(write(t, "empty.toml", "\ufeff\r\n")); err == nil || !strings.Contains(err.Error(), "is empty") {
+		t.Errorf("got %v, want that it is empty", err)
+	}
+	_, err := Load(write(t, "place.toml", "\ufeffhubb = 1\r\n"))
+	if err == nil || !strings.Contains(err.Error(), "place.toml:1:1: hubb: ") {
+		t.Errorf("got %v, want the column as an editor shows it", err)
+	}
+}
+
+func write(t *testing.T, name, content string) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// What is no file, or has no end, is refused and not waited for.
+func TestLoadWhatIsNoFile(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe.toml")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		t.TempDir():   "is a folder: want a file",
+		pipe:          "is a pipe: want a file",
+		"/dev/zero":   "is a device: want a file",
+		"/proc/kmsg/": "config: ",
+	} {
+		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", path, err, want)
+		}
 	}
 }
 

@@ -3,6 +3,9 @@ package config
 import (
 	"cmp"
 	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -87,18 +90,21 @@ func (c *Config) complete() {
 // that one long frame does not keep other sessions from reading theirs.
 const minFramesInMemory = 4
 
-// SessionMemory returns session.memory. If that is not set, it returns a sixteenth of this
-// machine's memory, but at least 16 MiB and enough for some of the longest frames.
-func (c *Config) SessionMemory() Bytes {
-	if c.Session.Memory > 0 {
-		return c.Session.Memory
+// SessionMemory returns session.memory, for a hub that may use that much memory in all; zero
+// if that is not known. If session.memory is not set, it is a sixteenth of that memory, but
+// at least 16 MiB and enough for some of the longest frames. In any case it is no more than
+// a quarter of that memory, or half if session.memory is set: the rest is for the program,
+// the connections and the garbage of both.
+func (c *Config) SessionMemory(available int64) Bytes {
+	memory, most := int64(c.Session.Memory), available/2
+	if memory == 0 {
+		memory = max(min(available/16, int64(GiB)), int64(max(16*MiB, minFramesInMemory*c.Hub.Frame)))
+		most = available / 4
 	}
-	var info unix.Sysinfo_t
-	if unix.Sysinfo(&info) != nil {
-		info.Totalram = 0
+	if available > 0 {
+		memory = min(memory, max(most, int64(MiB)))
 	}
-	sixteenth := Bytes(min(uint64(info.Totalram)*uint64(info.Unit)/16, uint64(GiB)))
-	return max(sixteenth, 16*MiB, minFramesInMemory*c.Hub.Frame)
+	return Bytes(memory)
 }
 
 // hostName returns the host's name, changed so that checkLevel accepts it.
@@ -127,14 +133,21 @@ func Files() []string {
 	return files
 }
 
-// File returns the first of Files that exists, or "".
-func File() string {
-	for _, file := range Files() {
-		if _, err := os.Stat(file); err == nil {
-			return file
+// File returns the first of Files that exists, or "". The error says which of those before it
+// this user may not look for, such as one in a folder that only root may enter.
+func File() (file string, hidden error) { return firstOf(Files()) }
+
+func firstOf(files []string) (file string, hidden error) {
+	for _, file := range files {
+		_, err := os.Stat(file)
+		if err == nil {
+			return file, hidden
+		}
+		if hidden == nil && errors.Is(err, fs.ErrPermission) {
+			hidden = fmt.Errorf("%s: this user may not look whether it is there: run as root (sudo) or as the hub's user, or name a config", file)
 		}
 	}
-	return ""
+	return "", hidden
 }
 
 const (

@@ -19,18 +19,31 @@ func TestDefaultListensLocally(t *testing.T) {
 }
 
 func TestSessionMemory(t *testing.T) {
-	c := Default()
-	m := c.SessionMemory()
-	if m < 16*MiB || m > GiB {
-		t.Errorf("got %v by default, want 16 MiB to 1 GiB", m)
-	}
-	c.Hub.Frame = 64 * MiB
-	if got := c.SessionMemory(); got < 256*MiB || got < m {
-		t.Errorf("got %v for frames of %v", got, c.Hub.Frame)
-	}
-	c.Session.Memory = 3 * MiB
-	if got := c.SessionMemory(); got != 3*MiB {
-		t.Errorf("got %v where the file says 3 MiB", got)
+	const MB, GB = 1 << 20, 1 << 30
+	for _, v := range []struct {
+		set, frame Bytes
+		available  int64
+		want       Bytes
+	}{
+		{0, MiB, 0, 16 * MiB},
+		{0, MiB, 512 * MB, 32 * MiB},
+		{0, MiB, 256 * MB, 16 * MiB},
+		{0, MiB, 64 * MB, 16 * MiB},
+		{0, MiB, 32 * MB, 8 * MiB},
+		{0, MiB, 2 * MB, MiB},
+		{0, MiB, 64 * GB, GiB},
+		{0, 64 * MiB, 4 * GB, 256 * MiB},
+		{0, 64 * MiB, 512 * MB, 128 * MiB},
+		{3 * MiB, MiB, 512 * MB, 3 * MiB},
+		{100 * MiB, MiB, 512 * MB, 100 * MiB},
+		{100 * MiB, MiB, 64 * MB, 32 * MiB},
+		{100 * MiB, MiB, 0, 100 * MiB},
+	} {
+		c := Default()
+		c.Session.Memory, c.Hub.Frame = v.set, v.frame
+		if got := c.SessionMemory(v.available); got != v.want {
+			t.Errorf("session.memory %v, hub.frame %v, %v available: got %v, want %v", v.set, v.frame, v.available, got, v.want)
+		}
 	}
 }
 
@@ -53,7 +66,7 @@ func TestFile(t *testing.T) {
 	}
 	dir := t.TempDir()
 	t.Setenv("XDG_CONFIG_HOME", dir)
-	if got := File(); got != "" {
+	if got, _ := File(); got != "" {
 		t.Errorf("got %q, want none", got)
 	}
 	want := filepath.Join(dir, "bester", "bester.toml")
@@ -66,7 +79,7 @@ func TestFile(t *testing.T) {
 	if err := os.WriteFile(want, nil, 0600); err != nil {
 		t.Fatal(err)
 	}
-	if got := File(); got != want {
+	if got, _ := File(); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -56,6 +56,7 @@ func ExampleConfig_AppendTOML() {
 	// max_hops = 16
 	// frame = "1 MiB"
 	// drain = "10s"
+	// dial = "open"
 	//
 	// [log]
 	// level = "info"
@@ -71,12 +72,17 @@ func ExampleConfig_AppendTOML() {
 	// [session]
 	// login = "10s"
 	// connections = 1024
+	// per_account = 0
 	// queue = "256 KiB"
 	// full = "drop-oldest"
 	// write = "30s"
 	// credits = 256
 	// memory = ""
 	// failures = 10
+	// rate = 0
+	// rate_bytes = ""
+	// total_rate = 0
+	// total_rate_bytes = ""
 	//
 	// [accounts]
 	// file = "accounts"
@@ -86,6 +92,7 @@ func ExampleConfig_AppendTOML() {
 	//
 	// [peers]
 	// classic = []
+	// origins = {}
 	//
 	// [handlers.type1]
 	// types = ["type1"]

@@ -5,20 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
-	"unicode/utf8"
 )
 
 // parseJSON returns the document's root. The document is strict JSON (RFC 8259): one object,
 // without duplicate keys. The error is a *positionError.
 func parseJSON(data []byte) (*table, error) {
-	if i := notUTF8(data); i >= 0 {
-		return nil, errorAt(i, "not UTF-8")
-	}
 	var whole json.RawMessage
 	if err := json.Unmarshal(data, &whole); err != nil {
 		var se *json.SyntaxError
 		if errors.As(err, &se) {
-			return nil, errorAt(max(int(se.Offset)-1, 0), "%w", se)
+			return nil, errorAt(max(int(se.Offset)-1, 0), "%s", inOurWords(se.Error()))
 		}
 		return nil, errorAt(0, "%w", err)
 	}
@@ -118,16 +114,4 @@ func number(n json.Number, at int) (any, error) {
 		return nil, errorAt(at, "%s: not a number that fits 64 bits", n)
 	}
 	return f, nil
-}
-
-// notUTF8 returns the offset of the first byte that is not UTF-8, or -1.
-func notUTF8(data []byte) int {
-	for i := 0; i < len(data); {
-		r, size := utf8.DecodeRune(data[i:])
-		if r == utf8.RuneError && size == 1 {
-			return i
-		}
-		i += size
-	}
-	return -1
 }

@@ -5,7 +5,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/besterhub/bester/hub"
@@ -43,6 +45,7 @@ func (h *Hub) keys() []key {
 		{"max_hops", count(&h.MaxHops, 1, 255), ""},
 		{"frame", size(&h.Frame, 4*KiB, 64*MiB), ""},
 		{"drain", duration(&h.Drain, 0, time.Hour), ""},
+		{"dial", dialList{&h.Dial}, ""},
 	}
 }
 
@@ -75,12 +78,17 @@ func (s *Session) keys() []key {
 	return []key{
 		{"login", duration(&s.Login, time.Millisecond, time.Hour), ""},
 		{"connections", count(&s.Connections, 1, 1000000), ""},
+		{"per_account", count(&s.PerAccount, 0, 1000000), ""},
 		{"queue", size(&s.Queue, KiB, GiB), ""},
 		{"full", enum(&s.Full, DropOldest, DropNewest, Close), ""},
 		{"write", duration(&s.Write, time.Millisecond, time.Hour), ""},
 		{"credits", count(&s.Credits, 1, 65535), ""},
 		{"memory", optionalSize(&s.Memory, MiB, GiB), ""},
 		{"failures", count(&s.Failures, 1, 1000000), ""},
+		{"rate", count(&s.Rate, 0, 1000000), ""},
+		{"rate_bytes", optionalSize(&s.RateBytes, KiB, GiB), ""},
+		{"total_rate", count(&s.TotalRate, 0, 1000000), ""},
+		{"total_rate_bytes", optionalSize(&s.TotalRateBytes, KiB, GiB), ""},
 	}
 }
 
@@ -93,7 +101,7 @@ func (i *Informer) keys() []key {
 }
 
 func (p *Peers) keys() []key {
-	return []key{{"classic", classicPeers{p}, ""}}
+	return []key{{"classic", classicPeers{p}, ""}, {"origins", peerOrigins{p}, ""}}
 }
 
 func (s *Server) keys() []key {
@@ -203,9 +211,105 @@ func (c classicPeers) write(w *writer, p path) {
 		return
 	}
 	list[netip.Prefix]{&c.to.Classic, nil, func(dst []byte, q netip.Prefix) []byte {
-		if q.IsSingleIP() {
-			return appendString(dst, q.Addr().String())
-		}
-		return appendString(dst, q.String())
+		return appendString(dst, printPrefix(q))
 	}}.write(w, p)
+}
+
+// printPrefix writes an address or range as parsePrefix reads it.
+func printPrefix(q netip.Prefix) string {
+	if q.IsSingleIP() {
+		return q.Addr().String()
+	}
+	return q.String()
+}
+
+// dialList is the value of hub.dial.
+type dialList struct{ to *Dial }
+
+func (d dialList) read(r *reader, p path, n *node) {
+	const want = `want a list of host:port, addresses and ranges such as ["house.local:2223", "10.4.0.0/16"], or "open"`
+	switch v := n.value.(type) {
+	case []*node:
+		for i, e := range v {
+			s, err := str(e)
+			if err == nil {
+				err = d.add(s)
+			}
+			if err != nil {
+				r.problemAt(e.at, p.index(i), err.Error())
+			}
+		}
+	default:
+		if v != "open" {
+			r.problemAt(n.at, p, fmt.Sprintf("%v: %s", n, want))
+		}
+		d.to.Open = v == "open"
+	}
+}
+
+// add takes one entry of the list: host:port, an address or a range.
+func (d dialList) add(s string) error {
+	if q, err := parsePrefix(s); err == nil {
+		d.to.Ranges = append(d.to.Ranges, q)
+		return nil
+	} else if strings.Contains(s, "/") && !strings.Contains(s, "://") {
+		return err // a range that is wrong
+	}
+	if err := checkHostPort(s); err != nil {
+		return fmt.Errorf("%v; or an address or range such as 10.4.0.0/16", err)
+	}
+	d.to.Hosts = append(d.to.Hosts, s)
+	return nil
+}
+
+func (d dialList) write(w *writer, p path) {
+	if d.to.Open {
+		w.line(p, []byte(`"open"`))
+		return
+	}
+	all := slices.Clone(d.to.Hosts)
+	for _, q := range d.to.Ranges {
+		all = append(all, printPrefix(q))
+	}
+	list[string]{&all, nil, appendName[string]}.write(w, p)
+}
+
+// peerOrigins is the value of peers.origins: a table of lists of names, by account.
+type peerOrigins struct{ to *Peers }
+
+func (o peerOrigins) read(r *reader, p path, n *node) {
+	t := asTable(r, p, n)
+	if t == nil {
+		return
+	}
+	for _, e := range t.entries {
+		v, q := Origins{Account: e.key}, p.key(e.key)
+		if err := checkName(e.key); err != nil {
+			r.problemAt(e.at, q, err.Error())
+		}
+		list[string]{&v.Names, checked(checkLevel), nil}.read(r, q, e.node)
+		o.to.Origins = append(o.to.Origins, v)
+	}
+}
+
+func (o peerOrigins) write(w *writer, p path) {
+	if len(o.to.Origins) == 0 {
+		w.line(p, []byte("{}"))
+		return
+	}
+	b := []byte("{ ")
+	for i, v := range o.to.Origins {
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = append(appendKey(b, v.Account), " = ["...)
+		for j, name := range v.Names {
+			if j > 0 {
+				b = append(b, ", "...)
+			}
+			b = appendString(b, name)
+		}
+		b = append(b, ']')
+	}
+	w.line(p, append(b, " }"...))
 }

@@ -48,7 +48,7 @@ type Classic struct {
 	c       ClassicConfig
 	addr    *net.UnixAddr
 	command *supervisor // nil: somebody else starts it
-	log     lograte.Limiter
+	log     *lograte.Limiter
 	aborted chan struct{} // closed when the exchanges in flight are aborted
 
 	mu        sync.Mutex // guards what follows; never held while a sink or handler is called
@@ -58,6 +58,7 @@ type Classic struct {
 	jobs      int // taken and not done
 	inFlight  int // of these, with the handler
 	bytes     int // of all jobs
+	shares    shares
 	closing   bool
 	successor hub.Handler   // gets what comes, and what waits, once closing; may be nil
 	drained   chan struct{} // closed when jobs is 0 and closing; nil until somebody waits
@@ -83,6 +84,7 @@ func NewClassic(c ClassicConfig) *Classic {
 	h := &Classic{
 		c:       c,
 		addr:    &net.UnixAddr{Name: c.Path, Net: "unix"},
+		log:     newLimiter(),
 		aborted: make(chan struct{}),
 		workers: make(map[*worker]struct{}),
 	}
@@ -111,6 +113,7 @@ func (c *Classic) Handle(m *hub.Message, a *hub.Answer) {
 		return
 	}
 	j := newJob(m, a, now)
+	c.shares.add(j)
 	c.jobs++
 	c.bytes += j.size
 	if s := c.streams.add(j); !s.busy && s.list == nil {
@@ -130,7 +133,7 @@ func (c *Classic) admit(m *hub.Message) error {
 	switch waiting := c.jobs - c.inFlight; {
 	case c.closing && c.successor == nil:
 		return hub.Reason(hub.ErrClosed, "handler %q is being ended", c.c.Name)
-	case waiting >= c.c.Waiting || c.bytes+sizeOf(m) > c.c.Bytes && c.jobs > 0:
+	case c.shares.full(&c.c.Options, m.SenderHash(), waiting, c.bytes, sizeOf(m)):
 		return fullError(c.c.Name, &c.c.Options, waiting)
 	}
 	return nil
@@ -168,6 +171,7 @@ func (c *Classic) work(w *worker) {
 		} else {
 			c.streams.remove(s)
 		}
+		c.shares.remove(j)
 		c.jobs--
 		c.bytes -= j.size
 		j.recycle()
@@ -192,13 +196,9 @@ func (c *Classic) handle(j *job, w *worker) error {
 	var command hub.Command
 	w.frame = bformat.Begin(w.frame[:0])
 	frame, err := wire.AppendJSON(w.frame, j.m.Data)
-	if err == nil && clock()-j.since > c.c.Timeout {
-		c.count(&c.stats.Timeouts)
-		err = hub.Reason(hub.ErrTimeout, "handler %q: took no message for %v", c.c.Name, c.c.Timeout)
-	}
 	if err == nil {
 		w.frame = bformat.End(frame, 0)
-		in, err = c.sendRequest(w)
+		in, err = c.sendRequest(w, j.since+c.c.Timeout)
 	}
 	if in != nil {
 		defer in.Release() // only now: the command points into it

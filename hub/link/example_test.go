@@ -48,7 +48,7 @@ func ExampleGroups() {
 		_, rest, _ := tristanable.Cut(frame)
 		_, body, _ := wire.CutKind(rest)
 		hello, _ := wire.ParseHello(body)
-		groups.Attach(c, in, hello)
+		groups.Attach(c, in, hello, nil)
 	}()
 
 	ready := make(chan struct{})

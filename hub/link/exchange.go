@@ -19,13 +19,11 @@ import (
 const (
 	minDialBackoff = time.Millisecond // before the first retry; doubled for each further one
 	maxDialBackoff = 50 * time.Millisecond
-	startTimeout   = 5 * time.Second // from a program's start until it must listen
 )
 
-// sendRequest connects, sends w.frame and returns a reader of the answer. The caller must
-// call readAnswer, which closes the connection.
-func (c *Classic) sendRequest(w *worker) (*bformat.Reader, error) {
-	deadline := time.Now().Add(c.c.Timeout)
+// sendRequest connects until the deadline, which is on clock, sends w.frame and returns a
+// reader of the answer. The caller must call readAnswer, which closes the connection.
+func (c *Classic) sendRequest(w *worker, deadline time.Duration) (*bformat.Reader, error) {
 	conn, err := c.dial(deadline)
 	if err != nil {
 		c.logFailure(err)
@@ -40,7 +38,7 @@ func (c *Classic) sendRequest(w *worker) (*bformat.Reader, error) {
 	default:
 	}
 	c.mu.Unlock()
-	conn.SetDeadline(deadline)
+	conn.SetDeadline(time.Now().Add(c.c.Timeout))
 	// A handler may answer and close before it has read everything. Its answer counts, so
 	// a write error is ignored here and shows up when the answer is read.
 	conn.Write(w.frame)
@@ -58,6 +56,9 @@ func (c *Classic) readAnswer(in *bformat.Reader, w *worker) (hub.Command, error)
 	if err == nil {
 		if command, err = wire.ParseClassicAnswer(frame, &w.dec); err == nil {
 			c.count(&c.stats.Answered)
+			if c.command != nil {
+				c.command.noteAnswer()
+			}
 			return command, nil
 		}
 		c.count(&c.stats.Garbage)
@@ -91,36 +92,41 @@ func (c *Classic) unanswered(err error) error {
 }
 
 // dial connects to the handler. If nobody listens and the hub is to start the program, dial
-// starts it and waits for it to listen.
-func (c *Classic) dial(deadline time.Time) (net.Conn, error) {
+// starts it and waits for it to listen, or for its restart.
+func (c *Classic) dial(deadline time.Duration) (net.Conn, error) {
+	if clock() > deadline {
+		c.count(&c.stats.Timeouts)
+		return nil, hub.Reason(hub.ErrTimeout, "handler %q: took no message for %v", c.c.Name, c.c.Timeout)
+	}
 	backoff := minDialBackoff
-	var starting time.Time // when nobody listened for the first time
 	for {
 		select {
 		case <-c.aborted:
 			return nil, hub.Reason(hub.ErrClosed, "handler %q is being ended", c.c.Name)
 		default:
 		}
+		late := "accepts no connection on"
+		left := deadline - clock()
 		conn, err := net.DialUnix("unix", nil, c.addr)
 		switch {
 		case err == nil:
+			if c.command != nil {
+				c.command.noteReachable()
+			}
 			return conn, nil
 		case errors.Is(err, syscall.EAGAIN):
 			// Its backlog is full. The kernel does not notify us when that changes.
 		case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
-			if starting.IsZero() {
-				starting = time.Now()
-			}
-			if err := c.ensureStarted(starting); err != nil {
+			if err := c.ensureStarted(left); err != nil {
 				return nil, err
 			}
+			late = "its program was started, but does not listen on"
 		default:
 			return nil, hub.Reason(hub.ErrHandler, "handler %q: %v", c.c.Name, err)
 		}
-		left := time.Until(deadline)
 		if left <= 0 {
 			c.count(&c.stats.Timeouts)
-			return nil, hub.Reason(hub.ErrTimeout, "handler %q: accepts no connection on %q for %v", c.c.Name, c.c.Path, c.c.Timeout)
+			return nil, hub.Reason(hub.ErrTimeout, "handler %q: %s %q for %v", c.c.Name, late, c.c.Path, c.c.Timeout)
 		}
 		timer := time.NewTimer(min(backoff, left))
 		select {
@@ -132,20 +138,18 @@ func (c *Classic) dial(deadline time.Time) (net.Conn, error) {
 	}
 }
 
-// ensureStarted starts the program if it does not run, or returns why nobody will listen.
-func (c *Classic) ensureStarted(starting time.Time) error {
+// ensureStarted starts the program if that was not done yet, or returns why nobody will
+// listen within the time that is left.
+func (c *Classic) ensureStarted(left time.Duration) error {
 	if c.command == nil {
 		return hub.Reason(hub.ErrHandler, "handler %q: nobody listens on %q", c.c.Name, c.c.Path)
 	}
-	if err := checkExecutable(c.c.Command); err != nil {
+	if err := checkExecutable(c.c.Command); err != nil && !c.command.proven.Load() { // else it is back soon
 		return hub.Reason(hub.ErrHandler, "handler %q: nobody listens on %q, and its program cannot be started: %v", c.c.Name, c.c.Path, err)
 	}
 	c.command.start()
-	if why, down := c.command.down(); down {
+	if why, yes := c.command.failFast(left); yes {
 		return hub.Reason(hub.ErrHandler, "handler %q: nobody listens on %q: %s; it is started again soon", c.c.Name, c.c.Path, why)
-	}
-	if time.Since(starting) > startTimeout {
-		return hub.Reason(hub.ErrHandler, "handler %q: nobody listens on %q, though its program was started %v ago", c.c.Name, c.c.Path, startTimeout)
 	}
 	return nil
 }

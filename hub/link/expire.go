@@ -25,23 +25,23 @@ func (g *Group) expire() {
 	g.mu.Lock()
 	g.armed = false
 	over := now - g.o.Timeout
+	notSent := hub.Reason(hub.ErrTimeout, "handler %q: took no message for %v", g.name, g.o.Timeout)
+	notAnswered := hub.Reason(hub.ErrTimeout, "handler %q: no answer for %v", g.name, g.o.Timeout)
+	var countNotSent, countNotAnswered int
 	for j := g.waiting.head; j != nil && j.since <= over; j = g.waiting.head {
-		g.stats.Timeouts++
-		err := hub.Reason(hub.ErrTimeout, "handler %q: took no message for %v", g.name, g.o.Timeout)
-		g.logFailure(err)
-		g.unqueue(j, err)
+		countNotSent++
+		g.unqueue(j, notSent)
 	}
 	for j := g.sent.head; j != nil && j.since <= over; j = g.sent.head {
-		g.stats.Timeouts++
+		countNotAnswered++
 		p := j.process
 		p.markOverdue(j.tag)
 		g.removeInFlight(j)
-		err := hub.Reason(hub.ErrTimeout, "handler %q: no answer for %v", g.name, g.o.Timeout)
-		g.logFailure(err)
-		j.fail(err)
+		j.fail(notAnswered)
 		g.markDue(j.stream)
 		p.checkOverdue()
 	}
+	g.stats.Timeouts += uint64(countNotSent + countNotAnswered)
 	g.dispatch(&batch, now)
 	g.rearm() // before executeDue releases the lock
 	g.executeDue(e)
@@ -51,14 +51,24 @@ func (g *Group) expire() {
 	batch.Flush()
 	e.batch = nil
 	executors.Put(e)
+	g.logFailures(notSent, countNotSent)
+	g.logFailures(notAnswered, countNotAnswered)
 	if idle {
 		g.groups.removeIfIdle(g)
 	}
 }
 
-// logFailure logs why a message has failed.
-func (g *Group) logFailure(err error) {
-	g.log.Log(g.o.Log, slog.LevelWarn, "handler failed", slog.String("handler", g.name), slog.String("reason", err.Error()))
+// logFailures logs why so many messages have failed. The caller does not hold the lock.
+func (g *Group) logFailures(err error, messages int) {
+	for range messages { // the limiter counts them
+		g.logLine(slog.LevelWarn, "handler failed", err.Error())
+	}
+}
+
+// logLine logs a line about the handler, at a bounded rate. The caller does not hold the lock.
+func (g *Group) logLine(level slog.Level, msg, reason string) {
+	o, limiter := g.options()
+	limiter.Log(o.Log, level, msg, slog.String("handler", g.name), slog.String("reason", reason))
 }
 
 // rearm arms the timer for the job that expires next.

@@ -31,7 +31,7 @@ func FuzzFramesOfAProcess(f *testing.F) {
 		a, b := net.Pipe()
 		defer a.Close()
 		defer b.Close()
-		p := newProcess(g, a, bformat.NewReader(a, 0), &wire.Hello{Credits: 3})
+		p := newProcess(g, a, bformat.NewReader(a, 0), &wire.Hello{Credits: 3}, nil)
 		g.addProcess(p)
 		var as hubtest.Answers
 		const n = 5 // more than it has credits for

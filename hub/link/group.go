@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -41,6 +42,7 @@ type Group struct {
 	jobs         int         // taken and not done
 	inFlight     int
 	bytes        int         // of all jobs
+	shares       shares      // of the jobs
 	timer        *time.Timer // runs expire; armed while there is anything to expire
 	armed        bool
 	closing      bool
@@ -61,7 +63,7 @@ type executor struct {
 var executors = sync.Pool{New: func() any { return new(executor) }}
 
 func newGroup(name string, o Options, gs *Groups) *Group {
-	g := &Group{name: name, o: o.withDefaults(), groups: gs, log: &lograte.Limiter{Burst: 5}}
+	g := &Group{name: name, o: o.withDefaults(), groups: gs, log: newLimiter()}
 	g.timer = time.AfterFunc(time.Hour, g.expire)
 	g.timer.Stop()
 	return g
@@ -89,6 +91,7 @@ func (g *Group) Handle(m *hub.Message, a *hub.Answer) {
 		return
 	}
 	j := newJob(m, a, now)
+	g.shares.add(j)
 	g.jobs++
 	g.bytes += j.size
 	s := g.streams.add(j)
@@ -119,7 +122,7 @@ func (g *Group) admit(m *hub.Message) error {
 		return g.closedError()
 	case len(g.processes) == 0 && !g.configured:
 		return hub.Reason(hub.ErrHandler, "handler %q is not connected", g.name)
-	case waiting >= g.o.Waiting || g.bytes+sizeOf(m) > g.o.Bytes && g.jobs > 0:
+	case g.shares.full(&g.o, m.SenderHash(), waiting, g.bytes, sizeOf(m)):
 		return fullError(g.name, &g.o, waiting)
 	case len(g.processes) == 0 && g.successor == nil:
 		return g.down()
@@ -274,11 +277,12 @@ func (g *Group) executeHead(s *stream, e *executor) {
 		}
 		g.release(s.pop())
 	}()
-	failed = j.finish(g.name, e)
+	failed = j.finish(g, e)
 }
 
 // release recycles j, whose answer has been executed.
 func (g *Group) release(j *job) {
+	g.shares.remove(j)
 	g.jobs--
 	g.bytes -= j.size
 	j.recycle()
@@ -290,7 +294,7 @@ func (g *Group) release(j *job) {
 
 // finish hands the answer of j to the router and reports whether j has failed. A pass
 // without data passes on the data of the message as it was handled.
-func (j *job) finish(name string, e *executor) bool {
+func (j *job) finish(g *Group, e *executor) bool {
 	a, err := j.answer, j.err
 	if m, yes := err.(*handedOverError); yes {
 		j.handOver(m.to, e.batch)
@@ -313,10 +317,15 @@ func (j *job) finish(name string, e *executor) bool {
 				if c.Verb == hub.Pass && c.Data.Bytes == nil {
 					c.Data = j.m.Data
 				}
+				if denied := permit(j.rights, g.name, &c); denied != nil {
+					g.logFailures(denied, 1)
+					err = cmp.Or(err, denied)
+					continue
+				}
 				a.Do(c)
 			}
 			if reply.Reason != "" {
-				err = hub.Reason(hub.ErrHandler, "handler %q: %s", name, reply.Reason)
+				err = hub.Reason(hub.ErrHandler, "handler %q: %s", g.name, reply.Reason)
 			}
 		}
 	}

@@ -123,10 +123,10 @@ func TestReplyIsUsedOnce(t *testing.T) {
 	if h.reply, err = h.dec.Answer(reply("1")); err != nil {
 		t.Fatal(err)
 	}
-	j.finish("x", &h)
+	j.finish(&Group{name: "x"}, &h)
 	*j = *k.jobs[1]
 	j.reply = reply("2")
-	j.finish("x", &h)
+	j.finish(&Group{name: "x"}, &h)
 	for i, a := range as.Wait(t, 2) {
 		if want := string(rune(i + 1)); a.Err != nil || a.Text(0) != want {
 			t.Errorf("message %d got answer %q (%v), want %q", a.Message.ID.Number, a.Text(0), a.Err, want)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/bformat"
@@ -30,17 +31,20 @@ type GroupsOptions struct {
 // many goroutines.
 type Groups struct {
 	o   GroupsOptions
-	log lograte.Limiter // for handlers that the config does not name
+	log *lograte.Limiter // for handlers that the config does not name
 
 	mu            sync.Mutex // locked before a group's mu
 	byName        map[string]*Group
 	registrations map[*Group]*registration
 	closing       bool
+
+	refused atomic.Uint64 // see Refused
 }
 
 // A registration is what Groups know about a group beside the group itself.
 type registration struct {
 	types     []hub.Pattern // what it serves, sorted
+	user      string        // the account whose process named types
 	fixed     bool          // types are from the config, and served also without a process
 	stop      func()        // ends serving types in the router; nil while it serves none
 	processes int           // connections that belong to it, or are about to
@@ -49,7 +53,7 @@ type registration struct {
 // NewGroups returns Groups without any handler.
 func NewGroups(o GroupsOptions) *Groups {
 	o.Options = o.Options.withDefaults()
-	return &Groups{o: o, byName: make(map[string]*Group), registrations: make(map[*Group]*registration), log: lograte.Limiter{Burst: 5}}
+	return &Groups{o: o, byName: make(map[string]*Group), registrations: make(map[*Group]*registration), log: newLimiter()}
 }
 
 // Config describes a native handler that the config names.
@@ -104,7 +108,7 @@ func (gs *Groups) Add(c Config) (*Group, error) {
 	g.mu.Lock()
 	g.o = c.Options.withDefaults()
 	g.configured = true
-	g.log = &lograte.Limiter{Burst: 5}
+	g.log = newLimiter()
 	if len(c.Command.Argv) > 0 {
 		g.command = newSupervisor(c.Name, c.Command, g.o.Log)
 		g.command.onExit = g.programEnded
@@ -129,11 +133,13 @@ var errPanic = errors.New("a bug of the hub")
 // its types, but has not answered. Attach answers the hello, and closes c in any case. A
 // process without a name is named after its types.
 //
+// rights bound what the process's commands may do; nil is everything.
+//
 // The process is refused, with a status that says why, if another handler serves one of
 // its types, or if processes of its name serve other types.
-func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello) (err error) {
+func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello, rights Rights) (err error) {
 	defer c.Close()
-	p, err := gs.admit(c, in, h)
+	p, err := gs.admit(c, in, h, rights)
 	if err != nil {
 		gs.refuse(c, h, err)
 		return err
@@ -142,7 +148,7 @@ func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello) (err err
 	o, log := g.options()
 	in.SetLimit(o.Frame)
 	hello := wire.Hello{Version: wire.Version, Role: wire.RoleHub, Name: gs.o.Name, Frame: o.Frame}
-	p.out.End(wire.AppendHello(p.out.Begin(), &hello), false)
+	p.out.End(wire.AppendHello(p.out.Begin(), &hello), bformat.Required)
 	p.out.Flush()
 	log.Log(o.Log, slog.LevelInfo, "handler connected", slog.String("handler", g.name),
 		slog.String("types", strings.Join(h.Types, " ")), slog.Int("credits", p.credits()))
@@ -159,7 +165,7 @@ func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello) (err err
 }
 
 // admit makes a process of the group that the hello h names.
-func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello) (*process, error) {
+func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello, rights Rights) (*process, error) {
 	types, err := patterns(h.Types)
 	if err != nil {
 		return nil, err
@@ -185,7 +191,10 @@ func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello) (*process
 			err = hub.Reason(hub.ErrDenied, "handler %q: its hello names no types, and neither does the config", name)
 		} else {
 			gs.unserve(g)
-			err = gs.serve(g, types)
+			if err = gs.checkUserPatterns(g, h.User, len(types)); err == nil {
+				err = gs.serve(g, types)
+			}
+			reg.user = h.User
 		}
 	case !slices.Equal(types, reg.types):
 		err = hub.Reason(hub.ErrDenied, "handler %q serves %q, as other processes of that name say; this one wants %q: "+
@@ -201,7 +210,26 @@ func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello) (*process
 		return nil, err
 	}
 	reg.processes++
-	return newProcess(g, c, in, h), nil
+	return newProcess(g, c, in, h, rights), nil
+}
+
+// MaxUserPatterns is how many patterns the handlers of one account may serve in all, without
+// those of the config: nobody can take them all.
+const MaxUserPatterns = hub.MaxPatterns / 4
+
+// checkUserPatterns returns why a user may not serve n more patterns, or nil.
+func (gs *Groups) checkUserPatterns(g *Group, user string, n int) error {
+	have := 0
+	for _, reg := range gs.registrations {
+		if reg.user == user && !reg.fixed {
+			have += len(reg.types)
+		}
+	}
+	if have+n <= MaxUserPatterns {
+		return nil
+	}
+	return hub.Reason(hub.ErrFull, "handler %q: %d patterns: account %q serves %d already, and may serve %d in all: "+
+		"use patterns with + and #, or name the handler and its types in the config", g.name, n, user, have, MaxUserPatterns)
 }
 
 // patterns returns the types of a hello, sorted and each once.
@@ -220,17 +248,21 @@ func patterns(types []string) ([]hub.Pattern, error) {
 
 // refuse tells a process why it may not serve, and logs it.
 func (gs *Groups) refuse(c net.Conn, h *wire.Hello, err error) {
+	gs.refused.Add(1)
 	gs.log.Log(gs.o.Log, slog.LevelWarn, "handler refused", slog.String("handler", h.Name), slog.String("reason", err.Error()))
 	q := bformat.NewQueue(c, bformat.QueueOptions{Timeout: gs.o.Timeout})
-	q.End(wire.AppendStatus(q.Begin(), 0, err), false)
+	q.End(wire.AppendStatus(q.Begin(), 0, err), bformat.Required)
 	q.Shutdown()
 	q.Run()
 }
 
+// Refused returns how many handler processes Attach has refused.
+func (gs *Groups) Refused() uint64 { return gs.refused.Load() }
+
 // register adds a group without types.
 func (gs *Groups) register(name string, o Options) *Group {
 	g := newGroup(name, o, gs)
-	g.log = &gs.log // shared: a process that reconnects must not get a new limit each time
+	g.log = gs.log // shared: a process that reconnects must not get a new limit each time
 	gs.byName[name] = g
 	gs.registrations[g] = new(registration)
 	return g

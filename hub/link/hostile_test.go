@@ -18,10 +18,6 @@ func TestGarbageClosesTheProcessAlone(t *testing.T) {
 		"short frame":         {{1, 2, 3}},
 		"no kind":             {make([]byte, 8)},
 		"kind no number":      {append(make([]byte, 8), 0xc0)},
-		"answer to nothing":   {answerTo(99)},
-		"answer under tag 0":  {answerTo(0)},
-		"answer twice":        {answerTo(1), answerTo(1)},
-		"answer to the past":  {answerTo(1 << 40)},
 		"second hello":        {wire.AppendHello(nil, &wire.Hello{Version: 1, Role: "handler"})},
 		"a frame over limits": {make([]byte, 10001)},
 	} {
@@ -51,6 +47,37 @@ func answerTo(tag uint64) []byte {
 	var e wire.AnswerEncoder
 	e.Begin(nil, tag)
 	return e.End(nil)
+}
+
+// An answer that belongs to no message in flight is dropped and counted; the process and
+// what it has in flight stay.
+func TestUnmatchedAnswersAreDropped(t *testing.T) {
+	h := newHub(t, Options{})
+	p := h.peer(hello(4))
+	var as hubtest.Answers
+	ask(&as, h.Group("x"), "anna", 2)
+	one, _ := p.handle()
+	two, _ := p.handle()
+	unmatched := []uint64{one, 3, 0, 99, 1 << 40, 1<<64 - 1}
+	p.pass(one)
+	for range 10 {
+		for _, tag := range unmatched {
+			p.write(answerTo(tag))
+		}
+	}
+	p.pass(two)
+	for i, a := range as.Wait(t, 2) {
+		if a.Err != nil {
+			t.Errorf("message %d: %v", i, a.Err)
+		}
+	}
+	s := h.until("x", "all answers seen", func(s Stats) bool { return s.Answered == 2 })
+	if s.Unmatched != uint64(10*len(unmatched)) || s.Processes != 1 || s.Failed != 0 || s.Garbage != 0 {
+		t.Errorf("stats %+v", s)
+	}
+	h.log.wait(t, 1, func(l string) bool {
+		return contains(l, "handler answer dropped handler=x reason=no message in flight has its tag, 1")
+	})
 }
 
 // An answer that does not parse fails its message; the connection goes on.

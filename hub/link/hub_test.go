@@ -28,6 +28,7 @@ type testHub struct {
 	t      testing.TB
 	router *hub.Router
 	socket string
+	rights Rights         // of all processes
 	conns  sync.WaitGroup // Attach calls
 	log    *logRecorder
 	bug    chan any // gets what Attach panics with; nil if it must not panic
@@ -87,7 +88,7 @@ func (h *testHub) accept(c net.Conn) {
 				if h.bug != nil {
 					defer func() { h.bug <- recover() }()
 				}
-				h.Attach(c, in, hello)
+				h.Attach(c, in, hello, h.rights)
 				return
 			}
 		}

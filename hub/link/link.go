@@ -22,6 +22,7 @@ import (
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/bformat"
+	"github.com/besterhub/bester/hub/lograte"
 )
 
 // Limits and defaults.
@@ -40,10 +41,11 @@ type Options struct {
 	// wait for its answer. After that it fails with hub.ErrTimeout. If zero, 10 s.
 	Timeout time.Duration
 	// Waiting is how many messages may wait: to be sent, or, if they were answered out of
-	// order, for those before them. More are refused with hub.ErrFull. If zero, 1024.
+	// order, for those before them. More are refused with hub.ErrFull, except that senders
+	// who hold little of the queue have room for a quarter more. If zero, 1024.
 	Waiting int
 	// Bytes is how much memory, in bytes, the messages that wait or are in flight may
-	// take. More are refused with hub.ErrFull. If zero, 4 MiB.
+	// take. More are refused with hub.ErrFull, as with Waiting. If zero, 4 MiB.
 	Bytes int
 	// Frame is the longest frame, in bytes, that a handler may send. If zero, 1 MiB.
 	Frame int
@@ -80,16 +82,21 @@ type Stats struct {
 	Waiting   int      `json:"waiting"`   // messages that wait to be sent, or for the answers before theirs
 	InFlight  int      `json:"in_flight"` // messages sent and not answered
 
-	Sent     uint64 `json:"sent"`     // messages sent
-	Answered uint64 `json:"answered"` // answers that came in time
-	Failed   uint64 `json:"failed"`   // messages that failed, for whatever reason, Timeouts included
-	Timeouts uint64 `json:"timeouts"` // messages not sent or not answered in time
-	Late     uint64 `json:"late"`     // answers that came after their time
-	Refused  uint64 `json:"refused"`  // messages not taken: too many waited, or the hub was closing
-	Garbage  uint64 `json:"garbage"`  // connections closed, or answers refused, because they made no sense
-	Restarts uint64 `json:"restarts"` // times its program was started again; not where that failed
-	Down     string `json:"down"`     // why its program does not run, while it waits to be started again; else ""
+	Sent      uint64 `json:"sent"`      // messages sent
+	Answered  uint64 `json:"answered"`  // answers that came in time
+	Failed    uint64 `json:"failed"`    // messages that failed, for whatever reason, Timeouts included
+	Timeouts  uint64 `json:"timeouts"`  // messages not sent or not answered in time
+	Late      uint64 `json:"late"`      // answers that came after their time
+	Unmatched uint64 `json:"unmatched"` // answers dropped: no message in flight had their tag
+	Refused   uint64 `json:"refused"`   // messages not taken: too many waited, or the hub was closing
+	Garbage   uint64 `json:"garbage"`   // connections closed, or answers refused, because they made no sense
+	Restarts  uint64 `json:"restarts"`  // times its program was started again; not where that failed
+	Down      string `json:"down"`      // why its program does not run, while it waits to be started again; else ""
 }
+
+// newLimiter returns a limiter for the lines about one handler, or for those about all
+// handlers that the config does not name.
+func newLimiter() *lograte.Limiter { return &lograte.Limiter{Every: 10 * time.Second, Burst: 10} }
 
 // fullError is why a message is refused: too many wait, or too many bytes.
 func fullError(name string, o *Options, waiting int) error {

@@ -3,6 +3,7 @@ package link
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync/atomic"
 
@@ -20,6 +21,7 @@ type process struct {
 	in       *bformat.Reader // the reading goroutine's
 	out      *bformat.Queue
 	exec     executor  // the reading goroutine's
+	rights   Rights    // nil: all
 	b        hub.Batch // the reading goroutine's
 	maxFrame int       // the longest frame it takes, in bytes
 
@@ -30,6 +32,7 @@ type process struct {
 	overdue   int      // number of tags whose answer is overdue
 	ready     streamList
 	alternate bool  // toggled by Group.dispatch, so that it takes from ready and the group's ready in turn
+	answered  bool  // it has answered a message
 	broken    bool  // takes nothing more
 	draining  bool  // has said goodbye
 	closeErr  error // why the hub closes the connection, if it does
@@ -41,13 +44,13 @@ type process struct {
 // overdueJob takes the place of a job that has timed out, until its late answer comes.
 var overdueJob = new(job)
 
-func newProcess(g *Group, c net.Conn, in *bformat.Reader, h *wire.Hello) *process {
+func newProcess(g *Group, c net.Conn, in *bformat.Reader, h *wire.Hello, rights Rights) *process {
 	credits := h.Credits
 	if credits <= 0 {
 		credits = DefaultCredits
 	}
 	credits = min(credits, MaxCredits)
-	p := &process{g: g, conn: c, in: in, maxFrame: h.Frame}
+	p := &process{g: g, conn: c, in: in, rights: rights, maxFrame: h.Frame}
 	if p.maxFrame <= 0 {
 		p.maxFrame = bformat.DefaultLimit
 	}
@@ -87,7 +90,7 @@ func (p *process) enqueue(j *job, b *hub.Batch) error {
 		p.out.Cancel()
 		return err
 	}
-	if err := p.out.End(buf, false); err != nil {
+	if err := p.out.End(buf, bformat.Required); err != nil {
 		p.broken = true // the reading goroutine will see why
 		return nil
 	}
@@ -207,7 +210,7 @@ func (p *process) handleFrame(frame []byte) error {
 	}
 	switch kind {
 	case wire.KindAnswer:
-		return p.answer(tag, body)
+		p.answer(tag, body)
 	case wire.KindPing:
 		if tag != 0 {
 			p.sendStatus(tag, nil)
@@ -230,22 +233,44 @@ func (p *process) handleFrame(frame []byte) error {
 // sendStatus sends a status as a droppable frame: a process that does not read could ask
 // for any number of them.
 func (p *process) sendStatus(tag uint64, reason error) {
-	p.out.End(wire.AppendStatus(p.out.Begin(), tag, reason), true)
+	p.out.End(wire.AppendStatus(p.out.Begin(), tag, reason), bformat.Droppable(0))
 	if p.inBatch.CompareAndSwap(false, true) {
 		p.b.Add(p)
 	}
 }
 
-// answer marks the job under tag as done and executes its answer if the job is at the head
-// of its stream.
-func (p *process) answer(tag uint64, body []byte) error {
+// answer handles the answer under tag. One that belongs to no message, because it is a
+// duplicate or has a tag that was never given, is dropped and counted: the messages in
+// flight do not suffer for it.
+func (p *process) answer(tag uint64, body []byte) {
 	g := p.g
 	reply, bad := p.exec.dec.Answer(body)
+	if bad != nil {
+		bad = hub.Reason(hub.ErrHandler, "handler %q: %v", g.name, bad)
+	}
+	switch {
+	case !p.finish(tag, body, reply, bad):
+		g.logLine(slog.LevelWarn, "handler answer dropped", fmt.Sprintf("no message in flight has its tag, %d", tag))
+	case bad != nil:
+		g.logFailures(bad, 1)
+	}
+}
 
+// finish marks the job under tag as done and executes its answer if the job is at the head
+// of its stream. It reports whether there is such a job.
+func (p *process) finish(tag uint64, body []byte, reply *wire.Answer, bad error) bool {
+	g := p.g
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if tag == 0 || tag >= uint64(len(p.inFlight)) || p.inFlight[tag] == nil {
-		return fmt.Errorf("an answer under tag %d, which no message has", tag)
+		g.stats.Unmatched++
+		return false
+	}
+	if !p.answered {
+		p.answered = true
+		if g.command != nil {
+			g.command.noteAnswer()
+		}
 	}
 	j := p.inFlight[tag]
 	p.releaseTag(uint16(tag))
@@ -255,14 +280,13 @@ func (p *process) answer(tag uint64, body []byte) error {
 		g.dispatch(&p.b, 0)
 		g.executeDue(&p.exec)
 		p.closeIfDrained()
-		return nil
+		return true
 	}
 	g.removeInFlight(j)
+	j.rights = p.rights
 	if bad != nil {
 		g.stats.Garbage++
-		err := hub.Reason(hub.ErrHandler, "handler %q: %v", g.name, bad)
-		g.logFailure(err)
-		j.fail(err)
+		j.fail(bad)
 	} else {
 		g.stats.Answered++
 	}
@@ -280,7 +304,7 @@ func (p *process) answer(tag uint64, body []byte) error {
 	}
 	g.executeDue(&p.exec)
 	p.closeIfDrained()
-	return nil
+	return true
 }
 
 // bufferReply copies an answer that has come out of order.
@@ -294,4 +318,5 @@ func (g *Group) bufferReply(j *job, body []byte) {
 	j.reply = append(j.reply[:0], body...)
 	j.size += len(body)
 	g.bytes += len(body)
+	g.shares.held[j.sender%64].bytes += len(body)
 }

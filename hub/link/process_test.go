@@ -28,6 +28,14 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "pass":
 		handlers.Main(hub.HandlerFunc(hubtest.Pass), "reading/#")
+	case "poison":
+		handlers.Main(hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error {
+			if m.Type == "reading/poison" {
+				os.Exit(3)
+			}
+			a.Pass(m.Data)
+			return nil
+		}), "reading/#")
 	case "hang":
 		handlers.Main(hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { select {} }), "reading/#")
 	case "fail":

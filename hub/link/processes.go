@@ -15,7 +15,7 @@ func (g *Group) addProcess(p *process) {
 	defer g.mu.Unlock()
 	g.processes = append(g.processes, p)
 	if g.command != nil {
-		g.command.connected()
+		g.command.noteReachable()
 	}
 	if g.closing { // shutdown began after p was admitted
 		p.close(errors.New(g.goodbye()), false)
@@ -47,11 +47,9 @@ func (g *Group) removeProcess(p *process, err error) {
 	if p.closeErr != nil {
 		err = p.closeErr
 	}
-	if p.atFault || errors.Is(err, errProtocol) {
+	atFault := p.atFault || errors.Is(err, errProtocol)
+	if atFault {
 		g.stats.Garbage++
-		g.log.Log(g.o.Log, slog.LevelWarn, "handler closed", slog.String("handler", g.name), slog.String("reason", err.Error()))
-	} else {
-		g.log.Log(g.o.Log, slog.LevelInfo, "handler disconnected", slog.String("handler", g.name), slog.String("reason", closeReason(err)))
 	}
 	if g.closing && len(g.processes) == 0 {
 		g.failWaiting(g.closedError())
@@ -69,6 +67,11 @@ func (g *Group) removeProcess(p *process, err error) {
 	g.executeDue(&p.exec)
 	g.mu.Unlock()
 	p.b.Flush()
+	if atFault {
+		g.logLine(slog.LevelWarn, "handler closed", err.Error())
+	} else {
+		g.logLine(slog.LevelInfo, "handler disconnected", closeReason(err))
+	}
 }
 
 // down returns why messages must not wait for a process to connect, nil if they may.

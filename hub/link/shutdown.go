@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/wire"
 )
 
@@ -86,7 +87,7 @@ func (g *Group) disconnect(e *executor, immediately bool) <-chan struct{} {
 			continue
 		}
 		p.broken = true
-		p.out.End(wire.AppendGoodbye(p.out.Begin(), g.goodbye()), false)
+		p.out.End(wire.AppendGoodbye(p.out.Begin(), g.goodbye()), bformat.Required)
 		p.out.Shutdown() // writeLoop closes
 	}
 	if len(g.processes) == 0 {

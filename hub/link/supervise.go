@@ -16,11 +16,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/besterhub/bester/hub/lograte"
 )
 
-// A Command is a handler's program, which the hub starts and restarts whenever it ends.
-// The backoff before a restart is 100 ms at first and doubles each time, up to 30 s. It is
-// reset once the program has run for a minute. The program's output goes to the log.
+// A Command is a handler's program, which the hub starts and restarts whenever it ends. A
+// program that has worked is restarted at once, or after 100 ms if it ran for less than a
+// second. It has worked if it answered something, ran for 5 s after it could be reached, or
+// ran for a minute. Otherwise there is a backoff, which is 100 ms at first and doubles each
+// time, up to 30 s. The program's output goes to the log, at a bounded rate.
 //
 // The program leads a process group. The hub terminates the whole group when it stops the
 // handler, and kills what is left of it when the program ends by itself. If the hub is
@@ -43,8 +47,17 @@ type Command struct {
 const (
 	minBackoff  = 100 * time.Millisecond
 	maxBackoff  = 30 * time.Second
-	stableAfter = time.Minute     // a run of this length resets the backoff
+	shortRun    = time.Second     // after a run below this length a program is not restarted at once
+	idleAfter   = 5 * time.Second // a program that could be reached and ran so long has worked
+	stableAfter = time.Minute     // a program that ran so long has worked
 	killTimeout = 5 * time.Second // from SIGTERM to SIGKILL
+)
+
+// How far a program has come since its last start.
+const (
+	unreachable int32 = iota
+	reachable         // it has connected to the hub, or accepted a connection
+	answered          // it has answered a message
 )
 
 // A supervisor keeps one program running.
@@ -52,10 +65,14 @@ type supervisor struct {
 	name    string
 	command Command
 	log     *slog.Logger
+	rate    lograte.Limiter // of what a program can cause that ends again and again
 	out     *outputLog
 	prepare func()        // called before each start, if not nil
 	onExit  func()        // called after each exit that stop did not cause, if not nil
 	starts  atomic.Uint64 // successful starts
+
+	progress atomic.Int32 // how far it has come since its last start
+	proven   atomic.Bool  // it has been reachable, now or in an earlier run
 
 	mu       sync.Mutex
 	started  bool
@@ -63,14 +80,16 @@ type supervisor struct {
 	stopping chan struct{}
 	stopped  chan struct{} // closed when run has returned; nil before start
 
-	state         sync.Mutex // guards what follows; unlike mu it is not held while a program is started
-	why           string     // how it last ended, while it waits for its restart; else ""
-	restartAt     time.Time  // when it will be restarted, if why is set
-	connectedOnce bool       // it has connected since its last start
+	state     sync.Mutex // guards what follows; unlike mu it is not held while a program is started
+	why       string     // how it last ended, while it waits for its restart; else ""
+	restartAt time.Time  // when it will be restarted, if why is set
 }
 
 func newSupervisor(name string, c Command, log *slog.Logger) *supervisor {
-	return &supervisor{name: name, command: c, log: log, out: newOutputLog(name, log), stopping: make(chan struct{})}
+	return &supervisor{
+		name: name, command: c, log: log, rate: lograte.Limiter{Every: time.Minute, Burst: 30},
+		out: newOutputLog(name, log), stopping: make(chan struct{}),
+	}
 }
 
 // start starts the program, unless that was done before.
@@ -129,20 +148,26 @@ func (s *supervisor) down() (why string, yes bool) {
 	return s.why, s.why != ""
 }
 
-// connected notes that the program has connected to the hub.
-func (s *supervisor) connected() {
-	s.state.Lock()
-	s.connectedOnce = true
-	s.state.Unlock()
+// noteReachable notes that the program has connected to the hub, or accepted a connection.
+func (s *supervisor) noteReachable() {
+	s.proven.Store(true)
+	s.progress.CompareAndSwap(unreachable, reachable)
+}
+
+// noteAnswer notes that the program has answered a message.
+func (s *supervisor) noteAnswer() {
+	if s.progress.Load() != answered {
+		s.progress.Store(answered)
+	}
 }
 
 // failFast reports whether a message that can wait for the given time should fail at once,
-// and why: the program cannot be started, ended before it connected, or will be restarted
+// and why: the program does not run and has never been reachable, or it will be restarted
 // too late.
 func (s *supervisor) failFast(wait time.Duration) (why string, yes bool) {
 	s.state.Lock()
 	defer s.state.Unlock()
-	if s.why == "" || s.connectedOnce && time.Until(s.restartAt) < wait {
+	if s.why == "" || s.proven.Load() && time.Until(s.restartAt) < wait {
 		return "", false
 	}
 	return s.why, true
@@ -161,14 +186,15 @@ func (s *supervisor) run() {
 			return
 		default:
 		}
-		backoff = nextBackoff(backoff, time.Since(began))
+		backoff = nextBackoff(backoff, time.Since(began), s.progress.Load())
 		var start *startError
 		why := "its program has ended: " + status(err)
 		if errors.As(err, &start) {
 			why = "its program cannot be started: " + err.Error()
-			s.log.Error("handler cannot be started", "handler", s.name, "command", s.command.String(), "reason", err.Error(), "retry_in", backoff)
+			s.logLine(slog.LevelError, "handler cannot be started", slog.String("command", s.command.String()),
+				slog.String("reason", err.Error()), slog.Duration("retry_in", backoff))
 		} else {
-			s.log.Warn("handler ended", "handler", s.name, "status", status(err), "restart", backoff)
+			s.logLine(slog.LevelWarn, "handler ended", slog.String("status", status(err)), slog.Duration("restart", backoff))
 		}
 		s.state.Lock()
 		s.why, s.restartAt = why, time.Now().Add(backoff)
@@ -189,10 +215,18 @@ func (s *supervisor) run() {
 // restarts is how often the program was started again.
 func (s *supervisor) restarts() uint64 { return max(s.starts.Load(), 1) - 1 }
 
+// logLine logs what happened to the program, at a bounded rate.
+func (s *supervisor) logLine(level slog.Level, msg string, attrs ...slog.Attr) {
+	s.rate.Log(s.log, level, msg, append([]slog.Attr{slog.String("handler", s.name)}, attrs...)...)
+}
+
 // nextBackoff returns how long to wait before the next start. last is the previous backoff,
-// 0 before the first restart, and ran is how long the program has run.
-func nextBackoff(last, ran time.Duration) time.Duration {
-	if last == 0 || ran >= stableAfter {
+// 0 if there was none; ran is how long the program has run, and progress how far it came.
+func nextBackoff(last, ran time.Duration, progress int32) time.Duration {
+	switch worked := progress == answered || progress == reachable && ran >= idleAfter || ran >= stableAfter; {
+	case worked && ran >= shortRun:
+		return 0
+	case worked, last == 0:
 		return minBackoff
 	}
 	return min(2*last, maxBackoff)
@@ -221,8 +255,9 @@ func (s *supervisor) runOnce() error {
 	default:
 	}
 	s.state.Lock()
-	s.why, s.connectedOnce = "", false
+	s.why = ""
 	s.state.Unlock()
+	s.progress.Store(unreachable)
 	if err := cmd.Start(); err != nil {
 		s.mu.Unlock()
 		return &startError{err}
@@ -231,7 +266,7 @@ func (s *supervisor) runOnce() error {
 	s.pid = pid
 	s.mu.Unlock()
 	s.starts.Add(1)
-	s.log.Info("handler started", "handler", s.name, "pid", pid)
+	s.logLine(slog.LevelInfo, "handler started", slog.Int("pid", pid))
 
 	// Wait without reaping: the kernel does not reuse the pid of a zombie, so the kill below
 	// cannot hit another group.

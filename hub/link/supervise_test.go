@@ -7,6 +7,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -44,7 +46,7 @@ func TestStartedHandlerServesAndIsStartedAgain(t *testing.T) {
 	fmt.Sscanf(h.log.wait(t, 1, func(l string) bool { return contains(l, "handler started") }), "handler started handler=x pid=%d", &pid)
 	syscall.Kill(pid, syscall.SIGKILL)
 	h.log.wait(t, 1, func(l string) bool {
-		return l == "handler ended handler=x status=signal: killed restart=100ms"
+		return contains(l, "handler ended handler=x status=signal: killed restart=")
 	})
 	ask(&as, g, "bert", 3)
 	for _, a := range as.Wait(t, 6) {
@@ -116,17 +118,18 @@ func TestNoMessageWaitsForAProgramThatNeverConnects(t *testing.T) {
 
 func TestFailFast(t *testing.T) {
 	for _, c := range []struct {
-		why           string
-		connectedOnce bool
-		restartIn     time.Duration
-		want          bool
+		why       string
+		proven    bool
+		restartIn time.Duration
+		want      bool
 	}{
 		{"", false, 0, false}, // it runs
 		{"ended", false, 0, true},
 		{"ended", true, time.Second, false},
 		{"ended", true, time.Hour, true},
 	} {
-		s := supervisor{why: c.why, connectedOnce: c.connectedOnce, restartAt: time.Now().Add(c.restartIn)}
+		s := supervisor{why: c.why, restartAt: time.Now().Add(c.restartIn)}
+		s.proven.Store(c.proven)
 		if _, got := s.failFast(time.Minute); got != c.want {
 			t.Errorf("%+v: got %v", c, got)
 		}
@@ -143,7 +146,8 @@ func TestStartDoesNotBlockReadersOfTheState(t *testing.T) {
 		defer close(asked)
 		s.failFast(time.Minute)
 		s.down()
-		s.connected()
+		s.noteReachable()
+		s.noteAnswer()
 	}()
 	select {
 	case <-asked:
@@ -243,16 +247,15 @@ func TestNeededProgramIsStartedWhenThereIsNoSocket(t *testing.T) {
 	if a := as.Wait(t, 1)[0]; a.Err != nil {
 		t.Error(a.Err)
 	}
-	// It dies, leaves its socket file, and is started again.
+	// It dies, leaves its socket file, and is started again; the next message waits for that.
 	as.Ask(c, message("t", "anna", 1, `"die"`))
 	wantErr(t, as.Wait(t, 2)[1].Err, hub.ErrHandler, "ended before it answered")
 	log.wait(t, 1, func(l string) bool { return contains(l, "handler ended handler=old status=exit status 3") })
-	log.wait(t, 2, func(l string) bool { return contains(l, "handler started") })
-	log.wait(t, 2, func(l string) bool { return contains(l, "line=listening") })
 	as.Ask(c, message("t", "anna", 2, "2"))
 	if a := as.Wait(t, 3)[2]; a.Err != nil {
 		t.Error(a.Err)
 	}
+	log.wait(t, 2, func(l string) bool { return contains(l, "handler started") })
 }
 
 func TestNeededProgramIsStartedWhenNobodyListens(t *testing.T) {
@@ -296,38 +299,144 @@ func TestNeededProgramThatIsNoProgram(t *testing.T) {
 	wantErr(t, as.Wait(t, 1)[0].Err, hub.ErrHandler, "its program cannot be started")
 }
 
-func TestOutputLinesAreBoundedAndRateLimited(t *testing.T) {
-	log := newLogRecorder()
-	l := newOutputLog("x", newLogger(log))
-	fmt.Fprint(l, "one\ntw")
-	fmt.Fprint(l, "o\r\n\n"+strings.Repeat("y", 5000)+"\n\xff\n")
-	for range 100 {
-		fmt.Fprintln(l, "again")
-	}
-	fmt.Fprint(l, "unfinished")
-	l.flush()
-	want := []string{"one", "two", strings.Repeat("y", maxLine) + "…", "\uFFFD"}
-	log.mu.Lock()
-	defer log.mu.Unlock()
-	for i, w := range want {
-		if got := log.lines[i]; got != "handler says handler=x line="+w {
-			t.Errorf("line %d: %.80q", i, got)
+func TestBackoff(t *testing.T) {
+	for _, c := range []struct {
+		last, ran time.Duration
+		progress  int32
+		want      time.Duration
+	}{
+		// A crash loop.
+		{0, 0, unreachable, minBackoff},
+		{minBackoff, 0, unreachable, 2 * minBackoff},
+		{minBackoff, time.Second, reachable, 2 * minBackoff},
+		{20 * time.Second, time.Second, reachable, maxBackoff},
+		{maxBackoff, stableAfter - 1, unreachable, maxBackoff},
+		// A program that has worked.
+		{maxBackoff, 0, answered, minBackoff},
+		{maxBackoff, shortRun, answered, 0},
+		{maxBackoff, idleAfter, reachable, 0},
+		{maxBackoff, stableAfter, unreachable, 0},
+		{0, time.Hour, answered, 0},
+	} {
+		if got := nextBackoff(c.last, c.ran, c.progress); got != c.want {
+			t.Errorf("%+v: got %v", c, got)
 		}
-	}
-	if len(log.lines) != maxLinesPerSecond || l.rate.Suppressed() != 85 {
-		t.Errorf("%d lines logged and %d left out, want %d and 85", len(log.lines), l.rate.Suppressed(), maxLinesPerSecond)
 	}
 }
 
-func TestBackoffIsResetAfterAStableRun(t *testing.T) {
-	for _, c := range []struct{ last, ran, want time.Duration }{
-		{minBackoff, 0, 2 * minBackoff},
-		{maxBackoff, 0, maxBackoff},
-		{20 * time.Second, time.Second, maxBackoff},
-		{maxBackoff, stableAfter, minBackoff},
-	} {
-		if got := nextBackoff(c.last, c.ran); got != c.want {
-			t.Errorf("after a backoff of %v and a run of %v: %v, want %v", c.last, c.ran, got, c.want)
+// killPrograms kills the program of a handler again and again, each time after some more
+// answers, while several senders wait for their answers. It returns how many messages
+// failed; each of them must have been in flight at a kill.
+func killPrograms(t *testing.T, h hub.Handler, pid func() int, kills int, senders int) (failed int) {
+	t.Helper()
+	var answers atomic.Int64
+	var mu sync.Mutex
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	for n := range senders {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				var as hubtest.Answers
+				as.Ask(h, message("reading/x", fmt.Sprint("sender", n), i, "0"))
+				switch err := as.Wait(t, 1)[0].Err; {
+				case err == nil:
+					answers.Add(1)
+				case contains(err.Error(), "ended before it answered"), contains(err.Error(), "ended inside its answer"):
+					mu.Lock()
+					failed++
+					mu.Unlock()
+				default:
+					t.Errorf("a message that was not in flight failed: %v", err)
+				}
+			}
+		})
+	}
+	for range kills {
+		before := answers.Load()
+		until(t, "more answers", func() (Stats, bool) { return Stats{}, answers.Load() > before+20 })
+		var target int // 0 would be this program's own group
+		until(t, "running program", func() (Stats, bool) { target = pid(); return Stats{}, target != 0 })
+		syscall.Kill(target, syscall.SIGKILL)
+	}
+	before := answers.Load()
+	until(t, "answers after the last kill", func() (Stats, bool) { return Stats{}, answers.Load() > before+20 })
+	close(done)
+	wg.Wait()
+	return failed
+}
+
+func TestKillsFailOnlyWhatIsInFlight(t *testing.T) {
+	h := newHub(t, Options{})
+	config := h.handler("pass")
+	config.Timeout = hubtest.WaitTimeout
+	g, err := h.Add(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const kills, senders = 10, 4
+	if failed := killPrograms(t, g, g.command.running, kills, senders); failed > kills*senders {
+		t.Errorf("%d messages failed, at most %d were in flight", failed, kills*senders)
+	}
+	h.until("x", "restarts", func(s Stats) bool { return s.Restarts == kills })
+}
+
+func TestKillsOfAClassicFailOnlyWhatIsInFlight(t *testing.T) {
+	config := classicProgram(t, newLogRecorder())
+	config.Timeout = hubtest.WaitTimeout
+	c := newClassic(t, config)
+	const kills, senders = 3, 4
+	if failed := killPrograms(t, c, c.command.running, kills, senders); failed > kills*senders {
+		t.Errorf("%d messages failed, at most %d were in flight", failed, kills*senders)
+	}
+}
+
+// A message that kills the program fails; the next is served by the next instance, however
+// often that happens.
+func TestPoisonMessages(t *testing.T) {
+	h := newHub(t, Options{})
+	config := h.handler("poison")
+	config.Timeout = hubtest.WaitTimeout
+	g, err := h.Add(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, typ := range []string{"reading/x", "reading/poison", "reading/x", "reading/poison", "reading/poison", "reading/poison",
+		"reading/x", "reading/poison", "reading/x"} {
+		var as hubtest.Answers
+		as.Ask(g, message(typ, "anna", i, "0"))
+		if err := as.Wait(t, 1)[0].Err; typ != "reading/poison" {
+			if err != nil {
+				t.Errorf("message %d, %s: %v", i, typ, err)
+			}
+		} else {
+			wantErr(t, err, hub.ErrHandler, "ended before it answered")
 		}
+	}
+	h.until("x", "restarts", func(s Stats) bool { return s.Restarts == 5 })
+}
+
+// A classic's program has the time of the handler's timeout to listen.
+func TestClassicProgramThatIsSlowToListen(t *testing.T) {
+	config := classicProgram(t, newLogRecorder())
+	config.Command.Argv = []string{"sleep", "1000"}
+	config.Timeout = 100 * time.Millisecond
+	var as hubtest.Answers
+	as.Ask(newClassic(t, config), message("t", "anna", 0, "0"))
+	wantErr(t, as.Wait(t, 1)[0].Err, hub.ErrTimeout, "its program was started, but does not listen on")
+
+	if testing.Short() {
+		return // what follows waits for 6 s
+	}
+	config = classicProgram(t, newLogRecorder())
+	config.Command.Argv = append([]string{"sh", "-c", `sleep 6; exec "$@"`, "sh"}, config.Command.Argv...)
+	config.Timeout = hubtest.WaitTimeout
+	as.Ask(newClassic(t, config), message("t", "anna", 1, "1"))
+	if err := as.Wait(t, 2)[1].Err; err != nil {
+		t.Error(err)
 	}
 }

@@ -9,27 +9,56 @@ import (
 	"time"
 )
 
-// A Limiter is a rate limiter for log lines. The first line after suppressed ones has their
-// number in the attribute "suppressed". The zero value lets one line a second pass. Its
-// methods may be called from many goroutines.
+// A Limiter is a rate limiter for log lines. Lines with the same message are of one kind.
+// Each kind has the whole rate to itself, and the first line after suppressed ones of its
+// kind has their number in the attribute "suppressed".
+//
+// What goes on and on is summed up at growing intervals: the interval of a kind doubles
+// while lines are suppressed in it, up to an hour, so that a peer that fails all night
+// costs some ten lines. It is Every again after an interval without suppressed lines.
+//
+// The zero value begins with one line of a kind a second. Its methods may be called from
+// many goroutines.
 type Limiter struct {
-	// Every is the interval in which Burst lines may pass. If zero, one second.
+	// Every is the interval in which Burst lines of a kind may pass at first. If zero, one
+	// second.
 	Every time.Duration
-	// Burst is how many lines may pass in an interval. If zero, 1.
+	// Burst is how many lines of a kind may pass in an interval. If zero, 1.
 	Burst int
 
-	mu         sync.Mutex
-	start      time.Time // of the current interval
-	passed     int       // lines that passed in it
-	suppressed uint64    // lines suppressed since the last that passed
+	mu    sync.Mutex
+	kinds map[string]*kind // by message
 }
 
+// A kind is how many lines with one message passed.
+type kind struct {
+	start      time.Time // of the current interval
+	every      time.Duration
+	passed     int    // lines that passed in it
+	busy       bool   // lines were suppressed in it
+	suppressed uint64 // lines suppressed since the last that passed
+}
+
+const (
+	// maxKinds is how many kinds a Limiter tells apart. Further ones are of one kind.
+	maxKinds = 64
+	// maxEvery is the longest interval that repetition alone extends to.
+	maxEvery = time.Hour
+)
+
 // Log writes a line to log, or counts it as suppressed. If log is nil, it does nothing.
+// msg is a constant of the program: what a peer can choose belongs into attrs.
 func (l *Limiter) Log(log *slog.Logger, level slog.Level, msg string, attrs ...slog.Attr) {
+	l.LogFor(log, level, "", msg, attrs...)
+}
+
+// LogFor is Log for lines that differ by whom they are about: those with another subject
+// are of another kind. The subject may be chosen by a peer.
+func (l *Limiter) LogFor(log *slog.Logger, level slog.Level, subject, msg string, attrs ...slog.Attr) {
 	if log == nil {
 		return
 	}
-	ok, suppressed := l.allow(time.Now())
+	ok, suppressed := l.allow(subject+msg, time.Now())
 	if !ok {
 		return
 	}
@@ -39,8 +68,9 @@ func (l *Limiter) Log(log *slog.Logger, level slog.Level, msg string, attrs ...s
 	log.LogAttrs(context.Background(), level, msg, attrs...)
 }
 
-// allow reports whether a line may pass now, and how many were suppressed before it.
-func (l *Limiter) allow(now time.Time) (ok bool, suppressed uint64) {
+// allow reports whether a line may pass now, and how many of its kind were suppressed
+// before it.
+func (l *Limiter) allow(msg string, now time.Time) (ok bool, suppressed uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	every, burst := l.Every, l.Burst
@@ -50,21 +80,59 @@ func (l *Limiter) allow(now time.Time) (ok bool, suppressed uint64) {
 	if burst == 0 {
 		burst = 1
 	}
-	if l.start.IsZero() || now.Sub(l.start) >= every {
-		l.start, l.passed = now, 0
+	k := l.kind(msg, now)
+	if now.Sub(k.start) >= max(k.every, every) {
+		switch {
+		case now.Sub(k.start) >= 2*k.every || !k.busy: // it was quiet
+			k.every = every
+		case k.busy:
+			k.every = max(every, min(2*k.every, maxEvery))
+		}
+		k.start, k.passed, k.busy = now, 0, false
 	}
-	if l.passed >= burst {
-		l.suppressed++
+	if k.passed >= burst {
+		k.suppressed++
+		k.busy = true
 		return false, 0
 	}
-	l.passed++
-	suppressed, l.suppressed = l.suppressed, 0
+	k.passed++
+	suppressed, k.suppressed = k.suppressed, 0
 	return true, suppressed
 }
 
-// Suppressed returns how many lines were suppressed since the last that passed.
-func (l *Limiter) Suppressed() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.suppressed
+// kind returns the kind of the lines with this message. Where there are too many, one that
+// has been quiet gives way, or else the message is of one kind with all others.
+func (l *Limiter) kind(msg string, now time.Time) *kind {
+	k := l.kinds[msg]
+	if k == nil && len(l.kinds) >= maxKinds && !l.forget(now) {
+		msg = ""
+		k = l.kinds[msg]
+	}
+	if k == nil {
+		if l.kinds == nil {
+			l.kinds = make(map[string]*kind)
+		}
+		k = new(kind)
+		l.kinds[msg] = k
+	}
+	return k
+}
+
+// forget removes a kind of which nothing has come for a while. The lines of it that were
+// suppressed count with those of all other kinds.
+func (l *Limiter) forget(now time.Time) bool {
+	for msg, k := range l.kinds {
+		if msg == "" || now.Sub(k.start) < 2*max(k.every, time.Second) {
+			continue
+		}
+		delete(l.kinds, msg)
+		if k.suppressed > 0 {
+			if l.kinds[""] == nil {
+				l.kinds[""] = new(kind)
+			}
+			l.kinds[""].suppressed += k.suppressed
+		}
+		return true
+	}
+	return false
 }

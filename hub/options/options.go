@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -15,7 +16,7 @@ import (
 // table: its values are string, bool, int64, float64, []any and map[string]any. A field's
 // key is its toml tag; fields without one cannot be set by the operator. An absent key
 // leaves its field unchanged. A float accepts a whole number too. A time.Duration is a
-// string such as "1m30s".
+// string such as "1m30s", Bytes a whole number or a string such as "1 MiB".
 //
 // The error names the first key, in alphabetical order, that is unknown or has a value of
 // the wrong type, and says what is allowed. Fields that were set before it keep their new
@@ -31,7 +32,7 @@ func Decode(o map[string]any, into any) error {
 // An Option describes one key that Decode accepts, for help.
 type Option struct {
 	Key     string
-	Type    string // number, whole number, text, true or false, duration, list or table
+	Type    string // number, whole number, text, true or false, duration, size, list or table
 	Help    string // what it means, in a line: the field's help tag
 	Default string // its default, or "required": the field's default tag
 }
@@ -54,6 +55,9 @@ func List(of any) []Option {
 func typeName(t reflect.Type) string {
 	if t == reflect.TypeFor[time.Duration]() {
 		return "duration"
+	}
+	if t == reflect.TypeFor[Bytes]() {
+		return "size"
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
@@ -116,8 +120,11 @@ func sortedKeys(o map[string]any) []string {
 }
 
 func set(path string, value any, v reflect.Value) error {
-	if v.Type() == reflect.TypeFor[time.Duration]() {
+	switch v.Type() {
+	case reflect.TypeFor[time.Duration]():
 		return setDuration(path, value, v)
+	case reflect.TypeFor[Bytes]():
+		return setBytes(path, value, v)
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -170,6 +177,24 @@ func setDuration(path string, value any, v reflect.Value) error {
 		return typeError(path, `a duration, for example "10s" or "1m30s"`, value)
 	}
 	v.SetInt(int64(d))
+	return nil
+}
+
+func setBytes(path string, value any, v reflect.Value) error {
+	var text string
+	switch value := value.(type) {
+	case string:
+		text = value
+	case int64:
+		text = strconv.FormatInt(value, 10)
+	default:
+		return typeError(path, `a size, for example 4096 or "1 MiB"`, value)
+	}
+	var b Bytes
+	if err := b.UnmarshalText([]byte(text)); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	v.SetInt(int64(b))
 	return nil
 }
 

@@ -46,6 +46,10 @@ func (c *classic) begin(first []byte) func() {
 		c.reject(wire.ClassicAuthID, err)
 		return nil
 	}
+	if err := c.server.countSession(&c.session); err != nil {
+		c.reject(wire.ClassicAuthID, err)
+		return nil
+	}
 	c.status(wire.ClassicAuthID, nil, &c.batch)
 	return func() { c.run(c, c.readLoop) }
 }
@@ -67,6 +71,9 @@ func (c *classic) readLoop() error {
 	for {
 		frame, err := c.nextFrame()
 		if why := c.endReason.Load(); why != nil {
+			if *why == errReclaimed {
+				return c.reportEnd(fmt.Errorf("%w: %v", hub.ErrFull, errReclaimed))
+			}
 			if *why == errStalled {
 				return c.reportEnd(fmt.Errorf("%w: %v", wire.ErrMalformed, errStalled))
 			}
@@ -98,9 +105,10 @@ func (c *classic) handle(frame []byte) error {
 		return c.malformed(err)
 	}
 	c.received++
+	c.limitRate(len(frame))
 	switch m.Type {
 	case "dummy":
-		c.endFrame(wire.AppendClassicDummy(c.beginFrame(&c.batch), m.ID), false, &c.batch)
+		c.endFrame(wire.AppendClassicDummy(c.beginFrame(&c.batch), m.ID), bformat.Required, &c.batch)
 		c.releaseCredit(&c.batch)
 		return nil
 	case "builtin":
@@ -133,22 +141,29 @@ func (c *classic) answer(err error) {
 }
 
 func (c *classic) status(id []byte, err error, b *hub.Batch) {
-	c.endFrame(wire.AppendClassicStatus(c.beginFrame(b), id, err), false, b)
+	c.endFrame(wire.AppendClassicStatus(c.beginFrame(b), id, err), bformat.Required, b)
 }
 
 // Put queues m for the session's user. Nil means that m is in the send queue, in memory,
-// where a delivery may still be dropped and counted if the user does not read. A reply is
+// where a delivery may still be lost and counted if the user does not read. A reply is
 // never dropped.
 func (c *classic) Put(m *hub.Message) error {
-	if m.Tag == 0 && !c.account.Load().MayReceive(m.Type) {
-		return hub.ErrDenied
+	if m.Tag != 0 {
+		return c.refused(c.put(m, bformat.RequiredDelivery))
 	}
+	if !c.account.Load().MayReceive(m.Type) {
+		return c.refused(hub.ErrDenied)
+	}
+	return c.refused(c.put(m, bformat.Droppable(m.SenderHash())))
+}
+
+func (c *classic) put(m *hub.Message, class bformat.Class) error {
 	b, err := wire.AppendClassicReceived(c.beginFrame(m.Batch), m)
 	if err != nil {
 		c.out.Cancel()
 		return err
 	}
-	return c.endFrame(b, m.Tag == 0, m.Batch)
+	return c.endFrame(b, class, m.Batch)
 }
 
 func (c *classic) builtin(data hub.Data) error {
@@ -158,7 +173,7 @@ func (c *classic) builtin(data hub.Data) error {
 		return errClose
 	}
 	if reply != nil {
-		c.Put(&hub.Message{Type: "builtin", Tag: replyTag, Data: hub.Data{Encoding: hub.JSON, Bytes: reply}, Batch: &c.batch})
+		c.put(&hub.Message{Type: "builtin", Tag: replyTag, Data: hub.Data{Encoding: hub.JSON, Bytes: reply}, Batch: &c.batch}, bformat.Required)
 	}
 	c.answer(err)
 	return nil
@@ -170,6 +185,9 @@ func (c *classic) beginServer(m wire.ClassicMessage, wrong error) func() {
 	if !c.knownPeer() {
 		c.server.stats.denied.Add(1)
 		c.warn(&c.server.logLimiters.peer, "server refused: it is not among the peers", slog.String("remedy", c.remedy()))
+		if isHubID(m.ID) {
+			c.reject(m.ID, hub.Reason(hub.ErrDenied, "this hub does not list the sender's address among its peers; its log says what to add"))
+		}
 		return nil
 	}
 	if wrong != nil {
@@ -185,6 +203,7 @@ func (c *classic) beginServer(m wire.ClassicMessage, wrong error) func() {
 
 // putServerMessage puts a server's message into the hub.
 func (c *classic) putServerMessage(m *wire.ClassicMessage) error {
+	c.limitRate(len(m.Data.Bytes))
 	c.acquireCredit()
 	c.received++
 	message := hub.Message{Type: m.Type, To: m.To, Hops: m.Hops + 1, Time: time.Now(), Data: m.Data, OrderKey: c.orderKey, Batch: &c.batch, Receipt: serverReceipt{c}}

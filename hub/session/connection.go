@@ -12,21 +12,32 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/lograte"
+	"github.com/besterhub/bester/hub/socket"
 )
 
 // A connection is an accepted connection on which nobody has logged in yet.
 type connection struct {
 	server     *Server
 	conn       net.Conn
-	trusted    bool // UNIX peer credentials replace the password
-	handedOff  bool // to Options.Handler; under Server.mu
+	trusted    bool         // UNIX peer credentials replace the password
+	handedOff  bool         // to Options.Handler; under Server.mu
+	address    netip.Prefix // whom it counts for: see peerPrefix
+	accepted   time.Time    // when it was
+	heard      atomic.Bool  // its first frame has come
+	evicted    bool         // it gives way to another; under Server.mu
+	loggedOut  bool         // its session has ended; under Server.mu
+	counted    bool         // by Server.countSession, for an account; under Server.mu
+	countedFor hub.UserName
 	in         *bformat.Reader
 	out        *bformat.Queue
+	user       *userLedger   // of the session; nil if there is none
 	writerDone chan struct{} // closed when writeLoop has ended; nil if it has not begun
 	log        *slog.Logger
 	limits     *Limits
@@ -39,22 +50,26 @@ const linger = 500 * time.Millisecond
 
 func (s *Server) newConnection(l *Listener, conn net.Conn) *connection {
 	limits := s.limits.Load()
-	keepAlive(conn)
+	socket.SetTimeouts(conn, limits.Write)
 	conn.SetDeadline(time.Now().Add(limits.Login)) // a TLS handshake writes, too
 	in := bformat.NewReader(conn, loginFrame)
 	in.SetBudget(s.memory)
-	return &connection{
+	c := &connection{
 		server:  s,
 		conn:    conn,
 		trusted: l.trusted(conn),
 		in:      in,
-		out: bformat.NewQueue(queueWriter(conn), bformat.QueueOptions{
-			Limit: limits.Queue, Full: limits.Full, Timeout: limits.Write,
-			Budget: s.memory, Dropped: s.countDropped,
-		}),
-		log:    s.o.Log.With("peer", conn.RemoteAddr().String()),
-		limits: limits,
+		log:     s.o.Log.With("peer", conn.RemoteAddr().String()),
+		limits:  limits,
+
+		accepted: time.Now(),
 	}
+	c.address, _ = peerPrefix(conn.RemoteAddr())
+	c.out = bformat.NewQueue(queueWriter(conn), bformat.QueueOptions{
+		Limit: limits.Queue, Full: limits.Full, Timeout: limits.Write,
+		Budget: s.memory, Lost: c.countLost,
+	})
+	return c
 }
 
 // serve authenticates the peer. The session then runs on a new goroutine, since the password
@@ -81,9 +96,11 @@ func (c *connection) handshake() func() {
 		c.in.SetLimit(c.limits.Frame)
 	}
 	first, err := c.in.Next()
+	c.heard.Store(true)
 	switch {
 	case err != nil:
 		c.refuse(err, "first frame")
+		c.tellServer(err)
 		return nil
 	case isNative(first):
 		n := new(native)
@@ -100,7 +117,8 @@ func (c *connection) recoverPanics(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.server.stats.panics.Add(1)
-			c.log.Error("connection closed by a bug in the hub; please report it", "panic", p, "stack", string(debug.Stack()))
+			c.server.logLimiters.panics.Log(c.log, slog.LevelError, "connection closed by a bug in the hub; please report it",
+				slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 			if c.writerDone != nil {
 				c.flushAndLinger() // earlier messages are answered
 			}
@@ -112,6 +130,7 @@ func (c *connection) recoverPanics(f func()) {
 // teardown closes the connection and removes it from the server.
 func (c *connection) teardown() {
 	c.close()
+	c.server.ledger.close(c)
 	c.server.connectionClosed(c)
 }
 
@@ -188,6 +207,8 @@ func (c *connection) refuse(err error, what string) {
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return // probably a port scan or health check
+	case c.gaveWay():
+		return // counted and logged
 	case c.server.ctx.Err() != nil: // Shutdown woke the reader
 		return
 	case isTooLong(err):
@@ -207,7 +228,7 @@ func (c *connection) refuse(err error, what string) {
 // noMemory counts and logs that too little memory was left for a frame.
 func (c *connection) noMemory(err error) {
 	c.server.stats.noMemory.Add(1)
-	c.warn(&c.server.logLimiters.memory, "connection closed: too little memory is left for its long frame", slog.Any("err", err),
+	c.warn(&c.server.logLimiters.memory, "connection closed: too little memory is left for its frame", slog.Any("err", err),
 		slog.Int("memory", c.server.memory.Limit()), slog.String("remedy", remedyMemory))
 }
 
@@ -244,18 +265,13 @@ func sniffProtocol(err error) error {
 
 // warn logs, rate limited, an event that any peer can cause, with the peer's address.
 func (c *connection) warn(l *lograte.Limiter, text string, attrs ...slog.Attr) {
-	attrs = append(attrs, slog.String("peer", c.conn.RemoteAddr().String()), slog.String("listener", c.conn.LocalAddr().String()))
-	c.server.warn(l, text, attrs...)
+	c.warnFor(l, "", text, attrs...)
 }
 
-// keepAlive has the kernel detect within about a minute that a peer has vanished.
-func keepAlive(conn net.Conn) {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
-	}
-	if t, ok := conn.(*net.TCPConn); ok {
-		t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3})
-	}
+// warnFor is warn for lines that are limited for each subject by itself.
+func (c *connection) warnFor(l *lograte.Limiter, subject, text string, attrs ...slog.Attr) {
+	attrs = append(attrs, slog.String("peer", c.conn.RemoteAddr().String()), slog.String("listener", c.conn.LocalAddr().String()))
+	c.server.warnFor(l, subject, text, attrs...)
 }
 
 // queueWriter returns the writer of a connection's queue.

@@ -162,19 +162,23 @@ func TestUnconvertibleData(t *testing.T) {
 	h.account(t, "old", nil)
 	c, n, m := h.classic(t, "old"), h.native(t, "new"), h.native(t, "newer")
 	h.route(t, "t", "old", "newer")
-	nan := hub.Message{Type: "t", Data: hub.Data{Encoding: hub.MessagePack, Bytes: []byte("\xcb\x7f\xf8\x00\x00\x00\x00\x00\x01")}}
-	frame, err := wire.AppendMessage(nil, 1, wire.KindSend, &nan)
+	odd := hub.Message{Type: "t", Data: hub.Data{Encoding: hub.MessagePack, Bytes: []byte("\xd4\x05\x01")}}
+	frame, err := wire.AppendMessage(nil, 1, wire.KindSend, &odd)
 	if err != nil {
 		t.Fatal(err)
 	}
 	n.frames(frame)
-	n.wantIn("status 1: ", "NaN")
-	if f, err := m.in.Next(); err != nil || !strings.HasSuffix(string(f), string(nan.Data.Bytes)) {
+	n.wantIn("status 1: ", "extension 5")
+	if f, err := m.in.Next(); err != nil || !strings.HasSuffix(string(f), string(odd.Data.Bytes)) {
 		t.Errorf("who can read it got %q, %v", f, err)
 	}
-	n.send(2, "t", "2")
+	nan := hub.Message{Type: "t", Data: hub.Data{Encoding: hub.MessagePack, Bytes: []byte("\x92\x01\xcb\x7f\xf8\x00\x00\x00\x00\x00\x01")}}
+	if frame, err = wire.AppendMessage(nil, 2, wire.KindSend, &nan); err != nil {
+		t.Fatal(err)
+	}
+	n.frames(frame)
 	n.want("status 2: good")
-	c.want(received("t", "2"))
+	c.want(received("t", "[1,null]"))
 	c.text(classicMessage("t", "3", `"\ud800"`)) // half a character
 	c.want(received("t", `"\ud800"`))
 	c.wantIn(`"bad"`, `surrogate`)

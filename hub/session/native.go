@@ -45,19 +45,26 @@ func (n *native) begin(first []byte) func() {
 		n.reject(err)
 		return nil
 	}
+	if err := n.server.countSession(&n.session); err != nil {
+		n.reject(err)
+		return nil
+	}
 	n.role = hello.Role
 	if hello.Role == wire.RoleHandler {
 		return func() { n.handOff(hello) }
 	}
 	n.credits, n.maxFrame = n.limits.Credits, hello.Frame
-	n.out.Put(false, wire.AppendHello(nil, &wire.Hello{
+	n.out.Put(bformat.Required, wire.AppendHello(nil, &wire.Hello{
 		Version: wire.Version, Role: wire.RoleHub, Name: n.server.o.Hub,
 		Types: n.receives(), Credits: n.limits.Credits, Frame: n.limits.Frame,
 	}))
 	n.scheduleFlush(&n.batch)
 	var self receiver
 	if n.role == wire.RoleClient {
-		self = n
+		n.out.TellGaps(appendGap)
+		if n.sendOnly = hello.SendOnly; !n.sendOnly {
+			self = n
+		}
 	}
 	return func() { n.run(self, n.readLoop) }
 }
@@ -145,7 +152,7 @@ func (n *native) denied(err error) error {
 // reject tells a peer that is not let in why, as far as it may know, and closes.
 func (n *native) reject(err error) {
 	n.startWriter()
-	n.out.Put(false, wire.AppendStatus(nil, 0, err))
+	n.out.Put(bformat.Required, wire.AppendStatus(nil, 0, err))
 	n.flushAndLinger()
 }
 
@@ -159,7 +166,11 @@ func (n *native) handOff(h *wire.Hello) {
 		return
 	}
 	n.recheck() // the account may have changed since the login
-	n.server.o.Handler(Handshake{Conn: n.conn, In: n.in, Hello: h, Account: n.account.Load()})
+	hs := Handshake{Conn: n.conn, In: n.in, Hello: h, Account: n.account.Load()}
+	if !n.peerCred {
+		hs.Rights = n
+	}
+	n.server.o.Handler(hs)
 }
 
 // readLoop reads frames until the input ends.
@@ -171,7 +182,7 @@ func (n *native) readLoop() error {
 	for {
 		frame, err := n.nextFrame()
 		if why := n.endReason.Load(); why != nil {
-			n.endFrame(wire.AppendGoodbye(n.beginFrame(&n.batch), (*why).Error()), false, &n.batch)
+			n.endFrame(wire.AppendGoodbye(n.beginFrame(&n.batch), (*why).Error()), bformat.Required, &n.batch)
 			n.batch.Flush()
 			return *why
 		}
@@ -217,6 +228,7 @@ func (n *native) send(tag uint64, body []byte) error {
 	if m.Time.IsZero() {
 		m.Time = n.batchTime()
 	}
+	n.limitRate(len(body))
 	n.acquireCredit()
 	var err error
 	switch {
@@ -250,7 +262,7 @@ func (n *native) builtin(m *hub.Message) error {
 		return errClose
 	}
 	if reply != nil {
-		err = n.Put(&hub.Message{Type: m.Type, Tag: m.Tag, Data: hub.Data{Encoding: hub.JSON, Bytes: reply}, Batch: m.Batch})
+		err = n.put(&hub.Message{Type: m.Type, Tag: m.Tag, Data: hub.Data{Encoding: hub.JSON, Bytes: reply}, Batch: m.Batch}, bformat.Required)
 	}
 	n.Done(m, err)
 	return nil
@@ -258,9 +270,7 @@ func (n *native) builtin(m *hub.Message) error {
 
 // fromServer puts a message from another hub into the router, for users here or a handler.
 func (n *native) fromServer(m *hub.Message) error {
-	if m.From.Server == "" {
-		m.From.Server = hub.ServerName(n.name)
-	}
+	n.checkClaims(m)
 	if err := n.maySend(m.Type); err != nil {
 		return err
 	}
@@ -277,7 +287,7 @@ func (n *native) fromServer(m *hub.Message) error {
 func (n *native) Done(m *hub.Message, err error) {
 	if m.Tag != 0 {
 		if err == nil && m.Notes != 0 {
-			n.endFrame(wire.AppendGood(n.beginFrame(m.Batch), m.Tag, m.Notes.String()), false, m.Batch)
+			n.endFrame(wire.AppendGood(n.beginFrame(m.Batch), m.Tag, m.Notes.String()), bformat.Required, m.Batch)
 		} else {
 			n.status(m.Tag, err, m.Batch)
 		}
@@ -286,42 +296,54 @@ func (n *native) Done(m *hub.Message, err error) {
 }
 
 func (n *native) status(tag uint64, err error, b *hub.Batch) {
-	n.endFrame(wire.AppendStatus(n.beginFrame(b), tag, err), false, b)
+	n.endFrame(wire.AppendStatus(n.beginFrame(b), tag, err), bformat.Required, b)
 }
 
 // Put queues m for the session's user. Nil means that m is in the send queue or the stage
-// before it, in memory, where a delivery may still be dropped and counted if the user does
-// not read. A reply to a message with a tag is not dropped, but refused with hub.ErrFull if
-// too many wait.
+// before it, in memory, where a delivery may still be lost and counted if the user does not
+// read. A reply to a message with a tag is not dropped, but refused with hub.ErrFull if
+// too many wait. If the user misses a delivery, a gap tells it.
 func (n *native) Put(m *hub.Message) error {
-	if m.Tag == 0 && !n.account.Load().MayReceive(m.Type) {
-		return hub.ErrDenied
+	if m.Tag != 0 {
+		return n.refused(n.put(m, bformat.RequiredDelivery))
 	}
-	if m.Tag == 0 && len(m.Data.Bytes) < bformat.MaxStaged/4 && n.shouldStage(m.Batch) {
-		b, err := n.deliver(n.stage.Begin(), m)
-		if err != nil {
-			return err
-		}
-		return n.queueError(n.stage.End(b))
+	if !n.account.Load().MayReceive(m.Type) {
+		return n.refused(hub.ErrDenied)
 	}
+	if class := bformat.Droppable(m.SenderHash()); len(m.Data.Bytes) >= bformat.MaxStaged/4 || !n.shouldStage(m.Batch) {
+		return n.refused(n.put(m, class))
+	} else if b, err := n.deliver(n.stage.Begin(), m); err == nil {
+		return n.refused(n.stageError(n.stage.End(b, class)))
+	} else {
+		n.flushStage()
+		n.miss(err, m.Batch)
+		return n.refused(err)
+	}
+}
+
+// put queues m itself, without the stage.
+func (n *native) put(m *hub.Message, class bformat.Class) error {
 	b := n.beginFrame(m.Batch)
 	if m.Tag != 0 && len(b) > n.limits.Queue {
 		n.out.Cancel() // the user does not read; the status tells the sender to try again
-		return fmt.Errorf("%w: too many replies wait to be read", hub.ErrFull)
+		return errTooManyReplies
 	}
 	b, err := n.deliver(b, m)
 	if err != nil {
 		n.out.Cancel()
+		if m.Tag == 0 {
+			n.miss(err, m.Batch)
+		}
 		return err
 	}
-	return n.endFrame(b, m.Tag == 0, m.Batch)
+	return n.endFrame(b, class, m.Batch)
 }
 
 // deliver appends m as a deliver frame, unless it is longer than the peer's frame limit.
 func (n *native) deliver(dst []byte, m *hub.Message) ([]byte, error) {
 	b, err := wire.AppendMessage(dst, m.Tag, wire.KindDeliver, m)
 	if size := len(b) - len(dst); err == nil && n.maxFrame > 0 && size > n.maxFrame {
-		err = fmt.Errorf("%w: %d bytes are more than the %d that %q takes", hub.ErrEncoding, size, n.maxFrame, n.name)
+		err = fmt.Errorf("%w: %d bytes are more than the %d that %q takes", hub.ErrTooLong, size, n.maxFrame, n.name)
 	}
 	return b, err
 }

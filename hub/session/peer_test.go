@@ -21,6 +21,9 @@ type peer struct {
 	net.Conn
 	t  testing.TB
 	in *bformat.Reader
+
+	missed int      // deliveries that gaps have told of
+	gaps   []string // which next describes and leaves out
 }
 
 func (h *running) peer(t testing.TB, network, address string) *peer {
@@ -37,7 +40,7 @@ func (h *running) peer(t testing.TB, network, address string) *peer {
 	}
 	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(patience))
-	return &peer{c, t, bformat.NewReader(c, 0)}
+	return &peer{Conn: c, t: t, in: bformat.NewReader(c, 0)}
 }
 
 // native logs a user in on the trusting socket.
@@ -156,6 +159,12 @@ func (p *peer) next() string {
 	if err != nil {
 		p.t.Fatalf("frame %q: %v", f, err)
 	}
+	var n int
+	if _, err := fmt.Sscanf(s, "gap %d:", &n); err == nil {
+		p.missed += n
+		p.gaps = append(p.gaps, s)
+		return p.next()
+	}
 	return s
 }
 
@@ -172,6 +181,9 @@ func describe(f []byte) (string, error) {
 	case wire.KindHello:
 		h, err := wire.ParseHello(body)
 		return fmt.Sprintf("hello %+v", h), err
+	case wire.KindGap:
+		n, why, err := wire.ParseGap(body)
+		return fmt.Sprintf("gap %d: %s", n, why), err
 	case wire.KindDeliver:
 		var d wire.Decoder
 		var m hub.Message
@@ -225,4 +237,8 @@ func (p *peer) halfClose() {
 	if err := p.Conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
 		p.t.Fatal(err)
 	}
+}
+
+func helloSendOnly(user string) *wire.Hello {
+	return &wire.Hello{Role: wire.RoleClient, User: user, SendOnly: true}
 }

@@ -47,6 +47,8 @@ type Options struct {
 // Accounts are who may log in. account.Store is one.
 type Accounts interface {
 	Login(ctx context.Context, name hub.UserName, password string) (*account.Account, error)
+	// Cached returns the account if the password was checked lately and found right, or nil.
+	Cached(name hub.UserName, password string) *account.Account
 	Lookup(name hub.UserName) *account.Account // nil if there is none
 	ChangePassword(ctx context.Context, name hub.UserName, old, new string) error
 }
@@ -58,68 +60,100 @@ type Handshake struct {
 	In      *bformat.Reader // has read the hello, and perhaps more
 	Hello   *wire.Hello
 	Account *account.Account // may serve all types in Hello
+	// Rights are those of the account as it is when they are asked for; nil if the
+	// operating system vouches for the process, which may do everything then.
+	Rights Rights
+}
+
+// Rights are what the commands of a handler process may do.
+type Rights interface {
+	MayReach(to hub.Address) bool
+	MaySend(t hub.Type) bool
 }
 
 // Limits bound the resources that a peer can use. The zero value is the defaults. A
 // connection keeps the limits that were in force when it was accepted.
 type Limits struct {
 	Login       time.Duration          // a connection has this long to log in; if zero, 10 s
-	Connections int                    // open at once, logged in or not, but for trusted peers; if zero, 1024
+	Connections int                    // open at once, logged in or not, and a quarter more for trusted peers; a sixteenth is kept for logins of administrators; if zero, 1024
+	PerAccount  int                    // sessions of one account, but for administrators and trusted peers; if zero, a quarter of Connections, but at least 4
 	Frame       int                    // bytes of a frame after the login (4 KiB before); if zero, 1 MiB
 	Queue       int                    // bytes that may wait to be written to one session; if zero, 256 KiB
 	Full        bformat.OverflowPolicy // what happens when they would be more; if zero, drop the oldest
 	Write       time.Duration          // a peer that reads nothing, or stalls in a frame, for so long is closed; if zero, 30 s
 	Credits     int                    // messages of one native session in flight; if zero, 256
-	Failures    int                    // failed logins from one address in a minute until it is throttled; if zero, 10
-	// Memory is how many bytes all connections together may hold for frames over 56 KiB
-	// that are being read, and for each session's waiting frames, and frames being written,
-	// over 8 KiB each. No connection gets more than what is then left for all others. If too
-	// little is left, a frame is refused and its connection closed, and a queue counts as
-	// full, but always holds 32 KiB while nothing is being written. A change applies to all
+	Failures    int                    // failed logins of one account from one address in a minute until they are throttled; if zero, 10
+	Rate        Rate                   // of what one account may send, in all its sessions; over it, it is read more slowly
+	TotalRate   Rate                   // of what all sessions together may send
+	// Memory is how many bytes all connections together may hold for frames that are being
+	// read, if they are over 56 KiB or have stopped after more than 512 bytes, and for each
+	// session's waiting frames, and frames being written, over 8 KiB each. No connection gets
+	// more than what is then left for all others. If too little is left, frames that have
+	// stopped give way, or a frame is refused, and its connection is closed; and a queue counts
+	// as full, but always holds 32 KiB while nothing is being written. A change applies to all
 	// connections at once. Memory should be several times Frame. If zero, 32 MiB.
 	Memory int
 	// Peer says which addresses classic servers may connect from; if nil, none.
 	Peer func(netip.Addr) bool
+	// MayClaim says which hubs and servers, beside itself, a peer account may say that a
+	// message comes from; if nil, none. It counts at once for all connections.
+	MayClaim func(account, name string) bool
 }
+
+// Cost and CostTLS are the memory in bytes that a connection takes, apart from Memory: its
+// goroutines, structures, the small buffers that are exempt from Memory, and for TLS the
+// buffers and keys of crypto/tls. Connections of them should fit into what there is.
+const (
+	Cost    = 40 << 10
+	CostTLS = 72 << 10
+)
 
 // loginFrame is the largest frame accepted from a peer that has not logged in.
 const loginFrame = 4 << 10
 
-func (l Limits) withDefaults() *Limits {
+// WithDefaults returns l with its defaults in place of zeros.
+func (l Limits) WithDefaults() Limits {
 	l.Login = cmp.Or(l.Login, 10*time.Second)
 	l.Connections = cmp.Or(l.Connections, 1024)
+	l.PerAccount = cmp.Or(l.PerAccount, max(l.Connections/4, 4))
 	l.Frame = cmp.Or(l.Frame, bformat.DefaultLimit)
 	l.Queue = cmp.Or(l.Queue, 256<<10)
 	l.Write = cmp.Or(l.Write, 30*time.Second)
 	l.Credits = cmp.Or(l.Credits, 256)
 	l.Failures = cmp.Or(l.Failures, 10)
 	l.Memory = cmp.Or(l.Memory, 32<<20)
-	return &l
+	return l
 }
 
 // A Server serves sessions on any number of listeners.
 type Server struct {
-	o             Options
-	limits        atomic.Pointer[Limits]
-	stats         stats
-	orderKeys     atomic.Uint64 // last order key given to a classic connection
-	logLimiters   logLimiters
-	started       time.Time
-	memory        *bformat.Budget
-	starvedLogged atomic.Uint64 // memory.Starved when it was logged last
-	throttle      loginThrottle
-	ctx           context.Context // ends when Shutdown begins
-	cancel        context.CancelFunc
+	o           Options
+	limits      atomic.Pointer[Limits]
+	stats       stats
+	orderKeys   atomic.Uint64 // last order key given to a classic connection
+	logLimiters logLimiters
+	started     time.Time
+	memory      *bformat.Budget
+	throttle    loginThrottle
+	ledger      ledger
+	rate        rateLimiter // of all sessions
+	spare       spare
+	ctx         context.Context // ends when Shutdown begins
+	cancel      context.CancelFunc
 
 	checking            sync.Mutex // held while a session is checked against the accounts
 	mu                  sync.Mutex
 	listeners           map[*Listener]bool
 	open                map[*connection]*session // nil: not logged in
+	leaving             int                      // of those, evicted ones that are not closed yet
 	sessions            int                      // of those, without the handed off
+	counted             int                      // sessions, without those of administrators and trusted peers
+	perAccount          map[hub.UserName]int     // of those counted
 	serving             int                      // connections that Shutdown waits for
 	undrained           int                      // sessions that may still put messages into the hub
 	shuttingDown        bool
 	stallCheckScheduled bool          // a timer will call checkStalled
+	reclaimFailed       time.Duration // when findVictims found too little last, from started on; 0: it did not
 	allDrained          chan struct{} // closed at a shutdown, when undrained is 0
 	released            chan struct{} // closed by Shutdown: sessions need not stay open for others' messages
 	allClosed           chan struct{} // closed when serving is 0
@@ -135,20 +169,24 @@ func NewServer(o Options) *Server {
 		started:    time.Now(),
 		listeners:  make(map[*Listener]bool),
 		open:       make(map[*connection]*session),
+		perAccount: make(map[hub.UserName]int),
 		allDrained: make(chan struct{}),
 		released:   make(chan struct{}),
 		allClosed:  make(chan struct{}),
 	}
+	s.ledger.log = o.Log
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.spare.open = openNull
 	s.memory = bformat.NewBudget(0)
+	s.memory.SetReclaim(s.reclaim)
 	s.SetLimits(o.Limits)
 	return s
 }
 
 // SetLimits sets the limits of the connections accepted from now on; Memory applies to all.
 func (s *Server) SetLimits(l Limits) {
-	f := l.withDefaults()
-	s.limits.Store(f)
+	f := l.WithDefaults()
+	s.limits.Store(&f)
 	s.memory.SetLimit(f.Memory)
 }
 
@@ -160,12 +198,19 @@ func (s *Server) Serve(l *Listener) error {
 		return nil
 	}
 	defer s.removeListener(l)
+	s.spare.fill()
+	spent := false // a spare descriptor is, or was, for the next connection
 	for {
 		conn, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
-		if err != nil { // out of descriptors, most likely: open connections go on
+		if outOfDescriptors(err) && !spent && s.spare.spend() {
+			spent = true
+			continue
+		}
+		if err != nil { // open connections go on
+			spent = false
 			s.warn(&s.logLimiters.accept, "cannot accept connections", slog.String("listener", l.String()), slog.Any("err", err))
 			select {
 			case <-time.After(100 * time.Millisecond):
@@ -174,7 +219,25 @@ func (s *Server) Serve(l *Listener) error {
 			continue
 		}
 		c := s.newConnection(l, conn)
-		switch err := s.admit(c); {
+		if spent {
+			spent = false
+			if !s.spare.fill() && !c.trusted {
+				s.stats.noDescriptors.Add(1)
+				c.warn(&s.logLimiters.accept, "connection closed: no descriptors are left but for the hub's own user",
+					slog.String("remedy", "raise the limit (LimitNOFILE=, ulimit -n), or lower session.connections"))
+				c.abort()
+				s.spare.fill()
+				continue
+			}
+		}
+		out, err := s.admit(c)
+		if out != nil {
+			s.stats.preAuth.Add(1)
+			out.warnFor(&s.logLimiters.tooMany, out.address.String(), "connection closed: it has not logged in, and another needs its place",
+				slog.Int("limit", c.limits.Connections))
+			out.abort()
+		}
+		switch {
 		case err == errTooMany:
 			s.stats.tooMany.Add(1)
 			c.warn(&s.logLimiters.tooMany, "connection closed: too many; session.connections sets the limit", slog.Int("limit", c.limits.Connections))
@@ -206,23 +269,19 @@ func (s *Server) removeListener(l *Listener) {
 
 var errTooMany = errors.New("too many connections")
 
-// countDropped counts deliveries that a session's queue has dropped.
-func (s *Server) countDropped(frames, _ int) {
-	s.stats.dropped.Add(uint64(frames))
-	if n := s.memory.Starved(); s.starvedLogged.Swap(n) != n {
-		s.warn(&s.logLimiters.memory, "deliveries dropped: too little memory is left for what waits in the sessions' queues",
-			slog.Int("memory", s.memory.Limit()), slog.String("remedy", remedyMemory))
-	}
-}
-
 // logLimiters limit the rate of log lines that any peer can cause: each kind is logged at
 // most once a second.
 type logLimiters struct {
-	accept, tooMany, closed, login, hello, malformed, peer, slow, password, memory, stalled, throttled, forbidden lograte.Limiter
+	accept, tooMany, closed, login, hello, malformed, peer, slow, password, memory, stalled, throttled, forbidden, claims, slowed, panics lograte.Limiter
 }
 
 func (s *Server) warn(l *lograte.Limiter, text string, attrs ...slog.Attr) {
 	l.Log(s.o.Log, slog.LevelWarn, text, attrs...)
+}
+
+// warnFor is warn for lines that are limited for each subject by itself.
+func (s *Server) warnFor(l *lograte.Limiter, subject, text string, attrs ...slog.Attr) {
+	l.LogFor(s.o.Log, slog.LevelWarn, subject, text, attrs...)
 }
 
 // Listeners returns the listeners that Serve accepts on, in no order.

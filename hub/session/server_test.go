@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/account"
+	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/wire"
 )
 
@@ -27,11 +31,14 @@ func TestClassicServerIsLetInByItsAddress(t *testing.T) {
 		p.text(classicServer(header, payload))
 		return p
 	}
-	// By default no address is allowed, and not even a reason is given.
-	hand("tcp", h.tcp, "", `"type":"t","data":1,"id":"x"`).want("end")
+	// By default no address is allowed. A hub of this kind is told, so that it does not take
+	// the close for that of an original.
+	const denied = "this hub does not list the sender's address among its peers; its log says what to add"
+	hand("tcp", h.tcp, "", `"type":"t","data":1,"id":"far/1"`).want(classicBad("far/1", denied), "end")
 	h.log.want(t, "not among the peers", `add \"127.0.0.1\" to peers.classic in bester.toml`, "network.peers in server.conf")
-	hand("unix", h.closed, "", `"type":"t","data":1`).want("end")
-	if s := h.Stats(); s.Denied != 2 {
+	hand("unix", h.closed, "", `"type":"t","data":1`).want("end") // an original does not read it
+	hand("tcp", h.tcp, "", `"type":"t","data":1,"id":"x/y"`).want("end")
+	if s := h.Stats(); s.Denied != 3 {
 		t.Errorf("counted %d", s.Denied)
 	}
 	// Trusted peer credentials and listed addresses are allowed.
@@ -49,6 +56,23 @@ func TestClassicServerIsLetInByItsAddress(t *testing.T) {
 	got.lives()
 }
 
+// A frame that only a known peer may send is not read: the connection is reset, which no
+// server takes for a message that has been handed over.
+func TestLongFrameOfAnUnknownServer(t *testing.T) {
+	h := run(t, Options{})
+	c, err := net.Dial("tcp", h.tcp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	c.Write(bformat.Append(nil, []byte(classicServer("", `"type":"t","data":"`+strings.Repeat("x", loginFrame)+`","id":"far/1"`))))
+	if n, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("got %d bytes and %v, want a reset", n, err)
+	}
+	h.log.want(t, "4096")
+}
+
 func TestClassicServerHandsInOneMessage(t *testing.T) {
 	h := run(t, Options{Limits: Limits{Peer: func(netip.Addr) bool { return true }}})
 	ann, bob := h.native(t, "ann"), h.native(t, "bob")
@@ -61,7 +85,7 @@ func TestClassicServerHandsInOneMessage(t *testing.T) {
 		{"", `"type":"t","id":"d"`, classicBad("d", "frame: payload.data missing")},
 		{`,"to":["bob"]`, `"type":"t","data":1,"id":"e"`, classicGood("e")},
 		{`,"hops":14`, `"type":"t","data":1,"id":"f"`, classicGood("f")},
-		{`,"hops":16`, `"type":"t","data":1,"id":"g"`, classicBad("g", `type "t": more than 16 hops: do hubs send it in a circle?`)},
+		{`,"hops":16`, `"type":"t","data":1,"id":"g"`, `"reason":"type \"t\": more than 16 hops at hub \"test\": do hubs send it in a circle?","code":"hops"`},
 		{`,"hops":4294967296`, `"type":"t","data":1,"id":"h"`, `"bad"`},
 	} {
 		p := h.peer(t, "tcp", h.tcp)

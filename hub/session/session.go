@@ -9,9 +9,10 @@
 //
 // Every session has one reader goroutine and one writer goroutine. Its send queue is
 // bounded in bytes; the operator chooses what happens when a peer does not read
-// (Limits.Full), and every drop is counted. A session has at most Limits.Credits messages
+// (Limits.Full). A full queue drops the messages of the senders with most in it. Every loss is
+// counted by user and reason, logged, and told to a native receiver. A session has at most Limits.Credits messages
 // in flight in the hub and is not read beyond that, so only a sender that is faster than
-// its handlers waits. The memory that long frames and queues of all sessions take together
+// its handlers waits; so does one that sends more than Limits.Rate. The memory that long frames and queues of all sessions take together
 // is bounded by Limits.Memory. A peer that stalls inside a frame is closed, and an address
 // with too many failed logins is throttled.
 package session
@@ -48,6 +49,7 @@ type session struct {
 	name     hub.UserName
 	account  atomic.Pointer[account.Account] // nil: a classic server
 	peerCred bool                            // authenticated by UNIX peer credentials, not by an account
+	sendOnly bool                            // takes no deliveries but replies
 	role     string                          // wire.RoleClient, RoleServer or RoleHandler, for good
 	serves   []string                        // patterns of a handler
 	handler  string                          // its name
@@ -58,6 +60,7 @@ type session struct {
 	inFlight  inFlight
 	credits   int
 	endReason atomic.Pointer[error] // why reading has stopped; nil while it goes on
+	ended     chan struct{}         // closed when endReason is set; nil without a rate limit
 	received  uint64                // messages; only the reader uses it
 	now       time.Time             // see batchTime
 }
@@ -70,6 +73,9 @@ var (
 func (s *session) init(c *connection) {
 	s.connection, s.stage = c, bformat.NewStage(c.out)
 	s.batch.AllowStaging = true
+	if c.limits.Rate != (Rate{}) || c.limits.TotalRate != (Rate{}) {
+		s.ended = make(chan struct{})
+	}
 	s.inFlight.reader, s.inFlight.doneSignal = &s.batch, make(chan struct{}, 1)
 }
 
@@ -90,7 +96,8 @@ func (s *session) run(self receiver, loop func() error) {
 		s.out.Fail(err) // the connection is broken: nothing more can be written
 		s.abort()
 	}
-	s.log.Debug("session ends", "sent", s.out.Enqueued(), "received", s.received, "dropped", s.out.Dropped(), "why", closeReason(err))
+	sent := s.out.Stats()
+	s.log.Debug("session ends", "delivered", sent.Delivered, "received", s.received, "lost", sent.Lost.Total(), "why", closeReason(err))
 }
 
 // runRegistered is the part of run during which the session is registered. It cleans up
@@ -141,7 +148,23 @@ func (s *session) Unstage(b *hub.Batch) {
 
 func (s *session) unstage() {
 	s.staged = false
-	s.queueError(s.stage.Flush())
+	s.flushStage()
+}
+
+// flushStage passes what is staged to the queue. Only the owner's goroutine calls it.
+func (s *session) flushStage() {
+	s.stageError(s.stage.Flush())
+}
+
+// stageError is queueError for an error of the stage.
+func (s *session) stageError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if n := s.stage.Lost(); n > 0 {
+		s.server.ledger.lostLate(s.user, uint64(n))
+	}
+	return s.queueError(err)
 }
 
 // scheduleFlush has b flush the session, unless another batch will.
@@ -171,25 +194,31 @@ func (s *session) shouldStage(b *hub.Batch) bool {
 // has put or staged before.
 func (s *session) beginFrame(b *hub.Batch) []byte {
 	if s.ownedBy(b) && s.staged {
-		s.queueError(s.stage.Flush())
+		s.flushStage()
 	}
 	return s.out.Begin()
 }
 
-// endFrame ends the frame begun with beginFrame. It returns nil also if the frame is
-// dropped and counted, as Limits.Full says.
-func (s *session) endFrame(frame []byte, droppable bool, b *hub.Batch) error {
-	if err := s.queueError(s.out.End(frame, droppable)); err != nil {
-		return err
+// endFrame ends the frame begun with beginFrame. It returns an error if the frame is dropped
+// at once, or the queue has ended.
+func (s *session) endFrame(frame []byte, c bformat.Class, b *hub.Batch) error {
+	err := s.queueError(s.out.End(frame, c))
+	if err != hub.ErrClosed {
+		s.scheduleFlush(b)
 	}
-	s.scheduleFlush(b)
-	return nil
+	return err
 }
 
 // queueError converts an error of the queue to the error of Put.
 func (s *session) queueError(err error) error {
 	if err == nil {
 		return nil
+	}
+	if dropped, ok := err.(*bformat.DropError); ok {
+		if dropped.Why == bformat.LossMemory {
+			return errNoMemory
+		}
+		return errQueueFull
 	}
 	if errors.Is(err, bformat.ErrFull) {
 		s.abort() // a write in flight would hold the session for Limits.Write
@@ -217,7 +246,10 @@ func (s *session) endBurst() {
 	if oneCore {
 		runtime.Gosched() // lets the writer run before more is read; no other core would run it
 	}
-	s.out.Wait()
+	if s.out.Backpressured() {
+		s.in.Hold()
+		s.out.Wait()
+	}
 	s.now = time.Time{}
 }
 
@@ -233,6 +265,9 @@ func (s *session) batchTime() time.Time {
 func (s *session) MayReach(a hub.Address) bool {
 	return s.account.Load().MayReach(a)
 }
+
+// MaySend reports whether the account may send messages of type t.
+func (s *session) MaySend(t hub.Type) bool { return s.account.Load().MaySend(t) }
 
 // maySend returns nil if the account may send messages of type t. Refusals are counted and
 // logged, since a sender that requests no status does not see them.
@@ -250,6 +285,7 @@ func (s *session) maySend(t hub.Type) error {
 // credits.
 func (s *session) acquireCredit() {
 	if s.inFlight.count() >= s.credits {
+		s.in.Hold()
 		s.batch.Flush()
 		s.inFlight.wait(s.credits)
 	}
@@ -264,24 +300,29 @@ func (s *session) releaseCredit(b *hub.Batch) { s.inFlight.done(b) }
 func (s *session) drain() { s.inFlight.wait(1) }
 
 // login checks the name and password. On success the session is that user's. Otherwise the
-// error is what the peer may know: hub.ErrDenied, or hub.ErrFull if it may succeed later.
+// error is what the peer may know: hub.ErrDenied, or hub.ErrThrottled or hub.ErrFull if it
+// may succeed later.
 func (s *session) login(user, password string) error {
 	var a *account.Account
 	err := account.ErrDenied
 	if accounts := s.server.o.Accounts; accounts != nil {
-		err = s.throttleLogin(func(ctx context.Context) (err error) {
+		cached := func() bool {
+			a = accounts.Cached(hub.UserName(user), password)
+			return a != nil
+		}
+		err = s.throttleLogin(user, cached, func(ctx context.Context) (err error) {
 			a, err = accounts.Login(ctx, hub.UserName(user), password)
 			return err
 		})
 	}
 	if err != nil {
 		s.server.stats.denied.Add(1)
-		s.warn(&s.server.logLimiters.login, "login refused", slog.String("user", user), slog.Any("err", err))
+		s.warnFor(&s.server.logLimiters.login, user+s.host(), "login refused", slog.String("user", user), slog.Any("err", err))
 		switch {
-		case err == errThrottled:
-			return fmt.Errorf("%w: %v", hub.ErrFull, err)
+		case errors.Is(err, hub.ErrThrottled), errors.Is(err, hub.ErrFull):
+			return err
 		case !errors.Is(err, account.ErrDenied):
-			return fmt.Errorf("%w: too many logins at once, try again", hub.ErrFull)
+			return hub.Reason(hub.ErrFull, "too many logins at once: try again")
 		}
 		return hub.ErrDenied
 	}
@@ -299,7 +340,7 @@ func (s *session) setAccount(a *account.Account, user string) {
 // so messages in flight are answered. A peer that has ended inside a frame may still read.
 func inputEnded(err error) bool {
 	switch err {
-	case nil, io.EOF, io.ErrUnexpectedEOF, errClose, errShuttingDown, errRemoved, errNoPeer, errStalled:
+	case nil, io.EOF, io.ErrUnexpectedEOF, errClose, errShuttingDown, errRemoved, errNoPeer, errStalled, errReclaimed:
 		return true
 	}
 	return false

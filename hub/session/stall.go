@@ -15,11 +15,14 @@ import (
 
 var errStalled = errors.New("a frame has begun and did not get on in time")
 
-// A frameProgress is the progress of a connection's frame that checkStalled saw last, and
-// the time since which it has not changed. It is under Server.mu.
+// A frameProgress is the progress of a connection's frame that was seen last, and the time
+// since which it has not changed. It is under Server.mu.
 type frameProgress struct {
-	value uint64        // bformat.Reader.Part
-	since time.Duration // from Server.began on
+	value       uint64        // bformat.Reader.Progress; changes with each 64 KiB
+	since       time.Duration // from Server.started on
+	activity    uint64        // bformat.Reader.Activity; changes with each byte
+	activeSince time.Duration
+	reclaimed   bool // it must give way to others; see reclaim.go
 }
 
 // scheduleStallCheck starts the periodic check, unless it runs. It is called under
@@ -38,8 +41,10 @@ func (s *Server) stallCheckInterval() time.Duration {
 }
 
 // checkStalled ends the sessions that have stalled inside a frame.
-func (s *Server) checkStalled() {
-	for _, n := range s.findStalled(time.Since(s.started)) {
+func (s *Server) checkStalled() { s.endStalled(time.Since(s.started)) }
+
+func (s *Server) endStalled(now time.Duration) {
+	for _, n := range s.findStalled(now) {
 		s.stats.stalled.Add(1)
 		n.warn(&s.logLimiters.stalled, "session closed: it stopped inside a frame; session.write says how long it may", slog.String("user", string(n.name)), slog.Duration("limit", n.limits.Write))
 		n.terminate(errStalled)
@@ -52,18 +57,28 @@ func (s *Server) findStalled(now time.Duration) (all []*session) {
 	if s.stallCheckScheduled = len(s.open) > 0 && !s.shuttingDown; s.stallCheckScheduled {
 		time.AfterFunc(s.stallCheckInterval(), s.checkStalled)
 	}
+	s.noteProgress(now)
 	for c, n := range s.open {
 		if n == nil { // the login timeout applies
 			continue
 		}
-		p := &c.frameProgress
-		part := c.in.Progress()
-		switch {
-		case part == 0 || part != p.value:
-			*p = frameProgress{part, now}
-		case now-p.since >= c.limits.Write && n.endReason.Load() == nil:
+		if c.value != 0 && now-c.since >= c.limits.Write && n.endReason.Load() == nil {
 			all = append(all, n)
 		}
 	}
 	return all
+}
+
+// noteProgress notes how far the frames of all connections have got. It is called under
+// Server.mu.
+func (s *Server) noteProgress(now time.Duration) {
+	for c := range s.open {
+		p := &c.frameProgress
+		if v := c.in.Progress(); v == 0 || v != p.value {
+			p.value, p.since = v, now
+		}
+		if v := c.in.Activity(); p.value == 0 || v != p.activity {
+			p.activity, p.activeSince = v, now
+		}
+	}
 }

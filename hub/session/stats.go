@@ -3,7 +3,7 @@ package session
 import "sync/atomic"
 
 type stats struct {
-	accepted, logins, denied, tooMany, tooLong, tooSlow, malformed, slow, dropped, panics, noMemory, stalled, throttled, forbidden atomic.Uint64
+	accepted, logins, denied, tooMany, tooManyOfAccount, noDescriptors, tooLong, tooSlow, malformed, slow, panics, noMemory, stalled, throttled, forbidden, restamped, slowed, preAuth atomic.Uint64
 }
 
 // Stats counts what came over the listeners since the start.
@@ -13,14 +13,19 @@ type Stats struct {
 	Accepted  uint64 `json:"accepted"`            // connections
 	Logins    uint64 `json:"logins"`              // sessions begun
 	Denied    uint64 `json:"denied"`              // logins refused
-	TooMany   uint64 `json:"too_many"`            // connections over Limits.Connections
+	TooMany   uint64 `json:"too_many"`            // connections and sessions over Limits.Connections
+	PreAuth   uint64 `json:"logins_evicted"`      // connections that had not logged in, closed for others
+	OfAccount uint64 `json:"too_many_of_account"` // sessions over Limits.PerAccount
+	NoFiles   uint64 `json:"no_descriptors"`      // connections closed since no descriptors were left
 	TooLong   uint64 `json:"frames_too_long"`     // connections closed for a frame over the limit
 	TooSlow   uint64 `json:"logins_too_slow"`     // connections closed for not logging in in time
 	Forbidden uint64 `json:"sends_denied"`        // messages of a type that the account may not send
+	Restamped uint64 `json:"origins_denied"`      // messages of a peer account that named an origin it may not speak for
 	Malformed uint64 `json:"malformed"`           // connections closed for what they sent
 	Slow      uint64 `json:"slow_readers_closed"` // sessions closed for not reading
-	Dropped   uint64 `json:"dropped"`             // frames dropped because a session's queue was full, or had ended with its connection
+	Dropped   uint64 `json:"dropped"`             // deliveries that sessions have taken, and lost since
 	Panics    uint64 `json:"panics"`              // sessions ended by a bug in the hub
+	Slowed    uint64 `json:"sends_slowed"`        // messages that had to wait for a rate limit
 	Throttled uint64 `json:"logins_held_off"`     // logins not checked, since their address was throttled
 	Stalled   uint64 `json:"stopped_in_a_frame"`  // sessions closed for that
 	NoMemory  uint64 `json:"frames_no_memory"`    // connections closed for a long frame when Limits.Memory was used up
@@ -33,13 +38,15 @@ func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	sessions, open := s.sessions, len(s.open)
 	s.mu.Unlock()
+	d := s.Deliveries()
+	dropped := d.Losses.Total()
 	c := &s.stats
 	return Stats{
 		Sessions: sessions, Open: open,
 		Accepted: c.accepted.Load(), Logins: c.logins.Load(), Denied: c.denied.Load(),
-		TooMany: c.tooMany.Load(), TooLong: c.tooLong.Load(), TooSlow: c.tooSlow.Load(),
-		Forbidden: c.forbidden.Load(), Malformed: c.malformed.Load(), Slow: c.slow.Load(), Dropped: c.dropped.Load(), Panics: c.panics.Load(),
-		Throttled: c.throttled.Load(), Stalled: c.stalled.Load(), NoMemory: c.noMemory.Load(),
+		TooMany: c.tooMany.Load(), PreAuth: c.preAuth.Load(), OfAccount: c.tooManyOfAccount.Load(), NoFiles: c.noDescriptors.Load(), TooLong: c.tooLong.Load(), TooSlow: c.tooSlow.Load(),
+		Forbidden: c.forbidden.Load(), Restamped: c.restamped.Load(), Malformed: c.malformed.Load(), Slow: c.slow.Load(), Dropped: dropped, Panics: c.panics.Load(),
+		Slowed: c.slowed.Load(), Throttled: c.throttled.Load(), Stalled: c.stalled.Load(), NoMemory: c.noMemory.Load(),
 		Refused: s.memory.Refused(), Memory: s.memory.Used(),
 	}
 }

@@ -1,4 +1,4 @@
-// Package socket removes stale UNIX sockets.
+// Package socket removes stale UNIX sockets and sets the timeouts of TCP connections.
 package socket
 
 import (

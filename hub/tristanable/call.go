@@ -3,6 +3,8 @@ package tristanable
 import (
 	"context"
 	"sync"
+
+	"github.com/besterhub/bester/hub/bformat"
 )
 
 // A Call is one request and the callbacks for its outcome. The caller owns it and may reuse
@@ -57,7 +59,7 @@ func (c *Conn) start(call *Call) (uint16, error) {
 		c.out.Cancel()
 		c.out.Flush()
 	} else {
-		err = c.out.End(call.Encode(Append(b, uint64(tag))), false)
+		err = c.out.End(call.Encode(Append(b, uint64(tag))), bformat.Required)
 	}
 	if err != nil && c.cancel(call, tag) {
 		if e := c.Err(); e != nil {

@@ -233,7 +233,7 @@ func (c *Conn) Send(tag uint64, parts ...[]byte) error {
 	for _, p := range parts {
 		b = append(b, p...)
 	}
-	return c.out.End(b, false)
+	return c.out.End(b, bformat.Required)
 }
 
 // Out returns the send queue, to encode answers and pushes in place. Each frame must begin

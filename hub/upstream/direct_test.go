@@ -69,9 +69,9 @@ func TestMessageThatIsNotTaken(t *testing.T) {
 		t.Errorf("two servers: got %v", err)
 	}
 	m = message("@h:1", 1, nil)
-	m.Data = hub.Data{Encoding: hub.MessagePack, Bytes: []byte("\xcb\x7f\xf8\x00\x00\x00\x00\x00\x01")}
+	m.Data = hub.Data{Encoding: hub.MessagePack, Bytes: []byte("\xd4\x05\x01")}
 	if err := d.Put(m); !errors.Is(err, hub.ErrEncoding) {
-		t.Errorf("NaN: got %v", err)
+		t.Errorf("an extension: got %v", err)
 	}
 	if s := d.Stats(); s != (Stats{}) {
 		t.Errorf("got %+v", s)
@@ -99,7 +99,7 @@ func TestOrderForEachServer(t *testing.T) {
 			t.Error(got.err)
 		}
 	}
-	if s := d.Stats(); s.Sent != 2*n || s.Failed != 0 || s.Waiting != 0 {
+	if s := d.Stats(); s.Unconfirmed != 2*n || s.Failed != 0 || s.Waiting != 0 {
 		t.Errorf("got %+v", s)
 	}
 }

@@ -1,12 +1,17 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -78,30 +83,175 @@ func TestServerStatus(t *testing.T) {
 		return bformat.Append(nil, wire.AppendClassicStatus(nil, []byte(`"x"`), err))
 	}
 	for name, c := range map[string]struct {
-		do   func(c *net.TCPConn)
-		want string
+		do    func(c *net.TCPConn)
+		want  string // in the error; "" is none
+		notes hub.Notes
 	}{
-		"nothing":   {func(c *net.TCPConn) {}, ""},
-		"good":      {func(c *net.TCPConn) { c.Write(status(nil)) }, ""},
-		"bad":       {func(c *net.TCPConn) { c.Write(status(hub.ErrNoHandler)) }, "refused: no handler for this type"},
-		"reset":     {func(c *net.TCPConn) { c.SetLinger(0) }, "reset"},
-		"garbage":   {func(c *net.TCPConn) { c.Write(bformat.Append(nil, []byte("{"))) }, ""},
-		"half":      {func(c *net.TCPConn) { c.Write([]byte{9, 0}) }, ""},
-		"too long":  {func(c *net.TCPConn) { c.Write([]byte{0xff, 0xff, 0xff, 0x7f}) }, ""},
-		"for ever":  {func(c *net.TCPConn) { endless(c, status(nil)) }, ""},
-		"bad, more": {func(c *net.TCPConn) { endless(c, status(errors.New("no room"))) }, "refused: no room"},
+		"nothing":      {func(c *net.TCPConn) {}, "", hub.NoteUnconfirmed},
+		"good":         {func(c *net.TCPConn) { c.Write(status(nil)) }, "", 0},
+		"bad":          {func(c *net.TCPConn) { c.Write(status(hub.ErrNoHandler)) }, "refused: no handler for this type", 0},
+		"reset":        {func(c *net.TCPConn) { c.SetLinger(0) }, "reset", 0},
+		"no status":    {func(c *net.TCPConn) { c.Write(bformat.Append(nil, []byte("{}"))) }, "is no Bester hub", 0},
+		"not JSON":     {func(c *net.TCPConn) { c.Write(bformat.Append(nil, []byte("{"))) }, "is no Bester hub", 0},
+		"native hello": {func(c *net.TCPConn) { c.Write(bformat.Append(nil, make([]byte, 9))) }, "is no Bester hub", 0},
+		"half":         {func(c *net.TCPConn) { c.Write([]byte{9, 0}) }, "is no Bester hub", 0},
+		"too long":     {func(c *net.TCPConn) { c.Write([]byte{0xff, 0xff, 0xff, 0x7f}) }, "is no Bester hub", 0},
+		"TLS alert":    {func(c *net.TCPConn) { c.Write([]byte("\x15\x03\x03\x00\x02\x02\x46")) }, "a TLS port answered", 0},
+		"HTTP":         {func(c *net.TCPConn) { c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) }, "a web server answered", 0},
+		"SSH":          {func(c *net.TCPConn) { c.Write([]byte("SSH-2.0-OpenSSH_9.2\r\n")) }, "an SSH server answered", 0},
+		"SMTP":         {func(c *net.TCPConn) { c.Write([]byte("220 mail ESMTP\r\n")) }, `"220 mail ESMTP\r\n"`, 0},
+		"one byte":     {func(c *net.TCPConn) { c.Write([]byte{0}) }, "is no Bester hub", 0},
+		"for ever":     {func(c *net.TCPConn) { endless(c, status(nil)) }, "", 0},
+		"bad, more":    {func(c *net.TCPConn) { endless(c, status(errors.New("no room"))) }, "refused: no room", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := listen(t, "tcp4", "127.0.0.1:0", func(conn *net.TCPConn, _ string) { c.do(conn) })
-			d := direct(t, Options{AnswerTimeout: 50 * time.Millisecond})
+			d := direct(t, Options{AnswerTimeout: testTimeout})
 			r := make(receipts, 1)
 			put(t, d, "@"+s.address, 1, r)
-			if c.want == "" {
-				r.want(t, 1)
-			} else {
-				r.want(t, 1, "server "+s.address, c.want)
+			got := <-r
+			if c.want == "" && got.err != nil || c.want != "" && (got.err == nil || !strings.Contains(got.err.Error(), c.want)) {
+				t.Errorf("got %v, want %q", got.err, c.want)
+			}
+			if got.notes != c.notes {
+				t.Errorf("got note %q, want %q", got.notes, c.notes)
+			}
+			want := Stats{}
+			switch {
+			case c.want != "":
+				want.Failed = 1
+			case c.notes != 0:
+				want.Unconfirmed = 1
+			default:
+				want.Sent = 1
+			}
+			if got := d.Stats(); got != want {
+				t.Errorf("got %+v, want %+v", got, want)
 			}
 		})
+	}
+}
+
+// A port that speaks TLS is found out, whatever of it answers.
+func TestServerAtATLSPort(t *testing.T) {
+	l, err := tls.Listen("tcp4", "127.0.0.1:0", &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		return nil, errors.New("none")
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		c.(*tls.Conn).Handshake()
+	}()
+	defer func() { l.Close(); <-done }()
+	d := direct(t, Options{Addresses: map[hub.ServerName]string{"far": l.Addr().String()}})
+	r := make(receipts, 1)
+	put(t, d, "@far", 1, r)
+	if got := <-r; got.err == nil && got.notes != hub.NoteUnconfirmed {
+		t.Error("the message counts as delivered")
+	}
+	if s := d.Servers()[0]; s.State == Works || s.Sent > 0 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+// A server that has confirmed messages and then closes without a word has failed.
+func TestServerThatFallsSilent(t *testing.T) {
+	s := listen(t, "tcp4", "127.0.0.1:0", func(c *net.TCPConn, f string) {
+		if f == frame(1) {
+			c.Write(bformat.Append(nil, wire.AppendClassicStatus(nil, nil, nil)))
+		}
+	})
+	var log bytes.Buffer
+	d := direct(t, Options{Addresses: map[hub.ServerName]string{"far": s.address}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	r := make(receipts, 1)
+	put(t, d, "@far", 1, r)
+	r.want(t, 1)
+	put(t, d, "@far", 2, r)
+	r.want(t, 2, "without the status")
+	for _, want := range []string{`msg="server works" server=far`, `msg="message not handed over" server=far type=t err="server far (`} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("log without %s:\n%s", want, &log)
+		}
+	}
+}
+
+// A message that comes round again, with more hops, does not wait for the answer to the one
+// before, which may depend on it.
+func TestMessageThatComesRoundAgain(t *testing.T) {
+	far := make(chan func(hops int), 1)
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var served sync.WaitGroup
+	served.Go(func() {
+		back := <-far
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			served.Go(func() {
+				defer c.Close()
+				f, err := bformat.NewReader(c, 0).Next()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				var d wire.Decoder
+				first, err := wire.ParseClassicFirst(f, &d)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if first.Message.Hops < 16 {
+					back(first.Message.Hops + 2) // returns when the other round has ended
+				}
+				c.Write(bformat.Append(nil, wire.AppendClassicStatus(nil, nil, nil)))
+			})
+		}
+	})
+	d := direct(t, Options{Addresses: map[hub.ServerName]string{"far": l.Addr().String()}, AnswerTimeout: testTimeout})
+	send := func(hops int) {
+		r := make(receipts, 1)
+		m := message("@far", uint64(hops), r)
+		m.Hops = hops
+		if err := d.Put(m); err != nil {
+			t.Error(err)
+			return
+		}
+		if got := <-r; got.err != nil || got.notes != 0 {
+			t.Errorf("%d hops: got %v %v", hops, got.err, got.notes)
+		}
+	}
+	far <- send
+	send(0)
+	l.Close()
+	served.Wait()
+	if s := d.Stats(); s.Sent != 9 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+// The hubs on the way of a message that went round do not each add their name to the reason.
+func TestReasonOfACircle(t *testing.T) {
+	reason := hub.Reason(hub.ErrHops, "server a (10.0.0.1:2223): refused: more than 16 hops")
+	s := listen(t, "tcp4", "127.0.0.1:0", func(c *net.TCPConn, _ string) {
+		c.Write(bformat.Append(nil, wire.AppendClassicStatus(nil, nil, reason)))
+	})
+	d := direct(t, Options{Addresses: map[hub.ServerName]string{"b": s.address}})
+	r := make(receipts, 1)
+	put(t, d, "@b", 1, r)
+	if got := <-r; !errors.Is(got.err, hub.ErrHops) || got.err.Error() != reason.Error() {
+		t.Errorf("got %v", got.err)
 	}
 }
 
@@ -116,7 +266,7 @@ func endless(c net.Conn, frame []byte) {
 func TestShutdownSendsWhatWaits(t *testing.T) {
 	proceed := make(chan bool)
 	s := listen(t, "tcp4", "127.0.0.1:0", func(*net.TCPConn, string) { <-proceed })
-	d := NewDirect(Options{AnswerTimeout: testTimeout, Servers: 1})
+	d := NewDirect(Options{AnswerTimeout: testTimeout, Servers: 1, Unnamed: Unnamed{All: true}})
 	r := make(receipts, 10)
 	for tag := range uint64(3) {
 		put(t, d, "@"+s.address, tag, r)
@@ -146,7 +296,7 @@ func TestShutdownSendsWhatWaits(t *testing.T) {
 func TestShutdownIsBounded(t *testing.T) {
 	proceed := make(chan bool)
 	s := listen(t, "tcp4", "127.0.0.1:0", func(*net.TCPConn, string) { <-proceed })
-	d := NewDirect(Options{AnswerTimeout: time.Hour})
+	d := NewDirect(Options{AnswerTimeout: time.Hour, Unnamed: Unnamed{All: true}})
 	r := make(receipts, 10)
 	put(t, d, "@"+s.address, 1, r)
 	<-s.got
@@ -184,7 +334,7 @@ func ExampleDirect() {
 	d := NewDirect(Options{Addresses: map[hub.ServerName]string{"barn": l.Addr().String()}})
 	defer d.Shutdown(context.Background())
 	directory := new(hub.Directory)
-	directory.SetServers(map[hub.ServerName]hub.Sink{"barn": d}, d) // d also takes any host:port
+	directory.SetServers(map[hub.ServerName]hub.Sink{"barn": d}, d) // d also takes what Options.Unnamed allows
 	err = directory.Server("barn").Put(&hub.Message{
 		Type: "alarm/frost",
 		To:   []hub.Address{{User: "farmer", Server: "barn"}},

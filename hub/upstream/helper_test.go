@@ -58,6 +58,9 @@ func listen(t *testing.T, network, address string, do func(c *net.TCPConn, frame
 
 func direct(t *testing.T, o Options) *Direct {
 	t.Helper()
+	if o.Unnamed.Hosts == nil && o.Unnamed.Ranges == nil {
+		o.Unnamed.All = true // these tests run on loopback
+	}
 	d := NewDirect(o)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
@@ -73,11 +76,12 @@ func direct(t *testing.T, o Options) *Direct {
 type receipts chan result
 
 type result struct {
-	tag uint64
-	err error
+	tag   uint64
+	err   error
+	notes hub.Notes
 }
 
-func (r receipts) Done(m *hub.Message, err error) { r <- result{m.Tag, err} }
+func (r receipts) Done(m *hub.Message, err error) { r <- result{m.Tag, err, m.Notes} }
 
 func (r receipts) want(t *testing.T, tag uint64, parts ...string) {
 	t.Helper()

@@ -1,30 +1,28 @@
 package upstream
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"net"
-	"os"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/lograte"
 )
 
 // ServerStats are the counters and the state of a named server.
 type ServerStats struct {
-	Name    hub.ServerName `json:"name"`
-	Address string         `json:"address"`
-	Sent    uint64         `json:"sent"`           // messages that it has
-	Failed  uint64         `json:"failed"`         // messages that failed: it could not be reached, or refused
-	Waiting int            `json:"waiting"`        // messages now
-	State   State          `json:"state"`          // by the last message
-	Since   time.Time      `json:"since,omitzero"` // when the last message was tried; left out if never
-	Error   string         `json:"error"`          // why the last message failed; "" if it did not
+	Name        hub.ServerName `json:"name"`
+	Address     string         `json:"address"`
+	Sent        uint64         `json:"sent"`           // messages that it has confirmed
+	Unconfirmed uint64         `json:"unconfirmed"`    // messages that it took without a word
+	Failed      uint64         `json:"failed"`         // messages that failed: it could not be reached, or refused
+	Waiting     int            `json:"waiting"`        // messages now
+	State       State          `json:"state"`          // by the last message
+	Since       time.Time      `json:"since,omitzero"` // when the last message was tried; left out if never
+	Error       string         `json:"error"`          // why the last message failed; "" if it did not
 }
 
 // State is the state of a server by the last message for it. There are no health checks.
@@ -32,15 +30,27 @@ type State string
 
 // The states of a server.
 const (
-	Untried State = "untried" // there was no message for it yet
-	Works   State = "works"   // it has the last message
-	Fails   State = "fails"   // the last message failed: see Error
+	Untried     State = "untried"     // there was no message for it yet
+	Works       State = "works"       // it has confirmed the last message
+	Unconfirmed State = "unconfirmed" // it took the last message and said nothing, as the original does
+	Fails       State = "fails"       // the last message failed: see Error
 )
 
 // A serverStatus holds the ServerStats of a named server. It is nil for a server without a name.
 type serverStatus struct {
 	mu sync.Mutex
 	ServerStats
+	often *lograte.Limiter // of all lines on it
+}
+
+// hasAnswered reports whether the server has ever confirmed a message.
+func (r *serverStatus) hasAnswered() bool {
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.Sent > 0
 }
 
 func (r *serverStatus) queued() {
@@ -59,13 +69,55 @@ func (r *serverStatus) done(err error) {
 	defer r.mu.Unlock()
 	r.Waiting--
 	r.Since = time.Now()
-	if err != nil {
+	r.State, r.Error = stateAfter(err), ""
+	switch r.State {
+	case Works:
+		r.Sent++
+	case Unconfirmed:
+		r.Unconfirmed++
+	default:
 		r.Failed++
-		r.State, r.Error = Fails, err.Error()
+		r.Error = err.Error()
+	}
+}
+
+// stateAfter is the state of a server after a message with that outcome.
+func stateAfter(err error) State {
+	switch err {
+	case nil:
+		return Works
+	case errUnconfirmed:
+		return Unconfirmed
+	}
+	return Fails
+}
+
+// log logs the outcome of a message: each change of a named server's state, and at a
+// bounded rate what fails. It is called before serverStatus.done.
+func (d *Direct) log(s *destination, j *job, err error) {
+	state := stateAfter(err)
+	if j.status == nil {
+		if state == Fails {
+			d.often.Log(d.o.Log, slog.LevelWarn, "message not handed over", slog.String("server", s.address),
+				slog.String("type", string(j.message.Type)), slog.Any("err", err))
+		}
 		return
 	}
-	r.Sent++
-	r.State, r.Error = Works, ""
+	j.status.mu.Lock()
+	changed := j.status.State != state
+	j.status.mu.Unlock()
+	name := slog.String("server", string(j.status.Name))
+	at := slog.String("address", s.address)
+	switch {
+	case state == Fails: // another cause, or another message
+		j.status.often.Log(d.o.Log, slog.LevelWarn, "message not handed over", name,
+			slog.String("type", string(j.message.Type)), slog.Any("err", err))
+	case changed && state == Works:
+		j.status.often.Log(d.o.Log, slog.LevelInfo, "server works", name, at)
+	case changed:
+		j.status.often.Log(d.o.Log, slog.LevelWarn, "server took a message and did not confirm it, as an original Bester does", name, at,
+			slog.String("remedy", "if it is a hub of this kind, the address must be a port where it listens without TLS"))
+	}
 }
 
 // label names a server in an error: its name, if it has one, and its address.
@@ -87,28 +139,4 @@ func (d *Direct) Servers() []ServerStats {
 	}
 	slices.SortFunc(all, func(a, b ServerStats) int { return strings.Compare(string(a.Name), string(b.Name)) })
 	return all
-}
-
-// explain turns a network error into one that says what the operator should check.
-func explain(err error) error {
-	var name *net.DNSError
-	var timeout interface{ Timeout() bool }
-	text := ""
-	switch {
-	case errors.As(err, &name) && name.IsNotFound:
-		text = fmt.Sprintf("there is no host %q: does the hub's config have the right address?", name.Name)
-	case errors.As(err, &name):
-		text = fmt.Sprintf("the address of %q cannot be found out: is there a network, and a name server?", name.Name)
-	case errors.Is(err, syscall.ECONNREFUSED):
-		text = "connection refused: does its hub run, and listen on that address and port?"
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		text = "there is no way to it: is it on, and in a network that this machine can reach?"
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		text = "it reset the connection before it had read the message: is this hub's address in its peers.classic? Its log says why"
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		text = "no answer in time: is it on, and does a firewall let this through?"
-	default:
-		return err
-	}
-	return hub.Reason(err, "%s", text)
 }

@@ -33,7 +33,7 @@ func TestServerStats(t *testing.T) {
 	}
 	for i, want := range []ServerStats{
 		{Name: "away", Address: away, Failed: 1, State: Fails},
-		{Name: "far", Address: s.address, Sent: 1, State: Works},
+		{Name: "far", Address: s.address, Unconfirmed: 1, State: Unconfirmed},
 		{Name: "idle", Address: "127.0.0.1:1", State: Untried},
 	} {
 		got := all[i]

@@ -114,6 +114,7 @@ func TestSmallInputsAllocateLittle(t *testing.T) {
 		"answer":  func(b []byte) { new(Decoder).Answer(b) },
 		"status":  func(b []byte) { ParseStatus(b) },
 		"goodbye": func(b []byte) { ParseGoodbye(b) },
+		"gap":     func(b []byte) { ParseGap(b) },
 		"classic": func(b []byte) {
 			for _, r := range []string{"first", "message", "answer", "builtin", "informer", "status"} {
 				readClassic(new(Decoder), r, b)

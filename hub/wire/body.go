@@ -8,8 +8,8 @@ package wire
 //go:generate go tool msgp -io=false -tests=false -unexported
 
 //msgp:limit arrays:256 maps:256
-//msgp:marshal ignore statusBody goodbyeBody
-//msgp:size ignore statusBody goodbyeBody
+//msgp:marshal ignore statusBody goodbyeBody gapBody
+//msgp:size ignore statusBody goodbyeBody gapBody
 
 type helloBody struct {
 	Version  uint64    `msg:"v"`
@@ -20,6 +20,7 @@ type helloBody struct {
 	Types    *[]string `msg:"t,omitempty"` // nil: it does not say, unlike an empty list
 	Credits  uint64    `msg:"c,omitempty"`
 	Frame    uint64    `msg:"f,omitempty"`
+	SendOnly bool      `msg:"s,omitempty"`
 }
 
 type statusBody struct {
@@ -28,5 +29,10 @@ type statusBody struct {
 }
 
 type goodbyeBody struct {
+	Reason string `msg:"e"`
+}
+
+type gapBody struct {
+	Missed uint64 `msg:"n"`
 	Reason string `msg:"e"`
 }

@@ -13,6 +13,52 @@ const (
 )
 
 // UnmarshalMsg implements msgp.Unmarshaler
+func (z *gapBody) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > z7e66af09limitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "n":
+			z.Missed, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Missed")
+				return
+			}
+		case "e":
+			z.Reason, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Reason")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
 func (z *goodbyeBody) UnmarshalMsg(bts []byte) (o []byte, err error) {
 	var field []byte
 	_ = field
@@ -56,8 +102,8 @@ func (z *goodbyeBody) UnmarshalMsg(bts []byte) (o []byte, err error) {
 func (z *helloBody) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(8)
-	var zb0001Mask uint8 /* 8 bits */
+	zb0001Len := uint32(9)
+	var zb0001Mask uint16 /* 9 bits */
 	_ = zb0001Mask
 	if z.User == "" {
 		zb0001Len--
@@ -82,6 +128,10 @@ func (z *helloBody) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.Frame == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x80
+	}
+	if z.SendOnly == false {
+		zb0001Len--
+		zb0001Mask |= 0x100
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -130,6 +180,11 @@ func (z *helloBody) MarshalMsg(b []byte) (o []byte, err error) {
 			// string "f"
 			o = append(o, 0xa1, 0x66)
 			o = msgp.AppendUint64(o, z.Frame)
+		}
+		if (zb0001Mask & 0x100) == 0 { // if not omitted
+			// string "s"
+			o = append(o, 0xa1, 0x73)
+			o = msgp.AppendBool(o, z.SendOnly)
 		}
 	}
 	return
@@ -233,6 +288,12 @@ func (z *helloBody) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Frame")
 				return
 			}
+		case "s":
+			z.SendOnly, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "SendOnly")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -256,7 +317,7 @@ func (z *helloBody) Msgsize() (s int) {
 			s += msgp.StringPrefixSize + len((*z.Types)[za0001])
 		}
 	}
-	s += 2 + msgp.Uint64Size + 2 + msgp.Uint64Size
+	s += 2 + msgp.Uint64Size + 2 + msgp.Uint64Size + 2 + msgp.BoolSize
 	return
 }
 

@@ -39,6 +39,7 @@ type wantClassic struct {
 	Data        string   `json:"data,omitempty"`
 	Good        *bool    `json:"good,omitempty"`
 	Reason      string   `json:"reason,omitempty"`
+	Code        string   `json:"code,omitempty"`
 }
 
 func describeClassic(m *ClassicMessage) wantClassic {
@@ -75,8 +76,18 @@ func readClassic(d *Decoder, reader string, frame []byte) (w wantClassic, id str
 		r, err := ParseInformerRequest(frame)
 		return wantClassic{Command: r.Command, User: string(r.Name), Named: &r.Named}, "", err
 	case "status":
-		good, reason, err := ParseClassicStatus(frame)
-		return wantClassic{Good: &good, Reason: reason}, "", err
+		err := ParseClassicStatus(frame)
+		if errors.Is(err, ErrMalformed) {
+			return wantClassic{}, "", err
+		}
+		w := wantClassic{Good: new(bool)}
+		if *w.Good = err == nil; err != nil {
+			w.Reason = err.Error()
+			if errors.Is(err, hub.ErrHops) {
+				w.Code = codeHops
+			}
+		}
+		return w, "", nil
 	}
 	panic("no reader " + reader)
 }
@@ -130,6 +141,7 @@ func TestClassicFramesAsTheOriginalWritesThem(t *testing.T) {
 	}{
 		{"login", `{"header":{"messageType":"statusReport","status":"good"},"payload":{"id":"auth_special"}}`, AppendClassicStatus(nil, ClassicAuthID, nil)},
 		{"bad", `{"header":{"messageType":"statusReport","status":"bad","reason":"no \"x\""},"payload":{"id":"\u0041"}}`, AppendClassicStatus(nil, []byte(`"\u0041"`), errors.New(`no "x"`))},
+		{"hops", `{"header":{"messageType":"statusReport","status":"bad","reason":"round","code":"hops"},"payload":{"id":""}}`, AppendClassicStatus(nil, nil, hub.Reason(hub.ErrHops, "round"))},
 		{"no id", `{"header":{"messageType":"statusReport","status":"good"},"payload":{"id":""}}`, AppendClassicStatus(nil, nil, nil)},
 		{"empty id", `{"header":{"messageType":"statusReport","status":"good"},"payload":{"id":""}}`, AppendClassicStatus(nil, []byte{}, nil)},
 		{"long reason", `{"header":{"messageType":"statusReport","status":"bad","reason":"x` + strings.Repeat("ü", MaxReason/2-1) + `"},"payload":{"id":""}}`, AppendClassicStatus(nil, nil, long)},
@@ -158,10 +170,10 @@ func TestClassicFramesAsTheOriginalWritesThem(t *testing.T) {
 }
 
 func TestClassicFramesWithoutJSON(t *testing.T) {
-	m := &hub.Message{Type: "x", Data: hub.Data{Encoding: hub.MessagePack, Bytes: []byte("\xcb\x7f\xf0\x00\x00\x00\x00\x00\x00")}}
+	m := &hub.Message{Type: "x", Data: hub.Data{Encoding: hub.MessagePack, Bytes: []byte("\xd4\x05\x01")}}
 	for name, f := range map[string]func([]byte, *hub.Message) ([]byte, error){"received": AppendClassicReceived, "server": AppendClassicServer} {
 		if b, err := f([]byte("before"), m); !errors.Is(err, hub.ErrEncoding) || string(b) != "before" {
-			t.Errorf("%s of infinity: got %q, %v, want hub.ErrEncoding and what was there before", name, b, err)
+			t.Errorf("%s of an extension: got %q, %v, want hub.ErrEncoding and what was there before", name, b, err)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"strconv"
 
 	"github.com/besterhub/bester/hub"
@@ -9,8 +10,12 @@ import (
 // ClassicAuthID is the id of the statusReport that answers a classic client's login.
 var ClassicAuthID = []byte(`"auth_special"`)
 
+// codeHops is the code of a statusReport whose message had too many hops. Other hubs on
+// its way pass it on.
+const codeHops = "hops"
+
 // AppendClassicStatus appends a statusReport: good if err is nil, otherwise bad, with
-// err's text as the reason. id is the raw JSON string of the message; nil stands for "".
+// err's text as the reason, and a code if err wraps hub.ErrHops. id is the raw JSON string of the message; nil stands for "".
 func AppendClassicStatus(dst, id []byte, err error) []byte {
 	dst = append(dst, `{"header":{"messageType":"statusReport","status":`...)
 	if err == nil {
@@ -18,6 +23,9 @@ func AppendClassicStatus(dst, id []byte, err error) []byte {
 	} else {
 		dst = append(dst, `"bad","reason":`...)
 		dst = AppendJSONString(dst, truncate(err.Error()))
+		if errors.Is(err, hub.ErrHops) {
+			dst = append(dst, `,"code":"`+codeHops+`"`...)
+		}
 	}
 	dst = append(dst, `},"payload":{"id":`...)
 	dst = appendID(dst, id)

@@ -1,11 +1,18 @@
 package wire
 
-// ParseClassicStatus reads a statusReport. It returns whether the status is good, and the
-// reason, "" if there is none. An error wraps ErrMalformed: the frame is not a
-// statusReport.
-func ParseClassicStatus(frame []byte) (good bool, reason string, err error) {
+import (
+	"cmp"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// ParseClassicStatus reads a statusReport. It returns nil if the status is good. Otherwise
+// the error's text is the peer's reason; it wraps hub.ErrHops if the message had too many
+// hops there, else hub.ErrHandler. If the frame is not a statusReport, the error wraps
+// ErrMalformed.
+func ParseClassicStatus(frame []byte) error {
 	var d Decoder
-	var kind, status, why []byte
+	var kind, status, why, code []byte
 	var s scanner
 	s.init(frame, 2)
 	for more := s.open("{}"); more; more = s.next("{}") {
@@ -21,22 +28,33 @@ func ParseClassicStatus(frame []byte) (good bool, reason string, err error) {
 				status = s.skipValue()
 			case "reason":
 				why = s.skipValue()
+			case "code":
+				code = s.skipValue()
 			default:
 				s.skipValue()
 			}
 		}
 	}
 	if err := s.end(); err != nil {
-		return false, "", malformed("statusReport: %v", err)
+		return malformed("statusReport: %v", err)
 	}
 	if d.stringOrEmpty(kind) != "statusReport" || !isString(status) {
-		return false, "", malformed("frame: want a statusReport")
+		return malformed("frame: want a statusReport")
 	}
+	if d.stringOrEmpty(status) == "good" {
+		return nil
+	}
+	reason := ""
 	if isString(why) {
-		if reason, err = d.unquoteString(why); err != nil {
-			return false, "", malformed("statusReport: header.reason: %v", err)
+		text, err := d.unquoteString(why)
+		if err != nil {
+			return malformed("statusReport: header.reason: %v", err)
 		}
-		reason = singleLine(reason)
+		reason = singleLine(text)
 	}
-	return d.stringOrEmpty(status) == "good", reason, nil
+	wraps := hub.ErrHandler
+	if d.stringOrEmpty(code) == codeHops {
+		wraps = hub.ErrHops
+	}
+	return hub.Reason(wraps, "%s", cmp.Or(reason, "no reason given"))
 }

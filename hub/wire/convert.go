@@ -2,8 +2,10 @@ package wire
 
 import (
 	"encoding/base64"
+	"encoding/binary"
+	"fmt"
 	"math"
-	"unicode/utf8"
+	"time"
 
 	"github.com/tinylib/msgp/msgp"
 
@@ -194,17 +196,11 @@ func (u *unpacker) value(dst, b []byte) ([]byte, error) {
 	case msgp.Float32Type:
 		var f float32
 		f, u.rest, err = msgp.ReadFloat32Bytes(b)
-		if finite(float64(f)) {
-			return appendFloat(dst, float64(f), 32), err
-		}
-		return dst, u.errorAt(b, "NaN and infinity are no JSON")
+		return appendFloatOrNull(dst, float64(f), 32), err
 	case msgp.Float64Type:
 		var f float64
 		f, u.rest, err = msgp.ReadFloat64Bytes(b)
-		if finite(f) {
-			return appendFloat(dst, f, 64), err
-		}
-		return dst, u.errorAt(b, "NaN and infinity are no JSON")
+		return appendFloatOrNull(dst, f, 64), err
 	case msgp.BoolType:
 		u.rest = b[1:]
 		if b[0] == 0xc3 {
@@ -225,10 +221,7 @@ func (u *unpacker) object(dst, b []byte) ([]byte, error) {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		if msgp.NextType(rest) != msgp.StrType {
-			return dst, u.errorAt(rest, "the key of a map is no string")
-		}
-		if dst, err = u.str(dst, rest); err != nil {
+		if dst, err = u.key(dst, rest); err != nil {
 			break
 		}
 		dst, err = u.value(append(dst, ':'), u.rest)
@@ -238,17 +231,27 @@ func (u *unpacker) object(dst, b []byte) ([]byte, error) {
 	return append(dst, '}'), err
 }
 
+// key appends the key of a map: a string, or an integer, which becomes one.
+func (u *unpacker) key(dst, b []byte) ([]byte, error) {
+	switch msgp.NextType(b) {
+	case msgp.StrType:
+		return u.str(dst, b)
+	case msgp.IntType, msgp.UintType:
+		dst, err := u.integer(append(dst, '"'), b)
+		return append(dst, '"'), err
+	}
+	return dst, u.errorAt(b, "the key of a map is neither a string nor an integer")
+}
+
+// str appends a string. Bytes that are not UTF-8 become U+FFFD.
 func (u *unpacker) str(dst, b []byte) ([]byte, error) {
 	v, rest, err := msgp.ReadStringZC(b)
-	if err == nil && !utf8.Valid(v) {
-		err = u.errorAt(b, "a string that is not UTF-8")
-	}
 	u.rest = rest
 	return AppendJSONString(dst, msgp.UnsafeString(v)), err
 }
 
-// extension appends the number in a number extension. Other extensions cannot be converted
-// to JSON.
+// extension appends the number in a number extension, or a timestamp. Other extensions
+// cannot be converted to JSON.
 func (u *unpacker) extension(dst, b []byte) ([]byte, error) {
 	end, err := skipValues(b, 0, 1, maxDepth)
 	if err != nil {
@@ -258,11 +261,20 @@ func (u *unpacker) extension(dst, b []byte) ([]byte, error) {
 	if b[0] < 0xd4 { // ext 8, 16, 32
 		head += 1 << (b[0] - 0xc7)
 	}
-	if typ := b[head]; typ != numberExtension {
-		return dst, u.errorAt(b, extensionName(int8(typ)))
+	text := b[head+1 : end]
+	switch int8(b[head]) {
+	case numberExtension:
+	case timestampExtension:
+		t, ok := readTimestamp(text)
+		if t = t.UTC(); !ok || t.Year() < 0 || t.Year() > 9999 {
+			return dst, u.errorAt(b, "a timestamp that is malformed or not in the years 0 to 9999")
+		}
+		u.rest = b[end:]
+		return append(t.AppendFormat(append(dst, '"'), time.RFC3339Nano), '"'), nil
+	default:
+		return dst, u.errorAt(b, fmt.Sprintf("extension %d has no JSON", int8(b[head])))
 	}
 	var s scanner
-	text := b[head+1 : end]
 	s.init(text, 0)
 	if len(s.number()) != len(text) || s.err != nil {
 		return dst, u.errorAt(b, "a number extension that holds no JSON number")
@@ -271,11 +283,35 @@ func (u *unpacker) extension(dst, b []byte) ([]byte, error) {
 	return append(dst, text...), nil
 }
 
-func extensionName(typ int8) string {
-	if typ == -1 {
-		return "a timestamp has no JSON: send a number of seconds or an RFC 3339 string"
+// timestampExtension is the type of MessagePack's timestamps.
+const timestampExtension = -1
+
+// readTimestamp reads what is in a timestamp extension: seconds as uint32; or nanoseconds
+// in 30 bits and seconds in 34; or nanoseconds as uint32 and seconds as int64.
+func readTimestamp(b []byte) (t time.Time, ok bool) {
+	var seconds, nanos int64
+	switch len(b) {
+	case 4:
+		seconds = int64(binary.BigEndian.Uint32(b))
+	case 8:
+		v := binary.BigEndian.Uint64(b)
+		seconds, nanos = int64(v&(1<<34-1)), int64(v>>34)
+	case 12:
+		seconds, nanos = int64(binary.BigEndian.Uint64(b[4:])), int64(binary.BigEndian.Uint32(b))
+	default:
+		return t, false
 	}
-	return "this extension has no JSON"
+	const most = 1 << 40 // seconds; a time.Time cannot hold all that an int64 can
+	if nanos >= 1e9 || seconds < -most || seconds > most {
+		return t, false
+	}
+	return time.Unix(seconds, nanos), true
 }
 
-func finite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }
+// appendFloatOrNull appends a float. NaN and infinities become null.
+func appendFloatOrNull(dst []byte, f float64, bits int) []byte {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return append(dst, "null"...)
+	}
+	return appendFloat(dst, f, bits)
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
@@ -134,15 +135,15 @@ func appendDisplayExtension(dst, b []byte) ([]byte, []byte) {
 		return append(dst, '?'), nil
 	}
 	u := unpacker{b: b}
-	if out, err := u.extension(dst, b); err == nil { // a number
-		return out, b[end:]
-	}
-	if t, _, err := msgp.ReadTimeBytes(b); err == nil {
-		return t.UTC().AppendFormat(dst, "2006-01-02T15:04:05.999999999Z07:00"), b[end:]
-	}
 	head := 1
 	if b[0] < 0xd4 { // ext 8, 16, 32
 		head += 1 << (b[0] - 0xc7)
+	}
+	if t, ok := readTimestamp(b[head+1 : end]); ok && int8(b[head]) == timestampExtension {
+		return t.UTC().AppendFormat(dst, time.RFC3339Nano), b[end:]
+	}
+	if out, err := u.extension(dst, b); err == nil { // a number
+		return out, b[end:]
 	}
 	dst = append(dst, "ext("...)
 	dst = strconv.AppendInt(dst, int64(int8(b[head])), 10)

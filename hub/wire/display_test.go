@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -39,7 +40,7 @@ func TestAppendDisplay(t *testing.T) {
 	}
 }
 
-// Whatever the bytes are, they are shown; and what JSON can express is shown as JSON.
+// Whatever the bytes are, they are shown; and what is shown as JSON is what AppendJSON makes.
 func FuzzAppendDisplay(f *testing.F) {
 	f.Add([]byte("\x81\xa1t\xcb\x7f\xf8\x00\x00\x00\x00\x00\x01"))
 	f.Add([]byte("\x82\x01\xd6\xff\x67\x40\x00\x00\xa2\xb0C\xc4\x01\x00"))
@@ -50,7 +51,7 @@ func FuzzAppendDisplay(f *testing.F) {
 		if len(shown) == 0 {
 			t.Fatalf("%q is shown as nothing", b)
 		}
-		if js, err := AppendJSON(nil, d); err == nil && !strings.Contains(string(shown), "h'") && string(js) != string(shown) {
+		if js, err := AppendJSON(nil, d); err == nil && json.Valid(shown) && string(js) != string(shown) {
 			t.Errorf("%q: shown as %s, is %s", b, shown, js)
 		}
 	})

@@ -39,6 +39,7 @@
 //	6 answer    handler         the handle's                               answer
 //	7 ping      both            n: a good status comes under it; or 0      empty map
 //	8 goodbye   both            0                                          e, a reason
+//	9 gap       hub             0                                          gap
 //
 // A tag pairs a response with its request. It may be used again once its status or answer
 // has come. It stays within 16 bits because older peers read no more of it.
@@ -56,6 +57,7 @@
 //	     what the account may receive, omitted if the hub does not say
 //	c    credits: how many requests in flight the sender of the hello accepts
 //	f    the largest payload that it accepts, in bytes
+//	s    client: true if it takes no deliveries; replies come all the same
 //
 // message: t and d are required, the others are optional. The hub ignores a client's f,
 // o, n and h.
@@ -75,7 +77,22 @@
 //
 //	0 good            3 too many hops     6 unknown server   9 data cannot be converted
 //	1 failed          4 full: try again   7 no answer in time  10 closing
-//	2 no handler      5 not allowed       8 malformed
+//	2 no handler      5 not allowed       8 malformed          11 too long for a receiver
+//
+// Good means: every handler has done its part, every delivery is in its receiver's send
+// queue, in the hub's memory, and every native server that the message goes to has
+// confirmed it; a classic server may say nothing, and a note tells so. It does not mean
+// that the receivers have read it: a delivery is still lost if its receiver disconnects,
+// or reads so slowly that its queue overflows. The hub counts it then, and a receiver
+// that is still there gets a gap.
+//
+// gap: deliveries to this client were lost. It stands where the first of them would have
+// been; the others would have come after it, but before the next gap. It counts those
+// that no earlier gap has counted. At most one comes with each write of the hub.
+//
+//	key  value
+//	n    how many deliveries were lost, at least 1
+//	e    why, one line for people, at most 1024 bytes
 //
 // answer: a is the list of commands, at most 256, executed in order. Without a, or with an
 // empty list, the message is discarded. e is present only if the handler failed, after its
@@ -144,7 +161,7 @@
 //	client, later: {"header":{},"payload":{"type":T,"id":ID,"data":D}}
 //	server, first: {"header":{"scope":"server","to":[U…],"hops":N},"payload":{"data":D,"type":T,"id":ID}}
 //	to a client:   {"header":{"messageType":"statusReport","status":"good"},"payload":{"id":ID}}
-//	               {"header":{"messageType":"statusReport","status":"bad","reason":R},"payload":{"id":ID}}
+//	               {"header":{"messageType":"statusReport","status":"bad","reason":R,"code":"hops"},"payload":{"id":ID}}
 //	               {"header":{"messageType":"receivedMessage"},"payload":{"data":D,"type":T}}
 //	to a handler:  D
 //	its answer:    {"header":{"status":"0","command":{"type":COMMAND,"data":C}},"data":D}
@@ -157,7 +174,8 @@
 // {"command":{"type":"close"}}, or logout, or with what belongs to it in another
 // "command": login {"username":U,"password":P}, changePassword {"password":P,"newPassword":P}.
 //
-// This hub's additions, all optional, are: reason; to, the users at the receiving hub
+// This hub's additions, all optional, are: reason; code, only for a message that had too
+// many hops; to, the users at the receiving hub
 // that get the message without its handlers; hops, so that a loop of hubs ends; a server's
 // message without id; a user at another server, "user@server", in the names of sendClients.
 //
@@ -177,12 +195,23 @@
 //
 // The numbers that these cannot hold are integers beyond 64 bits (below -2⁶³, from 2⁶⁴ on)
 // and numbers with a fraction or exponent that are not the shortest decimal of their
-// float 64: 1e400, 0.12345678901234567891. From MessagePack to JSON only: float 32 becomes
-// the shortest text that parses as the same float 32; bin becomes a string of base64url
-// without padding (as in SenML's vd), and is not converted back. There is no JSON for NaN,
-// infinities, keys that are not strings, strings that are not UTF-8, timestamps and other extensions. There
-// is no MessagePack for the escape of half a surrogate pair. These are errors that say
-// what and where (hub.ErrEncoding), and the message fails.
+// float 64: 1e400, 0.12345678901234567891.
+//
+// What JSON lacks is converted too where a receiver can use the rest, and does not come
+// back as it was:
+//
+//	MessagePack                JSON
+//	float 32                   the shortest text that parses as the same float 32: its meaning everywhere
+//	NaN, infinities            null
+//	bin                        string of base64url without padding, as in SenML's vd
+//	integer as a key           string of its digits
+//	bytes that are not UTF-8   U+FFFD, in strings
+//	timestamp (extension -1)   string as in RFC 3339, in UTC: "2026-11-27T12:00:00.5Z"
+//
+// There is no JSON for other extensions, for other keys, and for timestamps outside the
+// years 0 to 9999, and no MessagePack for the escape of half a surrogate pair. A receiver
+// who needs the other form does not get such a message, and the sender is told what and
+// where (hub.ErrEncoding: code 9). Receivers who can take it as it is get it all the same.
 //
 // # Using it
 //

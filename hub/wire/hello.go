@@ -29,6 +29,8 @@ type Hello struct {
 	// Frame is the largest payload, in bytes, that the sender of the hello accepts; 0 if
 	// it does not say.
 	Frame int
+	// SendOnly says that a client takes no deliveries, but replies to what it sends.
+	SendOnly bool
 }
 
 const (
@@ -40,7 +42,7 @@ const (
 func AppendHello(dst []byte, h *Hello) []byte {
 	b := helloBody{
 		Version: uint64(max(h.Version, 0)), Role: h.Role, User: h.User, Password: h.Password,
-		Name: h.Name, Credits: uint64(max(h.Credits, 0)), Frame: uint64(max(h.Frame, 0)),
+		Name: h.Name, Credits: uint64(max(h.Credits, 0)), Frame: uint64(max(h.Frame, 0)), SendOnly: h.SendOnly,
 	}
 	if h.Types != nil {
 		b.Types = &h.Types
@@ -91,7 +93,7 @@ func ParseHello(body []byte) (*Hello, error) {
 	}
 	return &Hello{
 		Version: toInt(b.Version), Role: b.Role, User: b.User, Password: b.Password,
-		Name: b.Name, Types: types, Credits: toInt(b.Credits), Frame: toInt(b.Frame),
+		Name: b.Name, Types: types, Credits: toInt(b.Credits), Frame: toInt(b.Frame), SendOnly: b.SendOnly,
 	}, nil
 }
 

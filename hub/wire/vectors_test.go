@@ -63,6 +63,7 @@ type (
 		Types    []string `json:"types,omitempty"`
 		Credits  int      `json:"credits,omitempty"`
 		Frame    int      `json:"frame,omitempty"`
+		SendOnly bool     `json:"send_only,omitempty"`
 	}
 	wantMessage struct {
 		Type   hub.Type `json:"type,omitempty"`
@@ -117,6 +118,11 @@ func describeAnswer(a *Answer) wantAnswer {
 	return w
 }
 
+type wantGap struct {
+	Missed uint64 `json:"missed"`
+	Reason string `json:"reason,omitempty"`
+}
+
 func describeStatus(err error) any {
 	w := struct {
 		Code   uint8  `json:"code"`
@@ -146,7 +152,7 @@ func decode(d *Decoder, payload []byte) (k Kind, means any, again []byte, err er
 		if err != nil {
 			return k, nil, nil, err
 		}
-		return k, wantHello{h.Version, h.Role, h.User, h.Password, h.Name, h.Types, h.Credits, h.Frame}, AppendHello(nil, h), nil
+		return k, wantHello{h.Version, h.Role, h.User, h.Password, h.Name, h.Types, h.Credits, h.Frame, h.SendOnly}, AppendHello(nil, h), nil
 	case KindSend, KindDeliver, KindHandle:
 		var m hub.Message
 		if err := d.Message(body, &m); err != nil {
@@ -178,6 +184,12 @@ func decode(d *Decoder, payload []byte) (k Kind, means any, again []byte, err er
 		return k, describeAnswer(a), e.End(nil), nil
 	case KindPing:
 		return k, struct{}{}, AppendPing(nil, tag), nil
+	case KindGap:
+		n, reason, err := ParseGap(body)
+		if err != nil {
+			return k, nil, nil, err
+		}
+		return k, wantGap{n, reason}, AppendGap(nil, n, reason), nil
 	case KindGoodbye:
 		reason, err := ParseGoodbye(body)
 		return k, map[string]string{"reason": reason}, AppendGoodbye(nil, reason), err
@@ -187,7 +199,7 @@ func decode(d *Decoder, payload []byte) (k Kind, means any, again []byte, err er
 
 func TestNativeVectors(t *testing.T) {
 	kinds := map[string]Kind{"hello": KindHello, "send": KindSend, "deliver": KindDeliver, "status": KindStatus,
-		"handle": KindHandle, "answer": KindAnswer, "ping": KindPing, "goodbye": KindGoodbye}
+		"handle": KindHandle, "answer": KindAnswer, "ping": KindPing, "goodbye": KindGoodbye, "gap": KindGap}
 	var d Decoder // shared: nothing of an earlier frame may remain
 	vectors(t, "native", func(name string, v nativeVector) {
 		t.Run(name, func(t *testing.T) {

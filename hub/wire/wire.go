@@ -27,6 +27,7 @@ const (
 	KindAnswer
 	KindPing
 	KindGoodbye
+	KindGap
 )
 
 // The roles of a hello.
@@ -91,6 +92,26 @@ func ParseGoodbye(body []byte) (reason string, err error) {
 		return "", err
 	}
 	return singleLine(g.Reason), nil
+}
+
+// AppendGap appends the payload of a gap: how many deliveries the peer has missed, and why.
+func AppendGap(dst []byte, missed uint64, reason string) []byte {
+	dst = append(appendHeader(dst, 0, KindGap), 0x82, 0xa1, 'n')
+	dst = append(msgp.AppendUint64(dst, missed), 0xa1, 'e')
+	return appendReason(dst, reason)
+}
+
+// ParseGap returns the number of missed deliveries in a gap's body, at least 1, and the
+// reason, which may be empty. An error wraps ErrMalformed.
+func ParseGap(body []byte) (missed uint64, reason string, err error) {
+	var g gapBody
+	if err := unmarshal("gap", body, &g); err != nil {
+		return 0, "", err
+	}
+	if g.Missed == 0 {
+		return 0, "", malformed("gap: n: number missing or 0")
+	}
+	return g.Missed, singleLine(g.Reason), nil
 }
 
 // unmarshal decodes a body into v, which must be zero.

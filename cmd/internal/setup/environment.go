@@ -2,8 +2,6 @@ package setup
 
 import (
 	"cmp"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +15,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/besterhub/bester/hub/account"
 	"github.com/besterhub/bester/hub/config"
@@ -38,7 +38,7 @@ func CheckEnvironment(c *config.Config) (refused, warnings []config.Problem) {
 			e.certificate(l, at)
 		}
 		if l.Network != config.Unix {
-			e.address(l.Address, "listen", at, "address")
+			e.address(l.Network, l.Address, "listen", at, "address")
 		}
 	}
 	if path := c.Accounts.File; path != "" {
@@ -84,42 +84,20 @@ func (e *environment) warn(text string, path ...string) {
 	e.warnings = append(e.warnings, e.c.Problem(text, path...))
 }
 
-// expiryNotice is how long before its expiry a certificate gets a warning.
-const expiryNotice = 14 * 24 * time.Hour
-
 // certificate checks the certificate and the key of a TLS listener.
 func (e *environment) certificate(l config.Listen, at string) {
-	certificate, certErr := os.ReadFile(l.Certificate)
-	if certErr != nil {
-		e.refuse(certErr.Error(), "listen", at, "certificate")
+	pair, errs := loadCertificate(l)
+	for _, err := range errs {
+		e.refuse(err.Text, "listen", at, err.Key)
 	}
-	key, keyErr := os.ReadFile(l.Key)
-	if keyErr != nil {
-		e.refuse(keyErr.Error(), "listen", at, "key")
-	} else if info, err := os.Stat(l.Key); err == nil && info.Mode().Perm()&0o007 != 0 {
+	if info, err := os.Stat(l.Key); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o007 != 0 {
 		e.warn(fmt.Sprintf("%s: everybody may use it (mode %04o): chmod o= %[1]s", l.Key, info.Mode().Perm()), "listen", at, "key")
 	}
-	if certErr != nil || keyErr != nil {
+	if pair == nil {
 		return
 	}
-	pair, err := tls.X509KeyPair(certificate, key)
-	if err != nil {
-		e.refuse(fmt.Sprintf("%s and %s: %v", l.Certificate, l.Key, err), "listen", at, "certificate")
-		return
-	}
-	leaf, err := x509.ParseCertificate(pair.Certificate[0])
-	if err != nil {
-		e.warn(fmt.Sprintf("%s: %v", l.Certificate, err), "listen", at, "certificate")
-		return
-	}
-	const layout = "2006-01-02 15:04 UTC"
-	switch {
-	case e.now.After(leaf.NotAfter):
-		e.warn(fmt.Sprintf("%s has run out, on %s: renew it", l.Certificate, leaf.NotAfter.UTC().Format(layout)), "listen", at, "certificate")
-	case e.now.Before(leaf.NotBefore):
-		e.warn(fmt.Sprintf("%s is good only from %s on: is this machine's clock right?", l.Certificate, leaf.NotBefore.UTC().Format(layout)), "listen", at, "certificate")
-	case leaf.NotAfter.Sub(leaf.NotBefore) > 2*expiryNotice && leaf.NotAfter.Sub(e.now) < expiryNotice:
-		e.warn(fmt.Sprintf("%s runs out soon, on %s: renew it", l.Certificate, leaf.NotAfter.UTC().Format(layout)), "listen", at, "certificate")
+	for _, text := range CertificateWarnings(l.Certificate, pair, e.now) {
+		e.warn(text, "listen", at, "certificate")
 	}
 }
 
@@ -193,24 +171,50 @@ func (e *environment) program(name string, path ...string) {
 	}
 }
 
-// address checks whether the address of a TCP listener is one of this machine's.
-func (e *environment) address(s string, path ...string) {
-	host, _, err := net.SplitHostPort(s)
-	if err != nil || host == "" {
-		return
+// address checks whether this user can listen on the address of a TCP listener. It binds
+// a socket to it and closes it, and never listens, so that a hub that starts meanwhile is not
+// disturbed.
+func (e *environment) address(network, address string, path ...string) {
+	ap, err := netip.ParseAddrPort(address)
+	if host, port, splitErr := net.SplitHostPort(address); err != nil && splitErr == nil && host == "" {
+		any := netip.IPv6Unspecified()
+		if network == config.TCP4 {
+			any = netip.IPv4Unspecified()
+		}
+		ap, err = netip.ParseAddrPort(net.JoinHostPort(any.String(), port))
 	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil || ip.IsUnspecified() || ip.IsLoopback() {
-		return
-	}
-	all, err := net.InterfaceAddrs()
 	if err != nil {
 		return
 	}
-	for _, a := range all {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Unmap() == ip.Unmap().WithZone("") {
-			return
-		}
+	if err := bind(ap); PortRemedy(err) != "" {
+		e.refuse(fmt.Sprintf("%s: %s", address, PortRemedy(err)), path...)
 	}
-	e.refuse(fmt.Sprintf("no interface of this machine has the address %s now", ip), path...)
+}
+
+// bind binds a TCP socket to an address and closes it.
+func bind(ap netip.AddrPort) error {
+	family := unix.AF_INET6
+	var to unix.Sockaddr
+	if ip := ap.Addr(); ip.Is4() {
+		family, to = unix.AF_INET, &unix.SockaddrInet4{Addr: ip.As4(), Port: int(ap.Port())}
+	} else {
+		six := &unix.SockaddrInet6{Addr: ip.As16(), Port: int(ap.Port())}
+		if zone := ip.Zone(); zone != "" {
+			i, err := net.InterfaceByName(zone)
+			if err != nil {
+				return unix.EADDRNOTAVAIL
+			}
+			six.ZoneId = uint32(i.Index)
+		}
+		to = six
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return err
+	}
+	return unix.Bind(fd, to)
 }

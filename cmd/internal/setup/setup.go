@@ -3,6 +3,8 @@
 package setup
 
 import (
+	"fmt"
+	"net"
 	"strings"
 
 	devices "github.com/besterhub/bester/devices/catalog"
@@ -22,7 +24,7 @@ func Parse(name string, data []byte) (*config.Config, error) {
 // checkKinds makes each filter and device once, to check its options.
 func checkKinds(c *config.Config) (problems []config.Problem) {
 	for _, f := range c.Filters {
-		if _, err := handlers.New(f.Kind, f.Options); err != nil {
+		if _, err := handlers.New(f.Kind, f.Options, nil); err != nil {
 			problems = append(problems, problem(c, err, f.Options, "filters", f.Name))
 		}
 	}
@@ -48,6 +50,41 @@ func checkHandlerSockets(c *config.Config) (problems []config.Problem) {
 	return problems
 }
 
+// Contradictions returns the limits that contradict each other. They are no error, because
+// a hub may never come near them.
+func Contradictions(c *config.Config) (problems []config.Problem) {
+	const longestStatus = 128 // bytes, of most
+	if need := config.Bytes(c.Session.Credits * longestStatus); 2*c.Session.Queue < need {
+		problems = append(problems, c.Problem(fmt.Sprintf("%v: too little for the answers to %d messages in flight (session.credits): a session that reads slowly may be closed; want %v or more, or fewer credits",
+			c.Session.Queue, c.Session.Credits, (need/2+config.KiB-1)/config.KiB*config.KiB), "session", "queue"))
+	}
+	return problems
+}
+
+// ServersAtTLS returns the servers whose port is one where this config itself listens with
+// TLS alone: hubs of one owner are mostly set up alike, and a server is reached without
+// TLS. They are no error, because another hub may use its ports otherwise.
+func ServersAtTLS(c *config.Config) (problems []config.Problem) {
+	tls, plain := make(map[string]bool), make(map[string]bool)
+	for _, l := range c.Listen {
+		_, port, err := net.SplitHostPort(l.Address)
+		switch {
+		case err != nil || port == "0" || l.Network == config.Unix:
+		case l.Network == config.TLS:
+			tls[port] = true
+		default:
+			plain[port] = true
+		}
+	}
+	for _, s := range c.Servers {
+		if _, port, err := net.SplitHostPort(s.Address); err == nil && tls[port] && !plain[port] {
+			problems = append(problems, c.Problem(fmt.Sprintf("%q: a server is reached without TLS, and on port %s this config listens with TLS: does that hub not?", s.Address, port),
+				"servers", string(s.Name), "address"))
+		}
+	}
+	return problems
+}
+
 // UnusedFilters returns the filters that are in no route. They are no error, because a
 // filter may be prepared before its route, but they are worth a warning.
 func UnusedFilters(c *config.Config) (problems []config.Problem) {
@@ -63,7 +100,8 @@ func UnusedFilters(c *config.Config) (problems []config.Problem) {
 func problem(c *config.Config, err error, options map[string]any, path ...string) config.Problem {
 	at := "kind"
 	for key := range options {
-		if strings.Contains(err.Error(), `"`+key+`"`) || strings.Contains(err.Error(), " "+key+":") {
+		text := err.Error()
+		if strings.Contains(text, `"`+key+`"`) || strings.Contains(text, " "+key+":") || strings.Contains(text, ": "+key+" ") {
 			at = key
 		}
 	}

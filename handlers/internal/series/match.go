@@ -2,9 +2,9 @@ package series
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/besterhub/bester/devices/senml"
+	"github.com/besterhub/bester/hub/options"
 )
 
 // CheckName returns an error if Matches cannot use the name that the operator wrote.
@@ -18,7 +18,16 @@ func CheckName(name string) error {
 // Matches reports whether want, as the operator wrote it, matches the SenML name: all of
 // it, or its last levels. "temperature" and "bme280/temperature" both match
 // "greenhouse/bme280/temperature".
-func Matches(want, name string) bool {
-	rest, ok := strings.CutSuffix(name, want)
-	return ok && (rest == "" || strings.HasSuffix(rest, "/"))
+func Matches[T string | []byte](want string, name T) bool {
+	n := len(name) - len(want)
+	return n >= 0 && string(name[n:]) == want && (n == 0 || name[n-1] == '/')
+}
+
+// CheckMemory returns an error if a filter cannot work with that much memory; 0 stands
+// for DefaultMemory.
+func CheckMemory(b options.Bytes) error {
+	if b != 0 && b < MinMemory {
+		return fmt.Errorf("memory %v: want %v or more", b, options.Bytes(MinMemory))
+	}
+	return nil
 }

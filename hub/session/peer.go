@@ -1,0 +1,97 @@
+package session
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/bformat"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+// checkClaims puts right what a peer account says of a message and may not say. It speaks
+// for itself and for the hubs that Limits.MayClaim allows. Nothing is lost: a message with
+// another's name keeps its data, but comes from the peer itself and gets an ID of this hub.
+//
+// Hops can only grow: a message that another hub than the peer was the first to take has
+// been forwarded at least once.
+func (n *native) checkClaims(m *hub.Message) {
+	own, denied := string(n.name), ""
+	switch from := string(m.From.Server); {
+	case from == "":
+		m.From.Server = hub.ServerName(own)
+	case !n.mayClaim(from):
+		denied = from
+		m.From.Server = hub.ServerName(own)
+	}
+	switch {
+	case m.ID.Origin == "" && m.ID.Number != 0:
+		m.ID.Origin = own
+	case m.ID.Origin != "" && !n.mayClaim(m.ID.Origin):
+		denied = m.ID.Origin
+		m.ID = hub.ID{}
+	}
+	if m.Hops == 0 && m.ID.Origin != "" && m.ID.Origin != own {
+		m.Hops = 1
+	}
+	if denied != "" {
+		n.server.stats.restamped.Add(1)
+		n.warn(&n.server.logLimiters.claims, "message of a peer gets another origin: its account may not speak for the one it names",
+			slog.String("user", own), slog.String("origin", denied),
+			slog.String("remedy", fmt.Sprintf("if it may: peers.origins = { %q = [%q] }", own, denied)))
+	}
+}
+
+// mayClaim reports whether the peer may say that a message comes from a hub of that name.
+func (n *native) mayClaim(name string) bool {
+	if n.peerCred || name == string(n.name) {
+		return true
+	}
+	may := n.server.limits.Load().MayClaim
+	return may != nil && may(string(n.name), name)
+}
+
+// isHubID reports whether a message's id, a raw JSON string, is one that a hub of this kind
+// has given: origin/number. Only such a hub reads why it was refused; an original is closed
+// without a word.
+func isHubID(id []byte) bool {
+	origin, number, ok := bytes.Cut(bytes.Trim(id, `"`), []byte("/"))
+	_, err := strconv.ParseUint(string(number), 10, 64)
+	return ok && len(origin) > 0 && err == nil
+}
+
+// tellServer has a server whose first frame was not read learn that, so that it does not
+// take the close for that of an original, which says nothing. One that came to a TLS port
+// without TLS gets a status. Where a frame was too long to be looked into, the connection
+// is reset.
+func (c *connection) tellServer(err error) {
+	var limit *bformat.LimitError
+	var record tls.RecordHeaderError
+	switch {
+	case errors.As(err, &limit) && int64(limit.Length) <= int64(c.limits.Frame): // a known peer could send it
+		if t, ok := c.conn.(*net.TCPConn); ok {
+			t.SetLinger(0)
+		}
+	case errors.As(err, &record) && record.Conn != nil && record.RecordHeader[4] == '{':
+		tell(record.Conn, hub.Reason(hub.ErrDenied, "this port speaks TLS, and servers are reached without: use a port where this hub listens with tcp4 or tcp6"))
+	}
+}
+
+// tell writes a classic status of a message that has failed, and gives the peer the time
+// to read it.
+func tell(conn net.Conn, why error) {
+	conn.SetDeadline(time.Now().Add(linger))
+	if _, err := conn.Write(bformat.Append(nil, wire.AppendClassicStatus(nil, nil, why))); err != nil {
+		return
+	}
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		io.Copy(io.Discard, conn)
+	}
+}

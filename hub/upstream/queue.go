@@ -1,0 +1,161 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// A destination is a server that messages wait for, by its address.
+//
+// Its messages have a queue for each number of hops. A message on its way through another
+// hub may come back here and have to go to the same server again, before that server can
+// say what became of it. It has more hops then, and so does not wait behind itself: a
+// message only ever waits for others that have come as far. The limit of hops, not time,
+// ends a circle of hubs.
+type destination struct {
+	address string
+	queues  map[int]*queue // by hops; only those in use
+	waiting int            // messages in all queues
+	bytes   int
+}
+
+// A queue holds messages that wait for a server. Its goroutine ends when it is empty.
+type queue struct {
+	to   *destination
+	hops int
+	jobs []job
+}
+
+type job struct {
+	status  *serverStatus // nil: the server has no name
+	frame   []byte
+	receipt hub.Receipt
+	message hub.Message // for the receipt
+}
+
+func (d *Direct) add(address string, j job) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return fmt.Errorf("server %s: %w", j.status.label(address), hub.ErrClosed)
+	}
+	s := d.servers[address]
+	if s == nil {
+		if j.status == nil && len(d.servers) >= d.o.Servers {
+			return fmt.Errorf("server %s: %w: messages wait for %d servers already", address, hub.ErrFull, len(d.servers))
+		}
+		s = &destination{address: address, queues: make(map[int]*queue)}
+		d.servers[address] = s
+	}
+	q := s.queues[j.message.Hops]
+	if q == nil {
+		q = &queue{to: s, hops: j.message.Hops}
+		s.queues[q.hops] = q
+		d.senders.Add(1)
+		go d.serve(q)
+	}
+	if s.waiting >= d.o.Queue || s.bytes+len(j.frame) > d.o.Bytes {
+		return fmt.Errorf("server %s: %w: %d messages wait for it", j.status.label(address), hub.ErrFull, s.waiting)
+	}
+	j.status.queued()
+	q.jobs = append(q.jobs, j)
+	s.waiting++
+	s.bytes += len(j.frame)
+	return nil
+}
+
+// serve sends the messages of a queue until it is empty.
+func (d *Direct) serve(q *queue) {
+	defer d.senders.Done()
+	for {
+		j, ok := d.next(q)
+		if !ok {
+			return
+		}
+		reached, err := d.send(q.to, &j)
+		var rest []job
+		if !reached {
+			rest = d.takeAll(q)
+		}
+		d.done(q.to, &j, err)
+		for i := range rest { // each would wait as long for the same error
+			d.done(q.to, &rest[i], err)
+		}
+	}
+}
+
+// next removes and returns the oldest message. If there is none, it removes the queue.
+func (d *Direct) next(q *queue) (job, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := q.to
+	if len(q.jobs) == 0 {
+		delete(s.queues, q.hops)
+		if len(s.queues) == 0 {
+			delete(d.servers, s.address)
+		}
+		return job{}, false
+	}
+	j := q.jobs[0]
+	q.jobs[0] = job{}
+	q.jobs = q.jobs[1:]
+	s.waiting--
+	s.bytes -= len(j.frame)
+	return j, true
+}
+
+// takeAll removes and returns all messages of a queue.
+func (d *Direct) takeAll(q *queue) []job {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := q.jobs
+	q.jobs = nil
+	q.to.waiting -= len(all)
+	for i := range all {
+		q.to.bytes -= len(all[i].frame)
+	}
+	return all
+}
+
+// done counts a message, logs what the operator should know, and tells the receipt.
+func (d *Direct) done(s *destination, j *job, err error) {
+	if err == errUnconfirmed && j.status.hasAnswered() {
+		err = errSilent
+	}
+	switch {
+	case err == nil:
+		d.sent.Add(1)
+	case err == errUnconfirmed:
+		d.unconfirmed.Add(1)
+		j.message.Notes |= hub.NoteUnconfirmed
+	default:
+		d.failed.Add(1)
+		err = named(j.status.label(s.address), explain(err))
+	}
+	d.log(s, j, err)
+	j.status.done(err)
+	if err == errUnconfirmed {
+		err = nil
+	}
+	if err != nil && j.status == nil && !d.o.Unnamed.All {
+		// What is at an address that somebody thought up is not theirs to learn.
+		err = hub.Reason(hub.ErrHandler, "server %s: the message could not be handed over; the hub's log says why", s.address)
+	}
+	if j.receipt != nil {
+		j.receipt.Done(&j.message, err)
+	}
+}
+
+// named says which server an error is of. The refusal of a message that went round several
+// hubs keeps the name of the server that refused it.
+func named(label string, err error) error {
+	if errors.Is(err, hub.ErrHops) {
+		if text := strings.TrimPrefix(err.Error(), "refused: "); strings.HasPrefix(text, "server ") {
+			return hub.Reason(hub.ErrHops, "%s", text)
+		}
+	}
+	return fmt.Errorf("server %s: %w", label, err)
+}
