@@ -21,10 +21,10 @@ const jsonHelp = `With --json every message is an object on a line of its own:
   time   when it was sent or measured, RFC 3339 in UTC
   data   what was sent
 
-JSON cannot hold everything that a message can: no NaN, no keys that are not strings,
-no text that is not UTF-8. In place of data such a message has:
+NaN and infinities are null in JSON, bytes are base64, timestamps text. Where JSON has no
+form at all for the data, an object has in their place:
 
-  error    what JSON cannot hold
+  error    why: an extension, a list as a key, or no MessagePack
   display  the data as people read it
   msgpack  the data itself, MessagePack in base64`
 
