@@ -123,7 +123,9 @@ func (s *lineSender) run(command context.Context) error {
 	connection := reconnectingSession{
 		dial: func(ctx context.Context) (session, error) {
 			c, err := s.dial(ctx)
-			s.lastDial.Store(&err)
+			if ctx.Err() == nil { // otherwise it has no reason of its own
+				s.lastDial.Store(&err)
+			}
 			return c, err
 		},
 		connected: func(c session, again string) {
