@@ -179,12 +179,17 @@ func NewServer(o Options) *Server {
 	s.spare.open = openNull
 	s.memory = bformat.NewBudget(0)
 	s.memory.SetReclaim(s.reclaim)
-	s.SetLimits(o.Limits)
+	s.setLimits(o.Limits)
 	return s
 }
 
 // SetLimits sets the limits of the connections accepted from now on; Memory applies to all.
 func (s *Server) SetLimits(l Limits) {
+	s.setLimits(l)
+	s.spare.fill()
+}
+
+func (s *Server) setLimits(l Limits) {
 	f := l.WithDefaults()
 	s.limits.Store(&f)
 	s.memory.SetLimit(f.Memory)
