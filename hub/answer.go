@@ -4,6 +4,7 @@ import (
 	"errors"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 )
 
 // An Answer is a handler's response to one message: zero or more commands, each
@@ -233,8 +234,11 @@ func (a *Answer) advance() {
 func (a *Answer) handle(h Handler) {
 	defer func() {
 		if p := recover(); p != nil {
-			a.router.stats.panics.Add(1)
-			a.router.log.Error("a handler has a bug: it panicked", "type", string(a.m.Type), "panic", p, "stack", string(debug.Stack()))
+			panics := a.router.stats.panics.Add(1)
+			// Any sender may cause it: after the first ones, one a second is logged.
+			if now := time.Now().Unix(); a.router.panicLogged.Swap(now) != now || panics <= 16 {
+				a.router.log.Error("a handler has a bug: it panicked", "type", string(a.m.Type), "panics", panics, "panic", p, "stack", string(debug.Stack()))
+			}
 			if !a.done {
 				a.Done(Reason(ErrHandler, "type %q: the handler panicked", a.m.Type))
 			}

@@ -45,6 +45,8 @@ var (
 	ErrTimeout = errors.New("no answer in time")
 	// ErrClosed: the sink has ended.
 	ErrClosed = errors.New("closed")
+	// ErrThrottled: logins of an account have failed too often; it was not checked.
+	ErrThrottled = errors.New("too many failed logins")
 	// ErrEncoding: the data cannot be converted to the receiver's encoding.
 	ErrEncoding = errors.New("data cannot be converted")
 )

@@ -59,13 +59,13 @@ With --json it writes one object. Later versions may add fields.
 
 // status asks the hub.
 func (t *target) status(ctx context.Context) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	ctx, cancel := t.within(ctx)
 	defer cancel()
 	c, err := t.dial(ctx, sendOnly)
 	if err != nil {
 		return nil, err
 	}
-	defer closeClient(c)
+	defer closeClient(ctx, c)
 	m := &hub.Message{Type: "builtin", Data: hub.Data{Encoding: hub.JSON, Bytes: []byte(`{"command":{"type":"status"}}`)}}
 	var report []byte
 	var bad error
@@ -73,7 +73,7 @@ func (t *target) status(ctx context.Context) ([]byte, error) {
 	if err == nil {
 		err = bad
 	}
-	return report, err
+	return report, t.requestError(err, "")
 }
 
 // showStatus writes a report for people, without the session of self, who asked for it.

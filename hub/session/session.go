@@ -89,7 +89,6 @@ func (s *session) run(self receiver, loop func() error) {
 		s.flushAndLinger()
 		return
 	}
-	s.log.Debug("session begins")
 	err := s.runRegistered(self, loop)
 	if inputEnded(err) || isReported(err) {
 		s.flushAndLinger()
@@ -108,6 +107,7 @@ func (s *session) runRegistered(self receiver, loop func() error) error {
 	if self != nil {
 		defer s.server.o.Router.Directory().Join(s.name, self)()
 	}
+	s.log.Debug("session begins")
 	s.startWriter() // not before Join: a client that reads that the login is good can be reached
 	drained := sync.OnceFunc(s.server.sessionDrained)
 	defer drained()
@@ -300,24 +300,29 @@ func (s *session) releaseCredit(b *hub.Batch) { s.inFlight.done(b) }
 func (s *session) drain() { s.inFlight.wait(1) }
 
 // login checks the name and password. On success the session is that user's. Otherwise the
-// error is what the peer may know: hub.ErrDenied, or hub.ErrFull if it may succeed later.
+// error is what the peer may know: hub.ErrDenied, or hub.ErrThrottled or hub.ErrFull if it
+// may succeed later.
 func (s *session) login(user, password string) error {
 	var a *account.Account
 	err := account.ErrDenied
 	if accounts := s.server.o.Accounts; accounts != nil {
-		err = s.throttleLogin(func(ctx context.Context) (err error) {
+		cached := func() bool {
+			a = accounts.Cached(hub.UserName(user), password)
+			return a != nil
+		}
+		err = s.throttleLogin(user, cached, func(ctx context.Context) (err error) {
 			a, err = accounts.Login(ctx, hub.UserName(user), password)
 			return err
 		})
 	}
 	if err != nil {
 		s.server.stats.denied.Add(1)
-		s.warn(&s.server.logLimiters.login, "login refused", slog.String("user", user), slog.Any("err", err))
+		s.warnFor(&s.server.logLimiters.login, user+s.host(), "login refused", slog.String("user", user), slog.Any("err", err))
 		switch {
-		case err == errThrottled:
-			return fmt.Errorf("%w: %v", hub.ErrFull, err)
+		case errors.Is(err, hub.ErrThrottled), errors.Is(err, hub.ErrFull):
+			return err
 		case !errors.Is(err, account.ErrDenied):
-			return fmt.Errorf("%w: too many logins at once, try again", hub.ErrFull)
+			return hub.Reason(hub.ErrFull, "too many logins at once: try again")
 		}
 		return hub.ErrDenied
 	}

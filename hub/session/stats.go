@@ -3,7 +3,7 @@ package session
 import "sync/atomic"
 
 type stats struct {
-	accepted, logins, denied, tooMany, tooManyOfAccount, noDescriptors, tooLong, tooSlow, malformed, slow, panics, noMemory, stalled, throttled, forbidden, restamped, slowed atomic.Uint64
+	accepted, logins, denied, tooMany, tooManyOfAccount, noDescriptors, tooLong, tooSlow, malformed, slow, panics, noMemory, stalled, throttled, forbidden, restamped, slowed, preAuth atomic.Uint64
 }
 
 // Stats counts what came over the listeners since the start.
@@ -14,6 +14,7 @@ type Stats struct {
 	Logins    uint64 `json:"logins"`              // sessions begun
 	Denied    uint64 `json:"denied"`              // logins refused
 	TooMany   uint64 `json:"too_many"`            // connections and sessions over Limits.Connections
+	PreAuth   uint64 `json:"logins_evicted"`      // connections that had not logged in, closed for others
 	OfAccount uint64 `json:"too_many_of_account"` // sessions over Limits.PerAccount
 	NoFiles   uint64 `json:"no_descriptors"`      // connections closed since no descriptors were left
 	TooLong   uint64 `json:"frames_too_long"`     // connections closed for a frame over the limit
@@ -43,7 +44,7 @@ func (s *Server) Stats() Stats {
 	return Stats{
 		Sessions: sessions, Open: open,
 		Accepted: c.accepted.Load(), Logins: c.logins.Load(), Denied: c.denied.Load(),
-		TooMany: c.tooMany.Load(), OfAccount: c.tooManyOfAccount.Load(), NoFiles: c.noDescriptors.Load(), TooLong: c.tooLong.Load(), TooSlow: c.tooSlow.Load(),
+		TooMany: c.tooMany.Load(), PreAuth: c.preAuth.Load(), OfAccount: c.tooManyOfAccount.Load(), NoFiles: c.noDescriptors.Load(), TooLong: c.tooLong.Load(), TooSlow: c.tooSlow.Load(),
 		Forbidden: c.forbidden.Load(), Restamped: c.restamped.Load(), Malformed: c.malformed.Load(), Slow: c.slow.Load(), Dropped: dropped, Panics: c.panics.Load(),
 		Slowed: c.slowed.Load(), Throttled: c.throttled.Load(), Stalled: c.stalled.Load(), NoMemory: c.noMemory.Load(),
 		Refused: s.memory.Refused(), Memory: s.memory.Used(),
