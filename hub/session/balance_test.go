@@ -143,12 +143,8 @@ func TestBooksBalance(t *testing.T) {
 func balance(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 77))
 	full := []bformat.OverflowPolicy{bformat.DropOldest, bformat.DropNewest, bformat.DropOldest, bformat.Close}[seed%4]
-	memory, longest := 32<<20, 50_000
-	if seed%2 == 1 {
-		memory, longest = 1<<20, 400 // frames that take nothing of Limits.Memory while they are read
-	}
 	h := run(t, Options{Limits: Limits{
-		Queue: 32 << 10 << rng.IntN(4), Full: full, Write: time.Minute, Memory: memory,
+		Queue: 32 << 10 << rng.IntN(4), Full: full, Write: time.Minute, Memory: []int{32 << 20, 1 << 20}[seed%2],
 	}})
 	longest := []int{50_000, 3_000}[seed%2] // what Limits.Memory has room for, however it arrives
 	var far farServer
