@@ -65,6 +65,18 @@ func (l Losses) MarshalJSON() ([]byte, error) {
 	return json.Marshal(m)
 }
 
+// UnmarshalJSON reads what MarshalJSON writes. It skips reasons that it does not know.
+func (l *Losses) UnmarshalJSON(b []byte) error {
+	var m map[string]uint64
+	if err := json.Unmarshal(b, &m); err != nil {
+		return err
+	}
+	for i := range l {
+		l[i] = m[losses[i].key]
+	}
+	return nil
+}
+
 // LossOf returns the reason behind the error of a receiver's Put.
 func LossOf(err error) Loss {
 	switch {
