@@ -25,6 +25,10 @@ func (o *messageOptions) flags(cmd *cobra.Command) {
 	cmd.RegisterFlagCompletionFunc("to", cobra.NoFileCompletions)
 }
 
+// maxInput is how many bytes the data of one message may have, as JSON: the largest frame
+// that a hub can be set to take, and as much again since JSON may be longer.
+const maxInput = 128 << 20
+
 // message makes the message. Its data is the second argument, or standard input if that
 // is "-" or missing.
 func (o *messageOptions) message(cmd *cobra.Command, args []string) (*hub.Message, error) {
@@ -35,13 +39,22 @@ func (o *messageOptions) message(cmd *cobra.Command, args []string) (*hub.Messag
 	var data []byte
 	if len(args) > 1 && args[1] != "-" {
 		data = []byte(args[1])
-	} else if data, err = io.ReadAll(io.LimitReader(input(cmd), 64<<20)); err != nil {
+	} else if data, err = readAll(input(cmd), maxInput); err != nil {
 		return nil, err
 	}
 	if m.Data, err = o.data(data); err != nil && !o.text {
 		err = fmt.Errorf("%w\nA string stands in double quotes inside single ones, '\"like this\"'", err)
 	}
 	return m, err
+}
+
+// readAll reads to the end. More than most bytes are an error.
+func readAll(r io.Reader, most int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("standard input has more than %d bytes: no hub takes that as one message; --lines sends each line as one", most)
+	}
+	return data, err
 }
 
 func (o *messageOptions) header(typ string) (*hub.Message, error) {

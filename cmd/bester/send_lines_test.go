@@ -55,7 +55,10 @@ func testLines(t *testing.T, o lineOptions, do func(t *lineTest)) {
 		}
 		l.setHub(func() (session, error) { return nil, unreachableAs(syscall.ECONNREFUSED, false) })
 		context.AfterFunc(ctx, func() { w.CloseWithError(ctx.Err()) })
-		go func() { l.outcome <- l.run(ctx) }()
+		go func() {
+			time.Sleep(1) // until do waits: the hub is the one that it has set
+			l.outcome <- l.run(ctx)
+		}()
 		do(l)
 	})
 }
@@ -133,7 +136,7 @@ func TestLinesAreNotHeldBack(t *testing.T) {
 			began := time.Now()
 			fmt.Fprintln(l.in, i)
 			synctest.Wait()
-			if waited := time.Since(began); waited > 0 || h.flushed != i || len(h.got) != i {
+			if waited := time.Since(began); waited > 1 || h.flushed != i || len(h.got) != i {
 				l.Errorf("line %d: %d sent, %d flushes, after %v", i, len(h.got), h.flushed, waited)
 			}
 			time.Sleep(time.Second)
@@ -413,4 +416,14 @@ func TestInputError(t *testing.T) {
 		}
 		l.want("sent", h.received(), "1")
 	})
+}
+
+// What is too long for any message is refused, not cut.
+func TestInputTooLong(t *testing.T) {
+	if b, err := readAll(strings.NewReader("1234"), 4); string(b) != "1234" || err != nil {
+		t.Errorf("got %q, %v", b, err)
+	}
+	if _, err := readAll(strings.NewReader("12345"), 4); err == nil || !strings.Contains(err.Error(), "more than 4 bytes") {
+		t.Errorf("got %v", err)
+	}
 }

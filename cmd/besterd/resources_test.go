@@ -128,7 +128,7 @@ func openAfter(t *testing.T, besterd string, n, want int) (descriptors, goroutin
 		}
 	}
 	// Wait until the hub has closed the last connection, which it does not announce.
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(timeout); ; time.Sleep(20 * time.Millisecond) {
 		now := countDescriptors(t, p.cmd.Process.Pid)
 		if now == descriptors && (want == 0 || now <= want) || time.Now().After(deadline) {
 			break

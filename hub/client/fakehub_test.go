@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const testTimeout = 20 * time.Second
+const testTimeout = time.Minute
 
 // A fakeHub is the hub's end of a connection. It has not read the hello yet.
 type fakeHub struct {
