@@ -59,13 +59,13 @@ With --json it writes one object. Later versions may add fields.
 
 // status asks the hub.
 func (t *target) status(ctx context.Context) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	ctx, cancel := t.within(ctx)
 	defer cancel()
 	c, err := t.dial(ctx, sendOnly)
 	if err != nil {
 		return nil, err
 	}
-	defer closeClient(c)
+	defer closeClient(ctx, c)
 	m := &hub.Message{Type: "builtin", Data: hub.Data{Encoding: hub.JSON, Bytes: []byte(`{"command":{"type":"status"}}`)}}
 	var report []byte
 	var bad error
@@ -73,7 +73,7 @@ func (t *target) status(ctx context.Context) ([]byte, error) {
 	if err == nil {
 		err = bad
 	}
-	return report, err
+	return report, t.requestError(err, "")
 }
 
 // showStatus writes a report for people, without the session of self, who asked for it.
@@ -285,6 +285,7 @@ var (
 	sessionCounts = []counter{
 		{"sessions", "open", "open"}, {"logins", "login", "logins"}, {"denied", "login denied", "logins denied"},
 		{"sends_denied", "message not allowed", "messages not allowed"}, {"origins_denied", "origin not allowed", "origins not allowed"},
+		{"sends_slowed", "message slowed down", "messages slowed down"},
 		{"malformed", "malformed frame", "malformed frames"}, {"frames_too_long", "frame too long", "frames too long"},
 		{"logins_too_slow", "login too slow", "logins too slow"}, {"too_many", "connection too many", "connections too many"},
 		{"no_descriptors", "connection without a descriptor", "connections without a descriptor"},
@@ -359,6 +360,7 @@ const statusKeys = `  hub        its name
              take no deliveries), delivered, queued, lost, losses (as in router)
   sessions   sessions and connections now; of connections: accepted, logins, denied,
              sends_denied (messages of types that their account may not send),
+             sends_slowed (messages that waited for session.rate or total_rate),
              origins_denied (messages of peers that named an origin they may not speak for),
              too_many, too_many_of_account, no_descriptors, frames_too_long,
              logins_too_slow, malformed, panics,

@@ -93,6 +93,15 @@ func (a *accounts) Login(ctx context.Context, name hub.UserName, password string
 	return s.Login(ctx, name, password)
 }
 
+// Cached is account.Store.Cached on the file as it is now.
+func (a *accounts) Cached(name hub.UserName, password string) *account.Account {
+	a.refresh()
+	if s := a.current(); s != nil {
+		return s.Cached(name, password)
+	}
+	return nil
+}
+
 // Lookup is account.Store.Lookup.
 func (a *accounts) Lookup(name hub.UserName) *account.Account {
 	if s := a.current(); s != nil {

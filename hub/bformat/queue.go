@@ -85,18 +85,18 @@ type Queue struct {
 	relieved      sync.Cond     // backpressured became false, or the queue has ended
 
 	mu            sync.Mutex
-	chunk         *chunk     // the waiting frames; nil if there are none
-	limit         int        // o.Limit, or less while the Budget has too little left
-	busy          bool       // a write is in flight
-	writeCharge   int        // bytes of the Budget that it holds
-	requiredBytes int        // bytes of required frames in chunk
-	batchHint     int        // decaying maximum of the bytes in a write, for preallocation
-	frameHint     int        // decaying maximum of the bytes in a frame, for preallocation
-	enqueued      uint64     // frames
-	stats         QueueStats // but for Queued
+	chunk         *chunk // the waiting frames; nil if there are none
+	limit         int    // o.Limit, or less while the Budget has too little left
+	busy          bool   // a write is in flight
+	writeCharge   int    // bytes of the Budget that it holds
+	requiredBytes int    // bytes of required frames in chunk
+	batchHint     int    // decaying maximum of the bytes in a write, for preallocation
+	frameHint     int    // decaying maximum of the bytes in a frame, for preallocation
+	enqueued      uint64 // frames
+	accepted      uint64 // deliveries
+	delivered     uint64
 	writing       uint64     // deliveries of the write in flight
-	missed        Losses     // that the peer has not been told of
-	gapAt         int        // offset in chunk of the first of them
+	losses        *lossState // nil: none
 	appendGap     func(dst []byte, missed Losses) []byte
 	shut          bool
 	err           error // why it ended
@@ -239,7 +239,7 @@ func (q *Queue) countQueued(frames, deliveries int) {
 	q.enqueued += uint64(frames)
 	q.chunk.frames += frames
 	q.chunk.deliveries += deliveries
-	q.stats.Accepted += uint64(deliveries)
+	q.accepted += uint64(deliveries)
 	if !q.pending.Load() { // cheaper than storing it each time
 		q.pending.Store(true)
 	}
@@ -351,22 +351,22 @@ func (q *Queue) write(b []byte) (written int, err error) {
 func (q *Queue) dequeue() (k *chunk, done bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.stats.Delivered += q.writing
+	q.delivered += q.writing
 	q.busy, q.writeCharge, q.writing = false, 0, 0
 	if q.err != nil {
 		return nil, true, q.err
 	}
-	gap := q.appendGap != nil && q.missed != (Losses{})
+	gap := q.appendGap != nil && q.losses != nil && q.losses.missed != (Losses{})
 	if q.chunk == nil && gap {
-		q.chunk, q.gapAt = q.firstChunk(0), 0
+		q.chunk, q.losses.gapAt = q.firstChunk(0), 0
 	}
 	if q.chunk == nil {
 		return nil, q.shut, nil
 	}
 	k, q.chunk = q.chunk, nil
 	if gap {
-		k.gap, k.gapAt = End(q.appendGap(Begin(nil), q.missed), 0), q.gapAt
-		q.missed = Losses{}
+		k.gap, k.gapAt = End(q.appendGap(Begin(nil), q.losses.missed), 0), q.losses.gapAt
+		q.losses.missed = Losses{}
 	}
 	q.busy, q.writeCharge, q.writing = true, k.charged, uint64(k.deliveries)
 	q.pending.Store(false)

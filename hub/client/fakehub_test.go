@@ -132,3 +132,5 @@ func text(m *hub.Message) string {
 }
 
 func message(typ hub.Type) *hub.Message { return &hub.Message{Type: typ, Data: data("1")} }
+
+func (s *fakeHub) status(tag uint64, err error) { s.write(wire.AppendStatus(nil, tag, err)) }
