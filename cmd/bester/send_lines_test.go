@@ -56,7 +56,7 @@ func testLines(t *testing.T, o lineOptions, do func(t *lineTest)) {
 		l.setHub(func() (session, error) { return nil, unreachableAs(syscall.ECONNREFUSED, false) })
 		context.AfterFunc(ctx, func() { w.CloseWithError(ctx.Err()) })
 		go func() {
-			time.Sleep(1) // until do waits: the hub is the one that it has set
+			time.Sleep(time.Nanosecond) // until do waits: the hub is the one that it has set
 			l.outcome <- l.run(ctx)
 		}()
 		do(l)

@@ -75,11 +75,7 @@ const maxPEM = 1 << 20
 // readPEM reads a regular file or a pipe, which it waits for, without the byte order mark
 // that an editor put in front.
 func readPEM(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() && info.Mode().Type() != os.ModeNamedPipe {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && info.Mode().Type() != os.ModeNamedPipe {
 		return nil, fmt.Errorf("%s is no file", path)
 	}
 	f, err := os.Open(path)
