@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/backoff"
 	"github.com/besterhub/bester/hub/client"
 )
 
@@ -50,7 +51,7 @@ const reasonInterval = time.Minute
 // The first attempt is not cut short by the end of ctx, but only by that of command, so
 // that its own reason is the one that is told, however short the time of ctx is.
 func (s *reconnectingSession) run(ctx, command context.Context) error {
-	var b backoff
+	var b backoff.Backoff
 	for attempt := command; ; attempt = ctx {
 		lasted, err := s.connectOnce(ctx, attempt)
 		lost := lasted > 0
@@ -66,10 +67,10 @@ func (s *reconnectingSession) run(ctx, command context.Context) error {
 		}
 		s.lastErr = err
 		s.reportFailure(err, lost)
-		if lasted >= maxBackoff {
-			b.reset()
+		if lasted >= backoff.Max {
+			b.Reset()
 		}
-		timer := time.NewTimer(b.delay(err, lost))
+		timer := time.NewTimer(b.Delay(err, lost))
 		select {
 		case <-timer.C:
 		case <-ctx.Done():

@@ -46,68 +46,6 @@ func unreachableAs(cause error, tcp bool) error {
 	return &exitError{exitUnreachable, &unreachableError{what: cause.Error(), tcp: tcp, cause: cause}}
 }
 
-// attempts runs a session that loses its hub, which is then away for a minute, and returns
-// when each attempt was made after that.
-func attempts(t *testing.T, cause error, tcp bool) (at []time.Duration) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		first := newFakeSession()
-		lost := time.Now().Add(time.Hour)
-		s := reconnectingSession{
-			connected: func(session, string) {},
-			dial: func(context.Context) (session, error) {
-				if time.Now().Before(lost) {
-					return first, nil
-				}
-				at = append(at, time.Since(lost))
-				return nil, unreachableAs(cause, tcp)
-			},
-		}
-		time.AfterFunc(time.Hour, func() {
-			first.end(hub.ErrClosed)
-			time.AfterFunc(time.Minute, cancel)
-		})
-		if err := s.run(ctx, ctx); !errors.Is(err, cause) {
-			t.Errorf("got %v, want %v", err, cause)
-		}
-	})
-	return at
-}
-
-// A hub that comes back is found soon: on a socket within a quarter of a second, elsewhere
-// within 5 s, and clients that lose it do not all come back at once.
-func TestBackoffIsBounded(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		cause error
-		tcp   bool
-		most  time.Duration
-	}{
-		{"no socket", fs.ErrNotExist, false, maxLocalBackoff},
-		{"nobody at the socket", syscall.ECONNREFUSED, false, maxLocalBackoff},
-		{"a socket that takes no more", syscall.EAGAIN, false, maxBackoff},
-		{"another machine", syscall.ECONNREFUSED, true, maxBackoff},
-	} {
-		at := attempts(t, c.cause, c.tcp)
-		if len(at) == 0 || at[0] > firstSpread {
-			t.Fatalf("%s: attempts at %v, want the first within %v", c.name, at, firstSpread)
-		}
-		for i, d := range at[1:] {
-			if gap := d - at[i]; gap > c.most || gap < minBackoff/2 {
-				t.Errorf("%s: attempt %d came %v after the one before, want %v to %v", c.name, i+1, gap, minBackoff/2, c.most)
-			}
-		}
-		// No flood: at the bound, and shortened by half at most.
-		if most := int(2*time.Minute/c.most) + 10; len(at) > most {
-			t.Errorf("%s: %d attempts in a minute, want at most %d", c.name, len(at), most)
-		}
-		if again := attempts(t, c.cause, c.tcp); again[0] == at[0] {
-			t.Errorf("%s: two clients that lost the hub came back after the same %v", c.name, at[0])
-		}
-	}
-}
-
 // The first attempt is finished though the time of the command is over: its own reason is
 // the one that is told.
 func TestFirstAttemptIsFinished(t *testing.T) {
