@@ -78,6 +78,7 @@
 //	0 good            3 too many hops     6 unknown server   9 data cannot be converted
 //	1 failed          4 full: try again   7 no answer in time  10 closing
 //	2 no handler      5 not allowed       8 malformed          11 too long for a receiver
+//	                                                          12 too many failed logins
 //
 // Good means: every handler has done its part, every delivery is in its receiver's send
 // queue, in the hub's memory, and every native server that the message goes to has
