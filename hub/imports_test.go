@@ -55,7 +55,7 @@ var importRules = []importRule{
 	{"hub/textfile", "",
 		"what a file means does not matter to it"},
 	{"hub/account", "hub hub/textfile golang.org/x/crypto",
-		"who may enter does not depend on the door"},
+		"who may log in does not depend on the listener"},
 	{"hub/config", "hub hub/options hub/textfile github.com/pelletier/go-toml/v2 golang.org/x/sys",
 		"it mirrors a file; what the file asks for is built by cmd, and kinds are checked by its catalogs"},
 	{"hub/session", "hub hub/account hub/bformat hub/lograte hub/socket hub/tristanable hub/wire golang.org/x/sys",
