@@ -52,16 +52,16 @@ func TestPartHangs(t *testing.T) {
 		p := devices.NewParts(nas.part("nas"), root.part("root"))
 		release := make(chan struct{})
 		nas.hang.Store(&release)
-		read := func() ([]string, error, time.Duration) {
+		read := func() ([]string, time.Duration, error) {
 			t.Helper()
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
 			began := time.Now()
 			got, err := p.Read(ctx, nil)
-			return names(got), err, time.Since(began)
+			return names(got), time.Since(began), err
 		}
 		for i := range 10 {
-			got, err, took := read()
+			got, took, err := read()
 			var failed devices.PartErrors
 			if !errors.As(err, &failed) || len(failed) != 1 || failed[0].Part != "nas" || !errors.Is(err, context.DeadlineExceeded) {
 				t.Fatalf("read %d: got %v; want that nas does not answer", i, err)
@@ -80,7 +80,7 @@ func TestPartHangs(t *testing.T) {
 		nas.hang.Store(nil)
 		close(release)
 		synctest.Wait()
-		if got, err, _ := read(); err != nil || !slices.Equal(got, []string{"nas", "root"}) {
+		if got, _, err := read(); err != nil || !slices.Equal(got, []string{"nas", "root"}) {
 			t.Errorf("after it came back: got %v, %v", got, err)
 		}
 	})

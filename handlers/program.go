@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/asynclog"
+	"github.com/besterhub/bester/hub/backoff"
 )
 
 // DefaultSocket is the hub's socket if neither --socket nor BESTER_SOCKET is set.
@@ -44,8 +44,8 @@ const (
 // Its log goes to stderr. It goes on working when nobody reads that, or its reader ends.
 //
 // If the hub starts it, which sets BESTER_HANDLER, it exits when its connection ends, and
-// the hub starts it again. Otherwise it reconnects with exponential backoff, from 100 ms
-// to 30 s, and logs only changes of state.
+// the hub starts it again. Otherwise it reconnects with exponential backoff, and logs only
+// changes of state.
 type Program struct {
 	// Name is the program's name. If empty, the name of its file.
 	Name string
@@ -207,18 +207,13 @@ func (p Program) serveOnce(ctx context.Context, socket string, h hub.Handler, ty
 	return ExitFailed
 }
 
-// The backoff between attempts to connect doubles from minBackoff to maxBackoff.
-const (
-	minBackoff = 100 * time.Millisecond
-	maxBackoff = 30 * time.Second
-)
-
 // serveReconnecting reconnects, with backoff, until ctx ends or the hub denies access.
 func (p Program) serveReconnecting(ctx context.Context, socket string, h hub.Handler, types []string, o Options) int {
-	backoff := minBackoff
+	var b backoff.Backoff
+	var connectedAt time.Time // zero: not connected
 	lastLogged := ""
 	o.Ready = func() {
-		backoff, lastLogged = minBackoff, ""
+		connectedAt, lastLogged = time.Now(), ""
 		o.Log.Info("connected", "socket", socket, "types", strings.Join(types, " "))
 	}
 	o.KeepToken = func(token string) { o.Token = token }
@@ -239,15 +234,18 @@ func (p Program) serveReconnecting(ctx context.Context, socket string, h hub.Han
 			o.Log.Warn("not connected: trying again", "reason", text)
 			lastLogged = text
 		}
-		// Jitter keeps the handlers of a hub that has restarted from reconnecting all at once.
-		timer := time.NewTimer(backoff/2 + rand.N(backoff))
+		lost := !connectedAt.IsZero()
+		if lost && time.Since(connectedAt) >= backoff.Max {
+			b.Reset()
+		}
+		connectedAt = time.Time{}
+		timer := time.NewTimer(b.Delay(err, lost))
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
 			return ExitOK
 		}
-		backoff = min(2*backoff, maxBackoff)
 	}
 }
 

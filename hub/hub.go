@@ -9,6 +9,9 @@
 // (sendClients), to other servers (sendServers) or to another handler
 // (sendHandler), where routing begins again.
 //
+// What becomes of each message and of each delivery is counted in two ledgers, which
+// balance: see RouterStats.
+//
 // The package imports only the standard library and no other package of the
 // project. Sessions, links and devices all import it.
 package hub
@@ -42,6 +45,8 @@ var (
 	ErrTimeout = errors.New("no answer in time")
 	// ErrClosed: the sink has ended.
 	ErrClosed = errors.New("closed")
+	// ErrThrottled: logins of an account have failed too often; it was not checked.
+	ErrThrottled = errors.New("too many failed logins")
 	// ErrEncoding: the data cannot be converted to the receiver's encoding.
 	ErrEncoding = errors.New("data cannot be converted")
 )

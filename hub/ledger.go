@@ -7,15 +7,6 @@ import (
 	"sync/atomic"
 )
 
-// The hub keeps two ledgers, which balance whenever nothing is on its way through a batch:
-//
-//	messages:    Taken  = Succeeded + Failed + Dropped + Absent + InFlight
-//	deliveries:  Handed = Delivered + Unconfirmed + Queued + the sum of Losses
-//
-// A message that the hub takes ends in exactly one counter. One message makes any number
-// of deliveries, one for each receiver, and each of these ends in exactly one counter, too.
-// Whoever takes a delivery and loses it later counts that by its reason (DeliveryStats).
-
 // A Loss is the reason why a delivery did not reach its receiver.
 type Loss uint8
 
@@ -74,6 +65,18 @@ func (l Losses) MarshalJSON() ([]byte, error) {
 	return json.Marshal(m)
 }
 
+// UnmarshalJSON reads what MarshalJSON writes. It skips reasons that it does not know.
+func (l *Losses) UnmarshalJSON(b []byte) error {
+	var m map[string]uint64
+	if err := json.Unmarshal(b, &m); err != nil {
+		return err
+	}
+	for i := range l {
+		l[i] = m[losses[i].key]
+	}
+	return nil
+}
+
 // LossOf returns the reason behind the error of a receiver's Put.
 func LossOf(err error) Loss {
 	switch {
@@ -108,7 +111,16 @@ func (d *DeliveryStats) Add(o DeliveryStats) {
 	d.Losses.Add(o.Losses)
 }
 
-// RouterStats counts what became of messages since the start, and of their deliveries.
+// RouterStats counts what became of messages since the start, and of their deliveries, in two
+// ledgers that balance whenever no burst is being read:
+//
+//	messages:    Taken  = Succeeded + Failed + Dropped + Absent + InFlight
+//	deliveries:  Handed = Delivered + Unconfirmed + Queued + Lost
+//
+// A message that the hub takes ends in exactly one counter. It makes any number of
+// deliveries, one for each session or server that it is handed to, and each of these ends in
+// exactly one counter, too. A session that takes a delivery and loses it later counts that
+// by its reason: see DeliveryStats.
 type RouterStats struct {
 	Taken     uint64            `json:"taken"`     // messages put into the hub
 	Refused   uint64            `json:"refused"`   // put, but not taken: nobody serves their type, or they exceeded the hop limit

@@ -59,6 +59,8 @@ type Router struct {
 	answers   sync.Pool
 	stats     routerStats
 
+	panicLogged atomic.Int64 // when a handler's panic was logged last, in seconds since 1970
+
 	mu       sync.Mutex // guards the inputs of the table
 	routes   []Route
 	handlers map[Pattern]Handler

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -28,16 +27,28 @@ type target struct {
 	passwordFile string
 	ca           string
 	timeout      time.Duration
+	resumption   client.Resumption
 }
 
 func (t *target) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&t.hub, "hub", "", "`address` of the hub: socket path, host:port or tls://host:port (default $BESTER_HUB,\nelse the hub on this machine)")
+	f.StringVar(&t.hub, "hub", "", "`address` of the hub: socket path, host:port or tls://host:port; the port is 2223, with\ntls:// 2224, if left out (default $BESTER_HUB, else the hub on this machine)")
 	f.StringVarP(&t.user, "user", "u", "", "log in under this `name` (default $BESTER_USER, else your own name)")
 	f.StringVar(&t.passwordFile, "password-file", "", "`file` whose first line is the password (default $BESTER_PASSWORD; a UNIX\nsocket that trusts you needs none)")
 	f.StringVar(&t.ca, "ca", "", "with tls://, trust the certificates in this PEM `file`, not the system's")
-	f.DurationVar(&t.timeout, "timeout", 10*time.Second, "give up after this `time`")
+	f.DurationVar(&t.timeout, "timeout", defaultTimeout(), "give up if the hub has not answered after this `time`;\n$BESTER_TIMEOUT sets the default")
 	cmd.RegisterFlagCompletionFunc("user", cobra.NoFileCompletions)
+}
+
+// defaultTimeout is --timeout where it is not given: BESTER_TIMEOUT or 10 s. It is 0, which
+// is refused, if BESTER_TIMEOUT is no time.
+func defaultTimeout() time.Duration {
+	text := os.Getenv("BESTER_TIMEOUT")
+	if text == "" {
+		return 10 * time.Second
+	}
+	d, _ := time.ParseDuration(text)
+	return d
 }
 
 // sendOnly is for dial: the session takes no deliveries.
@@ -57,15 +68,15 @@ func (t *target) dial(ctx context.Context, o client.Options) (*client.Client, er
 	if err != nil {
 		return nil, err
 	}
-	o.User, o.Password, o.TLS, o.Timeout = name, password, config, t.timeout
+	o.User, o.Password, o.TLS, o.Timeout, o.Resumption = name, password, config, t.timeout, &t.resumption
 	c, err := client.Dial(ctx, at.network, at.address, o)
 	switch {
 	case errors.Is(err, hub.ErrDenied):
 		return nil, at.denied(name, password, err)
-	case errors.Is(err, hub.ErrFull): // the hub is there, but is full
+	case errors.Is(err, hub.ErrFull), errors.Is(err, hub.ErrThrottled): // the hub is there, but lets nobody in now
 		return nil, &exitError{exitDenied, fmt.Errorf("user %q: %w", name, err)}
-	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return nil, ctx.Err() // interrupted
+	case ctx.Err() == context.Canceled: // interrupted
+		return nil, ctx.Err()
 	case err != nil:
 		return nil, at.unreachable(err, t.timeout)
 	}
@@ -74,17 +85,24 @@ func (t *target) dial(ctx context.Context, o client.Options) (*client.Client, er
 
 // endpoint returns how to reach the hub.
 func (t *target) endpoint() (p endpoint, config *tls.Config, err error) {
-	at := cmp.Or(t.hub, os.Getenv("BESTER_HUB"))
-	p.explicit = at != ""
-	if !p.explicit {
-		at = localSocket()
+	if t.timeout <= 0 {
+		return p, nil, usageError{fmt.Errorf("--timeout %v, or BESTER_TIMEOUT=%q: %s", t.timeout, os.Getenv("BESTER_TIMEOUT"), valueForms["duration"])}
 	}
-	p.network, p.address = "tcp", at
-	if host, secure := strings.CutPrefix(at, "tls://"); secure {
-		p.address, p.secure = host, true
-		config, err = t.tls(host)
-	} else if strings.Contains(at, "/") || !strings.Contains(at, ":") {
-		p.network = "unix"
+	source, at := "--hub", t.hub
+	if at == "" {
+		source, at = "BESTER_HUB", os.Getenv("BESTER_HUB")
+	}
+	if at == "" {
+		return endpoint{network: "unix", address: localSocket()}, nil, nil
+	}
+	if p, err = parseEndpoint(at); err != nil {
+		return p, nil, usageError{fmt.Errorf("%s %s: %w", source, at, err)}
+	}
+	switch {
+	case p.secure:
+		config, err = t.tls(p.address)
+	case t.ca != "":
+		err = usageError{fmt.Errorf("--ca is for a TLS port: want --hub tls://host:port, got %s", at)}
 	}
 	return p, config, err
 }
@@ -93,7 +111,7 @@ func (t *target) endpoint() (p endpoint, config *tls.Config, err error) {
 func localSocket() string {
 	places := config.Sockets()
 	for _, path := range places {
-		if info, err := os.Stat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
+		if isSocket(path) {
 			return path
 		}
 	}
@@ -103,8 +121,9 @@ func localSocket() string {
 func (t *target) tls(address string) (*tls.Config, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, fmt.Errorf("--hub tls://%s: want tls://host:port", address)
+		return nil, err
 	}
+	host, _, _ = strings.Cut(host, "%") // a certificate knows no zone
 	c := &tls.Config{MinVersion: tls.VersionTLS13, ServerName: host}
 	if t.ca != "" {
 		pem, err := os.ReadFile(t.ca)
@@ -139,9 +158,35 @@ func (t *target) password(ctx context.Context) (string, error) {
 	return readPasswordFile(ctx, t.passwordFile, t.timeout)
 }
 
-// closeClient ends a session. It waits at most two seconds for the hub.
-func closeClient(c *client.Client) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+// within limits ctx to the time that --timeout gives the whole command.
+func (t *target) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, t.timeout)
+}
+
+// requestError returns the error of a request to the hub. If the hub has not answered
+// within --timeout, or has ended the session, unknown says what that leaves open.
+func (t *target) requestError(err error, unknown string) error {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		p, _, _ := t.endpoint()
+		return &exitError{exitUnreachable, fmt.Errorf("the hub at %s did not answer in %v%s", p, t.timeout, unknown)}
+	case errors.Is(err, client.ErrDisconnected):
+		return &exitError{exitUnreachable, fmt.Errorf("the hub closed the connection: %w%s", err, unknown)}
+	}
+	return err
+}
+
+// closeTimeout is how long a hub may take to end a session.
+const closeTimeout = 2 * time.Second
+
+// closeClient ends a session. It waits for the hub for at most closeTimeout, and not after
+// the deadline of ctx.
+func closeClient(ctx context.Context, c session) {
+	limit := closeTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(deadline))
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	c.Close(ctx)
 }

@@ -77,7 +77,7 @@ func (p endpoint) explain(err error, timeout time.Duration) (what, remedy string
 	case errors.As(err, &name):
 		return fmt.Sprintf("cannot find out the address of %q: %v", name.Name, err), "Is there a network? An IP address needs no looking up"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Sprintf("%s does not answer for %v", p, timeout), "Is it the right address, and does a firewall let it through? --timeout waits longer"
+		return fmt.Sprintf("the hub at %s did not answer in %v", p, timeout), "Is it the right address, and does a firewall let it through? --timeout waits longer"
 	case p.network == "unix":
 		return p.explainSocket(err)
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -104,15 +104,13 @@ func (p endpoint) explainSocket(err error) (what, remedy string) {
 			return "there is no socket at " + strings.Join(config.Sockets(), ", nor at "),
 				"Is besterd running? Its log says where it listens; --hub, or BESTER_HUB, says so here"
 		}
-		if !strings.Contains(path, "/") && !strings.HasSuffix(path, ".sock") {
-			return fmt.Sprintf("there is no socket %s in this folder", path),
-				fmt.Sprintf("Is besterd running? Its log says where it listens. A host needs a port: --hub %s:2223", path)
-		}
 		return fmt.Sprintf("there is no socket at %s", path), "Is besterd running? Its log says where it listens"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Sprintf("nobody listens on the socket %s", path), "besterd was killed, or is another program's: start besterd, which takes the socket over"
 	case errors.Is(err, fs.ErrPermission):
 		return explainPermission(path)
+	case errors.Is(err, syscall.EAGAIN): // its queue of connections is full
+		return fmt.Sprintf("besterd at the socket %s takes no more connections for now", path), "Too many connect at once, or it is stuck: bester status and its log say more"
 	case errors.Is(err, syscall.ENOTSOCK), errors.Is(err, syscall.EPROTOTYPE):
 		return fmt.Sprintf("%s is no socket of a hub", path), "Say where besterd listens with --hub"
 	case connectionClosed(err):

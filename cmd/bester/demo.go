@@ -81,7 +81,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer alive.Close()
-	d.target = target{hub: filepath.Join(d.folder, "bester.sock"), user: "dashboard", timeout: 10 * time.Second}
+	d.target = target{hub: filepath.Join(d.folder, "bester.sock"), user: "dashboard", timeout: defaultTimeout()}
 
 	hub, err := d.start(alive)
 	if err != nil {
@@ -95,7 +95,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer closeClient(client)
+	defer closeClient(ctx, client)
 	fmt.Fprintf(out, "A hub runs on %s (pid %d).\n"+
 		"device system -> handler alarm (a process) -> filter deadband (in the hub) -> this client:\n\n", d.target.hub, hub.Process.Pid)
 

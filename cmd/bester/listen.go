@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/client"
 )
 
 // jsonHelp says what --json writes of a message.
@@ -18,7 +19,14 @@ const jsonHelp = `With --json every message is an object on a line of its own:
   from   who sent it, user or user@server; left out if it was the hub itself
   id     the hub where it began and a number that never repeats there
   time   when it was sent or measured, RFC 3339 in UTC
-  data   what was sent`
+  data   what was sent
+
+NaN and infinities are null in JSON, bytes are base64, timestamps text. Where JSON has no
+form at all for the data, an object has in their place:
+
+  error    why: an extension, a list as a key, or no MessagePack
+  display  the data as people read it
+  msgpack  the data itself, MessagePack in base64`
 
 func listenCommand() *cobra.Command {
 	var l listenOptions
@@ -32,12 +40,17 @@ messages of that type: listen says where it may not receive all, and
 bester account allow NAME --receive PATTERN changes it. Readings are shown one a
 line, other data as JSON.
 
-Where the hub is not there, or no longer, listen waits for it and tries again, after
-0.1 s and longer each time, up to 30 s; standard error is told once when it begins to
-wait, and once when it is back. What is sent to the user meanwhile is not kept. It
-ends with an error where waiting does not help: the hub does not let the user in, or
-at the start the socket is closed to you, or TLS fails. A script sets a limit with
---for: if the hub is not there at its end, the exit status is 3.
+Where the hub is not there, or no longer, listen waits for it and tries again: on a
+socket of this machine every 0.25 s, elsewhere after 0.05 s and longer each time, up
+to 5 s. Standard error is told when it begins to wait, when the reason is another, and
+once when it is back. What is sent to the user meanwhile is not kept. It ends with an
+error where waiting does not help: the hub does not let the user in, the address
+cannot be one, or at the start the socket is closed to you, or TLS fails.
+
+A script sets a limit with --for. The first attempt to reach the hub is finished even
+if it takes longer, up to --timeout, so that the outcome does not depend on luck: if
+there is no hub, its reason is told and the exit status is 3; with --count, if fewer
+messages have come, it is 1.
 
 A hub queues only so much for a user who reads slowly (session.queue in its config).
 Where it had to leave messages out, a line on standard error says how many and why, in
@@ -52,7 +65,7 @@ the place of the first of them; standard output holds nothing but messages.
 		RunE:              l.run,
 	}
 	l.target.flags(cmd)
-	cmd.Flags().Lookup("timeout").Usage = "give up one try to reach the hub after this `time`"
+	cmd.Flags().Lookup("timeout").Usage = "give up one attempt to reach the hub after this `time`;\n$BESTER_TIMEOUT sets the default"
 	cmd.Flags().BoolVar(&l.json, "json", false, "write JSON, one object a line")
 	cmd.Flags().IntVarP(&l.count, "count", "n", 0, "end after this many messages")
 	cmd.Flags().DurationVar(&l.duration, "for", 0, "end after this long; with --count, fail if fewer have come")
@@ -68,8 +81,11 @@ type listenOptions struct {
 	duration    time.Duration
 }
 
-// errTimeLimit means that the time of --for is over.
-var errTimeLimit = errors.New("the time is over")
+// Why listen ends: the time of --for is over, or nobody reads its output any more.
+var (
+	errTimeLimit = errors.New("the time is over")
+	errUnread    = errors.New("nobody reads the output")
+)
 
 func (l *listenOptions) run(cmd *cobra.Command, _ []string) error {
 	if l.count < 0 || l.duration < 0 {
@@ -78,7 +94,7 @@ func (l *listenOptions) run(cmd *cobra.Command, _ []string) error {
 	ctx, end := context.WithCancelCause(cmd.Context())
 	defer end(nil)
 	p := newPrinter(cmd, l.json)
-	session := reconnectingSession{target: &l.target, deliver: func(m *hub.Message) {
+	deliver := func(m *hub.Message) {
 		if l.count > 0 && p.count() == l.count {
 			return
 		}
@@ -86,33 +102,62 @@ func (l *listenOptions) run(cmd *cobra.Command, _ []string) error {
 		if p.failed() || p.count() == l.count {
 			end(nil)
 		}
-	}}
-	session.gap = func(missed uint64, reason string) {
+	}
+	gap := func(missed uint64, reason string) {
 		what := "messages"
 		if missed == 1 {
 			what = "message"
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "bester: %d %s lost here: %s\n", missed, what, escapeText(reason))
 	}
-	if !l.quiet {
-		session.report = func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), escapeText(text)) }
+	s := reconnectingSession{
+		dial: func(ctx context.Context) (session, error) {
+			return l.dial(ctx, client.Options{Deliver: deliver, Gap: gap})
+		},
+		connected: func(c session, again string) { l.say(cmd, l.connectedText(c, again)) },
+		meanwhile: "what is sent meanwhile is not kept",
+		report:    func(text string) { l.say(cmd, text) },
 	}
 	if l.duration > 0 {
 		defer time.AfterFunc(l.duration, func() { end(errTimeLimit) }).Stop()
 	}
-	err := session.run(ctx)
-	timedOut := context.Cause(ctx) == errTimeLimit
+	if out, ok := cmd.OutOrStdout().(interface{ Fd() uintptr }); ok && int32(out.Fd()) >= 0 {
+		go func() { // ends with the process: bester listen | head -1 is not to wait for another message
+			waitUnread(out.Fd())
+			end(errUnread)
+		}()
+	}
+	err := s.run(ctx, cmd.Context())
+	if n := p.unconvertible(); n > 0 {
+		l.say(cmd, fmt.Sprintf("bester: %s could not be written as JSON: see the fields error and msgpack", plural(n, "message")))
+	}
 	switch n := p.count(); {
 	case p.failed():
 		return p.failure()
-	case err != nil && (timedOut || ctx.Err() == nil):
+	case context.Cause(ctx) == errUnread:
+		return nil
+	case cmd.Context().Err() != nil:
+		if !s.connectedBefore {
+			return cmd.Context().Err()
+		}
+		return nil
+	case err != nil && (l.count == 0 || n < l.count):
 		return err
-	case timedOut && !session.connectedBefore:
-		return &exitError{exitUnreachable, fmt.Errorf("the hub did not answer in %s", l.duration)}
-	case timedOut && n < l.count:
+	case n < l.count:
 		return fmt.Errorf("%d of %d messages came in %s", n, l.count, l.duration)
-	case !session.connectedBefore: // interrupted
-		return ctx.Err()
 	}
 	return nil
+}
+
+// say tells the operator something on standard error.
+func (l *listenOptions) say(cmd *cobra.Command, text string) {
+	if !l.quiet {
+		fmt.Fprintln(cmd.ErrOrStderr(), escapeText(text))
+	}
+}
+
+// connectedText says that there is a session, and what the account may receive.
+func (l *listenOptions) connectedText(c session, again string) string {
+	name, _ := l.userName()
+	return fmt.Sprintf("Listening as %s at the hub %s%s. Ctrl-C ends it.%s", escapeName(string(name)), escapeName(c.Hub()), again, restrictionText(name, c.Receives()))
 }

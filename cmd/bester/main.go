@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -28,9 +27,21 @@ const (
 	exitUsage       = 2 // the arguments make no sense
 	exitUnreachable = 3 // the hub cannot be reached
 	exitDenied      = 4 // the hub does not let the user in
+	exitSkipped     = 5 // send --lines has skipped lines; all others were sent
 
 	exitInterrupted = 130 // Ctrl-C, except where it is the normal way to end
 )
+
+// exitHelp says what the exit codes mean, for --help and man pages.
+const exitHelp = `Exit status:
+
+  0    good
+  1    failed: the message, the config, and so on
+  2    wrong usage
+  3    the hub cannot be reached, or has not answered in time
+  4    the hub does not let the user in
+  5    bester send --lines has skipped lines, and sent all others
+  130  interrupted, except where Ctrl-C is the way to end`
 
 // An exitError is an error with its own exit code. If err is nil, the reason has been printed
 // already.
@@ -47,6 +58,15 @@ func (e *exitError) Error() string {
 }
 
 func (e *exitError) Unwrap() error { return e.err }
+
+// exitCode is the exit code of an error.
+func exitCode(err error) int {
+	var e *exitError
+	if errors.As(err, &e) {
+		return e.code
+	}
+	return exitFailed
+}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -101,7 +121,7 @@ func report(ctx context.Context, cmd *cobra.Command, err error, stderr io.Writer
 		fmt.Fprintln(stderr, escapeText(err.Error()))
 		return exitFailed
 	}
-	fmt.Fprintln(stderr, "bester:", escapeText(err.Error()))
+	fmt.Fprintln(stderr, "bester:", escapeText(flagError(err).Error()))
 	switch {
 	case exit != nil:
 		return exit.code
@@ -112,17 +132,6 @@ func report(ctx context.Context, cmd *cobra.Command, err error, stderr io.Writer
 	return exitFailed
 }
 
-// rejectUnknown rejects an unknown command and suggests similar ones.
-func rejectUnknown(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	if suggestions := cmd.SuggestionsFor(args[0]); len(suggestions) > 0 {
-		return fmt.Errorf("unknown command %q: did you mean %s?", args[0], strings.Join(suggestions, " or "))
-	}
-	return fmt.Errorf("unknown command %q", args[0])
-}
-
 // rootCommand returns the whole tree of commands.
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
@@ -131,10 +140,10 @@ func rootCommand() *cobra.Command {
 		Long: `The operator's tool of the Bester message hub.
 
 The hub is found on its UNIX socket on this machine, or where --hub or BESTER_HUB
-says: a path, host:port, or tls://host:port.
+says: a path, host:port, or tls://host:port; the port is 2223, with tls:// 2224, if it
+is left out.
 
-Exit status: 0 good, 1 failed, 2 wrong usage, 3 the hub cannot be reached, 4 the
-hub does not let the user in, 130 interrupted.`,
+` + exitHelp,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true, // one line says where it is explained
@@ -150,5 +159,7 @@ hub does not let the user in, 130 interrupted.`,
 	root.AddCommand(sendCommand(), requestCommand(), listenCommand(), statusCommand(), checkCommand(),
 		accountCommand(), handleCommand(), demoCommand(), spoolCommand())
 	root.AddCommand(manCommand())
+	strictHelp(root)
+	explainArgs(root)
 	return root
 }

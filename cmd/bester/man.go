@@ -86,6 +86,10 @@ func manPage(cmd *cobra.Command) []byte {
 	if cmd.Example != "" {
 		fmt.Fprintf(&b, ".SH EXAMPLES\n.nf\n%s\n.fi\n", roff(cmd.Example))
 	}
+	if !strings.Contains(text, "Exit status:") { // its own
+		b.WriteString(".SH EXIT STATUS\n")
+		manText(&b, strings.TrimPrefix(exitHelp, "Exit status:\n\n"))
+	}
 	b.WriteString(".SH SEE ALSO\n")
 	if cmd.HasParent() {
 		fmt.Fprintf(&b, ".BR %s (1),\n", roff(manName(cmd.Parent())))

@@ -6,6 +6,8 @@ import (
 	"io"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // An output is standard output that remembers its first write error. The code that
@@ -46,4 +48,19 @@ func (o *output) failure() error {
 		return nil
 	}
 	return fmt.Errorf("standard output: %w", o.err)
+}
+
+// waitUnread waits until the reader of a pipe or socket has gone, so that nobody can read
+// what would be written to it. It does not return where that cannot be known.
+func waitUnread(fd uintptr) {
+	fds := []unix.PollFd{{Fd: int32(fd)}} // errors are reported without being asked for
+	for {
+		switch n, err := unix.Poll(fds, -1); {
+		case err == unix.EINTR:
+		case err != nil, fds[0].Revents&unix.POLLNVAL != 0:
+			select {}
+		case n > 0:
+			return
+		}
+	}
 }

@@ -2,6 +2,9 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -28,6 +31,7 @@ type printer struct {
 	mu   sync.Mutex
 	out  *bufio.Writer
 	n    int
+	bad  int // of them that JSON could not hold
 	err  error
 	line []byte
 
@@ -52,16 +56,12 @@ func (p *printer) print(m *hub.Message) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.n++
-	line, err := p.line[:0], error(nil)
 	if p.json {
-		line, err = appendObject(line, m)
+		p.line = p.appendObject(p.line[:0], m)
 	} else {
-		line, err = p.appendText(line, m)
+		p.line = p.appendText(p.line[:0], m)
 	}
-	p.line = line
-	if err == nil {
-		_, err = p.out.Write(line)
-	}
+	_, err := p.out.Write(p.line)
 	if err == nil {
 		err = p.out.Flush()
 	}
@@ -70,8 +70,9 @@ func (p *printer) print(m *hub.Message) {
 	}
 }
 
-// appendObject writes a message as one JSON object on a line of its own.
-func appendObject(dst []byte, m *hub.Message) ([]byte, error) {
+// appendObject writes a message as one JSON object on a line of its own. Where JSON cannot
+// hold the data, it says so and has them in other forms.
+func (p *printer) appendObject(dst []byte, m *hub.Message) []byte {
 	dst = append(dst, `{"type":`...)
 	dst = appendJSONString(dst, string(m.Type))
 	if m.From != (hub.Address{}) {
@@ -86,25 +87,40 @@ func appendObject(dst []byte, m *hub.Message) ([]byte, error) {
 		dst = append(dst, `,"time":`...)
 		dst = wire.AppendJSONString(dst, m.Time.UTC().Format(time.RFC3339Nano))
 	}
-	dst = append(dst, `,"data":`...)
-	dst, err := appendData(dst, m.Data)
-	return append(dst, "}\n"...), err
+	text, err := wire.AppendJSON(nil, m.Data)
+	if err == nil && m.Data.Encoding == hub.JSON && !json.Valid(text) {
+		err = errors.New("the data is not JSON")
+	}
+	if err == nil {
+		dst = append(dst, `,"data":`...)
+		return append(appendEscapedJSON(dst, text), "}\n"...)
+	}
+	p.bad++
+	dst = append(dst, `,"error":`...)
+	dst = appendJSONString(dst, err.Error())
+	dst = append(dst, `,"display":`...)
+	dst = appendJSONString(dst, string(wire.AppendDisplay(nil, m.Data)))
+	if m.Data.Encoding == hub.MessagePack {
+		dst = append(dst, `,"msgpack":"`...)
+		dst = append(base64.StdEncoding.AppendEncode(dst, m.Data.Bytes), '"')
+	}
+	return append(dst, "}\n"...)
 }
 
-// appendText writes a message for people: readings one a line, other data as JSON.
-func (p *printer) appendText(dst []byte, m *hub.Message) ([]byte, error) {
+// appendText writes a message for people: readings one a line, other data as JSON, with
+// a notation of its own for what JSON cannot hold.
+func (p *printer) appendText(dst []byte, m *hub.Message) []byte {
 	if lines, ok := p.appendReadings(dst, m); ok {
-		return lines, nil
+		return lines
 	}
 	dst = p.appendPrefix(dst, messageTime(m), string(m.Type))
-	dst, err := appendData(dst, m.Data)
-	return append(dst, '\n'), err
-}
-
-// appendData writes data as JSON in one line that a terminal shows as it is.
-func appendData(dst []byte, d hub.Data) ([]byte, error) {
-	text, err := wire.AppendJSON(nil, d)
-	return appendEscapedJSON(dst, text), err
+	text, err := wire.AppendJSON(nil, m.Data)
+	if display := wire.AppendDisplay(nil, m.Data); err != nil || !bytes.Equal(text, display) {
+		dst = append(dst, escapeText(string(display))...)
+	} else {
+		dst = appendEscapedJSON(dst, text)
+	}
+	return append(dst, '\n')
 }
 
 func messageTime(m *hub.Message) time.Time {
@@ -210,6 +226,13 @@ func (p *printer) failure() error {
 		return nil
 	}
 	return p.err
+}
+
+// unconvertible is how many of the messages JSON could not hold.
+func (p *printer) unconvertible() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.bad
 }
 
 // count is how many messages it has written.

@@ -4,55 +4,73 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"time"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/backoff"
 	"github.com/besterhub/bester/hub/client"
 )
 
+// A session is what the tool uses of a client.Client.
+type session interface {
+	Hub() string
+	Receives() []string
+	Credits() int
+	Frame() int
+	GoWithNote(m *hub.Message, reply func(m *hub.Message), done func(note string, err error)) error
+	Flush()
+	Done() <-chan struct{}
+	Err() error
+	Close(ctx context.Context) error
+}
+
+var _ session = (*client.Client)(nil)
+
 // A reconnectingSession is a session with a hub that is opened again whenever it ends.
 type reconnectingSession struct {
-	*target
-	deliver func(m *hub.Message)
-	gap     func(missed uint64, reason string) // deliveries were lost
-	report  func(text string)                  // tells the operator; nil: nothing is said
+	dial      func(ctx context.Context) (session, error)
+	connected func(c session, again string) // called with each session, before it is waited for
+	meanwhile string                        // what becomes of messages without a session: told when it waits for one
+	report    func(text string)             // tells the operator; nil: nothing is said
 
-	resumption      client.Resumption
 	connectedBefore bool      // it has had a session
 	disconnectedAt  time.Time // when the last session ended
 	lastErr         error     // why there is no session; nil: there is one
+	waitingTold     bool      // it was told that it tries again, since there is no session
+	toldReason      string    // the last reason told
+	toldAt          time.Time // when
 }
 
-// The backoff between attempts doubles from minBackoff to maxBackoff. A session that
-// lasts for maxBackoff resets it.
-const (
-	minBackoff = 100 * time.Millisecond
-	maxBackoff = 30 * time.Second
-)
+// reasonInterval is how long a changed reason is not told after another.
+const reasonInterval = time.Minute
 
-// run keeps a session open until ctx ends. It then returns why there is no session, or
-// nil if there is one or the first attempt was still in flight. It returns an error
-// that a retry cannot mend at once.
-func (s *reconnectingSession) run(ctx context.Context) error {
-	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
-		lasted, err := s.connectOnce(ctx)
+// run keeps a session open until ctx ends. It then returns nil if there is a session, or
+// else why there is none. It returns an error that a retry cannot mend at once.
+//
+// The first attempt is not cut short by the end of ctx, but only by that of command, so
+// that its own reason is the one that is told, however short the time of ctx is.
+func (s *reconnectingSession) run(ctx, command context.Context) error {
+	var b backoff.Backoff
+	for attempt := command; ; attempt = ctx {
+		lasted, err := s.connectOnce(ctx, attempt)
+		lost := lasted > 0
 		switch {
-		case ctx.Err() != nil:
+		case err == nil:
+			return nil
+		case errors.Is(err, context.Canceled) && attempt.Err() != nil:
 			return s.lastErr
-		case !s.retryable(err):
+		case !s.retryable(err), ctx.Err() != nil:
 			return err
-		case s.lastErr == nil:
+		case lost:
 			s.disconnectedAt = time.Now()
-			s.reportDisconnected(err)
 		}
 		s.lastErr = err
-		if lasted >= maxBackoff {
-			backoff = minBackoff
+		s.reportFailure(err, lost)
+		if lasted >= backoff.Max {
+			b.Reset()
 		}
-		// The jitter keeps the clients that a hub has lost from coming back all at once.
-		timer := time.NewTimer(backoff/2 + rand.N(backoff))
+		timer := time.NewTimer(b.Delay(err, lost))
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -62,22 +80,45 @@ func (s *reconnectingSession) run(ctx context.Context) error {
 	}
 }
 
-// connectOnce logs in and waits until the hub or ctx ends the session. It returns how
-// long the session lasted and why it ended.
-func (s *reconnectingSession) connectOnce(ctx context.Context) (lasted time.Duration, err error) {
-	c, err := s.dial(ctx, client.Options{Deliver: s.deliver, Gap: s.gap, Resumption: &s.resumption})
+// listenCloseTimeout is how long a hub may take to end a session in which nothing is
+// waited for.
+const listenCloseTimeout = 500 * time.Millisecond
+
+// connectOnce logs in within attempt, and waits until the hub or ctx ends the session. It
+// returns how long the session lasted, zero if there was none, and why it ended: nil if
+// ctx has.
+func (s *reconnectingSession) connectOnce(ctx, attempt context.Context) (lasted time.Duration, err error) {
+	c, err := s.dial(attempt)
 	if err != nil {
 		return 0, err
 	}
-	defer closeClient(c)
-	s.reportConnected(c)
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), listenCloseTimeout)
+		defer cancel()
+		closeClient(ctx, c)
+	}()
+	again := ""
+	if s.connectedBefore {
+		again = fmt.Sprintf(" again, after %v", time.Since(s.disconnectedAt).Round(100*time.Millisecond))
+	}
+	s.connectedBefore, s.lastErr, s.waitingTold = true, nil, false
+	s.connected(c, again)
 	connectedAt := time.Now()
 	select {
 	case <-ctx.Done():
-		return 0, ctx.Err()
+		return 0, nil
 	case <-c.Done():
-		return time.Since(connectedAt), &exitError{exitUnreachable, fmt.Errorf("the hub closed the connection: %w", c.Err())}
+		return max(time.Since(connectedAt), 1), endedError(c.Err())
 	}
+}
+
+// endedError is the error of a session that the hub has ended, by its own reason.
+func endedError(reason error) error {
+	code := exitUnreachable
+	if errors.Is(reason, hub.ErrDenied) {
+		code = exitDenied
+	}
+	return &exitError{code, fmt.Errorf("the hub closed the connection: %w", reason)}
 }
 
 // retryable reports whether another attempt may succeed.
@@ -86,37 +127,34 @@ func (s *reconnectingSession) retryable(err error) bool {
 	switch {
 	case errors.Is(err, hub.ErrDenied), !errors.As(err, &e):
 		return false
-	case errors.Is(err, hub.ErrFull): // the hub is full
+	case errors.Is(err, hub.ErrFull), errors.Is(err, hub.ErrThrottled): // the hub lets nobody in now
 		return true
 	}
 	return e.code == exitUnreachable && (s.connectedBefore || !permanent(err))
 }
 
-// reportDisconnected says that there is no session, and why.
-func (s *reconnectingSession) reportDisconnected(err error) {
-	if s.report == nil {
+// reportFailure tells why there is no session: at its end, when the first attempt to have
+// another has failed, and later if the reason changes.
+func (s *reconnectingSession) reportFailure(err error, lost bool) {
+	text := err.Error()
+	switch {
+	case s.report == nil:
+		return
+	case lost:
+		s.report("bester: " + text)
+	case !s.waitingTold:
+		s.waitingTold = true
+		more := "Trying again until it is there. Ctrl-C ends it."
+		if s.connectedBefore {
+			more = "Trying again until it is back; " + s.meanwhile + "."
+		}
+		s.report("bester: " + text + "\n" + more)
+	case text != s.toldReason && time.Since(s.toldAt) >= reasonInterval:
+		s.report("bester: " + text + "\nStill trying.")
+	default:
 		return
 	}
-	text := "Trying again until it is there. Ctrl-C ends it."
-	if s.connectedBefore {
-		text = "Trying again until it is back; what is sent meanwhile is not kept."
-	}
-	s.report("bester: " + err.Error() + "\n" + text)
-}
-
-// reportConnected says that there is a session, how long there was none, and what the
-// account may receive.
-func (s *reconnectingSession) reportConnected(c *client.Client) {
-	name, _ := s.userName()
-	again := ""
-	if s.connectedBefore {
-		again = fmt.Sprintf(" again, after %v", time.Since(s.disconnectedAt).Round(100*time.Millisecond))
-	}
-	s.connectedBefore, s.lastErr = true, nil
-	if s.report == nil {
-		return
-	}
-	s.report(fmt.Sprintf("Listening as %s at the hub %s%s. Ctrl-C ends it.%s", escapeName(string(name)), escapeName(c.Hub()), again, restrictionText(name, c.Receives())))
+	s.toldReason, s.toldAt = text, time.Now()
 }
 
 // restrictionText says what an account may receive, on a line of its own. It is empty

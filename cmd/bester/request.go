@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -20,7 +18,7 @@ func requestCommand() *cobra.Command {
 		Short: "Send a message and show what comes back",
 		Long: `Send a message of type TYPE and show what comes back: the replies of its handlers,
 and what they send to the user it is sent as. It ends with the first that comes (or as
-many as --count says), or with an error when nothing came in time.
+many as --count says), or with an error when nothing came within --timeout.
 
 DATA is as for bester send. ` + jsonHelp,
 		Example: `  bester request clock '{"zone":"UTC"}'
@@ -44,26 +42,26 @@ DATA is as for bester send. ` + jsonHelp,
 					}
 				}
 			}
-			c, err := o.dial(cmd.Context(), client.Options{Deliver: show})
+			ctx, cancel := o.within(cmd.Context())
+			defer cancel()
+			c, err := o.dial(ctx, client.Options{Deliver: show})
 			if err != nil {
 				return err
 			}
-			defer closeClient(c)
-			ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
-			defer cancel()
+			defer closeClient(ctx, c)
 			if err := c.Request(ctx, m, show); err != nil {
-				return explainTimeout(err)
+				return o.requestError(err, messageUnknown)
 			}
 			select {
 			case <-enough:
 				return p.failure()
 			case <-c.Done():
-				return &exitError{exitUnreachable, fmt.Errorf("the hub closed the connection: %w", c.Err())}
+				return endedError(c.Err())
 			case <-ctx.Done():
 				if err := cmd.Context().Err(); err != nil {
 					return err
 				}
-				return errors.New("the message was handled, but nothing came back in time")
+				return fmt.Errorf("the message was handled, but nothing came back in %v", o.timeout)
 			}
 		},
 	}

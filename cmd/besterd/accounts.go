@@ -107,6 +107,15 @@ func (a *accounts) LoginFrom(ctx context.Context, r account.LoginRequest) (*acco
 	return s.LoginFrom(ctx, r)
 }
 
+// Cached is account.Store.Cached on the file as it is now.
+func (a *accounts) Cached(r account.LoginRequest) *account.Account {
+	a.refresh()
+	if s := a.current(); s != nil {
+		return s.Cached(r)
+	}
+	return nil
+}
+
 // Lookup is account.Store.Lookup.
 func (a *accounts) Lookup(name hub.UserName) *account.Account {
 	if s := a.current(); s != nil {

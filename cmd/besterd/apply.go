@@ -90,6 +90,9 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 		d.log.Warn(`handlers and clients may have the hub connect to anything, this machine's own ports too: hub.dial is "open"`,
 			"remedy", "list the servers that they need")
 	}
+	for _, p := range setup.Contradictions(c) {
+		d.log.Warn("limits contradict each other", "at", p.Error())
+	}
 	for _, p := range setup.UnusedFilters(c) {
 		d.log.Warn("a filter is in no route", "at", p.Error())
 	}

@@ -300,7 +300,7 @@ func startHandler(tb testing.TB, socket string) {
 		p.Kill()
 		p.Wait()
 	})
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(timeout); ; time.Sleep(time.Millisecond) {
 		if c, err := net.Dial("unix", socket); err == nil {
 			c.Close()
 			return

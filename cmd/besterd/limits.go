@@ -41,6 +41,8 @@ func limits(c *config.Config, has resources) session.Limits {
 		Login: c.Session.Login, Connections: c.Session.Connections, PerAccount: c.Session.PerAccount, Frame: int(c.Hub.Frame),
 		Queue: int(c.Session.Queue), Full: full[c.Session.Full], Write: c.Session.Write,
 		Credits: c.Session.Credits, Peer: c.Peers.Allow, MayClaim: c.Peers.MayClaim, Memory: int(c.SessionMemory(has.memory.Limit)), Failures: c.Session.Failures,
+		Rate:      session.Rate{Messages: c.Session.Rate, Bytes: int(c.Session.RateBytes)},
+		TotalRate: session.Rate{Messages: c.Session.TotalRate, Bytes: int(c.Session.TotalRateBytes)},
 	}
 	if has.memory.Limit > 0 {
 		cost := session.Cost

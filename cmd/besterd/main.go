@@ -89,5 +89,5 @@ func run(signals *signals, args []string, stdout io.Writer, stderr *asynclog.Wri
 			newLog(stderr, config.Log{}).Warn("a config is passed over", "err", hidden)
 		}
 	}
-	return serve(signals, path, stderr)
+	return serve(signals, func() (service, error) { return startService(path, stderr) })
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/client"
+	"github.com/besterhub/bester/hub/session"
 	"github.com/besterhub/bester/hub/wire"
 )
 
@@ -120,7 +121,10 @@ func TestStoppedSendersInLittleMemory(t *testing.T) {
 	for _, c := range all[:20] { // make room for somebody who asks
 		c.Close()
 	}
-	var r report
+	var r struct {
+		Sessions session.Stats
+		Limits   limitsReport
+	}
 	for late := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if b, err := askStatus(t, socket); err == nil {
 			if err := json.Unmarshal(b, &r); err != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 // timeout is how long a script waits for what must come. It is no measure of speed.
-const timeout = 20 * time.Second
+const timeout = 2 * time.Minute
 
 // A process is a program that a script has started.
 type process struct {
@@ -124,7 +124,7 @@ func startCommand(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	cmd := exec.Command(args[1], args[2:]...)
 	cmd.Dir = ts.MkAbs(".")
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "BESTER_HUB", "BESTER_USER", "BESTER_PASSWORD", "BESTER_ACCOUNTS",
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "BESTER_HUB", "BESTER_TIMEOUT", "BESTER_USER", "BESTER_PASSWORD", "BESTER_ACCOUNTS",
 		"BESTER_SOCKET", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "PYTHON", "GOTRACEBACK", "NO_COLOR", "GORACE"} {
 		if v := ts.Getenv(name); v != "" {
 			cmd.Env = append(cmd.Env, name+"="+v)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,11 +43,13 @@ func buildProgram(name, source string) (string, error) {
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	args := []string{"build"}
+	build := exec.Command("go", "build", "-o", path, source)
 	if race {
-		args = append(args, "-race")
+		build.Args = slices.Insert(build.Args, 2, "-race")
+	} else {
+		build.Env = append(build.Environ(), "CGO_ENABLED=0") // as users have it
 	}
-	out, err := exec.Command("go", append(args, "-o", path, source)...).CombinedOutput()
+	out, err := build.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go build %s: %w\n%s", source, err, out)
 	}

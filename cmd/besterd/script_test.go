@@ -57,6 +57,7 @@ func TestStories(t *testing.T) {
 			e.Setenv("PYTHON", strings.TrimSpace(string(python)))
 			e.Setenv("BESTER_HUB", "hub.sock")
 			e.Setenv("BESTER_USER", "")
+			e.Setenv("BESTER_TIMEOUT", timeout.String())
 			e.Setenv("BESTER_ACCOUNTS", "accounts")
 			e.Setenv("BESTERD", besterd)
 			e.Setenv("GOTRACEBACK", "all")

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -37,25 +36,29 @@ const (
 	endGrace = 10 * time.Second
 )
 
-// A startedHub is a hub that was started, and its log.
-type startedHub struct {
-	*daemon
-	log *slog.Logger
+// A service is a started hub as serve sees it.
+type service interface {
+	ready()                       // logs that it is
+	reload(ctx context.Context)   // applies the config again, as long as ctx is not done
+	ending(why error)             // logs that it ends
+	drain() (limit time.Duration) // how long shutdown finishes what is in flight
+	shutdown() error
 }
 
-// serve runs the hub of the config at path until a signal ends it.
-func serve(s *signals, path string, stderr *asynclog.Writer) error {
-	var h startedHub
+// serve runs the hub that start starts until a signal ends it. A start, a reload or a
+// shutdown that hangs does not keep it from ending.
+func serve(s *signals, start func() (service, error)) error {
+	var hub service
 	var err error
-	begun := make(chan struct{})
+	started := make(chan struct{})
 	go func() {
-		defer close(begun)
-		h, err = begin(path, stderr)
+		defer close(started)
+		hub, err = start()
 	}()
 	select {
-	case <-begun:
+	case <-started:
 	case <-s.end.Done():
-		if !closedWithin(begun, startGrace) {
+		if !closedWithin(started, startGrace) {
 			return fmt.Errorf("%w, before it had started", context.Cause(s.end))
 		}
 	}
@@ -63,46 +66,63 @@ func serve(s *signals, path string, stderr *asynclog.Writer) error {
 		return err
 	}
 	if s.end.Err() == nil {
-		h.log.Info("ready", "version", version, "config", configName(path), "hub", h.config.Hub.Name, "listeners", h.listenerNames(), "pid", os.Getpid())
+		hub.ready()
 	}
 	go func() {
 		for {
 			select {
 			case <-s.hangups:
-				h.reload(s.end, path, h.log)
+				hub.reload(s.end)
 			case <-s.end.Done():
 				return
 			}
 		}
 	}()
 	<-s.end.Done()
-	return h.end(s)
-}
-
-// begin reads the config at path and starts its hub.
-func begin(path string, stderr *asynclog.Writer) (startedHub, error) {
-	c, err := load(path)
-	if err != nil {
-		return startedHub{}, err
-	}
-	log := newLog(stderr, c.Log)
-	d, err := start(c, log, stderr.Lost)
-	return startedHub{d, log}, err
-}
-
-// end ends the hub, which has been told to.
-func (h startedHub) end(s *signals) error {
-	h.log.Info("ending: what was taken is answered or handed on", "why", context.Cause(s.end))
+	hub.ending(context.Cause(s.end))
 	s.release() // a second signal ends it at once
-	var err error
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		err = h.shutdown(h.log)
+		err = hub.shutdown()
 	}()
-	if limit := h.drain() + endGrace; !closedWithin(ended, limit) {
+	if limit := hub.drain() + endGrace; !closedWithin(ended, limit) {
 		return fmt.Errorf("something did not end within %v and was cut off", limit)
 	}
+	return err
+}
+
+// A hubService is the service of a config file.
+type hubService struct {
+	*daemon
+	path string
+}
+
+// startService reads the config at path and starts its hub.
+func startService(path string, stderr *asynclog.Writer) (service, error) {
+	c, err := load(path)
+	if err != nil {
+		return nil, err
+	}
+	d, err := start(c, newLog(stderr, c.Log), stderr.Lost)
+	if err != nil {
+		return nil, err
+	}
+	return hubService{d, path}, nil
+}
+
+func (h hubService) ready() {
+	h.log.Info("ready", "version", version, "config", configName(h.path), "hub", h.config.Hub.Name, "listeners", h.listenerNames(), "pid", os.Getpid())
+}
+
+func (h hubService) reload(ctx context.Context) { h.daemon.reload(ctx, h.path, h.log) }
+
+func (h hubService) ending(why error) {
+	h.log.Info("ending: what was taken is answered or handed on", "why", why)
+}
+
+func (h hubService) shutdown() error {
+	err := h.daemon.shutdown(h.log)
 	h.logTotals(h.log)
 	return err
 }

@@ -70,6 +70,9 @@ func parseToken(s string) (*token, error) {
 	}
 	t := &token{expires: time.Unix(int64(binary.BigEndian.Uint64(b[1:])), 0), name: hub.UserName(b[tokenHeader:])}
 	copy(t.mac[:], b[9:])
+	if t.String() != s { // the decoder passes over line ends
+		return nil, errors.New("account: token: it has another form")
+	}
 	if err := CheckName(string(t.name)); err != nil {
 		return nil, err
 	}

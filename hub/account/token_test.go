@@ -228,4 +228,3 @@ func FuzzToken(f *testing.F) {
 		}
 	})
 }
-

@@ -70,7 +70,10 @@ type QueueStats struct {
 func (q *Queue) Stats() QueueStats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s := q.stats
+	s := QueueStats{Accepted: q.accepted, Delivered: q.delivered}
+	if q.losses != nil {
+		s.Lost = q.losses.lost
+	}
 	s.Queued = q.writing
 	if q.chunk != nil {
 		s.Queued += uint64(q.chunk.deliveries)
@@ -113,11 +116,12 @@ func (q *Queue) waitingBytes() int {
 // miss notes that the peer misses n deliveries, the first of them before the frame at an
 // offset in the chunk.
 func (q *Queue) miss(why Loss, n uint64, at int) {
-	if q.missed == (Losses{}) {
-		q.gapAt = at
+	l := q.lossState()
+	if l.missed == (Losses{}) {
+		l.gapAt = at
 	}
-	q.gapAt = min(q.gapAt, at)
-	q.missed[why] += n
+	l.gapAt = min(l.gapAt, at)
+	l.missed[why] += n
 	if !q.pending.Load() {
 		q.pending.Store(true) // the peer is told, also if nothing else comes
 	}
@@ -156,8 +160,7 @@ func (q *Queue) dropOldest(b []byte, n, limit int, why Loss, lost *Losses) []byt
 	w += copy(b[w:], b[r:])
 	if dropped > 0 {
 		k.classes, k.frames, k.deliveries, k.longest = k.classes[:kept], k.frames-dropped, k.deliveries-dropped, longest
-		q.stats.Lost[why] += uint64(dropped)
-		lost[why] += uint64(dropped)
+		q.countLost(why, uint64(dropped), lost)
 		q.miss(why, uint64(dropped), first)
 	}
 	return b[:w]
@@ -195,6 +198,28 @@ func (q *Queue) quotas(b []byte, excess int) (quota [256]int) {
 	return quota
 }
 
+// A lossState is the part of a Queue that only those need that have lost something.
+type lossState struct {
+	lost   Losses // see QueueStats
+	missed Losses // that the peer has not been told of
+	gapAt  int    // offset in chunk of the first of them
+}
+
+func (q *Queue) lossState() *lossState {
+	if q.losses == nil {
+		q.losses = new(lossState)
+	}
+	return q.losses
+}
+
+// countLost counts deliveries that were lost, also in lost.
+func (q *Queue) countLost(why Loss, n uint64, lost *Losses) {
+	if n > 0 {
+		q.lossState().lost[why] += n
+		lost[why] += n
+	}
+}
+
 // dropNew drops the new frame. The peer misses it, as long as a write may tell it.
 func (q *Queue) dropNew(why Loss) error {
 	q.miss(why, 1, len(q.chunk.buf))
@@ -209,8 +234,7 @@ func (q *Queue) fail(err error, lost *Losses) error {
 		q.err = err
 	}
 	if q.chunk != nil {
-		q.stats.Lost[LossEnded] += uint64(q.chunk.deliveries)
-		lost[LossEnded] += uint64(q.chunk.deliveries)
+		q.countLost(LossEnded, uint64(q.chunk.deliveries), lost)
 		q.chunk.clear()
 	}
 	q.setRequiredBytes(0)
@@ -230,10 +254,10 @@ func (q *Queue) countUnwritten(k *chunk, n int) {
 			unwritten += uint64(c.deliveries())
 		}
 	}
-	lost := Losses{LossEnded: unwritten}
+	var lost Losses
 	q.mu.Lock()
 	q.writing -= unwritten
-	q.stats.Lost[LossEnded] += unwritten
+	q.countLost(LossEnded, unwritten, &lost)
 	q.mu.Unlock()
 	q.reportLosses(&lost)
 }

@@ -109,9 +109,8 @@ func (q *Queue) enqueueStaged(b []byte, classes []Class) (uncounted int, err err
 			err = q.enqueue(append(q.chunk.buf, b[:size]...), c, &lost)
 		}
 		if dropped, ok := err.(*DropError); ok {
-			q.stats.Accepted++
-			q.stats.Lost[dropped.Why]++
-			lost[dropped.Why]++
+			q.accepted++
+			q.countLost(dropped.Why, 1, &lost)
 			err = nil
 		}
 		if err != nil {

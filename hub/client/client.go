@@ -42,6 +42,9 @@ type Options struct {
 	// (the hub may not read them yet; the kernel watches the connection then). If zero, 30 s;
 	// if negative, the hub is not pinged.
 	Keepalive time.Duration
+	// Frame is how many bytes a frame from the hub may have. If zero, 64 MiB, which is the
+	// most that a hub can be set to take: memory is taken as a frame arrives.
+	Frame int
 	// Deliver gets each message that the hub delivers to the user. It is called on the
 	// goroutine that reads the connection: while it blocks, nothing is read, and the hub
 	// may drop messages that are queued. m and its data are borrowed until it returns.
@@ -55,8 +58,6 @@ type Options struct {
 	// the reason, one line for people. It is called like Deliver, in order with it: where
 	// the first of them would have come. If nil, gaps are ignored.
 	Gap func(missed uint64, reason string)
-	// Frame is the largest payload that the client takes, in bytes. If zero, 16 MiB.
-	Frame int
 }
 
 // A Client is a session with a hub. Its methods may be called from many goroutines.
@@ -73,12 +74,26 @@ type Client struct {
 	keepalive   tristanable.Keepalive
 }
 
+// maxFrame is the largest hub.frame that a hub's config can have, in bytes.
+const maxFrame = 64 << 20
+
 // The limits of the outgoing queue: it is flushed at the first one, and new messages are
 // refused at the second.
 const (
 	flushThreshold = 32 << 10  // bytes
 	maxQueued      = 256 << 10 // bytes; twice as much would end the connection
 )
+
+// ErrDisconnected is wrapped by the error of a message that has no status since the
+// connection ended: it may have been handled or not. The error's text and the other errors
+// that it wraps are the reason why the connection ended.
+var ErrDisconnected = errors.New("disconnected")
+
+// A disconnectedError adds ErrDisconnected to the reason why a connection ended.
+type disconnectedError struct{ error }
+
+func (e disconnectedError) Is(target error) bool { return target == ErrDisconnected }
+func (e disconnectedError) Unwrap() error        { return e.error }
 
 // errConnectionEnded is the error of a connection that the hub ended without a reason.
 var errConnectionEnded = fmt.Errorf("%w: the hub ended the connection", hub.ErrClosed)
@@ -89,6 +104,10 @@ func (c *Client) Hub() string { return c.hello.Name }
 // Receives returns the patterns of what the account may receive; nil if the hub does
 // not say. They are those of the login: an administrator may have changed them since.
 func (c *Client) Receives() []string { return c.hello.Types }
+
+// Frame returns how many bytes a message to the hub may have, with its type and the like;
+// 0 if the hub does not say.
+func (c *Client) Frame() int { return c.hello.Frame }
 
 // Credits returns how many messages without an answer the hub takes at a time. Further
 // messages wait in the connection.
@@ -140,7 +159,7 @@ func (c *Client) Flush() { c.conn.Flush() }
 
 // Send sends m and waits for its status. It returns nil if all commands of the handlers
 // succeeded, otherwise an error that wraps one of package hub's and has the hub's reason
-// as its text.
+// as its text. An error that wraps ErrDisconnected leaves open whether it was handled.
 func (c *Client) Send(ctx context.Context, m *hub.Message) error {
 	return c.Request(ctx, m, nil)
 }
@@ -235,7 +254,7 @@ func (c *Client) start(m *hub.Message, reply func(m *hub.Message), done func(not
 	case errors.Is(err, tristanable.ErrBusy):
 		return errQueueFull
 	case err != nil:
-		return c.connError(err)
+		return disconnectedError{c.connError(err)}
 	}
 	if waiting > flushThreshold {
 		c.Flush()
@@ -246,7 +265,7 @@ func (c *Client) start(m *hub.Message, reply func(m *hub.Message), done func(not
 // statusError returns the error of the status that ends a call; nil if it is good.
 func (c *Client) statusError(message []byte, err error) error {
 	if err != nil {
-		return c.connError(err)
+		return disconnectedError{c.connError(err)}
 	}
 	kind, body, err := wire.CutKind(message)
 	if err == nil && kind != wire.KindStatus {

@@ -235,3 +235,43 @@ func TestBackpressureWhenHubDoesNotRead(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Gaps come in order with the deliveries around them; one that makes no sense ends the
+// session. The hello says that a client takes no deliveries.
+func TestGap(t *testing.T) {
+	hello := make(chan *wire.Hello, 1)
+	path := startFakeHub(t, func(s *fakeHub) {
+		_, rest := s.read()
+		h, err := wire.ParseHello(rest[1:])
+		if err != nil {
+			t.Error(err)
+		}
+		hello <- h
+		s.hello()
+		s.deliver(0, "a", "1")
+		s.write(wire.AppendGap(nil, 4312, "queue full"))
+		s.deliver(0, "b", "2")
+		s.write(wire.AppendGap(nil, 0, ""))
+		s.read()
+	})
+	var got []string
+	c, err := Dial(t.Context(), "unix", path, Options{
+		User: "ann", SendOnly: true,
+		Deliver: func(m *hub.Message) { got = append(got, string(m.Type)) },
+		Gap:     func(n uint64, why string) { got = append(got, fmt.Sprintf("%d: %s", n, why)) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-c.Done()
+	if want := []string{"a", "4312: queue full", "b"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if err := c.Err(); !errors.Is(err, wire.ErrMalformed) {
+		t.Errorf("got %v", err)
+	}
+	if h := <-hello; !h.SendOnly || h.Frame != maxFrame {
+		t.Errorf("got %+v", h)
+	}
+	c.Close(t.Context())
+}

@@ -22,6 +22,9 @@ func Dial(ctx context.Context, network, address string, o Options) (*Client, err
 	if o.Timeout == 0 {
 		o.Timeout = 10 * time.Second
 	}
+	if o.Frame == 0 {
+		o.Frame = maxFrame
+	}
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
 	conn, err := open(ctx, network, address, o.TLS)
@@ -37,6 +40,10 @@ func Dial(ctx context.Context, network, address string, o Options) (*Client, err
 }
 
 func open(ctx context.Context, network, address string, config *tls.Config) (net.Conn, error) {
+	if network == "unix" && !errors.Is(ctx.Err(), context.Canceled) {
+		// It never waits, so that the reason is told even when the time is over.
+		ctx = context.WithoutCancel(ctx)
+	}
 	var d dial.Dialer
 	conn, err := d.DialContext(ctx, network, address)
 	if err != nil || config == nil {
@@ -76,8 +83,9 @@ func login(ctx context.Context, conn net.Conn, address string, o Options) (*Clie
 		in.Release()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			<-ctx.Done() // ctx has ended or is about to: the deadline is its own
+			return nil, fmt.Errorf("no answer to the hello: %w", ctx.Err())
 		}
-		return nil, fmt.Errorf("no answer to the hello: %w", cmp.Or(ctx.Err(), sent, err))
+		return nil, fmt.Errorf("no answer to the hello: %w", cmp.Or(sent, err))
 	}
 	c := &Client{deliver: o.Deliver, gap: o.Gap}
 	if err := c.readHelloReply(payload); err != nil {

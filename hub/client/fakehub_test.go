@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const testTimeout = 20 * time.Second
+const testTimeout = time.Minute
 
 // A fakeHub is the hub's end of a connection. It has not read the hello yet.
 type fakeHub struct {
@@ -132,3 +132,5 @@ func text(m *hub.Message) string {
 }
 
 func message(typ hub.Type) *hub.Message { return &hub.Message{Type: typ, Data: data("1")} }
+
+func (s *fakeHub) status(tag uint64, err error) { s.write(wire.AppendStatus(nil, tag, err)) }

@@ -110,15 +110,19 @@ const (
 
 // Session is the section [session].
 type Session struct {
-	Login       time.Duration // time to log in, 1ms to 1h
-	Connections int           // at most, over all listeners, logged in or not; 1 to 1000000
-	PerAccount  int           // sessions of one account at most, 1 to 1000000; 0: a quarter of Connections, but at least 4
-	Queue       Bytes         // size of one session's outgoing queue, 1 KiB to 1 GiB
-	Full        string        // what happens when it is full: DropOldest, DropNewest or Close
-	Write       time.Duration // write timeout: a peer that reads nothing for so long, or stops inside a frame, is closed; 1ms to 1h
-	Credits     int           // messages of one session that may be in flight, 1 to 65535
-	Memory      Bytes         // for long frames being read and for queues, of all sessions together, 1 MiB to 1 GiB; 0: see SessionMemory
-	Failures    int           // failed logins from one address in a minute until its logins are throttled, 1 to 1000000
+	Login          time.Duration // time to log in, 1ms to 1h
+	Connections    int           // at most, over all listeners, logged in or not; 1 to 1000000
+	PerAccount     int           // sessions of one account at most, 1 to 1000000; 0: a quarter of Connections, but at least 4
+	Queue          Bytes         // size of one session's outgoing queue, 1 KiB to 1 GiB
+	Full           string        // what happens when it is full: DropOldest, DropNewest or Close
+	Write          time.Duration // write timeout: a peer that reads nothing for so long, or stops inside a frame, is closed; 1ms to 1h
+	Credits        int           // messages of one session that may be in flight, 1 to 65535
+	Memory         Bytes         // for long frames being read and for queues, of all sessions together, 1 MiB to 1 GiB; 0: see SessionMemory
+	Failures       int           // failed logins to one account from one address in a minute until these are throttled, 1 to 1000000
+	Rate           int           // messages a second that one account may send, 0 to 1000000; 0: no limit
+	RateBytes      Bytes         // bytes a second that one account may send, 1 KiB to 1 GiB; 0: no limit
+	TotalRate      int           // messages a second that all sessions together may send; as Rate
+	TotalRateBytes Bytes         // bytes a second that all sessions together may send; as RateBytes
 }
 
 // What happens to a session whose queue is full.

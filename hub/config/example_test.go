@@ -79,6 +79,10 @@ func ExampleConfig_AppendTOML() {
 	// credits = 256
 	// memory = ""
 	// failures = 10
+	// rate = 0
+	// rate_bytes = ""
+	// total_rate = 0
+	// total_rate_bytes = ""
 	//
 	// [accounts]
 	// file = "accounts"

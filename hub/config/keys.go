@@ -85,6 +85,10 @@ func (s *Session) keys() []key {
 		{"credits", count(&s.Credits, 1, 65535), ""},
 		{"memory", optionalSize(&s.Memory, MiB, GiB), ""},
 		{"failures", count(&s.Failures, 1, 1000000), ""},
+		{"rate", count(&s.Rate, 0, 1000000), ""},
+		{"rate_bytes", optionalSize(&s.RateBytes, KiB, GiB), ""},
+		{"total_rate", count(&s.TotalRate, 0, 1000000), ""},
+		{"total_rate_bytes", optionalSize(&s.TotalRateBytes, KiB, GiB), ""},
 	}
 }
 

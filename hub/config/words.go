@@ -1,52 +1,68 @@
 package config
 
-import (
-	"regexp"
-	"strings"
-)
+import "strings"
 
-// words say in this project's words what the parsers of TOML and JSON say. What no row
-// matches stays as it is. In the text, {} is what the pattern's group matched.
+// words say in this project's words what the parsers of TOML and JSON say. In theirs, *
+// stands for any text. What no row matches stays as it is.
 var words = []struct {
-	theirs *regexp.Regexp
 	ours   string
+	theirs []string
 }{
 	// TOML
-	{regexp.MustCompile(`^(?:basic strings cannot have new lines|unterminated basic string)$`), `the string is not closed: want " at its end`},
-	{regexp.MustCompile(`^(?:literal strings cannot have new lines|unterminated literal string)$`), "the string is not closed: want ' at its end"},
-	{regexp.MustCompile(`^multiline .*strings? not terminated by (.*)$`), "the string is not closed: want {} at its end"},
-	{regexp.MustCompile(`^(?:basic|literal) strings cannot have control characters$`), "a string may have no control characters"},
-	{regexp.MustCompile(`^(?:strings must be quoted|unexpected character .* at start of value|expected keyword .*)$`), `not a value: a string stands in quotes, "like this"; else want a number, true, false, [ … ] or { … }`},
-	{regexp.MustCompile(`^expected value(?:,| but).*$`), "the value is missing"},
-	{regexp.MustCompile(`^expected '=' after key$`), "want = after the key"},
-	{regexp.MustCompile(`^expected newline but got .*$`), "more after the value: one key a line"},
-	{regexp.MustCompile(`^invalid character at start of key: .*$`), "want a key or a [section] here"},
-	{regexp.MustCompile(`^expected key but reached end of input$`), "want a key here"},
-	{regexp.MustCompile(`^expected '(\]+)' to close .*table name$`), "want {} at the end of the section's name"},
-	{regexp.MustCompile(`^(?:array is incomplete|expected ',' or '\]' after array value)$`), "the list is not closed: want , or ]"},
-	{regexp.MustCompile(`^(?:inline table is incomplete|expected ',' or '\}' after inline table key-value)$`), "the table is not closed: want , or }"},
-	{regexp.MustCompile(`^(?:invalid escape character .*|need a character after \\)$`), `\ begins a special character, such as \n: for a backslash write \\, or put the string between single quotes`},
-	{regexp.MustCompile(`^carriage returns .*$`), "a carriage return without a line feed after it: remove it"},
+	{`the string is not closed: want " at its end`, []string{"basic strings cannot have new lines", "unterminated basic string"}},
+	{"the string is not closed: want ' at its end", []string{"literal strings cannot have new lines", "unterminated literal string"}},
+	{`the string is not closed: want """ at its end`, []string{"multiline basic string* not terminated by *"}},
+	{"the string is not closed: want ''' at its end", []string{"multiline literal string* not terminated by *"}},
+	{"a string may have no control characters", []string{"basic strings cannot have control characters", "literal strings cannot have control characters"}},
+	{`not a value: a string stands in quotes, "like this"; else want a number, true, false, [ … ] or { … }`, []string{"strings must be quoted", "unexpected character * at start of value", "expected keyword *"}},
+	{"the value is missing", []string{"expected value,*", "expected value but*"}},
+	{"want = after the key", []string{"expected '=' after key"}},
+	{"more after the value: one key a line", []string{"expected newline but got *"}},
+	{"want a key or a [section] here", []string{"invalid character at start of key: *"}},
+	{"want a key here", []string{"expected key but reached end of input"}},
+	{"want ] at the end of the section's name", []string{"expected ']' to close *table name"}},
+	{"want ]] at the end of the section's name", []string{"expected ']]' to close *table name"}},
+	{"the list is not closed: want , or ]", []string{"array is incomplete", "expected ',' or ']' after array value"}},
+	{"the table is not closed: want , or }", []string{"inline table is incomplete", "expected ',' or '}' after inline table key-value"}},
+	{`\ begins a special character, such as \n: for a backslash write \\, or put the string between single quotes`, []string{"invalid escape character *", `need a character after \`}},
+	{"a carriage return without a line feed after it: remove it", []string{"carriage returns *"}},
 	// JSON
-	{regexp.MustCompile(`^unexpected end of JSON input$`), "the file ends too early: a } or ] is missing"},
-	{regexp.MustCompile(`^invalid character '\}' looking for beginning of object key string$`), "a comma before }: remove it"},
-	{regexp.MustCompile(`^invalid character '\]' looking for beginning of value$`), "a comma before ]: remove it"},
-	{regexp.MustCompile(`^invalid character .* looking for beginning of object key string$`), "want a key in double quotes"},
-	{regexp.MustCompile(`^invalid character .* (?:looking for beginning of value|in literal .*|in numeric literal|after .* in numeric literal)$`), "not a value: a string stands in double quotes; else want a number, true, false, [ … ] or { … }"},
-	{regexp.MustCompile(`^invalid character .* after object key$`), "want : after the key"},
-	{regexp.MustCompile(`^invalid character .* after object key:value pair$`), "want , or } after the value"},
-	{regexp.MustCompile(`^invalid character .* after array element$`), "want , or ] after the value"},
-	{regexp.MustCompile(`^invalid character .* after top-level value$`), "more after the end of the file's object: remove it"},
-	{regexp.MustCompile(`^invalid character .* in string literal$`), "a string may have no line end or control character in it: close it, or write \\n"},
-	{regexp.MustCompile(`^invalid character .* in (?:string escape code|\\u hexadecimal character escape)$`), `\ begins a special character, such as \n: for a backslash write \\`},
+	{"the file ends too early: a } or ] is missing", []string{"unexpected end of JSON input"}},
+	{"a comma before }: remove it", []string{"invalid character '}' looking for beginning of object key string"}},
+	{"a comma before ]: remove it", []string{"invalid character ']' looking for beginning of value"}},
+	{"want a key in double quotes", []string{"invalid character * looking for beginning of object key string"}},
+	{"not a value: a string stands in double quotes; else want a number, true, false, [ … ] or { … }", []string{"invalid character * looking for beginning of value", "invalid character * in literal *", "invalid character * in numeric literal"}},
+	{"want : after the key", []string{"invalid character * after object key"}},
+	{"want , or } after the value", []string{"invalid character * after object key:value pair"}},
+	{"want , or ] after the value", []string{"invalid character * after array element"}},
+	{"more after the end of the file's object: remove it", []string{"invalid character * after top-level value"}},
+	{`a string may have no line end or control character in it: close it, or write \n`, []string{"invalid character * in string literal"}},
+	{`\ begins a special character, such as \n: for a backslash write \\`, []string{"invalid character * in string escape code", `invalid character * in \u hexadecimal character escape`}},
 }
 
 // inOurWords returns what a parser says is wrong with a file in the words of this project.
 func inOurWords(message string) string {
 	for _, w := range words {
-		if m := w.theirs.FindStringSubmatch(message); m != nil {
-			return strings.ReplaceAll(w.ours, "{}", m[len(m)-1])
+		for _, pattern := range w.theirs {
+			if matches(pattern, message) {
+				return w.ours
+			}
 		}
 	}
 	return message
+}
+
+// matches says whether the text is the pattern, in which each * stands for any text.
+func matches(pattern, text string) bool {
+	before, after, wild := strings.Cut(pattern, "*")
+	if !wild {
+		return text == pattern
+	}
+	text, ok := strings.CutPrefix(text, before)
+	for ; ok && text != ""; text = text[1:] {
+		if matches(after, text) {
+			return true
+		}
+	}
+	return ok && matches(after, text)
 }

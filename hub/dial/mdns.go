@@ -95,11 +95,14 @@ func newQuestion(host string) (*question, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%.80q is no host name", host)
 	}
-	m := dnsmessage.Message{Header: dnsmessage.Header{ID: q.id}}
+	b := dnsmessage.NewBuilder(nil, dnsmessage.Header{ID: q.id})
+	err = b.StartQuestions()
 	for _, t := range []dnsmessage.Type{dnsmessage.TypeA, dnsmessage.TypeAAAA} {
-		m.Questions = append(m.Questions, dnsmessage.Question{Name: name, Type: t, Class: dnsmessage.ClassINET})
+		err = errors.Join(err, b.Question(dnsmessage.Question{Name: name, Type: t, Class: dnsmessage.ClassINET}))
 	}
-	q.bytes, err = m.Pack()
+	if err == nil {
+		q.bytes, err = b.Finish()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%.80q is no host name", host)
 	}

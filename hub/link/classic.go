@@ -58,6 +58,7 @@ type Classic struct {
 	jobs      int // taken and not done
 	inFlight  int // of these, with the handler
 	bytes     int // of all jobs
+	shares    shares
 	closing   bool
 	successor hub.Handler   // gets what comes, and what waits, once closing; may be nil
 	drained   chan struct{} // closed when jobs is 0 and closing; nil until somebody waits
@@ -112,6 +113,7 @@ func (c *Classic) Handle(m *hub.Message, a *hub.Answer) {
 		return
 	}
 	j := newJob(m, a, now)
+	c.shares.add(j)
 	c.jobs++
 	c.bytes += j.size
 	if s := c.streams.add(j); !s.busy && s.list == nil {
@@ -131,7 +133,7 @@ func (c *Classic) admit(m *hub.Message) error {
 	switch waiting := c.jobs - c.inFlight; {
 	case c.closing && c.successor == nil:
 		return hub.Reason(hub.ErrClosed, "handler %q is being ended", c.c.Name)
-	case waiting >= c.c.Waiting || c.bytes+sizeOf(m) > c.c.Bytes && c.jobs > 0:
+	case c.shares.full(&c.c.Options, m.SenderHash(), waiting, c.bytes, sizeOf(m)):
 		return fullError(c.c.Name, &c.c.Options, waiting)
 	}
 	return nil
@@ -169,6 +171,7 @@ func (c *Classic) work(w *worker) {
 		} else {
 			c.streams.remove(s)
 		}
+		c.shares.remove(j)
 		c.jobs--
 		c.bytes -= j.size
 		j.recycle()

@@ -42,6 +42,7 @@ type Group struct {
 	jobs         int         // taken and not done
 	inFlight     int
 	bytes        int         // of all jobs
+	shares       shares      // of the jobs
 	timer        *time.Timer // runs expire; armed while there is anything to expire
 	armed        bool
 	closing      bool
@@ -90,6 +91,7 @@ func (g *Group) Handle(m *hub.Message, a *hub.Answer) {
 		return
 	}
 	j := newJob(m, a, now)
+	g.shares.add(j)
 	g.jobs++
 	g.bytes += j.size
 	s := g.streams.add(j)
@@ -120,7 +122,7 @@ func (g *Group) admit(m *hub.Message) error {
 		return g.closedError()
 	case len(g.processes) == 0 && !g.configured:
 		return hub.Reason(hub.ErrHandler, "handler %q is not connected", g.name)
-	case waiting >= g.o.Waiting || g.bytes+sizeOf(m) > g.o.Bytes && g.jobs > 0:
+	case g.shares.full(&g.o, m.SenderHash(), waiting, g.bytes, sizeOf(m)):
 		return fullError(g.name, &g.o, waiting)
 	case len(g.processes) == 0 && g.successor == nil:
 		return g.down()
@@ -280,6 +282,7 @@ func (g *Group) executeHead(s *stream, e *executor) {
 
 // release recycles j, whose answer has been executed.
 func (g *Group) release(j *job) {
+	g.shares.remove(j)
 	g.jobs--
 	g.bytes -= j.size
 	j.recycle()

@@ -12,7 +12,8 @@ type job struct {
 	answer *hub.Answer
 	m      hub.Message // as it was handled; its data is the job's own
 	data   []byte
-	size   int // what it counts against Options.Bytes
+	size   int   // what it counts against Options.Bytes
+	sender uint8 // a hash of who sent it, see shares
 
 	stream *stream
 	next   *job // in the stream
@@ -44,7 +45,7 @@ func sizeOf(m *hub.Message) int { return jobOverhead + len(m.Data.Bytes) + 64*le
 // newJob copies m and detaches its answer.
 func newJob(m *hub.Message, a *hub.Answer, now time.Duration) *job {
 	j := jobs.Get().(*job)
-	j.size = sizeOf(m)
+	j.size, j.sender = sizeOf(m), m.SenderHash()
 	j.m = *m // m may be a's own: copy it before Detach gives up what is borrowed
 	j.data = append(j.data[:0], m.Data.Bytes...)
 	a.Detach()

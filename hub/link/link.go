@@ -41,10 +41,11 @@ type Options struct {
 	// wait for its answer. After that it fails with hub.ErrTimeout. If zero, 10 s.
 	Timeout time.Duration
 	// Waiting is how many messages may wait: to be sent, or, if they were answered out of
-	// order, for those before them. More are refused with hub.ErrFull. If zero, 1024.
+	// order, for those before them. More are refused with hub.ErrFull, except that senders
+	// who hold little of the queue have room for a quarter more. If zero, 1024.
 	Waiting int
 	// Bytes is how much memory, in bytes, the messages that wait or are in flight may
-	// take. More are refused with hub.ErrFull. If zero, 4 MiB.
+	// take. More are refused with hub.ErrFull, as with Waiting. If zero, 4 MiB.
 	Bytes int
 	// Frame is the longest frame, in bytes, that a handler may send. If zero, 1 MiB.
 	Frame int

@@ -318,4 +318,5 @@ func (g *Group) bufferReply(j *job, body []byte) {
 	j.reply = append(j.reply[:0], body...)
 	j.size += len(body)
 	g.bytes += len(body)
+	g.shares.held[j.sender%64].bytes += len(body)
 }

@@ -24,6 +24,7 @@ type Slot struct {
 	head, tail *job // queued messages, in the order in which they came
 	jobs       int
 	bytes      int
+	shares     shares
 	closed     error // from Close; nil while open
 }
 
@@ -55,7 +56,7 @@ func (s *successor) Handle(m *hub.Message, a *hub.Answer) {
 		h.Handle(m, a)
 		return
 	}
-	if err == nil && (s.jobs >= s.o.Waiting || s.bytes+sizeOf(m) > s.o.Bytes && s.jobs > 0) {
+	if err == nil && s.shares.full(&s.o, m.SenderHash(), s.jobs, s.bytes, sizeOf(m)) {
 		err = fullError(s.name, &s.o, s.jobs)
 	}
 	if err != nil {
@@ -70,6 +71,7 @@ func (s *successor) Handle(m *hub.Message, a *hub.Answer) {
 		s.tail.next = j
 	}
 	s.tail = j
+	s.shares.add(j)
 	s.jobs++
 	s.bytes += j.size
 	s.mu.Unlock()
@@ -127,6 +129,7 @@ func (s *Slot) pop() *job {
 		s.tail = nil
 	}
 	j.next = nil
+	s.shares.remove(j)
 	s.jobs--
 	s.bytes -= j.size
 	return j

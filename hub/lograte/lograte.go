@@ -11,10 +11,17 @@ import (
 
 // A Limiter is a rate limiter for log lines. Lines with the same message are of one kind.
 // Each kind has the whole rate to itself, and the first line after suppressed ones of its
-// kind has their number in the attribute "suppressed". The zero value lets one line of a
-// kind a second pass. Its methods may be called from many goroutines.
+// kind has their number in the attribute "suppressed".
+//
+// What goes on and on is summed up at growing intervals: the interval of a kind doubles
+// while lines are suppressed in it, up to an hour, so that a peer that fails all night
+// costs some ten lines. It is Every again after an interval without suppressed lines.
+//
+// The zero value begins with one line of a kind a second. Its methods may be called from
+// many goroutines.
 type Limiter struct {
-	// Every is the interval in which Burst lines of a kind may pass. If zero, one second.
+	// Every is the interval in which Burst lines of a kind may pass at first. If zero, one
+	// second.
 	Every time.Duration
 	// Burst is how many lines of a kind may pass in an interval. If zero, 1.
 	Burst int
@@ -26,20 +33,32 @@ type Limiter struct {
 // A kind is how many lines with one message passed.
 type kind struct {
 	start      time.Time // of the current interval
-	passed     int       // lines that passed in it
-	suppressed uint64    // lines suppressed since the last that passed
+	every      time.Duration
+	passed     int    // lines that passed in it
+	busy       bool   // lines were suppressed in it
+	suppressed uint64 // lines suppressed since the last that passed
 }
 
-// maxKinds is how many messages a Limiter tells apart. Further ones are of one kind.
-const maxKinds = 64
+const (
+	// maxKinds is how many kinds a Limiter tells apart. Further ones are of one kind.
+	maxKinds = 64
+	// maxEvery is the longest interval that repetition alone extends to.
+	maxEvery = time.Hour
+)
 
 // Log writes a line to log, or counts it as suppressed. If log is nil, it does nothing.
 // msg is a constant of the program: what a peer can choose belongs into attrs.
 func (l *Limiter) Log(log *slog.Logger, level slog.Level, msg string, attrs ...slog.Attr) {
+	l.LogFor(log, level, "", msg, attrs...)
+}
+
+// LogFor is Log for lines that differ by whom they are about: those with another subject
+// are of another kind. The subject may be chosen by a peer.
+func (l *Limiter) LogFor(log *slog.Logger, level slog.Level, subject, msg string, attrs ...slog.Attr) {
 	if log == nil {
 		return
 	}
-	ok, suppressed := l.allow(msg, time.Now())
+	ok, suppressed := l.allow(subject+msg, time.Now())
 	if !ok {
 		return
 	}
@@ -61,12 +80,19 @@ func (l *Limiter) allow(msg string, now time.Time) (ok bool, suppressed uint64) 
 	if burst == 0 {
 		burst = 1
 	}
-	k := l.kind(msg)
-	if k.start.IsZero() || now.Sub(k.start) >= every {
-		k.start, k.passed = now, 0
+	k := l.kind(msg, now)
+	if now.Sub(k.start) >= max(k.every, every) {
+		switch {
+		case now.Sub(k.start) >= 2*k.every || !k.busy: // it was quiet
+			k.every = every
+		case k.busy:
+			k.every = max(every, min(2*k.every, maxEvery))
+		}
+		k.start, k.passed, k.busy = now, 0, false
 	}
 	if k.passed >= burst {
 		k.suppressed++
+		k.busy = true
 		return false, 0
 	}
 	k.passed++
@@ -74,10 +100,11 @@ func (l *Limiter) allow(msg string, now time.Time) (ok bool, suppressed uint64) 
 	return true, suppressed
 }
 
-// kind returns the kind of the lines with this message.
-func (l *Limiter) kind(msg string) *kind {
+// kind returns the kind of the lines with this message. Where there are too many, one that
+// has been quiet gives way, or else the message is of one kind with all others.
+func (l *Limiter) kind(msg string, now time.Time) *kind {
 	k := l.kinds[msg]
-	if k == nil && len(l.kinds) >= maxKinds {
+	if k == nil && len(l.kinds) >= maxKinds && !l.forget(now) {
 		msg = ""
 		k = l.kinds[msg]
 	}
@@ -89,4 +116,23 @@ func (l *Limiter) kind(msg string) *kind {
 		l.kinds[msg] = k
 	}
 	return k
+}
+
+// forget removes a kind of which nothing has come for a while. The lines of it that were
+// suppressed count with those of all other kinds.
+func (l *Limiter) forget(now time.Time) bool {
+	for msg, k := range l.kinds {
+		if msg == "" || now.Sub(k.start) < 2*max(k.every, time.Second) {
+			continue
+		}
+		delete(l.kinds, msg)
+		if k.suppressed > 0 {
+			if l.kinds[""] == nil {
+				l.kinds[""] = new(kind)
+			}
+			l.kinds[""].suppressed += k.suppressed
+		}
+		return true
+	}
+	return false
 }

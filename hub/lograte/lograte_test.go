@@ -41,6 +41,47 @@ func TestKindsAreBounded(t *testing.T) {
 	}
 }
 
+// What a peer repeats all night costs some lines, and none of it is left uncounted.
+func TestRepetitionIsSummedUp(t *testing.T) {
+	var l Limiter
+	at := time.Unix(1000, 0)
+	const night = 10 * time.Hour
+	lines, told := 0, uint64(0)
+	tries := 0
+	for d := time.Duration(0); d < night; d += 500 * time.Millisecond {
+		tries++
+		if ok, n := l.allow("login refused", at.Add(d)); ok {
+			lines++
+			told += n
+		}
+	}
+	if lines > 30 || uint64(lines)+told > uint64(tries) || uint64(lines)+told < uint64(tries)*9/10-7200 {
+		t.Errorf("%d lines tell of %d further ones, of %d", lines, told, tries)
+	}
+	// After a quiet time it is as at first.
+	at = at.Add(night + 3*time.Hour)
+	for i, want := range []bool{true, false, true, false} {
+		if ok, _ := l.allow("login refused", at.Add(time.Duration(i)*600*time.Millisecond)); ok != want {
+			t.Errorf("line %d: allowed %v, want %v", i, ok, want)
+		}
+	}
+}
+
+// Kinds that have been quiet give way to new ones.
+func TestQuietKindsGiveWay(t *testing.T) {
+	var l Limiter
+	at := time.Unix(1000, 0)
+	for i := range 10 * maxKinds {
+		at = at.Add(time.Second)
+		if ok, _ := l.allow(strconv.Itoa(i), at); !ok {
+			t.Errorf("kind %d was suppressed", i)
+		}
+	}
+	if len(l.kinds) > maxKinds+1 {
+		t.Errorf("%d kinds", len(l.kinds))
+	}
+}
+
 func TestNilLogger(t *testing.T) {
 	new(Limiter).Log(nil, slog.LevelWarn, "nowhere to go")
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 
 	"github.com/besterhub/bester/hub"
 )
@@ -10,6 +11,11 @@ import (
 // How many connections and sessions there may be. One account must not take all places, and
 // however many others have taken, there is one for an administrator, who can find out why,
 // and for the hub's own processes.
+//
+// Pre-authentication: connections that have not logged in share the places that sessions
+// leave, by address. When all are taken, the oldest of the address that has most of them
+// gives way to a new one, a silent one first. So nobody who opens connections and says
+// nothing keeps others out.
 
 // connections returns how many connections may be open for a further one to be admitted. The
 // hub's own processes are admitted past the limit, by a quarter of it, but at least 16.
@@ -66,4 +72,50 @@ func (s *Server) uncount(c *connection) {
 		delete(s.perAccount, c.countedFor)
 	}
 	c.counted = false
+}
+
+// makeRoom returns a connection that has not logged in and gives way to c, or nil if c
+// itself must. It is called under Server.mu.
+func (s *Server) makeRoom(c *connection) *connection {
+	waiting := make(map[netip.Prefix]int)
+	for o, n := range s.open {
+		if o.preAuthenticated(n) {
+			waiting[o.address]++
+		}
+	}
+	var out *connection
+	for o, n := range s.open {
+		if o.preAuthenticated(n) && (out == nil || o.givesWayBefore(out, waiting)) {
+			out = o
+		}
+	}
+	if out == nil || waiting[out.address] <= waiting[c.address] && out.address != c.address || out.heard.Load() && out.address == c.address {
+		return nil
+	}
+	out.evicted = true
+	return out
+}
+
+// preAuthenticated reports whether o has not logged in, where n is its session.
+func (o *connection) preAuthenticated(n *session) bool {
+	return n == nil && !o.counted && !o.trusted && !o.evicted && !o.loggedOut
+}
+
+// givesWayBefore reports whether o gives way before p: silent ones first, then those of the
+// address that has most, then the oldest.
+func (o *connection) givesWayBefore(p *connection, waiting map[netip.Prefix]int) bool {
+	if a, b := o.heard.Load(), p.heard.Load(); a != b {
+		return b
+	}
+	if a, b := waiting[o.address], waiting[p.address]; a != b {
+		return a > b
+	}
+	return o.accepted.Before(p.accepted)
+}
+
+// gaveWay reports whether the connection was closed for another.
+func (c *connection) gaveWay() bool {
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	return c.evicted
 }

@@ -50,7 +50,7 @@ func (s *session) changePassword(b wire.ClassicBuiltin) error {
 		return fmt.Errorf("%w: only one's own password can be changed", hub.ErrDenied)
 	}
 	s.batch.Flush() // earlier messages need not wait for the hashing
-	err := s.throttleLogin(func(ctx context.Context) error {
+	err := s.throttleLogin(string(s.name), nil, func(ctx context.Context) error {
 		return s.server.o.Accounts.ChangePassword(ctx, s.name, b.Password, b.NewPassword)
 	})
 	if err != nil {

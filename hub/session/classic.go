@@ -105,6 +105,7 @@ func (c *classic) handle(frame []byte) error {
 		return c.malformed(err)
 	}
 	c.received++
+	c.limitRate(len(frame))
 	switch m.Type {
 	case "dummy":
 		c.endFrame(wire.AppendClassicDummy(c.beginFrame(&c.batch), m.ID), bformat.Required, &c.batch)
@@ -202,6 +203,7 @@ func (c *classic) beginServer(m wire.ClassicMessage, wrong error) func() {
 
 // putServerMessage puts a server's message into the hub.
 func (c *classic) putServerMessage(m *wire.ClassicMessage) error {
+	c.limitRate(len(m.Data.Bytes))
 	c.acquireCredit()
 	c.received++
 	message := hub.Message{Type: m.Type, To: m.To, Hops: m.Hops + 1, Time: time.Now(), Data: m.Data, OrderKey: c.orderKey, Batch: &c.batch, Receipt: serverReceipt{c}}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,9 +26,14 @@ import (
 type connection struct {
 	server     *Server
 	conn       net.Conn
-	trusted    bool // UNIX peer credentials replace the password
-	handedOff  bool // to Options.Handler; under Server.mu
-	counted    bool // by Server.countSession, for an account; under Server.mu
+	trusted    bool         // UNIX peer credentials replace the password
+	handedOff  bool         // to Options.Handler; under Server.mu
+	address    netip.Prefix // whom it counts for: see peerPrefix
+	accepted   time.Time    // when it was
+	heard      atomic.Bool  // its first frame has come
+	evicted    bool         // it gives way to another; under Server.mu
+	loggedOut  bool         // its session has ended; under Server.mu
+	counted    bool         // by Server.countSession, for an account; under Server.mu
 	countedFor hub.UserName
 	in         *bformat.Reader
 	out        *bformat.Queue
@@ -55,7 +61,10 @@ func (s *Server) newConnection(l *Listener, conn net.Conn) *connection {
 		in:      in,
 		log:     s.o.Log.With("peer", conn.RemoteAddr().String()),
 		limits:  limits,
+
+		accepted: time.Now(),
 	}
+	c.address, _ = peerPrefix(conn.RemoteAddr())
 	c.out = bformat.NewQueue(queueWriter(conn), bformat.QueueOptions{
 		Limit: limits.Queue, Full: limits.Full, Timeout: limits.Write,
 		Budget: s.memory, Lost: c.countLost,
@@ -87,6 +96,7 @@ func (c *connection) handshake() func() {
 		c.in.SetLimit(c.limits.Frame)
 	}
 	first, err := c.in.Next()
+	c.heard.Store(true)
 	switch {
 	case err != nil:
 		c.refuse(err, "first frame")
@@ -107,7 +117,8 @@ func (c *connection) recoverPanics(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.server.stats.panics.Add(1)
-			c.log.Error("connection closed by a bug in the hub; please report it", "panic", p, "stack", string(debug.Stack()))
+			c.server.logLimiters.panics.Log(c.log, slog.LevelError, "connection closed by a bug in the hub; please report it",
+				slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 			if c.writerDone != nil {
 				c.flushAndLinger() // earlier messages are answered
 			}
@@ -196,6 +207,8 @@ func (c *connection) refuse(err error, what string) {
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return // probably a port scan or health check
+	case c.gaveWay():
+		return // counted and logged
 	case c.server.ctx.Err() != nil: // Shutdown woke the reader
 		return
 	case isTooLong(err):
@@ -252,8 +265,13 @@ func sniffProtocol(err error) error {
 
 // warn logs, rate limited, an event that any peer can cause, with the peer's address.
 func (c *connection) warn(l *lograte.Limiter, text string, attrs ...slog.Attr) {
+	c.warnFor(l, "", text, attrs...)
+}
+
+// warnFor is warn for lines that are limited for each subject by itself.
+func (c *connection) warnFor(l *lograte.Limiter, subject, text string, attrs ...slog.Attr) {
 	attrs = append(attrs, slog.String("peer", c.conn.RemoteAddr().String()), slog.String("listener", c.conn.LocalAddr().String()))
-	c.server.warn(l, text, attrs...)
+	c.server.warnFor(l, subject, text, attrs...)
 }
 
 // queueWriter returns the writer of a connection's queue.

@@ -49,7 +49,8 @@ type userLedger struct {
 
 	refused [hub.NumLosses]atomic.Uint64 // deliveries that a session has not taken
 	news    [hub.NumLosses]atomic.Uint64 // losses that are not logged yet
-	noted   atomic.Bool                  // the ledger knows of news
+	rate    rateLimiter
+	noted   atomic.Bool // the ledger knows of news
 
 	// Under ledger.mu:
 	sessions  []*session

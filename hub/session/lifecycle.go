@@ -29,20 +29,27 @@ var (
 // pastDeadline wakes a blocked read at once.
 var pastDeadline = time.Unix(1, 0)
 
-// admit admits a connection, or returns why it is refused.
-func (s *Server) admit(c *connection) error {
+// admit admits a connection, or returns why it is refused. out is a connection that has to
+// give way to it, or nil.
+func (s *Server) admit(c *connection) (out *connection, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.shuttingDown:
-		return errShuttingDown
-	case len(s.open) >= c.limits.connections(c.trusted):
-		return errTooMany
+		return nil, errShuttingDown
+	case len(s.open)-s.leaving < c.limits.connections(c.trusted):
+	case c.trusted:
+		return nil, errTooMany
+	default:
+		if out = s.makeRoom(c); out == nil {
+			return nil, errTooMany
+		}
+		s.leaving++
 	}
 	s.open[c] = nil
 	s.serving++
 	s.scheduleStallCheck()
-	return nil
+	return out, nil
 }
 
 // register adds a session; it fails while the server shuts down.
@@ -85,6 +92,7 @@ func (s *Server) unregister(n *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open[n.connection] = nil
+	n.loggedOut = true
 	s.sessions--
 }
 
@@ -95,6 +103,9 @@ func (s *Server) connectionClosed(c *connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, c)
+	if c.evicted {
+		s.leaving--
+	}
 	s.uncount(c)
 	if !c.handedOff {
 		s.serving--
@@ -180,7 +191,9 @@ const terminateGrace = 2 * time.Second
 
 // terminate has the session stop reading, answer what is in flight, and close.
 func (s *session) terminate(why error) {
-	s.endReason.CompareAndSwap(nil, &why)
+	if s.endReason.CompareAndSwap(nil, &why) && s.ended != nil {
+		close(s.ended)
+	}
 	if why != errShuttingDown && why != errStalled && why != errReclaimed {
 		s.log.Info("session ended", "why", why)
 		time.AfterFunc(terminateGrace, s.abort)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/client"
 	"github.com/besterhub/bester/hub/wire"
 )
@@ -156,33 +157,84 @@ func TestFramesAreShortBeforeTheLogin(t *testing.T) {
 }
 
 func TestTooManyConnections(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Connections: 3}})
+	h := run(t, Options{Limits: Limits{Connections: 3, PerAccount: 3}})
 	h.account(t, "ann", nil)
-	var in []*peer
-	for range 2 {
-		in = append(in, h.classic(t, "ann"))
-	}
+	in := []*peer{h.classic(t, "ann"), h.classic(t, "ann")}
 	silent := h.peer(t, "tcp", h.tcp) // whoever has not logged in counts, too
-	for range 3 {
+	until(t, "all are open", func() bool { return h.Stats().Open == 3 })
+	last := h.peer(t, "tcp", h.tcp)
+	silent.want("end") // gives way
+	if s := h.Stats(); s.PreAuth != 1 || s.TooMany != 0 {
+		t.Errorf("got %+v", s)
+	}
+	h.log.want(t, "it has not logged in, and another needs its place", "limit=3")
+	h.native(t, "ann").lives() // trusted processes are admitted past the limit
+	last.text(classicLogin("ann", "p"))
+	last.want(classicIn)
+	for range 3 { // sessions give way to nobody
 		h.peer(t, "tcp", h.tcp).want("end")
 	}
-	if s := h.Stats(); s.TooMany != 3 || s.Open != 3 {
+	if s := h.Stats(); s.TooMany != 3 {
 		t.Errorf("got %+v", s)
 	}
 	h.log.want(t, "too many", "limit=3")
-	h.native(t, "ann").lives() // trusted processes are admitted past the limit
 	for _, p := range in {
 		p.text(classicMessage("dummy", "1", "1"))
 		p.wantIn("dummy")
 	}
-	silent.Close()
 	in[0].Close()
+	last.Close()
 	for {
 		p := h.peer(t, "tcp", h.tcp)
 		p.text(classicLogin("ann", "p"))
 		if p.next() == classicIn {
 			return // there is room again, as soon as the hub has noticed
 		}
+		p.Close()
+	}
+}
+
+// peerFrom is a connection that comes from that address of this machine.
+func (h *running) peerFrom(t *testing.T, address string) *peer {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+	c, err := d.Dial("tcp", h.tcp)
+	if err != nil {
+		t.Fatal("another address of this machine to come from:", err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return &peer{Conn: c, t: t, in: bformat.NewReader(c, 0)}
+}
+
+// One address that opens connections and says nothing keeps nobody out, from wherever they
+// come.
+func TestSilentConnectionsGiveWay(t *testing.T) {
+	h := run(t, Options{Limits: Limits{Connections: 32, PerAccount: 32, Login: time.Hour}})
+	h.account(t, "ann", nil)
+	var slow []*peer // from other addresses, one each: they do not give way to the flood
+	for i := range 3 {
+		slow = append(slow, h.peerFrom(t, fmt.Sprintf("127.0.0.%d", 10+i)))
+	}
+	until(t, "these are open", func() bool { return h.Stats().Open == 3 })
+	for range 200 {
+		h.peerFrom(t, "127.0.0.2")
+	}
+	for i := range 5 {
+		p := h.peerFrom(t, fmt.Sprintf("127.0.0.%d", 3+i))
+		p.text(classicLogin("ann", "p"))
+		p.want(classicIn)
+	}
+	same := h.peerFrom(t, "127.0.0.2") // also who shares the address gets in
+	same.text(classicLogin("ann", "p"))
+	same.want(classicIn)
+	for _, p := range slow {
+		p.text(classicLogin("ann", "p"))
+		p.want(classicIn)
+	}
+	until(t, "those that gave way are gone", func() bool { return h.Stats().Open <= 32 })
+	if s := h.Stats(); s.PreAuth < 160 || s.Sessions != 9 {
+		t.Errorf("got %+v", s)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
@@ -44,8 +44,7 @@ func serveIdle() {
 		fmt.Println(l.Addr())
 	}
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		runtime.GC() // collect what the logins have left behind
-		runtime.GC()
+		debug.FreeOSMemory() // what the logins have left behind
 		statm, err := os.ReadFile("/proc/self/statm")
 		if err != nil {
 			panic(err)

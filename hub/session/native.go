@@ -230,6 +230,7 @@ func (n *native) send(tag uint64, body []byte) error {
 	if m.Time.IsZero() {
 		m.Time = n.batchTime()
 	}
+	n.limitRate(len(body))
 	n.acquireCredit()
 	var err error
 	switch {

@@ -238,3 +238,7 @@ func (p *peer) halfClose() {
 		p.t.Fatal(err)
 	}
 }
+
+func helloSendOnly(user string) *wire.Hello {
+	return &wire.Hello{Role: wire.RoleClient, User: user, SendOnly: true}
+}

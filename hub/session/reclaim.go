@@ -73,7 +73,7 @@ func (s *Server) findVictims(r *bformat.Reader, n int, now time.Duration) (victi
 		if session != nil {
 			h.user = session.name
 		}
-		h.address, _ = throttleKey(c.conn.RemoteAddr())
+		h.address, _ = peerPrefix(c.conn.RemoteAddr())
 		if c.in == r {
 			self.user, self.address, h.bytes = h.user, h.address, h.bytes+n
 		}

@@ -18,6 +18,9 @@ type restartingAccounts struct{ atomic.Pointer[account.Store] }
 func (a *restartingAccounts) LoginFrom(ctx context.Context, r account.LoginRequest) (*account.Account, string, error) {
 	return a.Load().LoginFrom(ctx, r)
 }
+func (a *restartingAccounts) Cached(r account.LoginRequest) *account.Account {
+	return a.Load().Cached(r)
+}
 func (a *restartingAccounts) Lookup(name hub.UserName) *account.Account { return a.Load().Lookup(name) }
 func (a *restartingAccounts) ChangePassword(ctx context.Context, name hub.UserName, old, new string) error {
 	return a.Load().ChangePassword(ctx, name, old, new)

@@ -47,6 +47,9 @@ type Options struct {
 // Accounts are who may log in. account.Store is one.
 type Accounts interface {
 	LoginFrom(ctx context.Context, r account.LoginRequest) (a *account.Account, token string, err error)
+	// Cached returns the account if the token is good or the password was checked lately and
+	// found right, or nil.
+	Cached(r account.LoginRequest) *account.Account
 	Lookup(name hub.UserName) *account.Account // nil if there is none
 	ChangePassword(ctx context.Context, name hub.UserName, old, new string) error
 }
@@ -80,7 +83,9 @@ type Limits struct {
 	Full        bformat.OverflowPolicy // what happens when they would be more; if zero, drop the oldest
 	Write       time.Duration          // a peer that reads nothing, or stalls in a frame, for so long is closed; if zero, 30 s
 	Credits     int                    // messages of one native session in flight; if zero, 256
-	Failures    int                    // failed logins from one address in a minute until it is throttled; if zero, 10
+	Failures    int                    // failed logins of one account from one address in a minute until they are throttled; if zero, 10
+	Rate        Rate                   // of what one account may send, in all its sessions; over it, it is read more slowly
+	TotalRate   Rate                   // of what all sessions together may send
 	// Memory is how many bytes all connections together may hold for frames that are being
 	// read, if they are over 56 KiB or have stopped after more than 512 bytes, and for each
 	// session's waiting frames, and frames being written, over 8 KiB each. No connection gets
@@ -123,24 +128,25 @@ func (l Limits) WithDefaults() Limits {
 
 // A Server serves sessions on any number of listeners.
 type Server struct {
-	o             Options
-	limits        atomic.Pointer[Limits]
-	stats         stats
-	orderKeys     atomic.Uint64 // last order key given to a classic connection
-	logLimiters   logLimiters
-	started       time.Time
-	memory        *bformat.Budget
-	starvedLogged atomic.Uint64 // memory.Starved when it was logged last
-	throttle      loginThrottle
-	ledger        ledger
-	spare         spare
-	ctx           context.Context // ends when Shutdown begins
-	cancel        context.CancelFunc
+	o           Options
+	limits      atomic.Pointer[Limits]
+	stats       stats
+	orderKeys   atomic.Uint64 // last order key given to a classic connection
+	logLimiters logLimiters
+	started     time.Time
+	memory      *bformat.Budget
+	throttle    loginThrottle
+	ledger      ledger
+	rate        rateLimiter // of all sessions
+	spare       spare
+	ctx         context.Context // ends when Shutdown begins
+	cancel      context.CancelFunc
 
 	checking            sync.Mutex // held while a session is checked against the accounts
 	mu                  sync.Mutex
 	listeners           map[*Listener]bool
 	open                map[*connection]*session // nil: not logged in
+	leaving             int                      // of those, evicted ones that are not closed yet
 	sessions            int                      // of those, without the handed off
 	counted             int                      // sessions, without those of administrators and trusted peers
 	perAccount          map[hub.UserName]int     // of those counted
@@ -174,12 +180,17 @@ func NewServer(o Options) *Server {
 	s.spare.open = openNull
 	s.memory = bformat.NewBudget(0)
 	s.memory.SetReclaim(s.reclaim)
-	s.SetLimits(o.Limits)
+	s.setLimits(o.Limits)
 	return s
 }
 
 // SetLimits sets the limits of the connections accepted from now on; Memory applies to all.
 func (s *Server) SetLimits(l Limits) {
+	s.setLimits(l)
+	s.spare.fill()
+}
+
+func (s *Server) setLimits(l Limits) {
 	f := l.WithDefaults()
 	s.limits.Store(&f)
 	s.memory.SetLimit(f.Memory)
@@ -225,7 +236,14 @@ func (s *Server) Serve(l *Listener) error {
 				continue
 			}
 		}
-		switch err := s.admit(c); {
+		out, err := s.admit(c)
+		if out != nil {
+			s.stats.preAuth.Add(1)
+			out.warnFor(&s.logLimiters.tooMany, out.address.String(), "connection closed: it has not logged in, and another needs its place",
+				slog.Int("limit", c.limits.Connections))
+			out.abort()
+		}
+		switch {
 		case err == errTooMany:
 			s.stats.tooMany.Add(1)
 			c.warn(&s.logLimiters.tooMany, "connection closed: too many; session.connections sets the limit", slog.Int("limit", c.limits.Connections))
@@ -260,11 +278,16 @@ var errTooMany = errors.New("too many connections")
 // logLimiters limit the rate of log lines that any peer can cause: each kind is logged at
 // most once a second.
 type logLimiters struct {
-	accept, tooMany, closed, login, hello, malformed, peer, slow, password, memory, stalled, throttled, forbidden, claims lograte.Limiter
+	accept, tooMany, closed, login, hello, malformed, peer, slow, password, memory, stalled, throttled, forbidden, claims, slowed, panics lograte.Limiter
 }
 
 func (s *Server) warn(l *lograte.Limiter, text string, attrs ...slog.Attr) {
 	l.Log(s.o.Log, slog.LevelWarn, text, attrs...)
+}
+
+// warnFor is warn for lines that are limited for each subject by itself.
+func (s *Server) warnFor(l *lograte.Limiter, subject, text string, attrs ...slog.Attr) {
+	l.LogFor(s.o.Log, slog.LevelWarn, subject, text, attrs...)
 }
 
 // Listeners returns the listeners that Serve accepts on, in no order.

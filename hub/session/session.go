@@ -9,9 +9,10 @@
 //
 // Every session has one reader goroutine and one writer goroutine. Its send queue is
 // bounded in bytes; the operator chooses what happens when a peer does not read
-// (Limits.Full), and every drop is counted. A session has at most Limits.Credits messages
+// (Limits.Full). A full queue drops the messages of the senders with most in it. Every loss is
+// counted by user and reason, logged, and told to a native receiver. A session has at most Limits.Credits messages
 // in flight in the hub and is not read beyond that, so only a sender that is faster than
-// its handlers waits. The memory that long frames and queues of all sessions take together
+// its handlers waits; so does one that sends more than Limits.Rate. The memory that long frames and queues of all sessions take together
 // is bounded by Limits.Memory. A peer that stalls inside a frame is closed, and an address
 // with too many failed logins is throttled.
 package session
@@ -59,6 +60,7 @@ type session struct {
 	inFlight  inFlight
 	credits   int
 	endReason atomic.Pointer[error] // why reading has stopped; nil while it goes on
+	ended     chan struct{}         // closed when endReason is set; nil without a rate limit
 	received  uint64                // messages; only the reader uses it
 	now       time.Time             // see batchTime
 }
@@ -71,6 +73,9 @@ var (
 func (s *session) init(c *connection) {
 	s.connection, s.stage = c, bformat.NewStage(c.out)
 	s.batch.AllowStaging = true
+	if c.limits.Rate != (Rate{}) || c.limits.TotalRate != (Rate{}) {
+		s.ended = make(chan struct{})
+	}
 	s.inFlight.reader, s.inFlight.doneSignal = &s.batch, make(chan struct{}, 1)
 }
 
@@ -84,7 +89,6 @@ func (s *session) run(self receiver, loop func() error) {
 		s.flushAndLinger()
 		return
 	}
-	s.log.Debug("session begins")
 	err := s.runRegistered(self, loop)
 	if inputEnded(err) || isReported(err) {
 		s.flushAndLinger()
@@ -103,6 +107,7 @@ func (s *session) runRegistered(self receiver, loop func() error) error {
 	if self != nil {
 		defer s.server.o.Router.Directory().Join(s.name, self)()
 	}
+	s.log.Debug("session begins")
 	s.startWriter() // not before Join: a client that reads that the login is good can be reached
 	drained := sync.OnceFunc(s.server.sessionDrained)
 	defer drained()
@@ -296,25 +301,31 @@ func (s *session) drain() { s.inFlight.wait(1) }
 
 // login checks a name with its token or password. On success the session is that user's,
 // and next is the token for its next login, if there is one. Otherwise the error is what
-// the peer may know: hub.ErrDenied, or hub.ErrFull if it may succeed later.
+// the peer may know: hub.ErrDenied, or hub.ErrThrottled or hub.ErrFull if it may succeed
+// later.
 func (s *session) login(user, password, token string) (next string, err error) {
 	var a *account.Account
 	err = account.ErrDenied
 	if accounts := s.server.o.Accounts; accounts != nil {
-		from, _ := throttleKey(s.conn.RemoteAddr()) // zero for a UNIX socket
-		err = s.throttleLogin(func(ctx context.Context) (err error) {
-			a, next, err = accounts.LoginFrom(ctx, account.LoginRequest{Name: hub.UserName(user), Password: password, Token: token, From: from})
+		from, _ := peerPrefix(s.conn.RemoteAddr()) // zero for a UNIX socket
+		r := account.LoginRequest{Name: hub.UserName(user), Password: password, Token: token, From: from}
+		cached := func() bool {
+			a = accounts.Cached(r)
+			return a != nil
+		}
+		err = s.throttleLogin(user, cached, func(ctx context.Context) (err error) {
+			a, next, err = accounts.LoginFrom(ctx, r)
 			return err
 		})
 	}
 	if err != nil {
 		s.server.stats.denied.Add(1)
-		s.warn(&s.server.logLimiters.login, "login refused", slog.String("user", user), slog.Any("err", err))
+		s.warnFor(&s.server.logLimiters.login, user+s.host(), "login refused", slog.String("user", user), slog.Any("err", err))
 		switch {
-		case err == errThrottled:
-			return "", fmt.Errorf("%w: %v", hub.ErrFull, err)
+		case errors.Is(err, hub.ErrThrottled), errors.Is(err, hub.ErrFull):
+			return "", err
 		case !errors.Is(err, account.ErrDenied):
-			return "", fmt.Errorf("%w: too many logins at once, try again", hub.ErrFull)
+			return "", hub.Reason(hub.ErrFull, "too many logins at once: try again")
 		}
 		return "", hub.ErrDenied
 	}

@@ -3,7 +3,7 @@ package session
 import "sync/atomic"
 
 type stats struct {
-	accepted, logins, denied, tooMany, tooManyOfAccount, noDescriptors, tooLong, tooSlow, malformed, slow, panics, noMemory, stalled, throttled, forbidden, restamped atomic.Uint64
+	accepted, logins, denied, tooMany, tooManyOfAccount, noDescriptors, tooLong, tooSlow, malformed, slow, panics, noMemory, stalled, throttled, forbidden, restamped, slowed, preAuth atomic.Uint64
 }
 
 // Stats counts what came over the listeners since the start.
@@ -14,6 +14,7 @@ type Stats struct {
 	Logins    uint64 `json:"logins"`              // sessions begun
 	Denied    uint64 `json:"denied"`              // logins refused
 	TooMany   uint64 `json:"too_many"`            // connections and sessions over Limits.Connections
+	PreAuth   uint64 `json:"logins_evicted"`      // connections that had not logged in, closed for others
 	OfAccount uint64 `json:"too_many_of_account"` // sessions over Limits.PerAccount
 	NoFiles   uint64 `json:"no_descriptors"`      // connections closed since no descriptors were left
 	TooLong   uint64 `json:"frames_too_long"`     // connections closed for a frame over the limit
@@ -24,6 +25,7 @@ type Stats struct {
 	Slow      uint64 `json:"slow_readers_closed"` // sessions closed for not reading
 	Dropped   uint64 `json:"dropped"`             // deliveries that sessions have taken, and lost since
 	Panics    uint64 `json:"panics"`              // sessions ended by a bug in the hub
+	Slowed    uint64 `json:"sends_slowed"`        // messages that had to wait for a rate limit
 	Throttled uint64 `json:"logins_held_off"`     // logins not checked, since their address was throttled
 	Stalled   uint64 `json:"stopped_in_a_frame"`  // sessions closed for that
 	NoMemory  uint64 `json:"frames_no_memory"`    // connections closed for a long frame when Limits.Memory was used up
@@ -42,9 +44,9 @@ func (s *Server) Stats() Stats {
 	return Stats{
 		Sessions: sessions, Open: open,
 		Accepted: c.accepted.Load(), Logins: c.logins.Load(), Denied: c.denied.Load(),
-		TooMany: c.tooMany.Load(), OfAccount: c.tooManyOfAccount.Load(), NoFiles: c.noDescriptors.Load(), TooLong: c.tooLong.Load(), TooSlow: c.tooSlow.Load(),
+		TooMany: c.tooMany.Load(), PreAuth: c.preAuth.Load(), OfAccount: c.tooManyOfAccount.Load(), NoFiles: c.noDescriptors.Load(), TooLong: c.tooLong.Load(), TooSlow: c.tooSlow.Load(),
 		Forbidden: c.forbidden.Load(), Restamped: c.restamped.Load(), Malformed: c.malformed.Load(), Slow: c.slow.Load(), Dropped: dropped, Panics: c.panics.Load(),
-		Throttled: c.throttled.Load(), Stalled: c.stalled.Load(), NoMemory: c.noMemory.Load(),
+		Slowed: c.slowed.Load(), Throttled: c.throttled.Load(), Stalled: c.stalled.Load(), NoMemory: c.noMemory.Load(),
 		Refused: s.memory.Refused(), Memory: s.memory.Used(),
 	}
 }

@@ -3,37 +3,46 @@ package session
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
 	"time"
 
+	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/account"
 )
 
-// Login throttling: an address with many failed logins must not use up the password checks
-// of others. Each address has a leaky bucket: a failed login adds one, and one leaks out each
-// minute/Limits.Failures. While the bucket holds Limits.Failures, logins from the address
-// are refused unchecked. In a bucket that is not empty, logins in flight count as failures.
-
-// errThrottled means that the password was not checked.
-var errThrottled = errors.New("too many failed logins from this address, try again in a minute")
+// Login throttling: who guesses passwords must not do so at any rate, and nobody else pays
+// for it. Each account and address together have a leaky bucket: a failed login adds one,
+// and one leaks out each minute/Limits.Failures. While the bucket holds Limits.Failures,
+// logins to that account from that address are refused unchecked, but for one whose
+// password has been checked before and is remembered. In a bucket that is not empty, logins
+// in flight count as failures. So one device with a wrong password holds off no other
+// account behind its address, and no other address of its account.
 
 const (
-	maxAddresses        = 1024 // in a loginThrottle; the one whose bucket is empty soonest is evicted
-	maxLoginsPerAddress = 64   // in flight: a quarter of what account lets wait
+	maxThrottled    = 4096 // buckets in a loginThrottle; the one that is empty soonest is evicted
+	maxLoginsAtOnce = 256  // in flight, of one account and address
 )
 
-// A loginThrottle knows the addresses that have logins in flight or recent failures.
-type loginThrottle struct {
-	mu        sync.Mutex
-	addresses map[netip.Prefix]*addressState
+// A throttleKey is an account, by a hash of its name, and the address of who logs in.
+type throttleKey struct {
+	account uint64
+	address netip.Prefix
 }
 
-// An addressState is the state of one address. It is under loginThrottle.mu.
-type addressState struct {
-	until     time.Time          // when the bucket is empty again
+// A loginThrottle has the buckets of accounts and addresses that have logins in flight or
+// recent failures.
+type loginThrottle struct {
+	mu      sync.Mutex
+	buckets map[throttleKey]*bucket
+}
+
+// A bucket is that of one account and address. It is under loginThrottle.mu.
+type bucket struct {
+	until     time.Time          // when it is empty again
 	inFlight  int                // logins that are being checked or wait for that
 	throttled bool               // and that has been logged
 	wait      context.Context    // of the logins that wait to be checked
@@ -41,91 +50,100 @@ type addressState struct {
 }
 
 // failures returns how many failures are in the bucket at time now. One leaks out each interval.
-func (a *addressState) failures(now time.Time, interval time.Duration) int {
-	if left := a.until.Sub(now); left > 0 {
+func (b *bucket) failures(now time.Time, interval time.Duration) int {
+	if left := b.until.Sub(now); left > 0 {
 		return int((left + interval - 1) / interval)
 	}
 	return 0
 }
 
-// begin begins a login from an address, whose bucket holds limit failures and leaks one
-// each interval. It returns nil if the address is throttled. wait is canceled when the
-// logins of the address that wait to be checked must give up.
-func (t *loginThrottle) begin(from netip.Prefix, now time.Time, interval time.Duration, limit int) (a *addressState, wait context.Context) {
+// begin begins a login, of which the bucket holds limit failures and leaks one each
+// interval. It returns nil if the login must not be checked now: for an error that wraps
+// hub.ErrThrottled, or because too many are in flight. wait is canceled when the logins
+// that wait to be checked must give up.
+func (t *loginThrottle) begin(key throttleKey, now time.Time, interval time.Duration, limit int) (b *bucket, wait context.Context, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	a = t.addresses[from]
-	if a == nil {
-		if len(t.addresses) >= maxAddresses {
+	b = t.buckets[key]
+	if b == nil {
+		if len(t.buckets) >= maxThrottled {
 			t.evict(now)
 		}
-		a = new(addressState)
-		if t.addresses == nil {
-			t.addresses = make(map[netip.Prefix]*addressState)
+		b = new(bucket)
+		if t.buckets == nil {
+			t.buckets = make(map[throttleKey]*bucket)
 		}
-		t.addresses[from] = a
+		t.buckets[key] = b
 	}
-	failures := a.failures(now, interval)
-	if a.inFlight >= maxLoginsPerAddress || failures > 0 && failures+a.inFlight >= limit {
-		return nil, nil
+	failures := b.failures(now, interval)
+	switch {
+	case failures > 0 && failures+b.inFlight >= limit:
+		return nil, nil, throttled(b.until.Sub(now) - time.Duration(max(limit-1, 0))*interval)
+	case b.inFlight >= maxLoginsAtOnce:
+		return nil, nil, hub.Reason(hub.ErrFull, "too many logins of this account from this address at once: try again")
 	}
-	a.inFlight++
-	if a.wait == nil || a.wait.Err() != nil {
-		a.wait, a.cancel = context.WithCancel(context.Background())
+	b.inFlight++
+	if b.wait == nil || b.wait.Err() != nil {
+		b.wait, b.cancel = context.WithCancel(context.Background())
 	}
-	return a, a.wait
+	return b, b.wait, nil
+}
+
+// throttled says for how long logins are refused.
+func throttled(left time.Duration) error {
+	return hub.Reason(hub.ErrThrottled, "too many failed logins of this account from this address: try again in %v", max(left, time.Second).Round(time.Second))
 }
 
 // end ends a login. A successful one empties the bucket, a denied one adds to it. It
-// reports whether throttling of the address begins with this login.
-func (t *loginThrottle) end(from netip.Prefix, a *addressState, err error, now time.Time, interval time.Duration, limit int) (begins bool) {
+// reports whether throttling begins with this login.
+func (t *loginThrottle) end(key throttleKey, b *bucket, err error, now time.Time, interval time.Duration, limit int) (begins bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	a.inFlight--
+	b.inFlight--
 	switch {
 	case err == nil:
-		a.until, a.throttled = time.Time{}, false
+		b.until, b.throttled = time.Time{}, false
 	case errors.Is(err, account.ErrDenied):
-		if a.until.Before(now) {
-			a.until, a.throttled = now, false
+		if b.until.Before(now) {
+			b.until, b.throttled = now, false
 		}
-		a.until = a.until.Add(interval)
-		if a.failures(now, interval) >= limit {
-			begins, a.throttled = !a.throttled, true
-			a.cancel()
+		b.until = b.until.Add(interval)
+		if b.failures(now, interval) >= limit {
+			begins, b.throttled = !b.throttled, true
+			b.cancel()
 		}
 	}
-	if a.inFlight == 0 {
-		a.cancel()
-		if !a.until.After(now) && t.addresses[from] == a {
-			delete(t.addresses, from)
+	if b.inFlight == 0 {
+		b.cancel()
+		if !b.until.After(now) && t.buckets[key] == b {
+			delete(t.buckets, key)
 		}
 	}
 	return begins
 }
 
-// evict makes room for one address.
+// evict makes room for one bucket.
 func (t *loginThrottle) evict(now time.Time) {
-	var soonest netip.Prefix
-	for from, a := range t.addresses {
-		if a.inFlight > 0 {
+	var soonest throttleKey
+	for key, b := range t.buckets {
+		if b.inFlight > 0 {
 			continue
 		}
-		if !a.until.After(now) {
-			delete(t.addresses, from)
-		} else if first, ok := t.addresses[soonest]; !ok || a.until.Before(first.until) {
-			soonest = from
+		if !b.until.After(now) {
+			delete(t.buckets, key)
+		} else if first, ok := t.buckets[soonest]; !ok || b.until.Before(first.until) {
+			soonest = key
 		}
 	}
-	if len(t.addresses) >= maxAddresses {
-		delete(t.addresses, soonest)
+	if len(t.buckets) >= maxThrottled {
+		delete(t.buckets, soonest)
 	}
 }
 
-// throttleKey returns the prefix that logins from an address count for. For IPv6 that is
-// the /64 network, since one site has more addresses than could be counted. Logins over a
-// UNIX socket are not throttled.
-func throttleKey(a net.Addr) (netip.Prefix, bool) {
+// peerPrefix returns whom connections from an address count for. For IPv6 that is the /64
+// network, since one site has more addresses than could be counted. ok is false for a UNIX
+// socket, whose peers have no address.
+func peerPrefix(a net.Addr) (_ netip.Prefix, ok bool) {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {
 		return netip.Prefix{}, false
@@ -139,32 +157,40 @@ func throttleKey(a net.Addr) (netip.Prefix, bool) {
 	return p, err == nil && p.IsValid()
 }
 
-// throttleLogin calls check, which checks a password, with the login timeout. If the
-// connection's address is throttled, it returns errThrottled instead.
-func (c *connection) throttleLogin(check func(context.Context) error) error {
+var accountSeed = maphash.MakeSeed()
+
+// throttleLogin calls check, which checks the password of the account, with the login
+// timeout. If logins of the account from the connection's address are throttled, it
+// returns an error that wraps hub.ErrThrottled instead. cached, if not nil, looks whether
+// the password is remembered as right, which costs little and is never throttled.
+func (c *connection) throttleLogin(user string, cached func() bool, check func(context.Context) error) error {
 	s, limit := c.server, c.limits.Failures
 	ctx, cancel := context.WithTimeout(s.ctx, c.limits.Login)
 	defer cancel()
-	from, ok := throttleKey(c.conn.RemoteAddr())
+	address, ok := peerPrefix(c.conn.RemoteAddr())
 	if !ok {
 		return check(ctx)
 	}
+	key := throttleKey{maphash.String(accountSeed, user), address}
 	interval := time.Minute / time.Duration(limit)
-	a, wait := s.throttle.begin(from, time.Now(), interval, limit)
-	if a == nil {
+	b, wait, err := s.throttle.begin(key, time.Now(), interval, limit)
+	if err != nil {
+		if cached != nil && cached() {
+			return nil
+		}
 		s.stats.throttled.Add(1)
-		return errThrottled
+		return err
 	}
 	stop := context.AfterFunc(wait, cancel)
-	err := check(ctx)
+	err = check(ctx)
 	stop()
 	if err != nil && !errors.Is(err, account.ErrDenied) && wait.Err() != nil {
 		s.stats.throttled.Add(1)
-		err = errThrottled
+		err = throttled(interval)
 	}
-	if s.throttle.end(from, a, err, time.Now(), interval, limit) {
-		s.warn(&s.logLimiters.throttled, "address held off: it has failed to log in too often", slog.String("address", from.String()),
-			slog.Int("failures", limit), slog.String("remedy", "see which client there has a wrong name or password; session.failures says how many failures a minute may have"))
+	if s.throttle.end(key, b, err, time.Now(), interval, limit) {
+		s.warnFor(&s.logLimiters.throttled, user+address.String(), "logins held off: too many have failed", slog.String("user", user), slog.String("address", address.String()),
+			slog.Int("failures", limit), slog.String("remedy", "see which client there has a wrong password; session.failures says how many failures a minute may have"))
 	}
 	return err
 }

@@ -21,9 +21,9 @@ func TestThrottle(t *testing.T) {
 	const limit, interval = 3, 20 * time.Second
 	var all loginThrottle
 	now := time.Now()
-	from := netip.MustParsePrefix("10.0.0.1/32")
+	from := throttleKey{1, netip.MustParsePrefix("10.0.0.1/32")}
 	try := func(err error) (in, begins bool) {
-		a, _ := all.begin(from, now, interval, limit)
+		a, _, _ := all.begin(from, now, interval, limit)
 		if a == nil {
 			return false, false
 		}
@@ -56,8 +56,8 @@ func TestThrottle(t *testing.T) {
 	}
 	now = now.Add(time.Hour)
 	try(nil)
-	if len(all.addresses) != 0 {
-		t.Errorf("%d addresses are kept", len(all.addresses))
+	if len(all.buckets) != 0 {
+		t.Errorf("%d buckets are kept", len(all.buckets))
 	}
 }
 
@@ -67,15 +67,16 @@ func TestThrottleInFlight(t *testing.T) {
 	const limit, interval = 3, 20 * time.Second
 	var all loginThrottle
 	now := time.Now()
-	from := netip.MustParsePrefix("10.0.0.1/32")
-	var pending []*addressState
+	from := throttleKey{1, netip.MustParsePrefix("10.0.0.1/32")}
+	var pending []*bucket
 	var wait context.Context
-	for range maxLoginsPerAddress {
-		a, w := all.begin(from, now, interval, limit)
+	for range maxLoginsAtOnce {
+		a, w, _ := all.begin(from, now, interval, limit)
 		pending, wait = append(pending, a), w
 	}
-	if more, _ := all.begin(from, now, interval, limit); pending[maxLoginsPerAddress-1] == nil || more != nil {
-		t.Fatalf("want %d at once without a failure", maxLoginsPerAddress)
+	// Nothing has failed, so one too many is not told that.
+	if more, _, err := all.begin(from, now, interval, limit); pending[maxLoginsAtOnce-1] == nil || more != nil || !errors.Is(err, hub.ErrFull) {
+		t.Fatalf("want %d at once without a failure", maxLoginsAtOnce)
 	}
 	for i, a := range pending {
 		if held := wait.Err() != nil; held != (i >= limit) {
@@ -88,8 +89,8 @@ func TestThrottleInFlight(t *testing.T) {
 		all.end(from, a, err, now, interval, limit)
 	}
 	now = now.Add(interval)
-	a, wait := all.begin(from, now, interval, limit)
-	if more, _ := all.begin(from, now, interval, limit); a == nil || wait.Err() != nil || more != nil {
+	a, wait, _ := all.begin(from, now, interval, limit)
+	if more, _, err := all.begin(from, now, interval, limit); a == nil || wait.Err() != nil || more != nil || !errors.Is(err, hub.ErrThrottled) {
 		t.Error("want one more try after a while")
 	}
 }
@@ -110,7 +111,7 @@ func TestConcurrentLogins(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for i := range 300 {
-				c.throttleLogin(func(context.Context) error {
+				c.throttleLogin("ann", nil, func(context.Context) error {
 					runtime.Gosched()
 					if i%2 == 0 {
 						return account.ErrDenied
@@ -118,7 +119,7 @@ func TestConcurrentLogins(t *testing.T) {
 					return nil
 				})
 				s.throttle.mu.Lock()
-				for _, a := range s.throttle.addresses {
+				for _, a := range s.throttle.buckets {
 					a.until = time.Time{} // a minute passes
 				}
 				s.throttle.mu.Unlock()
@@ -128,7 +129,7 @@ func TestConcurrentLogins(t *testing.T) {
 	all.Wait()
 	s.throttle.mu.Lock()
 	defer s.throttle.mu.Unlock()
-	for _, a := range s.throttle.addresses {
+	for _, a := range s.throttle.buckets {
 		if a.inFlight != 0 {
 			t.Errorf("%d logins are in flight", a.inFlight)
 		}
@@ -138,28 +139,28 @@ func TestConcurrentLogins(t *testing.T) {
 func TestThrottleIsBounded(t *testing.T) {
 	var all loginThrottle
 	now := time.Now()
-	address := func(i int) netip.Prefix {
+	key := func(i int) throttleKey {
 		p, _ := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}).Prefix(32)
-		return p
+		return throttleKey{uint64(i % 7), p}
 	}
-	for i := range 3 * maxAddresses {
-		a, _ := all.begin(address(i), now, time.Minute, 1)
+	for i := range 3 * maxThrottled {
+		a, _, _ := all.begin(key(i), now, time.Minute, 1)
 		if a == nil {
 			t.Fatalf("address %d is throttled for the others", i)
 		}
-		all.end(address(i), a, account.ErrDenied, now, time.Minute, 1)
+		all.end(key(i), a, account.ErrDenied, now, time.Minute, 1)
 		now = now.Add(time.Millisecond)
-		if len(all.addresses) > maxAddresses {
-			t.Fatalf("%d addresses are remembered", len(all.addresses))
+		if len(all.buckets) > maxThrottled {
+			t.Fatalf("%d are remembered", len(all.buckets))
 		}
 	}
-	newest, _ := all.begin(address(3*maxAddresses-1), now, time.Minute, 1)
-	if oldest, _ := all.begin(address(0), now, time.Minute, 1); newest != nil || oldest == nil {
+	newest, _, _ := all.begin(key(3*maxThrottled-1), now, time.Minute, 1)
+	if oldest, _, _ := all.begin(key(0), now, time.Minute, 1); newest != nil || oldest == nil {
 		t.Error("the newest was forgotten, or the oldest was not")
 	}
 }
 
-func TestThrottleKey(t *testing.T) {
+func TestPeerPrefix(t *testing.T) {
 	for _, c := range []struct {
 		a    net.Addr
 		want string
@@ -171,13 +172,14 @@ func TestThrottleKey(t *testing.T) {
 		{&net.UnixAddr{Name: "@"}, ""},
 		{&net.TCPAddr{}, ""},
 	} {
-		if p, ok := throttleKey(c.a); ok != (c.want != "") || ok && p.String() != c.want {
+		if p, ok := peerPrefix(c.a); ok != (c.want != "") || ok && p.String() != c.want {
 			t.Errorf("%v: got %v, %t; want %q", c.a, p, ok, c.want)
 		}
 	}
 }
 
-// Logins from an address with too many failures are not checked any more; others are.
+// Logins of an account from an address with too many failures are not checked any more, but
+// for who is known to have the right password; those of other accounts and addresses are.
 func TestFailedLoginsAreThrottled(t *testing.T) {
 	h := run(t, Options{Limits: Limits{Failures: 3}})
 	h.account(t, "ann", nil)
@@ -193,6 +195,10 @@ func TestFailedLoginsAreThrottled(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	_, token, err := h.accounts.LoginFrom(t.Context(), account.LoginRequest{Name: "ann", Password: "p"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := login("p"); err != nil { // empties the bucket
 		t.Fatal(err)
 	}
@@ -203,21 +209,36 @@ func TestFailedLoginsAreThrottled(t *testing.T) {
 	}
 	checked := h.accounts.Stats()
 	for range 5 {
-		if err := login("wrong"); !errors.Is(err, hub.ErrFull) {
-			t.Fatalf("got %v, want hub.ErrFull", err)
+		if err := login("wrong"); !errors.Is(err, hub.ErrThrottled) {
+			t.Fatalf("got %v, want hub.ErrThrottled", err)
 		}
 	}
 	p := h.peer(t, "tcp", h.tcp)
-	p.text(classicLogin("ann", "p"))
-	p.wantIn(`"bad"`, "too many failed logins from this address", `"auth_special"`)
+	p.text(classicLogin("ann", "wrong"))
+	p.wantIn(`"bad"`, "too many failed logins of this account from this address: try again in", `"auth_special"`)
 	p.want("end")
-	if s := h.accounts.Stats(); s != checked {
-		t.Errorf("an account was asked: %+v, then %+v", checked, s)
+	if s := h.accounts.Stats(); s.Hashes != checked.Hashes {
+		t.Errorf("a password was checked: %+v, then %+v", checked, s)
 	}
 	if s := h.Stats(); s.Throttled != 6 {
 		t.Errorf("got %+v", s)
 	}
-	h.log.want(t, "address held off", "127.0.0.1/32", "session.failures")
+	h.log.want(t, "logins held off", "user=ann", "127.0.0.1/32", "session.failures")
+	if err := login("p"); err != nil {
+		t.Errorf("the right password, which was checked before: %v", err)
+	}
+
+	resumed := h.peer(t, "tcp", h.tcp)
+	resumed.hello(&wire.Hello{Role: wire.RoleClient, User: "ann", Password: "wrong", Token: token})
+	resumed.wantIn("hello")
+
+	// A neighbour behind the same address pays for nothing.
+	h.account(t, "bob", nil)
+	n, err := client.Dial(t.Context(), "tcp", h.tcp, client.Options{User: "bob", Password: "p"})
+	if err != nil {
+		t.Fatal("another account from there:", err)
+	}
+	n.Close(t.Context())
 
 	// Logins from a UNIX socket and from another address succeed.
 	h.classic(t, "ann")
@@ -250,6 +271,8 @@ func (a *slowAccounts) LoginFrom(ctx context.Context, _ account.LoginRequest) (*
 	return nil, "", err
 }
 
+func (*slowAccounts) Cached(account.LoginRequest) *account.Account { return nil }
+
 func (*slowAccounts) Lookup(hub.UserName) *account.Account { return nil }
 
 func (*slowAccounts) ChangePassword(context.Context, hub.UserName, string, string) error {
@@ -271,7 +294,7 @@ func TestWaitingLoginsAreCanceled(t *testing.T) {
 	until(t, "all wait", func() bool {
 		h.Server.throttle.mu.Lock()
 		defer h.Server.throttle.mu.Unlock()
-		for _, v := range h.Server.throttle.addresses {
+		for _, v := range h.Server.throttle.buckets {
 			return v.inFlight == n
 		}
 		return false

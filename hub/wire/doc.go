@@ -81,13 +81,14 @@
 //	0 good            3 too many hops     6 unknown server   9 data cannot be converted
 //	1 failed          4 full: try again   7 no answer in time  10 closing
 //	2 no handler      5 not allowed       8 malformed          11 too long for a receiver
+//	                                                          12 too many failed logins
 //
 // Good means: every handler has done its part, every delivery is in its receiver's send
 // queue, in the hub's memory, and every native server that the message goes to has
-// confirmed it (a classic server: it was written to its socket). It does not mean that
-// the receivers have read it: a delivery is still lost if its receiver disconnects, or
-// reads so slowly that its queue overflows. The hub counts it then, and a receiver that
-// is still there gets a gap.
+// confirmed it; a classic server may say nothing, and a note tells so. It does not mean
+// that the receivers have read it: a delivery is still lost if its receiver disconnects,
+// or reads so slowly that its queue overflows. The hub counts it then, and a receiver
+// that is still there gets a gap.
 //
 // gap: deliveries to this client were lost. It stands where the first of them would have
 // been; the others would have come after it, but before the next gap. It counts those

@@ -21,6 +21,7 @@ var codes = [...]struct {
 	{9, hub.ErrEncoding},
 	{10, hub.ErrClosed},
 	{11, hub.ErrTooLong},
+	{12, hub.ErrThrottled},
 	{1, hub.ErrHandler}, // before malformed: a handler's answer may be both
 	{8, ErrMalformed},
 }

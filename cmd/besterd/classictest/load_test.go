@@ -126,8 +126,8 @@ func TestPipelining(t *testing.T) {
 	})
 }
 
-// Connections over the limit are closed, and those that are logged in are not slowed
-// down.
+// Connections over the limit that have not logged in give way, the oldest first, and those
+// that are logged in are not slowed down.
 func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
 	const limit = 1024
@@ -139,8 +139,9 @@ func TestTooManyConnections(t *testing.T) {
 	for range limit - 1 {
 		all = append(all, hub.dial())
 	}
-	for range 50 { // accepted in this order
-		hub.dial().wantClosed()
+	for i := range 50 { // accepted in this order
+		all = append(all, hub.dial())
+		all[i].wantClosed()
 		canary.wantResponse()
 	}
 	wantGrowth(t, hub, before, 24)
@@ -154,5 +155,5 @@ func TestTooManyConnections(t *testing.T) {
 		got, _ := c.next()
 		return got == loggedIn
 	})
-	hub.wantLog("too many")
+	hub.wantLog("it has not logged in, and another needs its place")
 }

@@ -72,18 +72,17 @@ func loadCertificate(l config.Listen) (pair *tls.Certificate, errs []*Certificat
 // maxPEM is the size of the largest file of certificates that is read.
 const maxPEM = 1 << 20
 
-// readPEM reads a regular file, without the byte order mark that an editor put in front.
+// readPEM reads a regular file or a pipe, which it waits for, without the byte order mark
+// that an editor put in front.
 func readPEM(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // opening a pipe would block
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && info.Mode().Type() != os.ModeNamedPipe {
+		return nil, fmt.Errorf("%s is no file", path)
+	}
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no file", path)
-	}
 	data, err := io.ReadAll(io.LimitReader(f, maxPEM+1))
 	switch {
 	case err != nil:

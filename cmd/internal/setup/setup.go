@@ -50,6 +50,17 @@ func checkHandlerSockets(c *config.Config) (problems []config.Problem) {
 	return problems
 }
 
+// Contradictions returns the limits that contradict each other. They are no error, because
+// a hub may never come near them.
+func Contradictions(c *config.Config) (problems []config.Problem) {
+	const longestStatus = 128 // bytes, of most
+	if need := config.Bytes(c.Session.Credits * longestStatus); 2*c.Session.Queue < need {
+		problems = append(problems, c.Problem(fmt.Sprintf("%v: too little for the answers to %d messages in flight (session.credits): a session that reads slowly may be closed; want %v or more, or fewer credits",
+			c.Session.Queue, c.Session.Credits, (need/2+config.KiB-1)/config.KiB*config.KiB), "session", "queue"))
+	}
+	return problems
+}
+
 // ServersAtTLS returns the servers whose port is one where this config itself listens with
 // TLS alone: hubs of one owner are mostly set up alike, and a server is reached without
 // TLS. They are no error, because another hub may use its ports otherwise.

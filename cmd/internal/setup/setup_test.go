@@ -43,3 +43,26 @@ func TestExampleWithAllItsSettings(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A session's queue must hold the answers to what may be in flight.
+func TestContradictions(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                "",
+		"[session]\nqueue = \"16 KiB\"\n": "",
+		"[session]\nqueue = \"8 KiB\"\n":  "a.toml:2:9: session.queue: 8 KiB: too little for the answers to 256 messages",
+		"[session]\ncredits = 65535\n":    "session.queue: 256 KiB: too little for the answers to 65535 messages",
+		"[session]\nqueue = \"8 KiB\"\ncredits = 128\n": "",
+	} {
+		c, err := setup.Parse("a.toml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, p := range setup.Contradictions(c) {
+			got += p.Error()
+		}
+		if !strings.Contains(got, want) || want == "" && got != "" {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}

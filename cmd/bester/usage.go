@@ -1,0 +1,177 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Errors in how a command is called are in this tool's own words, and say what to do here
+// where people come with the habits of other tools.
+
+// explainArgs gives a command and those below it own words for a wrong number of arguments.
+func explainArgs(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			err := check(cmd, args)
+			var usage usageError
+			if err == nil || errors.As(err, &usage) || !cmd.HasParent() {
+				return err
+			}
+			return argsError(cmd, args, err)
+		}
+	}
+	for _, c := range cmd.Commands() {
+		explainArgs(c)
+	}
+}
+
+// argsError says which arguments a command takes, by its usage line, and what may have been
+// meant.
+func argsError(cmd *cobra.Command, args []string, err error) error {
+	var wanted []string
+	required := 0
+	for _, word := range strings.Fields(cmd.Use)[1:] {
+		if word != "[flags]" {
+			wanted = append(wanted, word)
+		}
+		if !strings.HasPrefix(word, "[") {
+			required++
+		}
+	}
+	hint := argsHints[cmd.Name()]
+	switch {
+	case len(args) < required:
+		err = fmt.Errorf("%s: %s is missing: want %s %s", cmd.CommandPath(), wanted[len(args)], cmd.CommandPath(), strings.Join(wanted, " "))
+	case len(wanted) == 0:
+		err = fmt.Errorf("%s takes no arguments, got %s", cmd.CommandPath(), quoteAll(args))
+	case len(args) > len(wanted):
+		err = fmt.Errorf("%s takes only %s, got also %s", cmd.CommandPath(), strings.Join(wanted, " "), quoteAll(args[len(wanted):]))
+	}
+	if hint != "" && (len(args) > required || cmd.Name() == "check") {
+		err = fmt.Errorf("%w\n%s", err, hint)
+	}
+	return usageError{err}
+}
+
+func quoteAll(args []string) string {
+	var all []string
+	for _, a := range args {
+		all = append(all, fmt.Sprintf("%q", a))
+	}
+	return strings.Join(all, " ")
+}
+
+// argsHints say by command what to do in place of giving it such arguments.
+var argsHints = map[string]string{
+	"listen": `It shows all that the hub sends to a user: there is nothing to subscribe to. Messages
+reach you by a route of the hub's config ([[route]] match = "reading/#", to = ["NAME"])
+or by bester send --to NAME. To see some of them: bester listen --json | jq 'select(.type == "TYPE")'`,
+	"send":    "DATA with spaces in it stands in quotes: bester send chat '\"two words\"', or bester send --text chat 'two words'",
+	"request": "DATA with spaces in it stands in quotes: bester request clock '{\"zone\": \"UTC\"}'",
+	"check":   "The config of the hub on this machine is usually /etc/bester/bester.toml",
+}
+
+// rejectUnknown rejects an unknown command and suggests what may have been meant.
+func rejectUnknown(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if hint := commandHints[strings.ToLower(args[0])]; hint != "" && !cmd.HasParent() {
+		return fmt.Errorf("unknown command %q: %s", args[0], hint)
+	}
+	if cmd.SuggestionsMinimumDistance <= 0 {
+		cmd.SuggestionsMinimumDistance = 2
+	}
+	if suggestions := cmd.SuggestionsFor(args[0]); len(suggestions) > 0 {
+		return fmt.Errorf("unknown command %q: did you mean %s?", args[0], strings.Join(suggestions, " or "))
+	}
+	return fmt.Errorf("unknown command %q", args[0])
+}
+
+const (
+	sendHint    = "to send a message: bester send TYPE [DATA], and --to USER where no route decides who gets it"
+	listenHint  = "to see what the hub has for you: bester listen. Messages reach you by a route of its config or by bester send --to USER"
+	accountHint = "accounts are kept with bester account"
+	checkHint   = "to check a config: bester check FILE"
+	daemonHint  = "the hub is besterd: besterd FILE, or systemctl start besterd"
+	logHint     = "the hub's log is in the journal: journalctl -u besterd"
+)
+
+// commandHints say by the names that other tools have for it what does it here.
+var commandHints = map[string]string{
+	"pub": sendHint, "publish": sendHint, "post": sendHint, "emit": sendHint, "put": sendHint, "push": sendHint,
+	"sub": listenHint, "subscribe": listenHint, "receive": listenHint, "recv": listenHint, "tail": listenHint, "watch": listenHint, "monitor": listenHint,
+	"req": "to send a message and see the reply: bester request TYPE [DATA]", "call": "to send a message and see the reply: bester request TYPE [DATA]",
+	"user": accountHint, "users": accountHint, "passwd": accountHint, "password": accountHint, "login": accountHint,
+	"config": checkHint, "validate": checkHint, "lint": checkHint, "verify": "to check a config: bester check FILE; to check a spool: bester spool verify FOLDER",
+	"start": daemonHint, "run": daemonHint, "serve": daemonHint, "server": daemonHint, "daemon": daemonHint,
+	"reload": "to have the hub read its config: systemctl reload besterd, or SIGHUP", "restart": "systemctl restart besterd", "stop": "systemctl stop besterd",
+	"log": logHint, "logs": logHint, "journal": logHint,
+	"info": "to see what the hub is doing: bester status", "stats": "to see what the hub is doing: bester status", "ps": "to see what the hub is doing: bester status",
+	"version": "bester --version",
+}
+
+// strictHelp makes the commands help and completion, which cobra adds, fail for what there
+// is not.
+func strictHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Run, c.RunE = nil, func(_ *cobra.Command, args []string) error {
+				about, rest, err := root.Find(args)
+				if err != nil || len(rest) > 0 {
+					if about == nil {
+						about = root
+					}
+					return usageError{rejectUnknown(about, append(rest, args...))}
+				}
+				about.InitDefaultHelpFlag()
+				return about.Help()
+			}
+		case "completion":
+			c.Args, c.RunE = func(c *cobra.Command, args []string) error {
+				if len(args) == 0 {
+					return nil
+				}
+				return usageError{fmt.Errorf("no completion for %q: there is one for bash, fish, powershell and zsh", args[0])}
+			}, func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
+	}
+}
+
+// flagError puts an error about a flag in own words.
+func flagError(err error) error {
+	var invalid *pflag.InvalidValueError
+	var required *pflag.ValueRequiredError
+	switch {
+	case errors.As(err, &invalid):
+		f := invalid.GetFlag()
+		want := valueForms[f.Value.Type()]
+		if want == "" {
+			want = errors.Unwrap(invalid).Error()
+		}
+		return fmt.Errorf("--%s %q: %s", f.Name, invalid.GetValue(), want)
+	case errors.As(err, &required):
+		f := required.GetFlag()
+		value, _ := pflag.UnquoteUsage(f)
+		return fmt.Errorf("--%s: its value is missing: want --%s %s", f.Name, f.Name, strings.ToUpper(value))
+	}
+	return err
+}
+
+// valueForms say what the values of flags look like, by their type.
+var valueForms = map[string]string{
+	"duration": "want a time such as 500ms, 10s or 2m",
+	"int":      "want a whole number",
+	"int64":    "want a whole number",
+	"uint":     "want a whole number, 0 or more",
+	"uint64":   "want a whole number, 0 or more",
+	"float64":  "want a number",
+	"bool":     "want true or false",
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// Errors in how a command is called are in own words, say what is wrong, and what to do.
+func TestUsageErrors(t *testing.T) {
+	t.Setenv("BESTER_TIMEOUT", "")
+	for args, want := range map[string]string{
+		"listen reading/#":            `bester listen takes no arguments, got "reading/#"`,
+		"pub chat 1":                  `unknown command "pub": to send a message: bester send TYPE [DATA]`,
+		"Publish chat 1":              "bester send TYPE [DATA]",
+		"sub chat":                    `unknown command "sub": to see what the hub has for you: bester listen`,
+		"subscribe chat":              "by a route of its config or by bester send --to USER",
+		"check":                       "bester check: FILE is missing: want bester check FILE\nThe config of the hub on this machine",
+		"check a b":                   `bester check takes only FILE, got also "b"`,
+		"send":                        "bester send: TYPE is missing: want bester send TYPE [DATA]",
+		"send chat two words":         `got also "words"` + "\nDATA with spaces in it stands in quotes",
+		"spool peek":                  "bester spool peek: DIR is missing",
+		"help spol":                   `unknown command "spol": did you mean spool?`,
+		"help spool verfy":            `unknown command "verfy": did you mean verify?`,
+		"help pub":                    "to send a message",
+		"completion tcsh":             `no completion for "tcsh": there is one for bash, fish, powershell and zsh`,
+		"listen --count many":         `--count "many": want a whole number`,
+		"listen --for 5":              `--for "5": want a time such as 500ms, 10s or 2m`,
+		"listen --json=maybe":         `--json "maybe": want true or false`,
+		"listen --hub":                "--hub: its value is missing: want --hub ADDRESS",
+		"listen --hub ::1:2223":       "--hub ::1:2223: an IPv6 address stands in brackets: [::1]:2223",
+		"send --hub h:p chat 1":       `--hub h:p: "p" is no port`,
+		"status --timeout 0":          "--timeout 0s",
+		"listen --hub a:1 --ca x.pem": "--ca is for a TLS port",
+	} {
+		var out, stderr bytes.Buffer
+		code := run(t.Context(), strings.Fields(args), strings.NewReader(""), &out, &stderr)
+		if code != exitUsage || !strings.Contains(stderr.String(), want) {
+			t.Errorf("%s: exit code %d, %q; want %q", args, code, &stderr, want)
+		}
+		for _, foreign := range []string{"arg(s)", "strconv", "invalid argument", "time: "} {
+			if strings.Contains(stderr.String(), foreign) {
+				t.Errorf("%s: %q has %q in it", args, &stderr, foreign)
+			}
+		}
+	}
+	t.Setenv("BESTER_TIMEOUT", "soon")
+	var out, stderr bytes.Buffer
+	if code := run(t.Context(), []string{"status"}, nil, &out, &stderr); code != exitUsage || !strings.Contains(stderr.String(), `BESTER_TIMEOUT="soon"`) {
+		t.Errorf("exit code %d, %q", code, &stderr)
+	}
+	if code := run(t.Context(), []string{"help", "spool", "verify"}, nil, &out, &stderr); code != 0 || !strings.Contains(out.String(), "Read every record") {
+		t.Errorf("exit code %d, %q", code, &out)
+	}
+}

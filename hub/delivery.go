@@ -1,0 +1,116 @@
+package hub
+
+// deliverToReceivers delivers to the receivers of the route, or to the recipients
+// that the sender named.
+func (a *Answer) deliverToReceivers(out *Message) {
+	if pl := a.pipeline; pl != nil && len(pl.users)+len(pl.servers) > 0 {
+		if len(a.m.To) > 0 {
+			a.own |= NoteOverruled
+		}
+		for _, u := range pl.users {
+			a.deliver(out, u.liveSessions())
+		}
+		for _, to := range pl.servers {
+			a.sendToServer(out, to)
+		}
+		return
+	}
+	if len(a.m.To) == 0 {
+		a.setError(Reason(ErrHandler, "type %q: passed on, but no route says where to", a.m.Type))
+		return
+	}
+	for _, to := range a.m.To {
+		a.sendTo(out, to)
+	}
+}
+
+// sendTo delivers to one address, if the sender may reach it.
+func (a *Answer) sendTo(out *Message, to Address) {
+	switch {
+	case a.m.Reach != nil && !a.m.Reach.MayReach(to):
+		a.router.count(a.m.Batch, countHanded)
+		a.router.countLost(LossReach)
+		a.setError(Reason(ErrDenied, "%q may not reach %q", a.m.From, to))
+	case to.Server != "":
+		a.sendToServer(out, to)
+	default:
+		a.deliver(out, a.router.directory.Sessions(to.User))
+	}
+}
+
+// deliver delivers to every session of one user.
+func (a *Answer) deliver(out *Message, sessions []Sink) {
+	if len(sessions) == 0 {
+		a.own |= NoteAbsent
+	}
+	for _, s := range sessions {
+		a.countDelivery(s.Put(out))
+	}
+}
+
+// countDelivery counts the outcome of one delivery. The message does not fail if a
+// receiver has just gone, is too slow or may not receive the type; its sender gets a note.
+// It fails if the receiver can never take it: its data cannot be converted, or is too long.
+func (a *Answer) countDelivery(err error) {
+	a.router.count(a.m.Batch, countHanded)
+	if err == nil {
+		a.own |= noteHanded
+		return
+	}
+	loss := LossOf(err)
+	a.router.countLost(loss)
+	switch loss {
+	case LossEncoding, LossTooLong:
+		a.setError(err)
+	case LossDisconnected:
+		a.own |= NoteAbsent
+	case LossDenied:
+		a.own |= NoteDenied
+	default:
+		a.own |= NoteFull
+	}
+}
+
+// sendToServer sends to another server. The root waits for the server's receipt.
+func (a *Answer) sendToServer(out *Message, to Address) {
+	sink := a.router.directory.Server(to.Server)
+	if sink == nil {
+		a.router.count(a.m.Batch, countHanded)
+		a.router.countLost(LossServer)
+		a.setError(Reason(ErrUnknownServer, "no server %q: want a name from the config, or host:port", to.Server))
+		return
+	}
+	a.router.count(a.m.Batch, countHanded)
+	a.to[0] = to
+	out.To, out.Receipt = a.to[:], (*serverReceipt)(a.root)
+	a.root.addPending()
+	if err := sink.Put(out); err != nil {
+		a.router.countLost(LossServer)
+		a.setError(err)
+		a.root.pending.Add(-1) // it does not reach 0: this answer is still pending
+	} else {
+		a.router.count(a.m.Batch, countToServers)
+		a.own |= noteHanded
+	}
+	out.To, out.Receipt = nil, nil
+}
+
+// serverReceipt is a root as the Receipt of the messages it sent to servers.
+type serverReceipt Answer
+
+func (c *serverReceipt) Done(m *Message, err error) {
+	root := (*Answer)(c)
+	switch {
+	case err != nil:
+		root.router.countLost(LossServer)
+		root.router.count(m.Batch, countServersFailed)
+		root.setError(err)
+		root.router.reportHops(m, err)
+	case m.Notes&NoteUnconfirmed != 0:
+		root.router.count(m.Batch, countUnconfirmed)
+		root.notes.Or(uint32(NoteUnconfirmed))
+	default:
+		root.router.count(m.Batch, countConfirmed)
+	}
+	root.donePending(m.Batch)
+}

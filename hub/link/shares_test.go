@@ -1,0 +1,84 @@
+package link
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/besterhub/bester/hub"
+)
+
+// A flood fills a handler's queue and is refused from then on; the few messages of other
+// senders get in, and the room for them is bounded, too.
+func TestFloodIsRefusedAndOthersAreNot(t *testing.T) {
+	for name, o := range map[string]Options{"messages": {Waiting: 400}, "bytes": {Waiting: 1 << 20, Bytes: 400 * (jobOverhead + 10)}} {
+		t.Run(name, func(t *testing.T) {
+			s := NewSlot("slow", o) // nobody serves it
+			r := hub.NewRouter(hub.RouterOptions{})
+			if _, err := r.Serve("t", s); err != nil {
+				t.Fatal(err)
+			}
+			refused := make(map[hub.UserName]int)
+			put := func(from hub.UserName, n int) {
+				for range n {
+					m := hub.Message{Type: "t", From: hub.Address{User: from}, Data: hub.Data{Bytes: []byte("0123456789")},
+						Receipt: receiptFunc(func(m *hub.Message, err error) {
+							if errors.Is(err, hub.ErrFull) {
+								refused[m.From.User]++
+							}
+						})}
+					if err := r.Put(&m); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			names := []hub.UserName{"ann", "bob", "cleo"}
+			flood := distinct("flood", names)
+			put(flood, 1000)
+			for range 10 {
+				for _, name := range names {
+					put(name, 1)
+				}
+				put(flood, 100)
+			}
+			if n := refused[flood]; n != 1600 {
+				t.Errorf("%d of 2000 messages of the flood were refused, want 1600", n)
+			}
+			for _, name := range names {
+				if refused[name] > 0 {
+					t.Errorf("%d messages of %s were refused", refused[name], name)
+				}
+			}
+			for range 50 {
+				for _, name := range names {
+					put(name, 10)
+				}
+			}
+			if s.jobs > 500 {
+				t.Errorf("%d messages wait, want at most 500", s.jobs)
+			}
+			s.Close(hub.ErrClosed)
+			if s.shares != (shares{}) {
+				t.Error("an empty queue is held by somebody")
+			}
+		})
+	}
+}
+
+// distinct returns a name like that given that shares its counter with none of the others.
+func distinct(name hub.UserName, others []hub.UserName) hub.UserName {
+	hash := func(n hub.UserName) uint8 { m := hub.Message{From: hub.Address{User: n}}; return m.SenderHash() % 64 }
+	for {
+		shared := false
+		for _, o := range others {
+			shared = shared || hash(o) == hash(name)
+		}
+		if !shared {
+			return name
+		}
+		name += "x"
+	}
+}
+
+type receiptFunc func(m *hub.Message, err error)
+
+func (f receiptFunc) Done(m *hub.Message, err error) { f(m, err) }
