@@ -69,6 +69,10 @@ const statusKeys = `  hub        its name
              logins_evicted (connections that had not logged in, closed for others),
              stopped_in_a_frame, frames_no_memory, memory_refused; memory: bytes of
              session.memory taken now
+  accounts   logins: good, and of these cached (the password was checked lately) or resumed
+             (by a token); denied, busy (too many waited), shed (of those, had waited),
+             canceled (the peer gave up); hashes: passwords checked or set; changes_limited
+             (of passwords, refused: too often)
   servers    messages for other servers together: sent, unconfirmed, failed, and waiting now
   upstreams  list of the config's servers: name, address, sent, unconfirmed, failed,
              waiting, state (untried, works, unconfirmed, fails), since (RFC 3339: when

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/account"
@@ -23,22 +26,25 @@ type accounts struct {
 
 // An accountsFile is an accounts file as it was read.
 type accountsFile struct {
-	path     string
-	lastInfo os.FileInfo    // nil: there was none
-	store    *account.Store // nil: as long as there was none
+	path    string
+	info    os.FileInfo    // of the file that was read last; nil: there was none
+	store   *account.Store // nil: as long as there was none
+	problem string         // why the file cannot be taken; "": it was
+	tried   time.Time      // when it was read last, with a problem
 }
+
+// accountsRetry is how long a file that could not be taken is not read again if it stays
+// as it is.
+const accountsRetry = 5 * time.Second
 
 // openAccounts reads an accounts file. A missing file holds no accounts.
 func openAccounts(path string) (accountsFile, error) {
-	info, err := os.Stat(path)
-	if os.IsNotExist(err) {
+	info, _ := os.Stat(path)
+	store, err := account.Open(path, account.Options{})
+	if errors.Is(err, fs.ErrNotExist) {
 		return accountsFile{path: path}, nil
 	}
-	if err != nil {
-		return accountsFile{}, err
-	}
-	store, err := account.Open(path, account.Options{})
-	return accountsFile{path, info, store}, err
+	return accountsFile{path: path, info: info, store: store}, err
 }
 
 // replace puts another accounts file into force. Sessions are checked against it at the
@@ -47,33 +53,58 @@ func (a *accounts) replace(f accountsFile) {
 	a.keepTokens(f.store)
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if f.store == nil && a.store != nil {
+		a.log.Error("there is no accounts file: all accounts are gone", "file", f.path, "before", a.path,
+			"remedy", `name the right file as accounts.file, or add accounts with "bester account add"`)
+	}
 	a.accountsFile = f
 }
 
-// refresh reads the file again if it has changed. If it cannot be read, the accounts
-// stay as they were, and the log says so once for each change of the file.
+// refresh reads the file again if it has changed. If it cannot be taken, since it is gone,
+// empty, damaged or open to others, the accounts stay as they were, and the log says so
+// once for each problem.
 func (a *accounts) refresh() {
 	a.mu.Lock()
-	info, err := os.Stat(a.path)
-	if err != nil || sameFile(info, a.lastInfo) {
+	info, _ := os.Stat(a.path) // reading it says better what is wrong
+	if a.isCurrent(info) {
 		a.mu.Unlock()
 		return
 	}
-	a.lastInfo = info
-	if a.store == nil {
-		if a.store, err = account.Open(a.path, account.Options{}); err == nil {
-			a.keepTokens(a.store)
-		}
-	} else {
-		err = a.store.Reload()
+	err := a.read(info)
+	told := a.problem
+	if a.problem = ""; err != nil {
+		a.problem = err.Error()
 	}
+	problem := a.problem
 	a.mu.Unlock()
-	if err != nil {
+	switch {
+	case err == nil:
+		a.log.Info("accounts read", "file", a.path)
+		a.changed()
+	case problem != told:
 		a.log.Error("accounts file not taken; the accounts stay as they were", "file", a.path, "err", err)
-		return
 	}
-	a.log.Info("accounts read", "file", a.path)
-	a.changed()
+}
+
+// isCurrent reports whether the file is as it was read last. A problem may go without a
+// change of the file, so that is tried again now and then.
+func (a *accounts) isCurrent(info fs.FileInfo) bool {
+	if a.problem != "" && time.Since(a.tried) >= accountsRetry {
+		return false
+	}
+	return sameFile(info, a.info)
+}
+
+// read reads the file, which is as info says.
+func (a *accounts) read(info fs.FileInfo) (err error) {
+	a.info, a.tried = info, time.Now()
+	if a.store != nil {
+		return a.store.Reload()
+	}
+	if a.store, err = account.Open(a.path, account.Options{}); err == nil {
+		a.keepTokens(a.store)
+	}
+	return err
 }
 
 // keepTokens makes login tokens outlast the hub. Where that fails, the hub works without.
@@ -87,8 +118,14 @@ func (a *accounts) keepTokens(s *account.Store) {
 	}
 }
 
+// sameFile reports whether a and b are one file, whose content and access have not changed.
+// Nil is no file.
 func sameFile(a, b fs.FileInfo) bool {
-	return b != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	owner := func(i fs.FileInfo) uint32 { return i.Sys().(*syscall.Stat_t).Uid }
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() && a.Mode() == b.Mode() && owner(a) == owner(b)
 }
 
 func (a *accounts) current() *account.Store {

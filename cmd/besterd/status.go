@@ -10,6 +10,7 @@ import (
 
 	"github.com/besterhub/bester/devices"
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/account"
 	"github.com/besterhub/bester/hub/link"
 	"github.com/besterhub/bester/hub/session"
 	"github.com/besterhub/bester/hub/upstream"
@@ -29,6 +30,7 @@ type report struct {
 	Router    hub.RouterStats     `json:"router"`
 	Receivers []session.UserStats `json:"receivers"` // the deliveries to each user
 	Sessions  session.Stats       `json:"sessions"`
+	Accounts  account.Stats       `json:"accounts"`
 	Servers   upstream.Stats      `json:"servers"` // all together
 	Handlers  []link.Stats        `json:"handlers"`
 	Devices   []deviceReport      `json:"devices"`
@@ -81,6 +83,9 @@ func (d *daemon) status() []byte {
 		for range u.Sessions {
 			r.Users = append(r.Users, u.User)
 		}
+	}
+	if s := d.accounts.current(); s != nil {
+		r.Accounts = s.Stats()
 	}
 	d.mu.Lock()
 	r.Hub, r.Limits = d.config.Hub.Name, d.limits

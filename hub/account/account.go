@@ -81,6 +81,8 @@ var (
 	ErrDenied = errors.New("wrong name or password")
 	// ErrBusy means that too many logins wait for their password check already.
 	ErrBusy = errors.New("too many logins at once, try again later")
+	// ErrTooOften means that the account has changed its password too often lately.
+	ErrTooOften = errors.New("the password was changed too often")
 	// ErrExists means that there is an account of that name already.
 	ErrExists = errors.New("account exists")
 	// ErrUnknown means that there is no account of that name.

@@ -2,10 +2,16 @@ package account
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/besterhub/bester/hub"
 )
+
+// blank reports whether there is no text, not even a comment.
+func (d *document) blank() bool {
+	return len(d.entries) == 0 && !slices.ContainsFunc(d.tail, func(s string) bool { return s != "" })
+}
 
 // header begins a file that bester creates.
 var header = []string{
@@ -107,6 +113,9 @@ func (d *document) remove(name hub.UserName) {
 		d.entries = append(d.entries[:i], d.entries[i+1:]...)
 		for len(d.entries) > 0 && len(d.tail) > 0 && d.tail[len(d.tail)-1] == "" {
 			d.tail = d.tail[:len(d.tail)-1] // it stood between two accounts
+		}
+		if d.blank() { // which Reload would take for damage
+			d.tail = slices.Clone(header)
 		}
 		return
 	}

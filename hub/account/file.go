@@ -17,6 +17,9 @@ func open(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if to, linkErr := os.Readlink(path); linkErr == nil { // not a file that is yet to be made
+			return nil, fmt.Errorf("account: open %s: it is a link to %s, which is not there", path, to)
+		}
 		return nil, fmt.Errorf(`account: %w: make it with "bester account add"`, err)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("account: %w: only its owner may (see ls -l %[2]s)", err, path)

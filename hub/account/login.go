@@ -33,18 +33,19 @@ type cachedLogin struct {
 
 // Stats counts logins since the Store was opened.
 type Stats struct {
-	Good      uint64 // successful
-	CacheHits uint64 // of those, with a cached password
-	Resumed   uint64 // of those, with a token
-	Denied    uint64 // wrong name or password
-	Busy      uint64 // refused because too many waited
-	Shed      uint64 // of those, had waited and gave way to another
-	Canceled  uint64 // ended by their context while they waited
-	Hashes    uint64 // passwords hashed by bcrypt, for logins and for new passwords
+	Good      uint64 `json:"good"`            // successful
+	CacheHits uint64 `json:"cached"`          // of those, with a cached password
+	Resumed   uint64 `json:"resumed"`         // of those, with a token
+	Denied    uint64 `json:"denied"`          // wrong name or password
+	Busy      uint64 `json:"busy"`            // refused because too many waited
+	Shed      uint64 `json:"shed"`            // of those, had waited and gave way to another
+	Canceled  uint64 `json:"canceled"`        // ended by their context while they waited
+	Limited   uint64 `json:"changes_limited"` // changes of a password refused: the account had made too many
+	Hashes    uint64 `json:"hashes"`          // passwords hashed by bcrypt, for logins and for new passwords
 }
 
 type counters struct {
-	good, cacheHits, resumed, denied, busy, shed, canceled, hashes atomic.Uint64
+	good, cacheHits, resumed, denied, busy, shed, canceled, limited, hashes atomic.Uint64
 }
 
 // Stats returns the counts. Each is exact; together they may be some logins apart.
@@ -58,6 +59,7 @@ func (s *Store) Stats() Stats {
 		Busy:      c.busy.Load(),
 		Shed:      c.shed.Load(),
 		Canceled:  c.canceled.Load(),
+		Limited:   c.limited.Load(),
 		Hashes:    c.hashes.Load(),
 	}
 }

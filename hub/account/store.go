@@ -46,6 +46,7 @@ type Store struct {
 	table    atomic.Pointer[table]
 	tokenKey atomic.Pointer[tokenKey]
 	mu       sync.Mutex // held while the file is read or changed
+	changes  changes
 	queue    *hashQueue
 	known    *knownAddresses
 	compare  func(hash, password []byte) error // bcrypt.CompareHashAndPassword
@@ -88,6 +89,7 @@ func Open(path string, opts Options) (*Store, error) {
 		queue: newHashQueue(opts.Parallel, opts.Waiting), known: newKnownAddresses(),
 		compare: bcrypt.CompareHashAndPassword,
 	}
+	s.table.Store(new(table))
 	s.tokenKey.Store(newTokenKey())
 	rand.Read(s.keys.cache[:])
 	rand.Read(s.keys.dummy[:])
@@ -110,7 +112,8 @@ func Create(path string, opts Options) (*Store, error) {
 func (s *Store) Path() string { return s.path }
 
 // Reload reads the file again. After an error (a *SyntaxError if the file is invalid) the
-// accounts stay as they were.
+// accounts stay as they were. A file without any text, where there were accounts, is an
+// error: a program that removes the last one leaves comments.
 func (s *Store) Reload() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,6 +125,9 @@ func (s *Store) Reload() error {
 	doc, err := read(f, s.path)
 	if err != nil {
 		return err
+	}
+	if len(s.table.Load().sorted) > 0 && doc.blank() {
+		return &SyntaxError{Path: s.path, Line: 1, Column: 1, Problem: "the file has become empty: put it back, or if there should be no accounts, write a # into it"}
 	}
 	s.setTable(doc)
 	return nil
@@ -135,10 +141,8 @@ func (s *Store) setTable(doc *document) {
 	for _, e := range doc.entries {
 		r := &record{account: newAccount(e.name, e.may), hash: []byte(e.hash)}
 		r.cost, _ = bcrypt.Cost(r.hash) // parse has checked it
-		if old != nil {
-			if was := old.records[e.name]; was != nil && bytes.Equal(was.hash, r.hash) {
-				r.cached.Store(was.cached.Load())
-			}
+		if was := old.records[e.name]; was != nil && bytes.Equal(was.hash, r.hash) {
+			r.cached.Store(was.cached.Load())
 		}
 		t.records[e.name] = r
 		t.sorted = append(t.sorted, r)
@@ -211,9 +215,13 @@ func (s *Store) Allow(name hub.UserName, edit func(*Permissions)) error {
 		if e == nil {
 			return fmt.Errorf("account: allow %q: %w", name, ErrUnknown)
 		}
-		edit(&e.may)
-		e.may = e.may.clone()
-		return e.may.check()
+		may := e.may.clone()
+		edit(&may)
+		if err := may.check(); err != nil {
+			return err
+		}
+		e.may = may.clone()
+		return nil
 	})
 }
 
@@ -227,8 +235,9 @@ func (s *Store) SetPassword(name hub.UserName, password string) error {
 	return s.setHash(name, nil, hash)
 }
 
-// ChangePassword is like SetPassword, but requires the old password. The error is ErrDenied
-// if that is wrong, and as from Login if ctx ends or too many logins wait.
+// ChangePassword is like SetPassword, but requires the old password, and an account may do
+// so five times, and then once a minute. The error is ErrDenied if the old password is
+// wrong, wraps ErrTooOften, or is as from Login if ctx ends or too many logins wait.
 func (s *Store) ChangePassword(ctx context.Context, name hub.UserName, old, password string) error {
 	if err := checkPassword(password); err != nil {
 		return err // before the costly part
@@ -236,6 +245,10 @@ func (s *Store) ChangePassword(ctx context.Context, name hub.UserName, old, pass
 	r, _, err := s.login(ctx, LoginRequest{Name: name, Password: old})
 	if err != nil {
 		return err
+	}
+	if wait := s.changes.limit(name, time.Now()); wait > 0 {
+		s.stats.limited.Add(1)
+		return fmt.Errorf("%w: try again in %v", ErrTooOften, wait.Round(time.Second))
 	}
 	hash, err := s.hash(ctx, name, password)
 	if err != nil {
@@ -257,31 +270,4 @@ func (s *Store) setHash(name hub.UserName, was []byte, hash string) error {
 		}
 		return fmt.Errorf("account: password of %q: %w", name, ErrUnknown)
 	})
-}
-
-// change locks the file, reads it, lets edit change the document, and replaces the file.
-func (s *Store) change(edit func(*document) error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f, target, err := lock(s.path)
-	if err != nil {
-		return err
-	}
-	defer f.Close() // and with it the lock
-	doc, err := read(f, s.path)
-	if err != nil {
-		return err
-	}
-	if err := edit(doc); err != nil {
-		return err
-	}
-	data := doc.encode()
-	if _, err := parse(data); err != nil { // a limit is exceeded: a file that cannot be read must not be written
-		return fmt.Errorf("account: nothing was changed: %s would become too large: %w", s.path, err)
-	}
-	if err := replaceAtomically(f, target, data); err != nil {
-		return err
-	}
-	s.setTable(doc)
-	return nil
 }

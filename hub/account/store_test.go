@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -151,5 +153,54 @@ func TestAccountIsOfItsMoment(t *testing.T) {
 	must(t, s.Remove("a"))
 	if s.Lookup("a") != nil {
 		t.Error("Lookup finds an account that was removed")
+	}
+}
+
+// A file that another program has emptied, as a full disk or a failed copy does, logs nobody
+// out; a file whose last account was removed does.
+func TestEmptiedFile(t *testing.T) {
+	s := newStore(t)
+	must(t, s.Add("ann", "secret", DefaultPermissions()))
+	whole, err := os.ReadFile(s.Path())
+	must(t, err)
+	for _, text := range []string{"", "\n", " \r\n\t\n"} {
+		must(t, os.WriteFile(s.Path(), []byte(text), 0o600))
+		if err := s.Reload(); err == nil || !strings.Contains(err.Error(), "has become empty") {
+			t.Errorf("%q: got %v", text, err)
+		}
+		if s.Lookup("ann") == nil {
+			t.Fatalf("%q: the account is gone", text)
+		}
+	}
+	// Where the last account is removed by hand, something stays.
+	must(t, os.WriteFile(s.Path(), []byte("#"), 0o600))
+	must(t, s.Reload())
+	if s.Lookup("ann") != nil {
+		t.Error("the account is still there")
+	}
+	// And so it does where a program removes it, also from a file without comments.
+	for _, text := range []string{string(whole), string(whole)[strings.Index(string(whole), "\naccount")+1:]} {
+		must(t, os.WriteFile(s.Path(), []byte(text), 0o600))
+		must(t, s.Reload())
+		other, err := Open(s.Path(), Options{Cost: 4})
+		must(t, err)
+		must(t, other.Remove("ann"))
+		must(t, s.Reload())
+		if len(s.List()) != 0 {
+			t.Error("the account is still there")
+		}
+		must(t, s.Add("ann", "secret", DefaultPermissions()))
+	}
+}
+
+// A link that leads nowhere is no file that is yet to be made.
+func TestDanglingLink(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "accounts")
+	must(t, os.Symlink(path+".gone", path))
+	for _, open := range []func(string, Options) (*Store, error){Open, Create} {
+		_, err := open(path, Options{})
+		if err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "a link to "+path+".gone, which is not there") {
+			t.Errorf("got %v", err)
+		}
 	}
 }

@@ -2,10 +2,12 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/account"
 	"github.com/besterhub/bester/hub/wire"
 )
 
@@ -55,7 +57,11 @@ func (s *session) changePassword(b wire.ClassicBuiltin) error {
 	})
 	if err != nil {
 		s.warn(&s.server.logLimiters.password, "password not changed", slog.String("user", string(s.name)), slog.Any("err", err))
-		return fmt.Errorf("%w: password not changed: %v", hub.ErrDenied, err)
+		reason := hub.ErrDenied
+		if errors.Is(err, account.ErrTooOften) || errors.Is(err, account.ErrBusy) || errors.Is(err, hub.ErrThrottled) {
+			reason = hub.ErrFull // it may be changed later
+		}
+		return fmt.Errorf("%w: password not changed: %v", reason, err)
 	}
 	s.log.Info("password changed")
 	return nil
