@@ -29,6 +29,7 @@ type accountFlags struct {
 	file   string
 	config string // whose accounts file it is
 	cost   int
+	note   string // what to tell once the file is changed; may be empty
 
 	send, receive, reach, serve []string
 	peer, admin                 bool
@@ -127,7 +128,7 @@ func (f *accountFlags) add(cmd *cobra.Command, args []string) error {
 	if err := s.Add(name, password, may); err != nil {
 		return f.explain(name, err)
 	}
-	return printDone(cmd, "added %s to %s: %s", name, f.path(), describe(may))
+	return f.printDone(cmd, "added %s to %s: %s", name, f.path(), describe(may))
 }
 
 func (f *accountFlags) listCommand() *cobra.Command {
@@ -155,7 +156,7 @@ serve (lists), peer and admin (true or false).`,
 			if asJSON {
 				return writeAccountJSON(cmd.OutOrStdout(), s.List())
 			}
-			if err := printDone(cmd, "accounts in %s:", f.path()); err != nil {
+			if err := f.printDone(cmd, "accounts in %s:", f.path()); err != nil {
 				return err
 			}
 			return writeAccountTable(cmd.OutOrStdout(), s.List())
@@ -183,9 +184,9 @@ func (f *accountFlags) removeCommand() *cobra.Command {
 				return f.explain(name, err)
 			}
 			if was == nil { // the account was added between the two calls
-				return printDone(cmd, "removed %s from %s", name, f.path())
+				return f.printDone(cmd, "removed %s from %s", name, f.path())
 			}
-			return printDone(cmd, "removed %s from %s: %s", name, f.path(), describe(was.Permissions()))
+			return f.printDone(cmd, "removed %s from %s: %s", name, f.path(), describe(was.Permissions()))
 		},
 	}
 }
@@ -214,7 +215,7 @@ func (f *accountFlags) passwdCommand() *cobra.Command {
 			if err := s.SetPassword(name, password); err != nil {
 				return f.explain(name, err)
 			}
-			return printDone(cmd, "changed the password of %s in %s", name, f.path())
+			return f.printDone(cmd, "changed the password of %s in %s", name, f.path())
 		},
 	}
 	f.costFlag(cmd)
@@ -253,7 +254,7 @@ allowed to send before.
 			if err := s.Allow(name, func(p *account.Permissions) { edit(p); may = *p }); err != nil {
 				return f.explain(name, err)
 			}
-			return printDone(cmd, "changed %s in %s: %s", name, f.path(), describe(may))
+			return f.printDone(cmd, "changed %s in %s: %s", name, f.path(), describe(may))
 		},
 	}
 	f.permissions(cmd, "; replaces the list")
@@ -285,7 +286,19 @@ func (f *accountFlags) resolve() error {
 		}
 	}
 	f.file = c.Accounts.File
+	if os.Geteuid() != 0 && f.file == config.Default().Accounts.File {
+		f.note = serviceNote(config.Service())
+	}
 	return nil
+}
+
+// serviceNote returns a note on the accounts of another user than root: that a hub which
+// runs as a service, as this file of it shows, has others. It is empty without that file.
+func serviceNote(service string) string {
+	if service == "" {
+		return ""
+	}
+	return fmt.Sprintf("Only a hub that you run yourself reads this file. The one that runs as a service (%s) does not:\nfor that, say sudo bester account …, or --file with the file that its config names.", service)
 }
 
 // path returns the path of the accounts file.
@@ -306,9 +319,12 @@ func (f *accountFlags) explain(name hub.UserName, err error) error {
 	return err
 }
 
-// printDone prints what was done.
-func printDone(cmd *cobra.Command, format string, args ...any) error {
+// printDone prints what was done, and on standard error what is to be noted.
+func (f *accountFlags) printDone(cmd *cobra.Command, format string, args ...any) error {
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), format+"\n", args...)
+	if f.note != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), f.note)
+	}
 	return err
 }
 

@@ -39,8 +39,14 @@ func readPassword(cmd *cobra.Command, name string) (string, error) {
 	case strings.ContainsFunc(password, unicode.IsControl):
 		return "", errors.New("the password has a control character in it; nothing was changed")
 	}
+	if n := utf8.RuneCountInString(password); n < goodPassword {
+		fmt.Fprintf(cmd.ErrOrStderr(), "The password is easily guessed: it has %s, and should have %d or more.\n", plural(n, "character"), goodPassword)
+	}
 	return password, nil
 }
+
+// goodPassword is how many characters a password has that nothing is said about.
+const goodPassword = 8
 
 func firstLine(r io.Reader) (string, error) {
 	line, err := textfile.FirstLine(r, account.MaxPassword)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -288,5 +289,38 @@ func TestAccountHelpExamples(t *testing.T) {
 	}
 	if lines < 10 {
 		t.Errorf("%d examples", lines)
+	}
+}
+
+// A password that is short is taken, and said to be.
+func TestShortPassword(t *testing.T) {
+	accounts(t)
+	for password, want := range map[string]string{
+		"1":               "The password is easily guessed: it has 1 character, and should have 8 or more.\n",
+		"äöüäöüä":         "The password is easily guessed: it has 7 characters, and should have 8 or more.\n",
+		"correct battery": "",
+	} {
+		var stderr bytes.Buffer
+		if _, err := runAccount(strings.NewReader(password+"\n"), &stderr, "add", fmt.Sprint("user", len(password)), "--cost=4"); err != nil || stderr.String() != want {
+			t.Errorf("%q: got %q, %v, want %q", password, stderr.String(), err, want)
+		}
+	}
+}
+
+// A user who keeps a file that the service does not read is told, once the file is changed.
+func TestNoteOfTheService(t *testing.T) {
+	if got := serviceNote(""); got != "" {
+		t.Errorf("got %q without a service", got)
+	}
+	f := accountFlags{note: serviceNote("/run/bester/bester.sock")}
+	cmd := &cobra.Command{}
+	var stdout, stderr bytes.Buffer
+	cmd.SetOut(&stdout)
+	cmd.SetErr(&stderr)
+	if err := f.printDone(cmd, "added %s", "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if got := stderr.String(); stdout.String() != "added ann\n" || !strings.Contains(got, "/run/bester/bester.sock") || !strings.Contains(got, "sudo bester account") {
+		t.Errorf("got %q and %q", stdout.String(), got)
 	}
 }

@@ -101,7 +101,7 @@ func checkDatabase(s string) error {
 //
 // The hub may dial every server, as the original does: hub.dial is "open".
 //
-// Every block but handlers may be missing. A handler's handlerBinary becomes a
+// Every block may be missing. A handler's handlerBinary becomes a
 // command with StartNeeded. Paths stay relative to the working directory.
 func ParseClassic(name string, data []byte, checks ...Check) (*Config, error) {
 	r, root := parseWith(parseJSON, name, data)
@@ -174,7 +174,7 @@ func (c *classic) buildListeners(r *reader, to *Config) {
 // buildHandlers makes the handlers of handlers.availableTypes.
 func (c *classic) buildHandlers(r *reader, to *Config) {
 	p := path{"handlers", "availableTypes"}
-	if !r.has(p) {
+	if r.has(path{"handlers"}) && !r.has(p) {
 		r.problem(p, "missing: want the list of types that have a handler; it may be empty")
 	}
 	byName := make(map[string]classicHandler)

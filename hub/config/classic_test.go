@@ -70,3 +70,12 @@ func TestClassicRefusesRedisWithARemedy(t *testing.T) {
 		}
 	}
 }
+
+// No block is required; a byte order mark before them is passed over.
+func TestClassicWithoutHandlers(t *testing.T) {
+	for _, text := range []string{"{}", "\ufeff{\"network\":{}}\r\n"} {
+		if c, err := ParseClassic("server.conf", []byte(text)); err != nil || len(c.Handlers) != 0 || len(c.Listen) == 0 {
+			t.Errorf("%q: got %+v, %v", text, c, err)
+		}
+	}
+}

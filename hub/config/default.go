@@ -150,6 +150,23 @@ func firstOf(files []string) (file string, hidden error) {
 	return "", hidden
 }
 
+// Service returns a file by which a hub shows that it runs as a service of this machine, or
+// is to: its config, accounts or socket; "" if there is none. By default another user than
+// root has a config folder and accounts of its own, which that hub does not read.
+func Service() string {
+	return firstThere(filepath.Join(systemDir, "bester.toml"), filepath.Join(systemDir, "accounts"), filepath.Join(runDir, "bester.sock"))
+}
+
+// firstThere returns the first file that exists, or may for all that this user can see.
+func firstThere(files ...string) string {
+	for _, file := range files {
+		if _, err := os.Stat(file); err == nil || errors.Is(err, fs.ErrPermission) {
+			return file
+		}
+	}
+	return ""
+}
+
 const (
 	systemDir = "/etc/bester"
 	runDir    = "/run/bester"

@@ -96,3 +96,17 @@ func TestNamesOfHubsAndDevices(t *testing.T) {
 		}
 	}
 }
+
+func TestFirstThere(t *testing.T) {
+	dir := t.TempDir()
+	there := filepath.Join(dir, "accounts")
+	if got := firstThere(filepath.Join(dir, "none"), there); got != "" {
+		t.Errorf("got %q before there is one", got)
+	}
+	if err := os.WriteFile(there, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := firstThere(filepath.Join(dir, "none"), there); got != there {
+		t.Errorf("got %q, want %q", got, there)
+	}
+}
