@@ -82,7 +82,7 @@ func (p *hubProcess) listener() string {
 func (p *hubProcess) await(text string) string {
 	p.Helper()
 	re := regexp.MustCompile(text)
-	timer := time.AfterFunc(wait, func() { p.cmd.Process.Kill() })
+	timer := time.AfterFunc(wait, func() { p.cmd.Process.Signal(syscall.SIGQUIT) }) // what it does then is said
 	defer timer.Stop()
 	var read strings.Builder
 	for {
@@ -109,7 +109,9 @@ func (p *hubProcess) ends(code int) {
 	select {
 	case <-p.exited:
 	case <-time.After(wait):
-		p.Fatal("the hub does not end")
+		go p.cmd.Process.Signal(syscall.SIGQUIT)
+		stacks, _ := io.ReadAll(p.lines)
+		p.Fatalf("the hub does not end:\n%s", stacks)
 	}
 	if got := p.cmd.ProcessState.ExitCode(); got != code {
 		p.Fatalf("%v, want exit code %d", p.cmd.ProcessState, code)

@@ -18,7 +18,7 @@ import (
 
 // WaitTimeout is how long the methods that wait do so before they fail the test. It only
 // bounds a test that fails.
-const WaitTimeout = 30 * time.Second
+const WaitTimeout = time.Minute
 
 // clone copies m and what it borrows.
 func clone(m *hub.Message) hub.Message {

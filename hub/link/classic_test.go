@@ -79,7 +79,7 @@ func newClassic(t testing.TB, c ClassicConfig) *Classic {
 	}
 	h := NewClassic(c)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), hubtest.WaitTimeout)
 		defer cancel()
 		if err := h.Shutdown(ctx); err != nil {
 			t.Error(err)
@@ -145,7 +145,7 @@ func TestClassicFailures(t *testing.T) {
 		"C of the wrong type":  {answering(header(`{"status":"0","command":{"type":"sendClients","data":7}}`)), hub.ErrHandler, "header.command.data"},
 		"an entry w/o port":    {answering(header(`{"status":"0","command":{"type":"sendServers","data":["1.2.3.4:"]}}`)), hub.ErrHandler, "header.command.data"},
 		"frame over the limit": {answering("\xff\xff\xff\xffxx"), hub.ErrHandler, "an answer of 4294967295 bytes"},
-		"hung":                 {func(c net.Conn) { io.Copy(io.Discard, c) }, hub.ErrTimeout, "no answer for 500ms"},
+		"hung":                 {func(c net.Conn) { io.Copy(io.Discard, c) }, hub.ErrTimeout, "no answer for 2s"},
 		"dribbling": {func(c net.Conn) {
 			readFrame(c)
 			c.Write([]byte{200, 0, 0, 0})
@@ -155,7 +155,7 @@ func TestClassicFailures(t *testing.T) {
 				}
 				time.Sleep(30 * time.Millisecond)
 			}
-		}, hub.ErrTimeout, "no answer for 500ms"},
+		}, hub.ErrTimeout, "no answer for 2s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(shortDir(t), "s")
@@ -167,7 +167,11 @@ func TestClassicFailures(t *testing.T) {
 					answering(frame(good))(conn)
 				}
 			})
-			h := newClassic(t, ClassicConfig{Path: path, Options: Options{Timeout: 500 * time.Millisecond}})
+			timeout := hubtest.WaitTimeout
+			if c.want == hub.ErrTimeout {
+				timeout = 2 * time.Second
+			}
+			h := newClassic(t, ClassicConfig{Path: path, Options: Options{Timeout: timeout}})
 			var as hubtest.Answers
 			as.Ask(h, message("t", "anna", 0, "0"))
 			a := as.Wait(t, 1)[0]
@@ -257,7 +261,7 @@ func TestClassicHungStream(t *testing.T) {
 		}
 		io.WriteString(c, frame(good))
 	})
-	h := newClassic(t, ClassicConfig{Path: path, Options: Options{Timeout: 500 * time.Millisecond}})
+	h := newClassic(t, ClassicConfig{Path: path, Options: Options{Timeout: 2 * time.Second}})
 	var as hubtest.Answers
 	as.Ask(h, message("t", "anna", 0, "0"))
 	as.Ask(h, message("t", "anna", 1, "0")) // may be sent when the first is over, just in time

@@ -62,7 +62,7 @@ func newHub(t testing.TB, o Options) *testHub {
 	t.Cleanup(func() {
 		l.Close()
 		<-accepted
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), hubtest.WaitTimeout)
 		defer cancel()
 		h.Shutdown(ctx)
 		h.conns.Wait()

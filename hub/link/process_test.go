@@ -145,13 +145,25 @@ func TestTermFinishesAndExitsZero(t *testing.T) {
 	}
 }
 
+// findPython returns the interpreter itself: what PATH has may be a script that takes long
+// to find it.
+var findPython = sync.OnceValues(func() (string, error) {
+	out, err := exec.Command("python3", "-c", "import sys; print(sys.executable)").Output()
+	return strings.TrimSpace(string(out)), err
+})
+
+func pythonPath(t testing.TB) string {
+	t.Helper()
+	path, err := findPython()
+	if err != nil {
+		t.Skip("needs python3: ", err)
+	}
+	return path
+}
+
 func python(t testing.TB, script string, args ...string) (*exec.Cmd, *lineReader) {
 	t.Helper()
-	path, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("needs python3")
-	}
-	cmd := exec.Command(path, append([]string{filepath.Join("testdata", script)}, args...)...)
+	cmd := exec.Command(pythonPath(t), append([]string{filepath.Join("testdata", script)}, args...)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -232,7 +232,7 @@ func classicProgram(t *testing.T, log *logRecorder) ClassicConfig {
 	}
 	return ClassicConfig{
 		Name: "old", Path: path, Needed: true, Options: Options{Log: newLogger(log)},
-		Command: Command{Argv: []string{"python3", script, path}},
+		Command: Command{Argv: []string{pythonPath(t), script, path}},
 	}
 }
 

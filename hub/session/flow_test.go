@@ -143,7 +143,7 @@ func TestSlowReaderPolicies(t *testing.T) {
 // A session that reads nothing at all is closed after Limits.Write, and counted, also if
 // its queue drops frames.
 func TestSlowReaderIsClosed(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Write: 100 * time.Millisecond}})
+	h := run(t, Options{Limits: Limits{Write: 2 * time.Second}})
 	h.route(t, "r", "slow")
 	h.native(t, "slow")
 	sam := h.native(t, "sam")
@@ -151,7 +151,7 @@ func TestSlowReaderIsClosed(t *testing.T) {
 		sam.send(i, "r", fmt.Sprintf("%q", strings.Repeat("x", 50_000)))
 		sam.next() // good, or, once slow is gone, that nobody is there
 	}
-	h.log.want(t, "does not read", "queue=", "write=100ms")
+	h.log.want(t, "does not read", "queue=", "write=2s")
 	if s := h.Stats(); s.Slow != 1 {
 		t.Errorf("got %+v", s)
 	}

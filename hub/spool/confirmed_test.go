@@ -49,7 +49,7 @@ func TestManyReadersOneDamage(t *testing.T) {
 		}
 		appendLarge(t, s, 200)
 		damageRecords(d, 100, 102)
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		var all sync.WaitGroup
 		for _, r := range list {
 			all.Go(func() {

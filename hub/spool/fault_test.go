@@ -264,7 +264,7 @@ func limitedChild(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	expect(t, reader(t, s, "up"), 1, 10)
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		if _, err := s.Append(t.Context(), make([]byte, 1000)); err == nil {
 			break

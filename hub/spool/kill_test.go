@@ -227,7 +227,7 @@ func killChild(t *testing.T, dir string) {
 		return
 	}
 	r, _ := s.Reader("up")
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var number atomic.Uint64
 	for range 8 {

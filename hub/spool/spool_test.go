@@ -59,7 +59,7 @@ func reader(t testing.TB, s *Spool, name string) *Reader {
 func expect(t testing.TB, r *Reader, from, to int) {
 	t.Helper()
 	for i := from; i <= to; i++ {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		rec, err := r.Next(ctx)
 		cancel()
 		if err != nil {

@@ -57,7 +57,7 @@ func TestServerThatNeverCloses(t *testing.T) {
 			<-proceed
 		}
 	})
-	d := direct(t, Options{AnswerTimeout: 20 * time.Millisecond})
+	d := direct(t, Options{AnswerTimeout: time.Second})
 	r := make(receipts, 10)
 	put(t, d, "@"+stuck.address, 1, r)
 	put(t, d, "@"+stuck.address, 2, r)

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const testTimeout = 20 * time.Second
+const testTimeout = time.Minute
 
 // A server is the other end: it sends each connection's frame to got, and then calls do.
 type server struct {

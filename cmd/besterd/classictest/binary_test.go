@@ -21,7 +21,7 @@ func TestHandlerBinary(t *testing.T) {
 	// install writes a program that says that it has run and serves the socket.
 	install := func(t *testing.T, dir string, mode os.FileMode) {
 		t.Helper()
-		script := fmt.Sprintf("#!/bin/sh\necho $$ >>started\nexec python3 -B '%s' echo.sock users alice\n", program)
+		script := fmt.Sprintf("#!/bin/sh\necho $$ >>started\nexec '%s' -B '%s' echo.sock users alice\n", pythonPath(t), program)
 		if err := os.WriteFile(filepath.Join(dir, "echo.sh"), []byte(script), 0o644); err != nil {
 			t.Fatal(err)
 		}

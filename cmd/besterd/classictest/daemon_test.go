@@ -229,6 +229,25 @@ func (d *daemon) descriptors() int {
 	return len(entries)
 }
 
+// processorTick is the unit in which Linux counts the processor time of processes.
+const processorTick = 10 * time.Millisecond
+
+// processorTime returns what the process has used of processors.
+func (d *daemon) processorTime() time.Duration {
+	d.t.Helper()
+	_, rest, _ := strings.Cut(d.proc("stat"), ") ") // the name before it may have spaces
+	fields := strings.Fields(rest)                  // from the third on
+	if len(fields) < 13 {
+		d.t.Fatalf("/proc/PID/stat ends with %q", rest)
+	}
+	user, err := strconv.Atoi(fields[11])
+	system, err2 := strconv.Atoi(fields[12])
+	if err := errors.Join(err, err2); err != nil {
+		d.t.Fatal(err)
+	}
+	return time.Duration(user+system) * processorTick
+}
+
 // eventually waits until ok.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()

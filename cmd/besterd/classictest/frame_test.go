@@ -15,7 +15,7 @@ import (
 )
 
 // timeout is how long anything here may take before it counts as hung.
-const timeout = 20 * time.Second
+const timeout = 2 * time.Minute
 
 // frame is what goes over the wire for a body.
 func frame(body string) []byte {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -21,6 +22,22 @@ type program struct {
 	errors *logBuffer
 }
 
+// findPython returns the interpreter itself: what PATH has may be a script that takes long
+// to find it.
+var findPython = sync.OnceValues(func() (string, error) {
+	out, err := exec.Command("python3", "-c", "import sys; print(sys.executable)").Output()
+	return strings.TrimSpace(string(out)), err
+})
+
+func pythonPath(t *testing.T) string {
+	t.Helper()
+	path, err := findPython()
+	if err != nil {
+		t.Fatalf("%v: the programs in testdata need python3", err)
+	}
+	return path
+}
+
 // python starts a program from testdata in a working directory.
 func python(t *testing.T, dir, name string, args ...string) *program {
 	t.Helper()
@@ -29,7 +46,7 @@ func python(t *testing.T, dir, name string, args ...string) *program {
 		t.Fatal(err)
 	}
 	p := &program{t: t, name: name, lines: make(chan string, 10000), errors: newLogBuffer()}
-	p.cmd = exec.Command("python3", append([]string{"-B", path}, args...)...)
+	p.cmd = exec.Command(pythonPath(t), append([]string{"-B", path}, args...)...)
 	p.cmd.Dir = dir
 	p.cmd.Env = append(os.Environ(), "PYTHONIOENCODING=utf-8")
 	p.cmd.Stderr = p.errors
@@ -41,7 +58,7 @@ func python(t *testing.T, dir, name string, args ...string) *program {
 		t.Fatal(err)
 	}
 	if err := p.cmd.Start(); err != nil {
-		t.Fatalf("%v: the programs in testdata need python3", err)
+		t.Fatal(err)
 	}
 	go func() {
 		defer close(p.lines)

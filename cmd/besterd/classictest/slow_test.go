@@ -182,7 +182,7 @@ func TestTimeouts(t *testing.T) {
 	t.Parallel()
 	// A connection that has not logged in within 10 s is closed.
 	t.Run("not_logged_in_in_time", func(t *testing.T) {
-		hub := start(t, tomlConf("[session]\nlogin = \"300ms\""))
+		hub := start(t, tomlConf("[session]\nlogin = \"3s\""))
 		in := hub.login("alice")
 		var silent []*conn
 		for i := range 50 {
@@ -204,7 +204,7 @@ func TestTimeouts(t *testing.T) {
 			types = ["hung"]
 			dialect = "classic"
 			socket = "hung.sock"
-			timeout = "300ms"
+			timeout = "3s"
 			[handlers.echo]
 			types = ["echo"]
 			dialect = "classic"

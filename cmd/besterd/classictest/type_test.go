@@ -216,7 +216,7 @@ func TestReport(t *testing.T) {
 				select {
 				case both <- true:
 				case <-both:
-				case <-time.After(5 * time.Second):
+				case <-time.After(10 * time.Second): // as long as the hub waits
 					return // unanswered
 				}
 				c.Write(frame(toUsers()(data)))
