@@ -3,7 +3,6 @@ package link
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/hubtest"
@@ -61,7 +60,7 @@ func TestGoodbyeOfAProcess(t *testing.T) {
 	two, _ := p.handle()
 	p.write(wire.AppendGoodbye(nil, "enough"))
 	p.pass(one)
-	p.silent(20 * time.Millisecond) // no third message
+	p.silent() // no third message
 	q := h.peer(hello(2))
 	p.pass(two)
 	p.closed()

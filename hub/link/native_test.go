@@ -3,7 +3,6 @@ package link
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -15,10 +14,7 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-var (
-	errTimeout = os.ErrDeadlineExceeded
-	errReset   = error(syscall.ECONNRESET)
-)
+var errReset = error(syscall.ECONNRESET)
 
 func hello(credits int) wire.Hello {
 	return wire.Hello{Name: "x", Types: []string{"reading/#"}, Credits: credits}
@@ -86,7 +82,7 @@ func TestCreditsAreRespected(t *testing.T) {
 		}
 		tags = append(tags, tag)
 	}
-	p.silent(50 * time.Millisecond)
+	p.silent()
 	p.reply(tags[1], "one") // its credit comes back although its answer has to wait
 	if _, m := p.handle(); m.ID.Number != 3 {
 		t.Errorf("got message %d, want 3", m.ID.Number)
@@ -105,13 +101,13 @@ func TestDefaultAndHighestCredits(t *testing.T) {
 	for range MaxCredits {
 		p.handle()
 	}
-	p.silent(20 * time.Millisecond)
+	p.silent()
 	q := h.peer(wire.Hello{Name: "y", Types: []string{"other"}})
 	ask(&as, h.Group("y"), "anna", DefaultCredits+10)
 	for range DefaultCredits {
 		q.handle()
 	}
-	q.silent(20 * time.Millisecond)
+	q.silent()
 }
 
 func TestProcessEndsWithMessagesInFlight(t *testing.T) {
@@ -123,7 +119,7 @@ func TestProcessEndsWithMessagesInFlight(t *testing.T) {
 	first.handle()
 	first.handle()
 	second := h.peer(hello(4))
-	second.silent(20 * time.Millisecond) // the stream stays with the first process while any of it is in flight there
+	second.silent() // the stream stays with the first process while any of it is in flight there
 	first.conn.Close()
 	// What was sent has failed; what waited goes to the second process, after it.
 	for i := 2; i < 4; i++ {
@@ -182,7 +178,7 @@ func TestHungHandlerFailsOnlyTheHungMessage(t *testing.T) {
 			defer p.reply(tag, "ok")
 		}
 	}
-	p.silent(20 * time.Millisecond)
+	p.silent()
 	p.reply(hung, "late")
 	if tag, m := p.handle(); m.From.User != "carl" || m.ID.Number != 2 {
 		t.Errorf("got %+v", m)
