@@ -14,8 +14,9 @@ import (
 // kind has their number in the attribute "suppressed".
 //
 // What goes on and on is summed up at growing intervals: the interval of a kind doubles
-// while lines are suppressed in it, up to an hour, so that a peer that fails all night
-// costs some ten lines. It is Every again after an interval without suppressed lines.
+// while lines are suppressed in it, or once there were ten intervals with lines, up to an
+// hour, so that a peer that fails all night costs some twenty lines. It is Every again after
+// ten minutes, or twice the interval, without a line.
 //
 // The zero value begins with one line of a kind a second. Its methods may be called from
 // many goroutines.
@@ -33,7 +34,9 @@ type Limiter struct {
 // A kind is how many lines with one message passed.
 type kind struct {
 	start      time.Time // of the current interval
+	last       time.Time // when a line came last
 	every      time.Duration
+	intervals  int    // with lines, since it was quiet
 	passed     int    // lines that passed in it
 	busy       bool   // lines were suppressed in it
 	suppressed uint64 // lines suppressed since the last that passed
@@ -42,6 +45,12 @@ type kind struct {
 const (
 	// maxKinds is how many kinds a Limiter tells apart. Further ones are of one kind.
 	maxKinds = 64
+	// minQuiet is how long nothing has come of a kind before it begins anew, or gives way to
+	// another: so that many subjects together, such as the addresses of a botnet, cannot
+	// cause many lines.
+	minQuiet = 10 * time.Minute
+	// freeIntervals are the intervals with lines before repetition alone extends them.
+	freeIntervals = 10
 	// maxEvery is the longest interval that repetition alone extends to.
 	maxEvery = time.Hour
 )
@@ -82,14 +91,15 @@ func (l *Limiter) allow(msg string, now time.Time) (ok bool, suppressed uint64) 
 	}
 	k := l.kind(msg, now)
 	if now.Sub(k.start) >= max(k.every, every) {
-		switch {
-		case now.Sub(k.start) >= 2*k.every || !k.busy: // it was quiet
-			k.every = every
-		case k.busy:
+		switch k.intervals++; {
+		case k.quiet(now):
+			k.every, k.intervals = every, 1
+		case k.busy || k.intervals > freeIntervals:
 			k.every = max(every, min(2*k.every, maxEvery))
 		}
 		k.start, k.passed, k.busy = now, 0, false
 	}
+	k.last = now
 	if k.passed >= burst {
 		k.suppressed++
 		k.busy = true
@@ -99,6 +109,9 @@ func (l *Limiter) allow(msg string, now time.Time) (ok bool, suppressed uint64) 
 	suppressed, k.suppressed = k.suppressed, 0
 	return true, suppressed
 }
+
+// quiet reports whether nothing has come of the kind for a while.
+func (k *kind) quiet(now time.Time) bool { return now.Sub(k.last) >= max(2*k.every, minQuiet) }
 
 // kind returns the kind of the lines with this message. Where there are too many, one that
 // has been quiet gives way, or else the message is of one kind with all others.
@@ -122,7 +135,7 @@ func (l *Limiter) kind(msg string, now time.Time) *kind {
 // suppressed count with those of all other kinds.
 func (l *Limiter) forget(now time.Time) bool {
 	for msg, k := range l.kinds {
-		if msg == "" || now.Sub(k.start) < 2*max(k.every, time.Second) {
+		if msg == "" || !k.quiet(now) {
 			continue
 		}
 		delete(l.kinds, msg)

@@ -41,25 +41,29 @@ func TestKindsAreBounded(t *testing.T) {
 	}
 }
 
-// What a peer repeats all night costs some lines, and none of it is left uncounted.
+// What a peer repeats all night costs some lines, however often it does, and none of it is
+// left uncounted.
 func TestRepetitionIsSummedUp(t *testing.T) {
 	var l Limiter
 	at := time.Unix(1000, 0)
 	const night = 10 * time.Hour
-	lines, told := 0, uint64(0)
-	tries := 0
-	for d := time.Duration(0); d < night; d += 500 * time.Millisecond {
-		tries++
-		if ok, n := l.allow("login refused", at.Add(d)); ok {
-			lines++
-			told += n
+	for _, each := range []time.Duration{500 * time.Millisecond, 3 * time.Second, 100 * time.Second, 5 * time.Minute} {
+		lines, told, tries := 0, uint64(0), 0
+		for d := time.Duration(0); d < night; d += each {
+			tries++
+			if ok, n := l.allow("login refused", at.Add(d)); ok {
+				lines++
+				told += n
+			}
 		}
-	}
-	if lines > 30 || uint64(lines)+told > uint64(tries) || uint64(lines)+told < uint64(tries)*9/10-7200 {
-		t.Errorf("%d lines tell of %d further ones, of %d", lines, told, tries)
+		told += l.kinds["login refused"].suppressed
+		if lines > 45 || uint64(lines)+told != uint64(tries) {
+			t.Errorf("each %v: %d lines tell of %d further ones, of %d", each, lines, told, tries)
+		}
+		at = at.Add(night + 3*time.Hour)
+		l.kinds["login refused"].suppressed = 0
 	}
 	// After a quiet time it is as at first.
-	at = at.Add(night + 3*time.Hour)
 	for i, want := range []bool{true, false, true, false} {
 		if ok, _ := l.allow("login refused", at.Add(time.Duration(i)*600*time.Millisecond)); ok != want {
 			t.Errorf("line %d: allowed %v, want %v", i, ok, want)
@@ -72,7 +76,7 @@ func TestQuietKindsGiveWay(t *testing.T) {
 	var l Limiter
 	at := time.Unix(1000, 0)
 	for i := range 10 * maxKinds {
-		at = at.Add(time.Second)
+		at = at.Add(minQuiet / maxKinds)
 		if ok, _ := l.allow(strconv.Itoa(i), at); !ok {
 			t.Errorf("kind %d was suppressed", i)
 		}
@@ -100,4 +104,39 @@ func Example() {
 		l.Log(log, slog.LevelWarn, "peer is slow", slog.String("user", "anna"))
 	}
 	// Output: level=WARN msg="peer is slow" user=anna
+}
+
+// Many subjects that fail all night, the same ones or ever new ones, cost no more lines than
+// a few do, and none of it is left uncounted.
+func TestManySubjectsAreSummedUp(t *testing.T) {
+	const night = 10 * time.Hour
+	for name, c := range map[string]struct {
+		subjects int // 0: ever new ones
+		most     int // lines
+	}{"a thousand": {1000, 2000}, "ever new": {0, 4000}} {
+		var l Limiter
+		at := time.Unix(1000, 0)
+		lines, told, tries := 0, uint64(0), 0
+		for d := time.Duration(0); d < night; d += 100 * time.Millisecond {
+			subject := tries
+			if c.subjects > 0 {
+				subject %= c.subjects
+			}
+			tries++
+			if ok, suppressed := l.allow(strconv.Itoa(subject), at.Add(d)); ok {
+				lines++
+				told += suppressed
+			}
+		}
+		for _, k := range l.kinds {
+			told += k.suppressed
+		}
+		if told += uint64(lines); told != uint64(tries) {
+			t.Errorf("%s: %d lines and suppressed ones, want %d", name, told, tries)
+		}
+		if lines > c.most {
+			t.Errorf("%s: %d lines, want at most %d", name, lines, c.most)
+		}
+		t.Logf("%s: %d lines", name, lines)
+	}
 }

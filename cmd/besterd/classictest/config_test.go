@@ -143,7 +143,7 @@ func TestConfig(t *testing.T) {
 		i.want(`{"data":null,"status":"0"}`)
 	})
 
-	// every block but handlers may be missing
+	// every block may be missing
 	const network = `"network":{"types":["tcp4"],"tcp4":{"address":"127.0.0.1","port":"0"}}`
 	const handlers = `"handlers":{"availableTypes":[],"typeMap":{}}`
 	t.Run("without_database_and_admin", func(t *testing.T) {
@@ -155,6 +155,11 @@ func TestConfig(t *testing.T) {
 	t.Run("without_typeMap", func(t *testing.T) {
 		dir := workDir(t)
 		writeConf(t, dir, `{`+network+`,"handlers":{"availableTypes":[]}}`)
+		launch(t, dir)
+	})
+	t.Run("without_handlers", func(t *testing.T) {
+		dir := workDir(t)
+		writeConf(t, dir, `{`+network+`}`)
 		launch(t, dir)
 	})
 	t.Run("without_network", func(t *testing.T) {
@@ -263,7 +268,7 @@ func TestConfigRefused(t *testing.T) {
 		"peers_bad_range":  {`{"network":{"types":["tcp4"],"tcp4":{"address":"127.0.0.1","port":"0"},"peers":["10.0.0.0/33"]},` + handlers + `}`, "10.0.0.0/33"},
 		"admin_text":       {`{` + network + `,` + handlers + `,"admin":"root"}`, "admin"},
 		"no_object":        {`[]`, "server.conf"},
-		"handlers_missing": {`{` + network + `,` + database + `}`, "handlers"},
+		"types_missing":    {`{` + network + `,"handlers":{"typeMap":{}},` + database + `}`, "handlers.availableTypes"},
 		"type_not_in_map":  {`{` + network + `,"handlers":{"availableTypes":["a"],"typeMap":{}}}`, "typeMap"},
 		"no_socket_path":   {`{` + network + `,"handlers":{"availableTypes":["a"],"typeMap":{"a":{"handlerBinary":"./a"}}}}`, "unixDomainSocketPath"},
 		"empty_file":       {``, "server.conf"},

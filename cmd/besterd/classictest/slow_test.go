@@ -308,7 +308,7 @@ func TestShutdown(t *testing.T) {
 			hub.login("alice").wantAlive()
 			hub.terminate()
 		}
-		if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 2 {
+		if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 3 { // with accounts, the key of tokens and the config
 			t.Errorf("left over: %q", left)
 		}
 	})
