@@ -19,8 +19,8 @@ func TestRateLimiter(t *testing.T) {
 			{Rate{Messages: 10}, 1000, 4 * time.Second}, // the first second's worth goes at once
 			{Rate{Bytes: 10_000}, 1000, 4 * time.Second},
 			{Rate{Messages: 25, Bytes: 10_000}, 1000, 4 * time.Second},
-			{Rate{Messages: 10, Bytes: 1 << 40}, 1000, 4 * time.Second},
-			{Rate{Messages: 1000000, Bytes: 1 << 40}, 1000, 0},
+			{Rate{Messages: 10, Bytes: 1 << 30}, 1000, 4 * time.Second},
+			{Rate{Messages: 1000000, Bytes: 1 << 30}, 1000, 0},
 		} {
 			var l rateLimiter
 			begin := time.Now()
