@@ -2,9 +2,7 @@ package hub
 
 import (
 	"errors"
-	"runtime/debug"
 	"sync/atomic"
-	"time"
 )
 
 // An Answer is a handler's response to one message: zero or more commands, each
@@ -195,7 +193,7 @@ func (a *Answer) reply(d Data) {
 	out := a.derive(d)
 	if s, ok := a.root.m.Receipt.(Sink); ok {
 		out.Tag = a.root.m.Tag
-		err := s.Put(out)
+		err := a.put(s, out)
 		if errors.Is(err, ErrFull) {
 			a.setError(err) // the sender waits for a reply, unlike for a push
 		}
@@ -234,11 +232,7 @@ func (a *Answer) advance() {
 func (a *Answer) handle(h Handler) {
 	defer func() {
 		if p := recover(); p != nil {
-			panics := a.router.stats.panics.Add(1)
-			// Any sender may cause it: after the first ones, one a second is logged.
-			if now := time.Now().Unix(); a.router.panicLogged.Swap(now) != now || panics <= 16 {
-				a.router.log.Error("a handler has a bug: it panicked", "type", string(a.m.Type), "panics", panics, "panic", p, "stack", string(debug.Stack()))
-			}
+			a.router.reportPanic("a handler has a bug: it panicked", a.m.Type, p)
 			if !a.done {
 				a.Done(Reason(ErrHandler, "type %q: the handler panicked", a.m.Type))
 			}

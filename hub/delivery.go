@@ -44,9 +44,26 @@ func (a *Answer) deliver(out *Message, sessions []Sink) {
 		a.own |= NoteAbsent
 	}
 	for _, s := range sessions {
-		a.countDelivery(s.Put(out))
+		a.countDelivery(a.put(s, out))
 	}
 }
+
+// put gives a message to a receiver. If that panics, only this delivery fails.
+func (a *Answer) put(to Sink, out *Message) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.router.reportPanic("a receiver has a bug: it panicked", out.Type, p)
+			err = new(sinkPanic)
+		}
+	}()
+	return to.Put(out)
+}
+
+// A sinkPanic is the error of a delivery whose Sink panicked.
+type sinkPanic struct{}
+
+func (*sinkPanic) Error() string { return "the hub has a bug in a receiver: its log says more" }
+func (*sinkPanic) Unwrap() error { return ErrHandler }
 
 // countDelivery counts the outcome of one delivery. The message does not fail if a
 // receiver has just gone, is too slow or may not receive the type; its sender gets a note.
@@ -60,7 +77,7 @@ func (a *Answer) countDelivery(err error) {
 	loss := LossOf(err)
 	a.router.countLost(loss)
 	switch loss {
-	case LossEncoding, LossTooLong:
+	case LossEncoding, LossTooLong, LossBug:
 		a.setError(err)
 	case LossDisconnected:
 		a.own |= NoteAbsent
@@ -84,7 +101,7 @@ func (a *Answer) sendToServer(out *Message, to Address) {
 	a.to[0] = to
 	out.To, out.Receipt = a.to[:], (*serverReceipt)(a.root)
 	a.root.addPending()
-	if err := sink.Put(out); err != nil {
+	if err := a.put(sink, out); err != nil {
 		a.router.countLost(LossServer)
 		a.setError(err)
 		a.root.pending.Add(-1) // it does not reach 0: this answer is still pending

@@ -19,6 +19,7 @@ const (
 	LossDenied                   // the receiver's account may not receive the type
 	LossServer                   // a server refused it, did not confirm it, or is not known
 	LossReach                    // the sender may not reach the receiver
+	LossBug                      // the receiver's part of the hub panicked
 	NumLosses
 )
 
@@ -31,6 +32,7 @@ var losses = [NumLosses]struct{ key, text string }{
 	LossDenied:       {"not_allowed", "may not receive the type"},
 	LossServer:       {"server_failed", "refused by a server"},
 	LossReach:        {"out_of_reach", "the sender may not reach it"},
+	LossBug:          {"bug", "a bug of the hub"},
 }
 
 // String returns the reason in words.
@@ -91,6 +93,9 @@ func LossOf(err error) Loss {
 	case errors.Is(err, ErrMemory):
 		return LossMemory
 	}
+	if _, ok := errors.AsType[*sinkPanic](err); ok {
+		return LossBug
+	}
 	return LossFull
 }
 
@@ -130,7 +135,7 @@ type RouterStats struct {
 	Dropped   uint64            `json:"dropped"`   // taken, and dropped by a handler, and nobody else had it
 	Absent    uint64            `json:"absent"`    // taken, but nobody who was to get it is here and can take it
 	InFlight  uint64            `json:"in_flight"` // taken, and not ended
-	Panics    uint64            `json:"panics"`    // messages failed by a bug in a handler of this process
+	Panics    uint64            `json:"panics"`    // bugs in handlers and receivers of this process
 
 	Handed      uint64 `json:"handed"`      // deliveries: messages handed to a session or server, once for each
 	Unconfirmed uint64 `json:"unconfirmed"` // of these, taken by servers that did not say what became of them

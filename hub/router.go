@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // MaxHops is the default limit of hops of one message.
@@ -213,4 +215,13 @@ func (r *Router) ServeAll(patterns []Pattern, h Handler) (stop func(), err error
 		}
 		r.table.Store(newRoutingTable(r.routes, r.handlers, r.directory))
 	}), nil
+}
+
+// reportPanic counts a panic, and logs it with its stack. It is called while that is there.
+func (r *Router) reportPanic(what string, t Type, p any) {
+	panics := r.stats.panics.Add(1)
+	// Any sender may cause it: after the first ones, one a second is logged.
+	if now := time.Now().Unix(); r.panicLogged.Swap(now) != now || panics <= 16 {
+		r.log.Error(what, "type", string(t), "panics", panics, "panic", p, "stack", string(debug.Stack()))
+	}
 }

@@ -54,7 +54,7 @@ const statusKeys = `  hub        its name
   users      list of names, one for each session, that of who asks too
   router     messages: taken = succeeded + failed + dropped + absent (for nobody there) +
              in_flight; failures (object: how many failed by reason), refused (not
-             taken), panics (bugs of filters); deliveries: handed = delivered +
+             taken), panics (bugs of the hub); deliveries: handed = delivered +
              unconfirmed (servers took them and said nothing) + queued + lost; losses
              (object: how many were lost by reason)
   receivers  list: user ("": all who left long ago), sessions, send_only (sessions that

@@ -62,7 +62,7 @@ func start(c *config.Config, log *slog.Logger, logLost func() uint64) (*daemon, 
 		devices:   make(map[string]*device),
 	}
 	d.router = hub.NewRouter(hub.RouterOptions{Name: c.Hub.Name, MaxHops: c.Hub.MaxHops, OnHops: d.logHops, Log: log})
-	d.accounts = &accounts{log: log, changed: func() { d.sessions.Recheck() }}
+	d.accounts = newAccounts(log, func() { d.sessions.Recheck() })
 	d.groups = link.NewGroups(link.GroupsOptions{Router: d.router, Name: c.Hub.Name, Options: link.Options{Log: log}})
 	d.sessions = session.NewServer(session.Options{
 		Router: d.router, Hub: c.Hub.Name, Accounts: d.accounts, Log: log,
