@@ -86,7 +86,7 @@ func TestBadReadingsAreLeftOut(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		if s := p.Stats(); s.Bad != 4 || s.Sent != 2 || len(out.lines) != 2 || !strings.Contains(out.lines[0], "bme280/good=1") {
+		if s := p.Stats(); s.Invalid != 4 || s.Sent != 2 || len(out.lines) != 2 || !strings.Contains(out.lines[0], "bme280/good=1") {
 			t.Errorf("got %+v, %q", s, out.lines)
 		}
 		if n := strings.Count(log.String(), "\n"); n != 2 {

@@ -19,7 +19,7 @@ type Answer struct {
 	pipeline *pipeline // nil: straight to the recipients the message names
 	step     int       // handlers of the pipeline that it has passed
 	done     bool      // Done has been called
-	own      Notes     // of this answer alone, until it is done
+	localNotes      Notes     // of this answer alone, until it is done
 
 	// The answer to the message that was put is the root: it waits for all answers
 	// derived from it. The derived ones use only root of the fields below.
@@ -46,7 +46,7 @@ func (a *Answer) Do(c Command) {
 	case Pass:
 		a.pass(c.Data)
 	case Drop:
-		a.own |= noteDropped
+		a.localNotes |= noteDropped
 	case Reply:
 		a.reply(c.Data)
 	case SendClients:
@@ -137,8 +137,8 @@ func (a *Answer) Done(err error) {
 	}
 	root, batch := a.root, a.m.Batch
 	if a != root {
-		if root.notes.Load()&uint32(a.own) != uint32(a.own) {
-			root.notes.Or(uint32(a.own))
+		if root.notes.Load()&uint32(a.localNotes) != uint32(a.localNotes) {
+			root.notes.Or(uint32(a.localNotes))
 		}
 		a.recycle(batch)
 	}
@@ -151,7 +151,7 @@ func (a *Answer) Message() *Message { return &a.m }
 // newChild returns a new answer for a message that a command derives. The root waits for it.
 func (a *Answer) newChild(d Data) *Answer {
 	n := a.router.newAnswer(a.m.Batch)
-	n.root, n.done, n.own = a.root, false, 0
+	n.root, n.done, n.localNotes = a.root, false, 0
 	n.root.addPending()
 	n.m = a.m
 	n.m.Data = d
@@ -267,7 +267,7 @@ func (a *Answer) donePending(b *Batch) {
 		}
 	}
 	var err error
-	notes := a.own | Notes(a.notes.Load())
+	notes := a.localNotes | Notes(a.notes.Load())
 	switch p := a.firstError.Load(); {
 	case p != nil:
 		err = *p

@@ -5,7 +5,7 @@ package hub
 func (a *Answer) deliverToReceivers(out *Message) {
 	if pl := a.pipeline; pl != nil && len(pl.users)+len(pl.servers) > 0 {
 		if len(a.m.To) > 0 {
-			a.own |= NoteOverruled
+			a.localNotes |= NoteOverruled
 		}
 		for _, u := range pl.users {
 			a.deliver(out, u.liveSessions())
@@ -41,7 +41,7 @@ func (a *Answer) sendTo(out *Message, to Address) {
 // deliver delivers to every session of one user.
 func (a *Answer) deliver(out *Message, sessions []Sink) {
 	if len(sessions) == 0 {
-		a.own |= NoteAbsent
+		a.localNotes |= NoteAbsent
 	}
 	for _, s := range sessions {
 		a.countDelivery(a.put(s, out))
@@ -71,7 +71,7 @@ func (*sinkPanic) Unwrap() error { return ErrHandler }
 func (a *Answer) countDelivery(err error) {
 	a.router.count(a.m.Batch, countHanded)
 	if err == nil {
-		a.own |= noteHanded
+		a.localNotes |= noteHanded
 		return
 	}
 	loss := LossOf(err)
@@ -80,11 +80,11 @@ func (a *Answer) countDelivery(err error) {
 	case LossEncoding, LossTooLong, LossBug:
 		a.setError(err)
 	case LossDisconnected:
-		a.own |= NoteAbsent
+		a.localNotes |= NoteAbsent
 	case LossDenied:
-		a.own |= NoteDenied
+		a.localNotes |= NoteDenied
 	default:
-		a.own |= NoteFull
+		a.localNotes |= NoteFull
 	}
 }
 
@@ -107,7 +107,7 @@ func (a *Answer) sendToServer(out *Message, to Address) {
 		a.root.pending.Add(-1) // it does not reach 0: this answer is still pending
 	} else {
 		a.router.count(a.m.Batch, countToServers)
-		a.own |= noteHanded
+		a.localNotes |= noteHanded
 	}
 	out.To, out.Receipt = nil, nil
 }

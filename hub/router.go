@@ -131,7 +131,7 @@ func (r *Router) route(m *Message, pl *pipeline) error {
 	}
 	r.count(m.Batch, countTaken)
 	a := r.newAnswer(m.Batch)
-	a.root, a.pipeline, a.done, a.shared, a.own = a, pl, false, false, 0
+	a.root, a.pipeline, a.done, a.shared, a.localNotes = a, pl, false, false, 0
 	if a.dispatches.Load() != 0 { // left over from an earlier message
 		a.dispatches.Store(0)
 	}
