@@ -11,15 +11,15 @@ import (
 //
 // Data given to a command is borrowed until the command returns.
 type Answer struct {
-	router   *Router
-	executor Executor  // executes the commands instead of router, if not nil
-	command  Command   // the one that executor has now
-	m        Message   // the message being answered
-	out      Message   // the message that the current command sends
-	pipeline *pipeline // nil: straight to the recipients the message names
-	step     int       // handlers of the pipeline that it has passed
-	done     bool      // Done has been called
-	localNotes      Notes     // of this answer alone, until it is done
+	router     *Router
+	executor   Executor  // executes the commands instead of router, if not nil
+	command    Command   // the one that executor has now
+	m          Message   // the message being answered
+	out        Message   // the message that the current command sends
+	pipeline   *pipeline // nil: straight to the recipients the message names
+	step       int       // handlers of the pipeline that it has passed
+	done       bool      // Done has been called
+	localNotes Notes     // of this answer alone, until it is done
 
 	// The answer to the message that was put is the root: it waits for all answers
 	// derived from it. The derived ones use only root of the fields below.

@@ -26,13 +26,13 @@ type hashQueue struct {
 	limit      int // logins that may wait
 	perAddress int // of those, from one address
 
-	mu        sync.Mutex
-	running   int
-	waiting   []*waiter // oldest first
-	classes   map[classKey]*share
-	sources   map[sourceKey]*share
-	addresses map[netip.Prefix]*share
-	turn      uint64 // counts the turns given
+	mu          sync.Mutex
+	running     int
+	waiting     []*waiter // oldest first
+	classes     map[classKey]*share
+	sources     map[sourceKey]*share
+	addresses   map[netip.Prefix]*share
+	turn        uint64 // counts the turns given
 	knownStreak int    // turns in a row for known addresses while others waited
 }
 
@@ -215,11 +215,11 @@ func (q *hashQueue) newestOf(w *waiter) *waiter {
 func (q *hashQueue) add(c hashRequest) *waiter {
 	class := classKey{c.class, c.known}
 	w := &waiter{
-		hashRequest:   c,
-		class:   shareOf(q.classes, class, q.turn),
-		source:  shareOf(q.sources, sourceKey{class, c.from}, q.turn),
-		address: shareOf(q.addresses, c.from, q.turn),
-		outcome: make(chan error, 1),
+		hashRequest: c,
+		class:       shareOf(q.classes, class, q.turn),
+		source:      shareOf(q.sources, sourceKey{class, c.from}, q.turn),
+		address:     shareOf(q.addresses, c.from, q.turn),
+		outcome:     make(chan error, 1),
 	}
 	q.waiting = append(q.waiting, w)
 	return w

@@ -3,8 +3,8 @@ package spool
 // A memory buffers records on their way to the card, in order, in chunks that are
 // reused. Its methods are called under Spool.mu.
 type memory struct {
-	chunks []*chunk // oldest first
-	size   recordCount    // as on the card
+	chunks []*chunk    // oldest first
+	size   recordCount // as on the card
 	free   []*chunk
 	newest uint64 // the highest sequence added
 }

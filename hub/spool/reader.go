@@ -22,10 +22,10 @@ type Reader struct {
 
 	// Under Spool.mu:
 	waiting     bool
-	committed   uint64 // the position
-	saved       uint64 // the position on the card
-	known       bool   // the reader is on the card
-	passed      recordCount  // of records up to the position
+	committed   uint64      // the position
+	saved       uint64      // the position on the card
+	known       bool        // the reader is on the card
+	passed      recordCount // of records up to the position
 	window      window
 	rewinds     int // calls of Rewind
 	seenRewinds int // rewinds as of the last Next

@@ -56,12 +56,12 @@ type header struct {
 	level    uint16 // how often it was downsampled
 	salt     uint32
 	spool    uint64
-	first    uint64 // no record in the segment has a lower sequence
-	time     uint64 // ms; record times count from here
-	prev     uint64 // first of the predecessor, 0 if there is none
-	prevEnd  uint64 // where the predecessor ends, in bytes
-	prevLast uint64 // last sequence in the predecessor
-	before   recordCount  // all records in the log before this segment
+	first    uint64      // no record in the segment has a lower sequence
+	time     uint64      // ms; record times count from here
+	prev     uint64      // first of the predecessor, 0 if there is none
+	prevEnd  uint64      // where the predecessor ends, in bytes
+	prevLast uint64      // last sequence in the predecessor
+	before   recordCount // all records in the log before this segment
 	floor    uint64
 	reserved uint64
 	own      recordCount // the records in a downsampled segment

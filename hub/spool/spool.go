@@ -30,10 +30,10 @@ type Spool struct {
 	id          uint64
 	segs        []*segment // oldest first; the last is the one written to, if any is
 	mem         memory
-	next        uint64 // the next sequence
-	floor       uint64 // the low-water mark: records up to it are done with
-	passed      recordCount  // the part of total up to floor
-	total       recordCount  // of the records accepted; see below
+	next        uint64      // the next sequence
+	floor       uint64      // the low-water mark: records up to it are done with
+	passed      recordCount // the part of total up to floor
+	total       recordCount // of the records accepted; see below
 	readers     map[string]*Reader
 	list        []*Reader     // the same readers, as a list
 	epoch       int           // changes when records above the floor vanish
@@ -73,7 +73,7 @@ type segment struct {
 	name      string
 	head      *header
 	end       int64          // where the synced records end
-	size      recordCount          // the records in it
+	size      recordCount    // the records in it
 	last      uint64         // highest sequence in it; first-1 if none
 	holes     map[int64]bool // offsets of the holes found; true is damage, for which the file is quarantined in the end
 	retired   bool           // no longer part of the log
