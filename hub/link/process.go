@@ -178,16 +178,19 @@ func (p *process) writeLoop() {
 	p.conn.Close()
 }
 
+// flushBatch flushes the messages that p's answers have sent.
+func (p *process) flushBatch() { flush(&p.b, p.g.notePanic) }
+
 // errProtocol is wrapped by the errors of a process that breaks the protocol.
 var errProtocol = errors.New("breach of protocol")
 
 // readLoop handles frames until the connection ends, and returns why it ended.
 func (p *process) readLoop() error {
-	p.in.SetIdle(p.b.Flush)
+	p.in.SetIdle(p.flushBatch)
 	for {
 		frame, err := p.in.Next()
 		if err != nil {
-			p.b.Flush()
+			p.flushBatch()
 			var limit *bformat.LimitError
 			if errors.As(err, &limit) {
 				err = fmt.Errorf("%w: %w", errProtocol, err)
@@ -195,7 +198,7 @@ func (p *process) readLoop() error {
 			return err
 		}
 		if err := p.handleFrame(frame); err != nil {
-			p.b.Flush()
+			p.flushBatch()
 			return fmt.Errorf("%w: %w", errProtocol, err)
 		}
 	}
