@@ -209,7 +209,7 @@ func (c *Classic) end(j *job, w *worker, successor hub.Handler) (failed bool) {
 
 // handle sends j to the handler and executes its answer. It returns why the message failed.
 func (c *Classic) handle(j *job, w *worker) error {
-	a := j.answer
+	a := j.answerWriter
 	var in *bformat.Reader
 	var command hub.Command
 	w.frame = bformat.Begin(w.frame[:0])
@@ -248,7 +248,7 @@ func (c *Classic) Stats() Stats {
 	s.Name = c.c.Name
 	if c.command != nil {
 		s.Restarts = c.command.restarts()
-		s.Down, _ = c.command.down()
+		s.ExitReason, _ = c.command.down()
 	}
 	return s
 }

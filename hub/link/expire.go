@@ -33,7 +33,7 @@ func (g *Group) expire() {
 // expireJobs fails the jobs that have waited for longer than timeout, and returns how many
 // were not sent and how many not answered. idle is true if g may not be needed any more.
 func (g *Group) expireJobs(b *hub.Batch, timeout time.Duration, notSent, notAnswered error) (countNotSent, countNotAnswered int, idle bool) {
-	e := executors.Get().(*executor)
+	e := executionStates.Get().(*executionState)
 	e.batch = b
 	now := clock()
 	cutoff := now - timeout
@@ -59,7 +59,7 @@ func (g *Group) expireJobs(b *hub.Batch, timeout time.Duration, notSent, notAnsw
 	g.rearm() // before executeDue releases the lock
 	g.executeDue(e)
 	e.batch = nil
-	executors.Put(e)
+	executionStates.Put(e)
 	return countNotSent, countNotAnswered, len(g.processes) == 0 && g.jobs == 0 && !g.configured
 }
 

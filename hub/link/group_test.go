@@ -111,16 +111,16 @@ func TestReplyIsUsedOnce(t *testing.T) {
 		}
 		return body
 	}
-	h := executor{batch: new(hub.Batch)}
+	h := executionState{batch: new(hub.Batch)}
 	j := k.jobs[0]
 	h.job = j
 	var err error
-	if h.reply, err = h.dec.Answer(reply("1")); err != nil {
+	if h.answer, err = h.dec.Answer(reply("1")); err != nil {
 		t.Fatal(err)
 	}
 	j.finish(&Group{name: "x"}, &h)
 	*j = *k.jobs[1]
-	j.reply = reply("2")
+	j.answer = reply("2")
 	j.finish(&Group{name: "x"}, &h)
 	for i, a := range as.Wait(t, 2) {
 		if want := string(rune(i + 1)); a.Err != nil || a.Text(0) != want {
@@ -130,9 +130,9 @@ func TestReplyIsUsedOnce(t *testing.T) {
 }
 
 func TestOutOfOrderAnswersAreBounded(t *testing.T) {
-	g := newGroup("x", Options{Bytes: 100}, nil)
+	g := newGroup("x", Options{QueueBytes: 100}, nil)
 	g.bytes = 200
 	var j job
-	g.bufferReply(&j, []byte("1"))
+	g.bufferAnswer(&j, []byte("1"))
 	wantErr(t, j.err, hub.ErrFull, "fill 200 bytes already")
 }

@@ -74,7 +74,7 @@ func TestUnmatchedAnswersAreDropped(t *testing.T) {
 		}
 	}
 	s := h.until("x", "all answers seen", func(s Stats) bool { return s.Answered == 2 })
-	if s.Unmatched != uint64(10*len(unmatched)) || s.Processes != 1 || s.Failed != 0 || s.Garbage != 0 {
+	if s.Unmatched != uint64(10*len(unmatched)) || s.Processes != 1 || s.Failed != 0 || s.Malformed != 0 {
 		t.Errorf("stats %+v", s)
 	}
 	h.log.wait(t, 1, func(l string) bool {
@@ -128,7 +128,7 @@ func TestMalformedAnswerFailsItsMessage(t *testing.T) {
 	if a[1].Err != nil {
 		t.Errorf("the next one: %v", a[1].Err)
 	}
-	if s := h.Stats()[0]; s.Garbage != 1 {
+	if s := h.Stats()[0]; s.Malformed != 1 {
 		t.Errorf("stats %+v", s)
 	}
 }

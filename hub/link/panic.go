@@ -16,7 +16,7 @@ func (j *job) failPanicked(name string) {
 	defer func() { _ = recover() }() // the sender's receipt may have the bug
 	if !j.ended {
 		j.ended = true
-		j.answer.Done(hub.Reason(hub.ErrHandler, "handler %q: the hub has a bug where the answer goes: its log says more", name))
+		j.answerWriter.Done(hub.Reason(hub.ErrHandler, "handler %q: the hub has a bug where the answer goes: its log says more", name))
 	}
 }
 

@@ -20,10 +20,10 @@ type process struct {
 	conn     net.Conn
 	in       *bformat.Reader // the reading goroutine's
 	out      *bformat.Queue
-	exec     executor  // the reading goroutine's
-	rights   Rights    // nil: all
-	b        hub.Batch // the reading goroutine's
-	maxFrame int       // the longest frame it takes, in bytes
+	exec     executionState // the reading goroutine's
+	rights   Rights         // nil: all
+	b        hub.Batch      // the reading goroutine's
+	maxFrame int            // the longest frame it takes, in bytes
 
 	inFlight  []*job   // by tag; inFlight[0] is not used
 	tags      []uint16 // a ring of the free tags: free and reuseDistance more
@@ -65,7 +65,7 @@ func newProcess(g *Group, c net.Conn, in *bformat.Reader, h *wire.Hello, rights 
 	}
 	// The group's limit in bytes bounds the messages, so the queue never overflows while
 	// the process reads slowly. Twice that limit, because JSON can grow when it is encoded.
-	p.out = bformat.NewQueue(c, bformat.QueueOptions{Limit: 2*g.o.Bytes + credits*jobOverhead})
+	p.out = bformat.NewQueue(c, bformat.QueueOptions{Limit: 2*g.o.QueueBytes + credits*jobOverhead})
 	p.exec.batch = &p.b
 	return p
 }
@@ -250,12 +250,12 @@ func (p *process) sendStatus(tag uint64, reason error) {
 // flight do not suffer for it.
 func (p *process) answer(tag uint64, body []byte) {
 	g := p.g
-	reply, bad := p.exec.dec.Answer(body)
+	answer, bad := p.exec.dec.Answer(body)
 	if bad != nil {
 		bad = hub.Reason(hub.ErrHandler, "handler %q: %v", g.name, bad)
 	}
 	switch {
-	case !p.finish(tag, body, reply, bad):
+	case !p.finish(tag, body, answer, bad):
 		g.logLine(slog.LevelWarn, "handler answer dropped", fmt.Sprintf("no message in flight has its tag, %d", tag))
 	case bad != nil:
 		g.logFailures(bad, 1)
@@ -264,7 +264,7 @@ func (p *process) answer(tag uint64, body []byte) {
 
 // finish marks the job under tag as done and executes its answer if the job is at the head
 // of its stream. It reports whether there is such a job.
-func (p *process) finish(tag uint64, body []byte, reply *wire.Answer, bad error) bool {
+func (p *process) finish(tag uint64, body []byte, answer *wire.Answer, bad error) bool {
 	g := p.g
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -291,7 +291,7 @@ func (p *process) finish(tag uint64, body []byte, reply *wire.Answer, bad error)
 	g.removeInFlight(j)
 	j.rights = p.rights
 	if bad != nil {
-		g.stats.Garbage++
+		g.stats.Malformed++
 		j.fail(bad)
 	} else {
 		g.stats.Answered++
@@ -302,10 +302,10 @@ func (p *process) finish(tag uint64, body []byte, reply *wire.Answer, bad error)
 		g.markDue(s)
 	case s.head == j && !s.busy:
 		j.done = true
-		p.exec.job, p.exec.reply = j, reply
-		g.execute(s, &p.exec) // j comes first and takes the reply
+		p.exec.job, p.exec.answer = j, answer
+		g.execute(s, &p.exec) // j comes first and takes the answer
 	default:
-		g.bufferReply(j, body)
+		g.bufferAnswer(j, body)
 		g.markDue(s)
 	}
 	g.executeDue(&p.exec)
@@ -313,15 +313,15 @@ func (p *process) finish(tag uint64, body []byte, reply *wire.Answer, bad error)
 	return true
 }
 
-// bufferReply copies an answer that has come out of order.
-func (g *Group) bufferReply(j *job, body []byte) {
-	if g.bytes+len(body) > 2*g.o.Bytes {
+// bufferAnswer copies an answer that has come out of order.
+func (g *Group) bufferAnswer(j *job, body []byte) {
+	if g.bytes+len(body) > 2*g.o.QueueBytes {
 		j.fail(hub.Reason(hub.ErrFull, "handler %q: its answer came out of turn, and answers that wait fill %d bytes already",
-			g.name, 2*g.o.Bytes))
+			g.name, 2*g.o.QueueBytes))
 		return
 	}
 	j.done = true
-	j.reply = append(j.reply[:0], body...)
+	j.answer = append(j.answer[:0], body...)
 	j.size += len(body)
 	g.bytes += len(body)
 	g.shares.held[j.sender%64].bytes += len(body)

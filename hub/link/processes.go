@@ -61,7 +61,7 @@ func (g *Group) detach(p *process, err error) (atFault bool, why error) {
 	}
 	atFault = p.atFault || errors.Is(err, errProtocol)
 	if atFault {
-		g.stats.Garbage++
+		g.stats.Malformed++
 	}
 	if g.closing && len(g.processes) == 0 {
 		g.failWaiting(g.closedError())
@@ -93,7 +93,7 @@ func (g *Group) down() error {
 
 // programEnded fails what waits for a program that does not come up again.
 func (g *Group) programEnded() {
-	var e executor // without a batch: every command is flushed at once
+	var e executionState // without a batch: every command is flushed at once
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.processes) > 0 || g.closing {

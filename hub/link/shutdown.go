@@ -21,7 +21,7 @@ func (g *Group) Retire(ctx context.Context, successor hub.Handler) error {
 }
 
 func (g *Group) shutdown(ctx context.Context, successor hub.Handler) error {
-	var e executor // without a batch: every command is flushed at once
+	var e executionState // without a batch: every command is flushed at once
 	drained := g.close(successor, &e)
 	var err error
 	select {
@@ -55,7 +55,7 @@ func (g *Group) shutdown(ctx context.Context, successor hub.Handler) error {
 }
 
 // close closes the group, and returns a channel that is closed when it has no jobs left.
-func (g *Group) close(successor hub.Handler, e *executor) <-chan struct{} {
+func (g *Group) close(successor hub.Handler, e *executionState) <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closing = true
@@ -79,7 +79,7 @@ func (g *Group) close(successor hub.Handler, e *executor) <-chan struct{} {
 // disconnect closes the connections, immediately or after a goodbye and all that waits has
 // been written. It returns a channel that is closed when all processes are disconnected,
 // nil if there are none.
-func (g *Group) disconnect(e *executor, immediately bool) <-chan struct{} {
+func (g *Group) disconnect(e *executionState, immediately bool) <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if immediately {

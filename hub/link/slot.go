@@ -30,7 +30,7 @@ type Slot struct {
 	closed     error // from Close; nil while open
 }
 
-// NewSlot returns a vacant Slot. Waiting and Bytes of o bound the messages that queue while
+// NewSlot returns a vacant Slot. QueueMessages and QueueBytes of o bound the messages that queue while
 // it is vacant; more are refused with hub.ErrFull. Log gets the bugs that it meets.
 func NewSlot(name string, o Options) *Slot {
 	return &Slot{name: name, o: o.withDefaults(), vacant: true, log: newLimiter()}
@@ -132,9 +132,9 @@ func (s *Slot) Close(err error) {
 	s.handler.Store(nil)
 	for j := s.pop(); j != nil; j = s.pop() {
 		s.unlocked(j, func() {
-			j.answer.Resume(nil)
+			j.answerWriter.Resume(nil)
 			j.ended = true
-			j.answer.Done(err)
+			j.answerWriter.Done(err)
 		})
 	}
 	s.mu.Unlock()
@@ -158,10 +158,10 @@ func (s *Slot) pop() *job {
 
 // handOver gives a message that was queued and not handled to another handler.
 func (j *job) handOver(to hub.Handler, b *hub.Batch) {
-	j.answer.Resume(b)
+	j.answerWriter.Resume(b)
 	j.m.Batch = b
 	j.ended = true
-	to.Handle(&j.m, j.answer)
+	to.Handle(&j.m, j.answerWriter)
 }
 
 // handedOverError is the error of a job that is handed over to a successor.
