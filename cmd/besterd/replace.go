@@ -18,7 +18,7 @@ type replacement struct {
 	d        *daemon
 	old, new map[string]*handler
 	routes   []config.Route           // the old ones
-	order    []string                 // the old handlers on routes, those on the way to others first
+	order    []string                 // the old handlers that are removed, those on the way to others first
 	retired  map[string]chan struct{} // closed when the old handler of that name has retired
 }
 
@@ -29,12 +29,20 @@ func (d *daemon) replaceHandlers(old *config.Config, handlers map[string]*handle
 			r.retired[name] = make(chan struct{})
 		}
 	}
-	for _, route := range r.routes {
-		for _, name := range route.Through {
-			if r.old[name] != nil && !slices.Contains(r.order, name) {
-				r.order = append(r.order, name)
-			}
+	seen := make(map[string]bool)
+	var visit func(name string)
+	visit = func(name string) {
+		if seen[name] || handlers[name] != nil {
+			return
 		}
+		seen[name] = true
+		for _, before := range r.before(name) {
+			visit(before)
+		}
+		r.order = append(r.order, name)
+	}
+	for name := range r.old {
+		visit(name)
 	}
 	return r
 }
@@ -115,10 +123,12 @@ const routeGrace = 200 * time.Millisecond
 // that is removed: the handlers before it on the route have answered them.
 func (r *replacement) awaitLast(ctx context.Context, name string) {
 	for _, before := range r.before(name) {
-		if retired := r.retired[before]; retired != nil {
-			<-retired
-		} else {
+		switch retired := r.retired[before]; {
+		case retired == nil:
 			r.awaitIdle(ctx, r.old[before])
+		case r.new[before] != nil || slices.Index(r.order, before) < slices.Index(r.order, name):
+			<-retired
+		default: // each comes before the other: only one can wait
 		}
 	}
 	sleep(ctx, routeGrace)
@@ -127,11 +137,9 @@ func (r *replacement) awaitLast(ctx context.Context, name string) {
 // before returns the old handlers that come before this one on a route.
 func (r *replacement) before(name string) []string {
 	var all []string
-	place := slices.Index(r.order, name)
 	for _, route := range r.routes {
 		for _, before := range route.Through[:max(slices.Index(route.Through, name), 0)] {
-			// Two may come before each other: then only one waits.
-			if at := slices.Index(r.order, before); at >= 0 && at < place {
+			if r.old[before] != nil {
 				all = append(all, before)
 			}
 		}
