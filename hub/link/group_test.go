@@ -142,13 +142,17 @@ func TestOutOfOrderAnswersAreBounded(t *testing.T) {
 	wantErr(t, j.err, hub.ErrFull, "fill 200 bytes already")
 }
 
+// A panickingReceipt has a bug.
+type panickingReceipt struct{}
+
+func (panickingReceipt) Done(*hub.Message, error) { panic("a bug") }
+
 // A panic of the hub while it executes an answer ends the connection of that process alone.
 // The other processes serve on.
 func TestPanicEndsOneProcess(t *testing.T) {
 	h := newHub(t, Options{})
 	h.bug = make(chan any, 2)
 	directory := h.router.Directory()
-	defer directory.Join("bad", &testSink{func(m *hub.Message) error { panic("a bug") }})()
 	got := make(chan string, 1)
 	defer directory.Join("good", &testSink{func(m *hub.Message) error { got <- string(m.From.User); return nil }})()
 	pass := hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.SendClients(m.Data, m.From); return nil })
@@ -164,18 +168,18 @@ func TestPanicEndsOneProcess(t *testing.T) {
 		<-ready
 		return done
 	}
-	send := func(from hub.UserName) {
-		if err := h.router.Put(&hub.Message{Type: "t", From: hub.Address{User: from}, Data: hub.Data{Bytes: []byte("1")}}); err != nil {
+	send := func(from hub.UserName, receipt hub.Receipt) {
+		if err := h.router.Put(&hub.Message{Type: "t", From: hub.Address{User: from}, Data: hub.Data{Bytes: []byte("1")}, Receipt: receipt}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	first, second := serve(), serve()
-	send("bad")
+	send("bad", panickingReceipt{})
 	if p := <-h.bug; p != "a bug" {
 		t.Fatalf("Attach: %v", p)
 	}
 	for range 3 {
-		send("good")
+		send("good", nil)
 		if from := <-got; from != "good" {
 			t.Errorf("from %q", from)
 		}
