@@ -87,6 +87,9 @@ func (b *Batch) Flush() {
 	}
 	for i := 0; i < len(b.flushers); i++ { // a flush may add
 		f := b.flushers[i]
+		if f == nil { // an earlier Flush panicked in it
+			continue
+		}
 		b.flushers[i] = nil
 		f.Flush()
 	}

@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"reflect"
+	"slices"
+	"sync"
+	"time"
 
 	"github.com/besterhub/bester/cmd/internal/setup"
 	"github.com/besterhub/bester/hub"
@@ -13,7 +17,7 @@ import (
 )
 
 // reload reads the config again and applies it, or logs why not. When ctx ends, the hub
-// is to shut down, and reload does not wait for handlers that it replaces.
+// is to shut down, and reload does not wait for what it replaces.
 func (d *daemon) reload(ctx context.Context, path string, log *slog.Logger) {
 	c, err := load(path)
 	if err == nil {
@@ -23,14 +27,16 @@ func (d *daemon) reload(ctx context.Context, path string, log *slog.Logger) {
 		log.Error("config refused; the old one stays in force", "config", configName(path), "err", err)
 		return
 	}
-	// The new config may log users out, and change which process may be a handler.
 	d.accounts.refresh()
-	d.sessions.Recheck()
 	log.Info("config applied", "config", configName(path), "listeners", d.listenerNames())
 }
 
 // apply puts a config into force: all of it or, if it returns an error, nothing. What
 // has not changed keeps running, and connections stay open. One call comes after the other.
+//
+//  1. What is new is made. Only this can fail.
+//  2. The routes change to it at once: a message goes by the old config or by the new one.
+//  3. What is old finishes what it has, and ends.
 func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	old := d.config
 	if first := old.Hub.Name == ""; !first {
@@ -64,20 +70,23 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return rollback(err)
 	}
+	handlers, err := d.makeHandlers(c)
+	if err != nil {
+		return rollback(err)
+	}
+	routing, err := d.makeRouting(c, filters, handlers)
+	if err != nil {
+		return rollback(err)
+	}
 	d.applyMu.Lock()
 	defer d.applyMu.Unlock()
 	if d.shuttingDown {
 		return rollback(errors.New("the hub is ending"))
 	}
-	err = d.setHandlers(ctx, c)
-	if err == nil {
-		err = d.setRoutes(c, filters)
-	}
-	if err != nil {
-		if rollbackErr := errors.Join(d.setHandlers(ctx, old), d.setRoutes(old, d.filters)); rollbackErr != nil {
-			d.log.Error("the config in force could not be put back whole", "err", rollbackErr)
-			d.closeEmptySlots(rollbackErr)
-		}
+	servers := d.makeServers(c)
+	servers.add()
+	if err := d.router.Configure(routing.routes, routing.handlers, routing.replaced...); err != nil {
+		servers.discard()
 		return rollback(err)
 	}
 
@@ -113,14 +122,22 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	tuneGC(has.memory)
 	logLimits(d.log, c, l, has)
 	d.sessions.SetLimits(l)
-	d.stopDevices(devices)
+	replacement := d.replaceHandlers(old, handlers)
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.filters = filters
-	d.setServers(c)
+	d.filters, d.handlers, d.servers = filters, handlers, servers.new
+	d.mu.Unlock()
+	replacement.start()
+	d.mu.Lock()
 	d.setListeners(c, listeners)
-	d.setDevices(devices)
 	d.config, d.limits = c, reportLimits(l, has)
+	d.mu.Unlock()
+	d.sessions.Recheck() // it may log users out, and change which process may be a handler
+
+	var wg sync.WaitGroup
+	wg.Go(func() { d.replaceDevices(devices) })
+	wg.Go(func() { replacement.finish(ctx) })
+	wg.Wait()
+	servers.finish()
 	return nil
 }
 
@@ -143,27 +160,76 @@ func serverOptions(c *config.Config, log *slog.Logger) upstream.Options {
 	return o
 }
 
-// setServers puts the servers into force. Messages that wait for the old ones are still
-// sent.
-func (d *daemon) setServers(c *config.Config) {
-	o := serverOptions(c, d.log)
-	if d.servers != nil && reflect.DeepEqual(o, serverOptions(d.config, d.log)) {
+// A serverChange puts the servers of a new config in the place of those before.
+type serverChange struct {
+	d        *daemon
+	old, new *upstream.Direct // the same if nothing changes; old is nil at the start
+	names    []hub.ServerName // of new
+	oldNames []hub.ServerName
+	drain    time.Duration
+}
+
+func (d *daemon) makeServers(c *config.Config) *serverChange {
+	o, was := serverOptions(c, d.log), serverOptions(d.config, d.log)
+	s := &serverChange{
+		d: d, old: d.servers, new: d.servers, drain: c.Hub.Drain,
+		names: slices.Collect(maps.Keys(o.Addresses)), oldNames: slices.Collect(maps.Keys(was.Addresses)),
+	}
+	if s.old == nil || !reflect.DeepEqual(o, was) {
+		s.new = upstream.NewDirect(o)
+	}
+	return s
+}
+
+// add puts the new servers into force. The old ones still get the messages for names that
+// the new config does not have: some are on their way by the old routes.
+func (s *serverChange) add() {
+	all := make(map[hub.ServerName]hub.Sink)
+	if s.old != nil {
+		for _, name := range s.oldNames {
+			all[name] = s.old
+		}
+	}
+	s.set(all, s.names, s.new)
+}
+
+// set makes the directory know all, and these names of servers.
+func (s *serverChange) set(all map[hub.ServerName]hub.Sink, names []hub.ServerName, servers *upstream.Direct) {
+	for _, name := range names {
+		all[name] = servers
+	}
+	s.d.router.Directory().SetServers(all, servers)
+}
+
+// discard puts the old servers back.
+func (s *serverChange) discard() {
+	switch {
+	case s.old == nil: // the hub does not start
+	case s.old != s.new:
+		s.set(make(map[hub.ServerName]hub.Sink), s.oldNames, s.old)
+	default:
 		return
 	}
-	old := d.servers
-	d.servers = upstream.NewDirect(o)
-	named := make(map[hub.ServerName]hub.Sink)
-	for name := range o.Addresses {
-		named[name] = d.servers
+	s.shutdown(s.new)
+}
+
+// finish ends the old servers. Messages that wait for them are still sent.
+func (s *serverChange) finish() {
+	if s.old == s.new {
+		return
 	}
-	d.router.Directory().SetServers(named, d.servers)
-	if old != nil {
-		d.goBackground(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), c.Hub.Drain)
-			defer cancel()
-			old.Shutdown(ctx)
-		})
+	s.set(make(map[hub.ServerName]hub.Sink), s.names, s.new)
+	if s.old != nil {
+		s.shutdown(s.old)
 	}
+}
+
+func (s *serverChange) shutdown(servers *upstream.Direct) {
+	s.d.goBackground(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), s.drain)
+		defer cancel()
+		servers.Shutdown(ctx)
+	})
 }
 
 // logHops says that hubs send messages in a circle.
