@@ -174,8 +174,15 @@ func (r *Router) SetRoutes(routes []Route) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.routes = routes
-	r.table.Store(newRoutingTable(r.routes, r.handlers, r.directory))
+	r.replaceTable()
 	return nil
+}
+
+// replaceTable puts a table of the current routes and handlers in place of the old one. The
+// caller holds r.mu.
+func (r *Router) replaceTable() {
+	old := r.table.Swap(newRoutingTable(r.routes, r.handlers, r.directory))
+	r.directory.unpin(old.users)
 }
 
 // MaxPatterns is how many patterns handlers may serve in all.
@@ -204,13 +211,13 @@ func (r *Router) ServeAll(patterns []Pattern, h Handler) (stop func(), err error
 	for _, p := range patterns {
 		r.handlers[p] = h
 	}
-	r.table.Store(newRoutingTable(r.routes, r.handlers, r.directory))
+	r.replaceTable()
 	return sync.OnceFunc(func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for _, p := range patterns {
 			delete(r.handlers, p)
 		}
-		r.table.Store(newRoutingTable(r.routes, r.handlers, r.directory))
+		r.replaceTable()
 	}), nil
 }
