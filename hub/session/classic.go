@@ -265,7 +265,7 @@ func (c *classic) malformed(err error) error {
 
 // reportMalformed logs and tells the client that its session ends because of what it sent.
 func (c *classic) reportMalformed(err error) error {
-	c.warn(&c.server.logLimiters.malformed, "session closed: it sent what is no message", slog.String("user", string(c.name)), slog.Any("err", err))
+	c.warnMalformed(err)
 	c.answer(err)
 	return &reportedError{err}
 }

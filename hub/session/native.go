@@ -370,12 +370,12 @@ func (n *native) inputError(err error) error {
 
 func (n *native) malformed(err error) error {
 	n.server.stats.malformed.Add(1)
-	n.warn(&n.server.logLimiters.malformed, "session closed: it sent what is no message", slog.String("user", string(n.name)), slog.Any("err", err))
 	return n.reportMalformed(err)
 }
 
-// reportMalformed tells the peer that its session ends because of what it sent.
+// reportMalformed logs and tells the peer that its session ends because of what it sent.
 func (n *native) reportMalformed(err error) error {
+	n.warnMalformed(err)
 	if !errors.Is(err, wire.ErrMalformed) {
 		err = fmt.Errorf("%w: %v", wire.ErrMalformed, err)
 	}

@@ -139,6 +139,7 @@ type Server struct {
 	ledger      ledger
 	rate        rateLimiter // of all sessions
 	spare       spare
+	oneCore     atomic.Bool     // see sampleCores
 	ctx         context.Context // ends when Shutdown begins
 	cancel      context.CancelFunc
 

@@ -226,9 +226,6 @@ func (s *session) queueError(err error) error {
 	return hub.ErrClosed
 }
 
-// oneCore is set once at the start: GOMAXPROCS does not change after that.
-var oneCore = runtime.GOMAXPROCS(0) == 1
-
 // nextFrame returns the next frame. While the queue is backpressured, since the peer does
 // not read its answers, nextFrame waits first.
 func (s *session) nextFrame() ([]byte, error) {
@@ -243,7 +240,7 @@ func (s *session) nextFrame() ([]byte, error) {
 // answers.
 func (s *session) endBurst() {
 	s.batch.Flush()
-	if oneCore {
+	if s.server.oneCore.Load() {
 		runtime.Gosched() // lets the writer run before more is read; no other core would run it
 	}
 	if s.out.Backpressured() {
@@ -337,6 +334,15 @@ func (s *session) setAccount(a *account.Account, user string) {
 	s.account.Store(a)
 	s.name = hub.UserName(user)
 	s.log = s.log.With("user", user)
+}
+
+// warnMalformed logs that the session is closed for what it sent.
+func (s *session) warnMalformed(err error) {
+	if isTooLong(err) {
+		s.warn(&s.server.logLimiters.malformed, "session closed: it sent a longer frame than hub.frame allows", slog.String("user", string(s.name)), slog.Any("err", err))
+		return
+	}
+	s.warn(&s.server.logLimiters.malformed, "session closed: it sent what is no message", slog.String("user", string(s.name)), slog.Any("err", err))
 }
 
 // inputEnded reports whether only the input ended: the connection can still be written to,
