@@ -41,6 +41,10 @@ func (n *native) begin(first []byte) func() {
 		n.reject(err)
 		return nil
 	}
+	if err := n.shrinkInput(); err != nil {
+		n.reject(err)
+		return nil
+	}
 	if err := n.authenticate(hello); err != nil {
 		n.reject(err)
 		return nil
@@ -177,10 +181,8 @@ func (n *native) handOff(h *wire.Hello) {
 
 // readLoop reads frames until the input ends.
 func (n *native) readLoop() error {
-	n.in.SetIdle(func() {
-		n.message.Data = hub.Data{} // what it points to may be large
-		n.endBurst()
-	})
+	n.forget = func() { n.message.Data = hub.Data{} } // it may be large
+	n.in.SetIdle(n.endBurst)
 	for {
 		frame, err := n.nextFrame()
 		if why := n.endReason.Load(); why != nil {
