@@ -22,7 +22,7 @@ import (
 	"github.com/besterhub/bester/hub/socket"
 )
 
-// A connection is an accepted connection on which nobody has logged in yet.
+// A connection is an accepted connection, on which nobody has logged in yet.
 type connection struct {
 	server     *Server
 	conn       net.Conn
@@ -158,6 +158,7 @@ func (c *connection) writeLoop() {
 // a peer that is still sending the time to read them: if a connection is closed with unread
 // input, the kernel resets it and the peer may lose what was sent.
 func (c *connection) flushAndLinger() {
+	c.in.Release()
 	c.out.Shutdown()
 	<-c.writerDone
 	if half, ok := c.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {

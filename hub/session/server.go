@@ -141,8 +141,9 @@ type Server struct {
 	memory      *bformat.Budget
 	throttle    loginThrottle
 	ledger      ledger
-	rate        rateLimiter // of all sessions
+	rate        totalRate
 	spare       spare
+	oneCore     atomic.Bool     // see sampleCores
 	ctx         context.Context // ends when Shutdown begins
 	cancel      context.CancelFunc
 
