@@ -84,7 +84,7 @@ func NewRouter(o RouterOptions) *Router {
 		r.maxHops = MaxHops
 	}
 	r.answers.New = func() any { return &Answer{router: r} }
-	r.updateTable()
+	r.replaceTable()
 	return r
 }
 
@@ -192,13 +192,17 @@ func (r *Router) Configure(routes []Route, handlers map[Pattern]Handler, replace
 		return tooManyPatterns(len(handlers), len(r.handlers))
 	}
 	r.routes, r.configured = routes, handlers
-	r.updateTable()
+	r.replaceTable()
 	return nil
 }
 
-// updateTable makes the table anew. The caller holds mu, or is the only user of r.
-func (r *Router) updateTable() {
-	r.table.Store(newRoutingTable(r.routes, r.directory, r.handlers, r.configured))
+// replaceTable puts a table of the current routes and handlers in place of the old one. The
+// caller holds mu, or is the only user of r.
+func (r *Router) replaceTable() {
+	old := r.table.Swap(newRoutingTable(r.routes, r.directory, r.handlers, r.configured))
+	if old != nil {
+		r.directory.unpin(old.users)
+	}
 }
 
 // MaxPatterns is how many patterns handlers may serve in all.
@@ -227,14 +231,14 @@ func (r *Router) ServeAll(patterns []Pattern, h Handler) (stop func(), err error
 	for _, p := range patterns {
 		r.handlers[p] = h
 	}
-	r.updateTable()
+	r.replaceTable()
 	return sync.OnceFunc(func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for _, p := range patterns {
 			delete(r.handlers, p)
 		}
-		r.updateTable()
+		r.replaceTable()
 	}), nil
 }
 

@@ -27,6 +27,7 @@ type pipeline struct {
 type routingTable struct {
 	exact    map[Type]*pipeline
 	patterns []patternPipeline // the most specific first
+	users    []*user           // pinned for it, some more than once
 
 	// cache holds the results of pattern matching by type, so that a known type
 	// costs one look-up. It is bounded: beyond maxCachedTypes a type is matched anew.
@@ -54,7 +55,8 @@ func newRoutingTable(routes []Route, d *Directory, handlers ...map[Pattern]Handl
 		pl := &pipeline{match: r.Match, handlers: r.Through}
 		for _, a := range r.To {
 			if a.Server == "" {
-				pl.users = append(pl.users, d.pin(a.User))
+				u := d.pin(a.User)
+				pl.users, t.users = append(pl.users, u), append(t.users, u)
 			} else {
 				pl.servers = append(pl.servers, a)
 			}

@@ -102,6 +102,9 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	for _, p := range setup.Contradictions(c) {
 		d.log.Warn("limits contradict each other", "at", p.Error())
 	}
+	for _, p := range setup.NoHandlers(c) {
+		d.log.Warn("no handlers", "at", p.Error())
+	}
 	for _, p := range setup.UnusedFilters(c) {
 		d.log.Warn("a filter is in no route", "at", p.Error())
 	}
