@@ -261,7 +261,7 @@ func (g *Group) execute(s *stream, e *executionState) {
 		return
 	}
 	s.busy = true
-	defer func() { // whatever happens
+	defer func() { // also if there is a bug
 		s.busy = false
 		if s.head == nil && !s.due {
 			g.streams.remove(s)
