@@ -67,7 +67,12 @@ func run(t testing.TB, o Options) *running {
 	if o.Limits.Write == 0 {
 		o.Limits.Write = patience
 	}
-	o.Router, o.Accounts, o.Hub = h.router, h.accounts, "test"
+	if blocked, ok := o.Accounts.(*blockedAccounts); ok {
+		blocked.Accounts = h.accounts
+	} else {
+		o.Accounts = h.accounts
+	}
+	o.Router, o.Hub = h.router, "test"
 	o.Log = slog.New(slog.NewTextHandler(h.log, nil))
 	h.Server = NewServer(o)
 	h.listen(t, "unix", h.unix, ListenOptions{Trust: true})

@@ -58,6 +58,13 @@ func Contradictions(c *config.Config) (problems []config.Problem) {
 		problems = append(problems, c.Problem(fmt.Sprintf("%v: too little for the answers to %d messages in flight (session.credits): a session that reads slowly may be closed; want %v or more, or fewer credits",
 			c.Session.Queue, c.Session.Credits, (need/2+config.KiB-1)/config.KiB*config.KiB), "session", "queue"))
 	}
+	const longest = 60 // seconds
+	for key, rate := range map[string]config.Bytes{"rate_bytes": c.Session.RateBytes, "total_rate_bytes": c.Session.TotalRateBytes} {
+		if rate > 0 && c.Hub.Frame/rate > longest {
+			problems = append(problems, c.Problem(fmt.Sprintf("%v: a message as long as hub.frame allows, %v, then keeps its sender from being read for %v; want %v or more, or a shorter hub.frame",
+				rate, c.Hub.Frame, time.Duration(c.Hub.Frame/rate)*time.Second, (c.Hub.Frame/longest+config.KiB-1)/config.KiB*config.KiB), "session", key))
+		}
+	}
 	return problems
 }
 
