@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"reflect"
 
 	"github.com/besterhub/bester/cmd/internal/setup"
 	"github.com/besterhub/bester/hub"
@@ -144,23 +143,16 @@ func serverOptions(c *config.Config, log *slog.Logger) upstream.Options {
 // sent.
 func (d *daemon) setServers(c *config.Config) {
 	o := serverOptions(c, d.log)
-	if d.servers != nil && reflect.DeepEqual(o, serverOptions(d.config, d.log)) {
-		return
+	if d.servers == nil {
+		d.servers = upstream.NewDirect(o)
+	} else {
+		d.servers.SetServers(o.Addresses, o.Unnamed)
 	}
-	old := d.servers
-	d.servers = upstream.NewDirect(o)
 	named := make(map[hub.ServerName]hub.Sink)
 	for name := range o.Addresses {
 		named[name] = d.servers
 	}
 	d.router.Directory().SetServers(named, d.servers)
-	if old != nil {
-		d.goBackground(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), c.Hub.Drain)
-			defer cancel()
-			old.Shutdown(ctx)
-		})
-	}
 }
 
 // logHops says that hubs send messages in a circle.

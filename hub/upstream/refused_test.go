@@ -62,7 +62,7 @@ func TestRefusedMessagesAreCounted(t *testing.T) {
 			t.Errorf("log without %s:\n%s", want, &log)
 		}
 	}
-	if n := strings.Count(log.String(), "server=far"); n > 4 {
+	if n := strings.Count(log.String(), "server=far"); n > 5 { // one of them of what was handed over
 		t.Errorf("%d lines for 7 messages", n)
 	}
 }
