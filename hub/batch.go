@@ -80,16 +80,15 @@ func (b *Batch) unstage() {
 	b.stagers = b.stagers[:0]
 }
 
-// Flush flushes everything added since the last Flush.
+// Flush flushes everything added since the last Flush. If a flusher panics, the others are
+// flushed all the same, and Flush panics. A batch that has been flushed keeps nothing alive
+// of the messages before and of their senders and routes.
 func (b *Batch) Flush() {
 	for _, a := range b.freeAnswers {
-		a.m.Data, a.out.Data = Data{}, Data{} // what they point to may be large
+		a.forget()
 	}
-	for i := 0; i < len(b.flushers); i++ { // a flush may add
-		f := b.flushers[i]
-		b.flushers[i] = nil
-		f.Flush()
-	}
+	b.lastLookup = cachedLookup{}
+	b.callFlushers()
 	b.flushers = b.flushers[:0]
 	clear(b.stagers)
 	b.stagers = b.stagers[:0]
@@ -104,6 +103,22 @@ func (b *Batch) Flush() {
 	}
 }
 
+func (b *Batch) callFlushers() {
+	ended := false
+	defer func() {
+		if !ended {
+			b.callFlushers()
+		}
+	}()
+	for i := 0; i < len(b.flushers); i++ { // a flush may add
+		if f := b.flushers[i]; f != nil { // not flushed before one that panicked
+			b.flushers[i] = nil
+			f.Flush()
+		}
+	}
+	ended = true
+}
+
 // A cachedLookup is a type and its pipeline in a table.
 type cachedLookup struct {
 	table    *routingTable
@@ -111,7 +126,8 @@ type cachedLookup struct {
 	pipeline *pipeline
 }
 
-// lookup returns the pipeline of a type, or nil. b caches the last result of its goroutine.
+// lookup returns the pipeline of a type, or nil. b caches the last result of its goroutine
+// until it is flushed.
 func (r *Router) lookup(typ Type, b *Batch) *pipeline {
 	t := r.table.Load()
 	if b == nil {
@@ -144,8 +160,15 @@ func (a *Answer) recycle(b *Batch) {
 		b.freeAnswers = append(b.freeAnswers, a)
 		return
 	}
-	a.m.Data, a.out.Data = Data{}, Data{}
+	a.forget()
 	a.router.answers.Put(a)
+}
+
+// forget drops what a free answer would keep alive: data, which may be large, sessions that
+// have ended, and their batches.
+func (a *Answer) forget() {
+	a.m.Data, a.m.To, a.m.Receipt, a.m.Reach, a.m.Batch = Data{}, nil, nil, nil, nil
+	a.out.Data, a.out.Batch = Data{}, nil
 }
 
 // idBlockSize is how many ID numbers a batch takes at once.

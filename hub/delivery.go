@@ -8,7 +8,11 @@ func (a *Answer) deliverToReceivers(out *Message) {
 			a.localNotes |= NoteOverruled
 		}
 		for _, u := range pl.users {
-			a.deliver(out, u.liveSessions())
+			sessions := u.liveSessions()
+			if len(sessions) == 0 { // an old route may keep a user that the directory has replaced since
+				sessions = a.router.directory.Sessions(u.name)
+			}
+			a.deliver(out, sessions)
 		}
 		for _, to := range pl.servers {
 			a.sendToServer(out, to)

@@ -21,7 +21,7 @@ type Directory struct {
 // a delivery needs no look-up.
 type user struct {
 	name     UserName
-	pinned   bool                   // named by a route: not deleted without sessions
+	pins     int                    // how often routes name it; not deleted until it is 0. Under Directory.mu
 	sessions atomic.Pointer[[]Sink] // in the order they joined; copy on write
 }
 
@@ -52,9 +52,7 @@ func (d *Directory) leave(u *user, s Sink) {
 		}
 	}
 	u.sessions.Store(&sessions)
-	if len(sessions) == 0 && !u.pinned {
-		delete(d.users, u.name)
-	}
+	d.deleteIfUnused(u)
 }
 
 // Sessions returns the live sessions of the user, in the order they joined. The
@@ -102,13 +100,29 @@ func (d *Directory) Server(name ServerName) Sink {
 	return nil
 }
 
-// pin returns the user for a route, and keeps the entry in the directory for good.
+// pin returns the user for a route, and keeps the entry in the directory until unpin.
 func (d *Directory) pin(name UserName) *user {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	u := d.userLocked(name)
-	u.pinned = true
+	u.pins++
 	return u
+}
+
+// unpin undoes one pin of each of the users.
+func (d *Directory) unpin(users []*user) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, u := range users {
+		u.pins--
+		d.deleteIfUnused(u)
+	}
+}
+
+func (d *Directory) deleteIfUnused(u *user) {
+	if u.pins == 0 && len(u.liveSessions()) == 0 && d.users[u.name] == u {
+		delete(d.users, u.name)
+	}
 }
 
 func (d *Directory) userLocked(name UserName) *user {

@@ -145,11 +145,15 @@ func (d *daemon) shutdown(log *slog.Logger) error {
 	err := cutOffError("messages were", d.sessions.Drain(drained))
 	select {
 	case <-devicesEnded:
-		if err == nil { // the last readings may have come meanwhile
-			err = cutOffError("messages were", d.router.Drain(drained))
-		}
 	case <-drained.Done():
+	}
+	select {
+	case <-devicesEnded:
+	default:
 		err = errors.Join(err, cutOffError("devices were", drained.Err()))
+	}
+	if err == nil { // the last readings may have come meanwhile
+		err = cutOffError("messages were", d.router.Drain(drained))
 	}
 
 	forced, cancel := afterDrain(drained, forceGrace)

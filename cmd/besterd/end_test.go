@@ -93,7 +93,7 @@ func TestEndWithAHandlerThatNeverAnswers(t *testing.T) {
 			t.Errorf("%q is not in %s", want, text)
 		}
 	}
-	for _, other := range []string{"sessions", "informer", "servers", "handlers", "something"} {
+	for _, other := range []string{"sessions", "informer", "devices", "servers", "handlers", "something"} {
 		if strings.Contains(text, other+" w") || strings.Contains(text, other+" did") {
 			t.Errorf("others were cut off: %s", text)
 		}

@@ -40,24 +40,24 @@ func readBufferSize(n int) int {
 	return largeSize
 }
 
-// borrow switches to a pooled buffer of that size, or to the small one.
-func (r *Reader) borrow(size int) {
+// usePooled switches to a pooled buffer of that size, or to the small one.
+func (r *Reader) usePooled(size int) {
 	for _, c := range readBuffers {
 		if c.size == size {
 			p, ok := c.pool.Get().(*pooledBuffer)
 			if !ok {
 				p = &pooledBuffer{make([]byte, size)}
 			}
-			r.swap(p.b, p)
+			r.setBuffer(p.b, p)
 			return
 		}
 	}
-	r.swap(r.small[:], nil)
+	r.setBuffer(r.small[:], nil)
 }
 
-// swap moves the unread bytes to buf and releases the buffer that they were in. A charge for
+// setBuffer moves the unread bytes to buf and releases the buffer that they were in. A charge for
 // more than buf is given back.
-func (r *Reader) swap(buf []byte, pooled *pooledBuffer) {
+func (r *Reader) setBuffer(buf []byte, pooled *pooledBuffer) {
 	r.w = copy(buf, r.buf[r.r:r.w])
 	r.r = 0
 	if r.pooled != nil {
@@ -100,12 +100,15 @@ func (r *Reader) setCharge(n int) bool {
 	return true
 }
 
-// park prepares for a wait for the peer. It moves the unread bytes, which are fewer than
-// largeSize, to the smallest buffer with room for more, and charges that. It reports false if
-// the Budget has too little left.
-func (r *Reader) park() bool {
-	if size := readBufferSize(r.w - r.r); size < len(r.buf) {
-		r.borrow(size)
+// Shrink moves what has been read ahead to the smallest buffer that holds it, and charges that
+// to the Budget. The caller calls it, after a Next without error, when it is about to block for
+// a while and no longer needs the payload that Next returned, which becomes invalid. Shrink
+// reports false if the Budget has too little left for what has been read ahead; the caller
+// then closes the connection, or calls Hold. Shrink must be called on the goroutine that calls
+// Next.
+func (r *Reader) Shrink() bool {
+	if size := readBufferSize(r.w - r.r); size < len(r.buf) { // less than largeSize is unread
+		r.usePooled(size)
 	} else if r.r > 0 {
 		r.w = copy(r.buf, r.buf[r.r:r.w])
 		r.r = 0
@@ -124,6 +127,10 @@ func (r *Reader) Hold() {
 		r.held.Store(int64(r.charge))
 	}
 }
+
+// Buffered returns how many bytes have been read ahead: frames that Next has not returned, and
+// the beginning of one. It must be called on the goroutine that calls Next.
+func (r *Reader) Buffered() int { return r.w - r.r }
 
 // Held returns how many bytes of the Budget the Reader holds. It may be called from any
 // goroutine.

@@ -162,24 +162,24 @@ func (r *Reader) makeSpace(need int) bool {
 	own := r.pooled == nil && len(r.buf) != smallSize
 	switch {
 	case rest < largeSize && (r.drained || own && rest < smallSize):
-		return r.park()
+		return r.Shrink()
 	case rest < len(r.buf):
 		if r.r > 0 {
 			r.w = copy(r.buf, r.buf[r.r:r.w])
 			r.r = 0
 		}
 	case len(r.buf) < largeSize:
-		r.borrow(r.readSize(need))
+		r.usePooled(r.readSize(need))
 	default:
 		// The buffer is never longer than the frame, so nothing follows the frame in it.
 		n := int(min(2*uint64(len(r.buf)), uint64(need)))
 		if !r.setCharge(n) {
 			return false
 		}
-		r.swap(make([]byte, n), nil)
+		r.setBuffer(make([]byte, n), nil)
 		return true
 	}
-	return r.setCharge(r.chargeable()) || rest < largeSize && r.park()
+	return r.setCharge(r.chargeable()) || rest < largeSize && r.Shrink()
 }
 
 // read reads until the stream returns bytes or an error. The buffer has room.
@@ -206,7 +206,7 @@ func (r *Reader) fail(err error) error {
 	r.err = err
 	r.r, r.w = 0, 0
 	r.noteProgress(0)
-	r.swap(r.small[:], nil) // gives back its charge, too
+	r.setBuffer(r.small[:], nil) // gives back its charge, too
 	return err
 }
 

@@ -65,7 +65,7 @@ func (s *socket) read(need int) {
 func (s *socket) readNow(fd uintptr) bool {
 	r := s.r
 	if size := r.readSize(s.need); r.pooled == nil || len(r.buf) < size {
-		r.borrow(size)
+		r.usePooled(size)
 	} else if r.r > 0 {
 		r.w = copy(r.buf, r.buf[r.r:r.w])
 		r.r = 0
@@ -75,7 +75,7 @@ func (s *socket) readNow(fd uintptr) bool {
 		switch {
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
-			s.noMemory = !r.park()
+			s.noMemory = !r.Shrink()
 			r.noteProgress(r.w)
 			return s.noMemory
 		case err != nil:

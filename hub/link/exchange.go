@@ -48,10 +48,7 @@ func (c *Classic) sendRequest(w *worker, deadline time.Duration) (*bformat.Reade
 // readAnswer reads the answer, closes the connection and returns the command.
 func (c *Classic) readAnswer(in *bformat.Reader, w *worker) (hub.Command, error) {
 	frame, err := in.Next()
-	c.mu.Lock()
-	w.conn.Close()
-	w.conn = nil
-	c.mu.Unlock()
+	c.closeConnection(w)
 	var command hub.Command
 	if err == nil {
 		if command, err = wire.ParseClassicAnswer(frame, &w.dec); err == nil {
@@ -68,6 +65,16 @@ func (c *Classic) readAnswer(in *bformat.Reader, w *worker) (hub.Command, error)
 	}
 	c.logFailure(err)
 	return command, err
+}
+
+// closeConnection closes w's connection, if it has one.
+func (c *Classic) closeConnection(w *worker) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w.conn != nil {
+		w.conn.Close()
+		w.conn = nil
+	}
 }
 
 // unanswered returns the sender's error for an answer that could not be read.

@@ -82,13 +82,19 @@ func (g *Group) options() (Options, *lograte.Limiter) {
 // with an error that wraps hub.ErrFull, hub.ErrClosed, or, if no process is connected
 // and none is expected, hub.ErrHandler. It allocates nothing in steady state.
 func (g *Group) Handle(m *hub.Message, a *hub.Answer) {
+	if err := g.take(m, a); err != nil {
+		a.Done(err)
+	}
+}
+
+// take queues m, or returns why it is refused.
+func (g *Group) take(m *hub.Message, a *hub.Answer) error {
 	b, now := m.Batch, clock()
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	if err := g.admit(m); err != nil {
 		g.stats.Refused++
-		g.mu.Unlock()
-		a.Done(err)
-		return
+		return err
 	}
 	j := newJob(m, a, now)
 	g.shares.add(j)
@@ -112,7 +118,7 @@ func (g *Group) Handle(m *hub.Message, a *hub.Answer) {
 		e.batch = nil
 		executors.Put(e)
 	}
-	g.mu.Unlock()
+	return nil
 }
 
 // admit returns why m is refused, nil if it is admitted.
@@ -255,7 +261,7 @@ func (g *Group) execute(s *stream, e *executor) {
 		return
 	}
 	s.busy = true
-	defer func() { // also if a sink panics
+	defer func() { // whatever happens
 		s.busy = false
 		if s.head == nil && !s.due {
 			g.streams.remove(s)
@@ -293,8 +299,16 @@ func (g *Group) release(j *job) {
 }
 
 // finish hands the answer of j to the router and reports whether j has failed. A pass
-// without data passes on the data of the message as it was handled.
-func (j *job) finish(g *Group, e *executor) bool {
+// without data passes on the data of the message as it was handled. If something panics,
+// only j fails.
+func (j *job) finish(g *Group, e *executor) (failed bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			failed = true
+			g.notePanic(p)
+			j.failPanicked(g.name)
+		}
+	}()
 	a, err := j.answer, j.err
 	if m, yes := err.(*handedOverError); yes {
 		j.handOver(m.to, e.batch)
@@ -329,6 +343,7 @@ func (j *job) finish(g *Group, e *executor) bool {
 			}
 		}
 	}
+	j.ended = true
 	a.Done(err)
 	return err != nil
 }

@@ -2,7 +2,6 @@ package link
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 
@@ -12,10 +11,6 @@ import (
 	"github.com/besterhub/bester/hub/tristanable"
 	"github.com/besterhub/bester/hub/wire"
 )
-
-type testSink struct{ put func(*hub.Message) error }
-
-func (s *testSink) Put(m *hub.Message) error { return s.put(m) }
 
 func contains(s, part string) bool { return strings.Contains(s, part) }
 
@@ -140,53 +135,4 @@ func TestOutOfOrderAnswersAreBounded(t *testing.T) {
 	var j job
 	g.bufferReply(&j, []byte("1"))
 	wantErr(t, j.err, hub.ErrFull, "fill 200 bytes already")
-}
-
-// A panickingReceipt has a bug.
-type panickingReceipt struct{}
-
-func (panickingReceipt) Done(*hub.Message, error) { panic("a bug") }
-
-// A panic of the hub while it executes an answer ends the connection of that process alone.
-// The other processes serve on.
-func TestPanicEndsOneProcess(t *testing.T) {
-	h := newHub(t, Options{})
-	h.bug = make(chan any, 2)
-	directory := h.router.Directory()
-	got := make(chan string, 1)
-	defer directory.Join("good", &testSink{func(m *hub.Message) error { got <- string(m.From.User); return nil }})()
-	pass := hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.SendClients(m.Data, m.From); return nil })
-	serve := func() chan error {
-		c, err := net.Dial("unix", h.socket)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ready, done := make(chan struct{}), make(chan error, 1)
-		go func() {
-			done <- handlers.Serve(t.Context(), c, pass, []string{"t"}, handlers.Options{Name: "x", Ready: func() { close(ready) }})
-		}()
-		<-ready
-		return done
-	}
-	send := func(from hub.UserName, receipt hub.Receipt) {
-		if err := h.router.Put(&hub.Message{Type: "t", From: hub.Address{User: from}, Data: hub.Data{Bytes: []byte("1")}, Receipt: receipt}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	first, second := serve(), serve()
-	send("bad", panickingReceipt{})
-	if p := <-h.bug; p != "a bug" {
-		t.Fatalf("Attach: %v", p)
-	}
-	for range 3 {
-		send("good", nil)
-		if from := <-got; from != "good" {
-			t.Errorf("from %q", from)
-		}
-	}
-	h.log.wait(t, 1, func(l string) bool { return l == "handler disconnected handler=x reason=a bug of the hub" })
-	select { // one of them was disconnected, the other serves on
-	case <-first:
-	case <-second:
-	}
 }

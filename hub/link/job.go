@@ -27,6 +27,7 @@ type job struct {
 
 	done   bool   // answered or failed; executed once it is at the head of its stream
 	err    error  // what it failed with
+	ended  bool   // its answer is done, or another handler's
 	rights Rights // of the process that has answered
 	reply  []byte // an answer that came out of order; the job's own memory
 }

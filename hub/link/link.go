@@ -90,6 +90,7 @@ type Stats struct {
 	Unmatched uint64 `json:"unmatched"` // answers dropped: no message in flight had their tag
 	Refused   uint64 `json:"refused"`   // messages not taken: too many waited, or the hub was closing
 	Garbage   uint64 `json:"garbage"`   // connections closed, or answers refused, because they made no sense
+	Panics    uint64 `json:"panics"`    // bugs of the hub met where answers went; each failed at most one message
 	Restarts  uint64 `json:"restarts"`  // times its program was started again; not where that failed
 	Down      string `json:"down"`      // why its program does not run, while it waits to be started again; else ""
 }

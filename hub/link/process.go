@@ -26,9 +26,9 @@ type process struct {
 	maxFrame int       // the longest frame it takes, in bytes
 
 	inFlight  []*job   // by tag; inFlight[0] is not used
-	tags      []uint16 // a ring of the free tags; each stands for one credit
+	tags      []uint16 // a ring of the free tags: free and reuseDistance more
 	next      int      // index of the next free tag
-	free      int      // number of free tags
+	free      int      // credits left
 	overdue   int      // number of tags whose answer is overdue
 	ready     streamList
 	alternate bool  // toggled by Group.dispatch, so that it takes from ready and the group's ready in turn
@@ -40,6 +40,10 @@ type process struct {
 
 	inBatch atomic.Bool // on a batch that somebody will flush
 }
+
+// reuseDistance is how many other tags are used, at least, before a tag is used again. So a
+// duplicate answer seldom finds another job under its tag, and is noticed.
+const reuseDistance = 256
 
 // overdueJob takes the place of a job that has timed out, until its late answer comes.
 var overdueJob = new(job)
@@ -54,8 +58,8 @@ func newProcess(g *Group, c net.Conn, in *bformat.Reader, h *wire.Hello, rights 
 	if p.maxFrame <= 0 {
 		p.maxFrame = bformat.DefaultLimit
 	}
-	p.inFlight = make([]*job, credits+1)
-	p.tags, p.free = make([]uint16, credits), credits
+	p.tags, p.free = make([]uint16, credits+reuseDistance), credits
+	p.inFlight = make([]*job, len(p.tags)+1)
 	for i := range p.tags {
 		p.tags[i] = uint16(i + 1)
 	}
@@ -73,7 +77,7 @@ func (p *process) available() bool { return p.free > 0 && !p.broken && !p.draini
 func (p *process) overdueRank() int { return min(p.overdue, 1) }
 
 // credits returns how many unanswered messages p takes.
-func (p *process) credits() int { return len(p.inFlight) - 1 }
+func (p *process) credits() int { return len(p.tags) - reuseDistance }
 
 // enqueue encodes j into p's send queue under a free tag. An error is why j fails. If
 // p.broken is set afterwards, j was not queued and has not failed.
@@ -110,11 +114,10 @@ func (p *process) Flush() {
 	p.out.Flush()
 }
 
-// releaseTag makes tag free. It is reused last, so that a duplicate answer most likely
-// finds no job under it and is noticed.
+// releaseTag makes tag free. It is reused last.
 func (p *process) releaseTag(tag uint16) {
 	p.inFlight[tag] = nil
-	p.tags[(p.next+p.free)%len(p.tags)] = tag
+	p.tags[(p.next+p.free+reuseDistance)%len(p.tags)] = tag
 	p.free++
 }
 
@@ -175,16 +178,19 @@ func (p *process) writeLoop() {
 	p.conn.Close()
 }
 
+// flushBatch flushes the messages that p's answers have sent.
+func (p *process) flushBatch() { flush(&p.b, p.g.notePanic) }
+
 // errProtocol is wrapped by the errors of a process that breaks the protocol.
 var errProtocol = errors.New("breach of protocol")
 
 // readLoop handles frames until the connection ends, and returns why it ended.
 func (p *process) readLoop() error {
-	p.in.SetIdle(p.b.Flush)
+	p.in.SetIdle(p.flushBatch)
 	for {
 		frame, err := p.in.Next()
 		if err != nil {
-			p.b.Flush()
+			p.flushBatch()
 			var limit *bformat.LimitError
 			if errors.As(err, &limit) {
 				err = fmt.Errorf("%w: %w", errProtocol, err)
@@ -192,7 +198,7 @@ func (p *process) readLoop() error {
 			return err
 		}
 		if err := p.handleFrame(frame); err != nil {
-			p.b.Flush()
+			p.flushBatch()
 			return fmt.Errorf("%w: %w", errProtocol, err)
 		}
 	}

@@ -38,7 +38,7 @@ func (s *session) builtin(data hub.Data) (reply []byte, closes bool, err error) 
 		if s.server.o.Status == nil || !s.account.Load().IsAdmin() {
 			return nil, false, fmt.Errorf("%w: account %q is no administrator: bester account allow --admin %s", hub.ErrDenied, s.name, s.name)
 		}
-		s.batch.Flush() // Status may take a moment
+		s.beforeBlocking() // Status may take a moment
 		return s.server.o.Status(), false, nil
 	}
 	return nil, false, fmt.Errorf("%w: unknown builtin command %q", hub.ErrHandler, b.Command)
@@ -51,7 +51,7 @@ func (s *session) changePassword(b wire.ClassicBuiltin) error {
 	if b.User != "" && b.User != string(s.name) {
 		return fmt.Errorf("%w: only one's own password can be changed", hub.ErrDenied)
 	}
-	s.batch.Flush() // earlier messages need not wait for the hashing
+	s.beforeBlocking()
 	err := s.throttleLogin(string(s.name), nil, func(ctx context.Context) error {
 		return s.server.o.Accounts.ChangePassword(ctx, s.name, b.Password, b.NewPassword)
 	})

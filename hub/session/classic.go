@@ -42,6 +42,10 @@ func (c *classic) begin(first []byte) func() {
 		c.reject(wire.ClassicAuthID, fmt.Errorf("%w: a user name and a password are needed", hub.ErrDenied))
 		return nil
 	}
+	if err := c.shrinkInput(); err != nil {
+		c.reject(wire.ClassicAuthID, err)
+		return nil
+	}
 	if _, err := c.login(f.User, f.Password, ""); err != nil {
 		c.reject(wire.ClassicAuthID, err)
 		return nil
@@ -64,10 +68,8 @@ func (c *classic) reject(id []byte, err error) {
 // readLoop reads frames until the input ends. It handles a message only after the previous
 // one has been answered.
 func (c *classic) readLoop() error {
-	c.in.SetIdle(func() {
-		c.message = wire.ClassicMessage{} // what it points to may be large
-		c.endBurst()
-	})
+	c.forget = func() { c.message = wire.ClassicMessage{} } // it may be large
+	c.in.SetIdle(c.endBurst)
 	for {
 		frame, err := c.nextFrame()
 		if why := c.endReason.Load(); why != nil {
@@ -203,6 +205,10 @@ func (c *classic) beginServer(m wire.ClassicMessage, wrong error) func() {
 
 // putServerMessage puts a server's message into the hub.
 func (c *classic) putServerMessage(m *wire.ClassicMessage) error {
+	if c.readAfter != 0 {
+		c.beforeBlocking()
+		c.waitForRate() // its message has come, whatever becomes of the peer
+	}
 	c.limitRate(len(m.Data.Bytes))
 	c.acquireCredit()
 	c.received++
@@ -265,7 +271,7 @@ func (c *classic) malformed(err error) error {
 
 // reportMalformed logs and tells the client that its session ends because of what it sent.
 func (c *classic) reportMalformed(err error) error {
-	c.warn(&c.server.logLimiters.malformed, "session closed: it sent what is no message", slog.String("user", string(c.name)), slog.Any("err", err))
+	c.warnMalformed(err)
 	c.answer(err)
 	return &reportedError{err}
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/besterhub/bester/hub/socket"
 )
 
-// A connection is an accepted connection on which nobody has logged in yet.
+// A connection is an accepted connection, on which nobody has logged in yet.
 type connection struct {
 	server     *Server
 	conn       net.Conn
@@ -51,6 +51,9 @@ const linger = 500 * time.Millisecond
 func (s *Server) newConnection(l *Listener, conn net.Conn) *connection {
 	limits := s.limits.Load()
 	socket.SetTimeouts(conn, limits.Write)
+	if unix, ok := conn.(*net.UnixConn); ok && limits.SocketBuffer > 0 {
+		unix.SetWriteBuffer(limits.SocketBuffer)
+	}
 	conn.SetDeadline(time.Now().Add(limits.Login)) // a TLS handshake writes, too
 	in := bformat.NewReader(conn, loginFrame)
 	in.SetBudget(s.memory)
@@ -155,6 +158,7 @@ func (c *connection) writeLoop() {
 // a peer that is still sending the time to read them: if a connection is closed with unread
 // input, the kernel resets it and the peer may lose what was sent.
 func (c *connection) flushAndLinger() {
+	c.in.Release()
 	c.out.Shutdown()
 	<-c.writerDone
 	if half, ok := c.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {

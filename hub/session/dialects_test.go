@@ -248,3 +248,27 @@ func TestBuiltinCommands(t *testing.T) {
 		h.log.want(t, "password not changed", "user=ann")
 	})
 }
+
+// A frame over the limit is told to the peer, counted and logged, in both dialects.
+func TestTooLongFrameIsLogged(t *testing.T) {
+	for _, dialect := range []string{"native", "classic"} {
+		t.Run(dialect, func(t *testing.T) {
+			h := run(t, Options{Limits: Limits{Frame: 8 << 10}})
+			h.account(t, "ann", nil)
+			long := make([]byte, 8<<10+1)
+			if dialect == "native" {
+				p := h.native(t, "ann")
+				p.frames(long)
+				p.wantIn("status 0: ", "8193")
+			} else {
+				p := h.classic(t, "ann")
+				p.frames(long)
+				p.wantIn(`"bad"`, "8193")
+			}
+			h.log.want(t, "session closed", "hub.frame", "user=ann", "8193")
+			if n := h.Stats().TooLong; n != 1 {
+				t.Errorf("counted %d", n)
+			}
+		})
+	}
+}

@@ -49,7 +49,7 @@ type userLedger struct {
 
 	refused [hub.NumLosses]atomic.Uint64 // deliveries that a session has not taken
 	news    [hub.NumLosses]atomic.Uint64 // losses that are not logged yet
-	rate    rateLimiter
+	rate    accountRate
 	noted   atomic.Bool // the ledger knows of news
 
 	// Under ledger.mu:

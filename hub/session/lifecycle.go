@@ -189,9 +189,13 @@ func (s *Server) mayHandle(a *account.Account, name string, types []string) erro
 // terminateGrace is how long the peer of a terminated session has to read what is queued.
 const terminateGrace = 2 * time.Second
 
-// terminate has the session stop reading, answer what is in flight, and close.
+// terminate has the session stop reading, answer what is in flight, and close. Only its first
+// call does anything.
 func (s *session) terminate(why error) {
-	if s.endReason.CompareAndSwap(nil, &why) && s.ended != nil {
+	if !s.endReason.CompareAndSwap(nil, &why) {
+		return
+	}
+	if s.ended != nil {
 		close(s.ended)
 	}
 	if why != errShuttingDown && why != errStalled && why != errReclaimed {

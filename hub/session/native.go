@@ -41,6 +41,10 @@ func (n *native) begin(first []byte) func() {
 		n.reject(err)
 		return nil
 	}
+	if err := n.shrinkInput(); err != nil {
+		n.reject(err)
+		return nil
+	}
 	if err := n.authenticate(hello); err != nil {
 		n.reject(err)
 		return nil
@@ -177,10 +181,8 @@ func (n *native) handOff(h *wire.Hello) {
 
 // readLoop reads frames until the input ends.
 func (n *native) readLoop() error {
-	n.in.SetIdle(func() {
-		n.message.Data = hub.Data{} // what it points to may be large
-		n.endBurst()
-	})
+	n.forget = func() { n.message.Data = hub.Data{} } // it may be large
+	n.in.SetIdle(n.endBurst)
 	for {
 		frame, err := n.nextFrame()
 		if why := n.endReason.Load(); why != nil {
@@ -370,12 +372,12 @@ func (n *native) inputError(err error) error {
 
 func (n *native) malformed(err error) error {
 	n.server.stats.malformed.Add(1)
-	n.warn(&n.server.logLimiters.malformed, "session closed: it sent what is no message", slog.String("user", string(n.name)), slog.Any("err", err))
 	return n.reportMalformed(err)
 }
 
-// reportMalformed tells the peer that its session ends because of what it sent.
+// reportMalformed logs and tells the peer that its session ends because of what it sent.
 func (n *native) reportMalformed(err error) error {
+	n.warnMalformed(err)
 	if !errors.Is(err, wire.ErrMalformed) {
 		err = fmt.Errorf("%w: %v", wire.ErrMalformed, err)
 	}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -222,4 +223,35 @@ func TestRemovedAccountThatDoesNotReadEndsSession(t *testing.T) {
 	h.Recheck()
 	until(t, "ann is out", func() bool { return h.Stats().Sessions == 0 })
 	<-done
+}
+
+// A session whose account was removed is told of once in the log, however often the accounts
+// are checked until it has ended.
+func TestEndOfASessionIsLoggedOnce(t *testing.T) {
+	h := run(t, Options{})
+	h.account(t, "ann", nil)
+	slow := make(held, 1)
+	h.serve(t, "slow", slow)
+	p := h.as(t, &wire.Hello{Role: wire.RoleClient, User: "ann", Password: "p"})
+	p.send(1, "slow", "1")
+	a := <-slow // keeps the session from ending
+	if err := h.accounts.Remove("ann"); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		h.Recheck()
+	}
+	ended := 0
+	for len(h.log) > 0 {
+		if line := <-h.log; strings.Contains(line, "session ended") {
+			ended++
+		}
+	}
+	if ended != 1 {
+		t.Errorf("logged %d times, want once", ended)
+	}
+	a.Resume(nil)
+	a.Done(nil)
+	for p.next() != "end" {
+	}
 }

@@ -60,9 +60,13 @@ type session struct {
 	inFlight  inFlight
 	credits   int
 	endReason atomic.Pointer[error] // why reading has stopped; nil while it goes on
-	ended     chan struct{}         // closed when endReason is set; nil without a rate limit
-	received  uint64                // messages; only the reader uses it
-	now       time.Time             // see batchTime
+	ended     chan struct{}         // closed when endReason is set; nil without rate limits
+	forget    func()                // drops what the message read last points to; nil: nothing
+	// Only the reader uses these:
+	received  uint64        // messages
+	now       time.Time     // see batchTime
+	readAfter time.Duration // a rate limit has the session wait until then, from Server.started on; 0: none
+	closedAt  time.Duration // when it saw, while it waited for that, that its peer had closed; 0: it has not
 }
 
 var (
@@ -113,7 +117,8 @@ func (s *session) runRegistered(self receiver, loop func() error) error {
 	defer drained()
 	defer s.batch.Flush()
 
-	s.recheck() // the account may have changed since the login
+	s.recheck()       // the account may have changed since the login
+	s.countRate(0, 0) // its other sessions may have exceeded its rate
 	err := loop()
 	s.batch.Flush()
 	if inputEnded(err) || isReported(err) {
@@ -226,24 +231,55 @@ func (s *session) queueError(err error) error {
 	return hub.ErrClosed
 }
 
-// oneCore is set once at the start: GOMAXPROCS does not change after that.
-var oneCore = runtime.GOMAXPROCS(0) == 1
-
 // nextFrame returns the next frame. While the queue is backpressured, since the peer does
-// not read its answers, nextFrame waits first.
+// not read its answers, or a rate limit is exceeded, nextFrame waits first.
 func (s *session) nextFrame() ([]byte, error) {
 	if s.out.Backpressured() {
 		s.endBurst()
 	}
+	if s.readAfter != 0 {
+		s.forgetMessage()
+		if !s.in.Shrink() {
+			s.in.Hold()
+		}
+		s.beforeBlocking()
+		if err := s.waitForRate(); err != nil {
+			return nil, err
+		}
+	}
 	return s.in.Next()
+}
+
+// beforeBlocking prepares for the session to wait for something other than its input. What
+// came of the frames read so far is flushed, and the memory that stays held is charged.
+func (s *session) beforeBlocking() {
+	s.in.Hold()
+	s.batch.Flush()
+}
+
+func (s *session) forgetMessage() {
+	if s.forget != nil {
+		s.forget()
+	}
+}
+
+// shrinkInput has the reader hold no more memory than it needs, before a login that may
+// have to wait. The first frame is no longer valid afterwards.
+func (s *session) shrinkInput() error {
+	if s.in.Shrink() {
+		return nil
+	}
+	s.noMemory(bformat.ErrMemory)
+	return fmt.Errorf("%w: %v", hub.ErrFull, bformat.ErrMemory)
 }
 
 // endBurst flushes what came of the frames read so far, and waits while the queue is
 // backpressured. It is called when the input has run dry or the peer does not read its
 // answers.
 func (s *session) endBurst() {
+	s.forgetMessage()
 	s.batch.Flush()
-	if oneCore {
+	if s.server.oneCore.Load() {
 		runtime.Gosched() // lets the writer run before more is read; no other core would run it
 	}
 	if s.out.Backpressured() {
@@ -285,8 +321,7 @@ func (s *session) maySend(t hub.Type) error {
 // credits.
 func (s *session) acquireCredit() {
 	if s.inFlight.count() >= s.credits {
-		s.in.Hold()
-		s.batch.Flush()
+		s.beforeBlocking()
 		s.inFlight.wait(s.credits)
 	}
 	s.inFlight.add()
@@ -296,8 +331,11 @@ func (s *session) acquireCredit() {
 func (s *session) releaseCredit(b *hub.Batch) { s.inFlight.done(b) }
 
 // drain waits until all messages in flight have been answered. It ends, since handlers
-// answer or time out.
-func (s *session) drain() { s.inFlight.wait(1) }
+// answer or time out. Nothing more is read.
+func (s *session) drain() {
+	s.in.Release()
+	s.inFlight.wait(1)
+}
 
 // login checks a name with its token or password. On success the session is that user's,
 // and next is the token for its next login, if there is one. Otherwise the error is what
@@ -339,11 +377,20 @@ func (s *session) setAccount(a *account.Account, user string) {
 	s.log = s.log.With("user", user)
 }
 
+// warnMalformed logs that the session is closed for what it sent.
+func (s *session) warnMalformed(err error) {
+	if isTooLong(err) {
+		s.warn(&s.server.logLimiters.malformed, "session closed: it sent a longer frame than hub.frame allows", slog.String("user", string(s.name)), slog.Any("err", err))
+		return
+	}
+	s.warn(&s.server.logLimiters.malformed, "session closed: it sent what is no message", slog.String("user", string(s.name)), slog.Any("err", err))
+}
+
 // inputEnded reports whether only the input ended: the connection can still be written to,
 // so messages in flight are answered. A peer that has ended inside a frame may still read.
 func inputEnded(err error) bool {
 	switch err {
-	case nil, io.EOF, io.ErrUnexpectedEOF, errClose, errShuttingDown, errRemoved, errNoPeer, errStalled, errReclaimed:
+	case nil, io.EOF, io.ErrUnexpectedEOF, errClose, errShuttingDown, errRemoved, errNoPeer, errStalled, errReclaimed, errHungUp:
 		return true
 	}
 	return false

@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"log/slog"
+	"runtime"
 	"time"
 )
 
@@ -32,6 +33,7 @@ func (s *Server) scheduleStallCheck() {
 		return
 	}
 	s.stallCheckScheduled = true
+	s.sampleCores()
 	time.AfterFunc(s.stallCheckInterval(), s.checkStalled)
 }
 
@@ -57,6 +59,7 @@ func (s *Server) findStalled(now time.Duration) (all []*session) {
 	if s.stallCheckScheduled = len(s.open) > 0 && !s.shuttingDown; s.stallCheckScheduled {
 		time.AfterFunc(s.stallCheckInterval(), s.checkStalled)
 	}
+	s.sampleCores()
 	s.noteProgress(now)
 	for c, n := range s.open {
 		if n == nil { // the login timeout applies
@@ -68,6 +71,11 @@ func (s *Server) findStalled(now time.Duration) (all []*session) {
 	}
 	return all
 }
+
+// sampleCores notes whether Go code runs on one core alone. That may change: the runtime
+// follows the CPU limit of the control group. To ask it takes a lock of the scheduler, too much
+// for each burst of messages.
+func (s *Server) sampleCores() { s.oneCore.Store(runtime.GOMAXPROCS(0) == 1) }
 
 // noteProgress notes how far the frames of all connections have got. It is called under
 // Server.mu.
