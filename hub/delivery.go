@@ -106,7 +106,7 @@ func (a *Answer) sendToServer(out *Message, to Address) {
 	out.To, out.Receipt = a.to[:], (*serverReceipt)(a.root)
 	a.root.addPending()
 	if err := a.put(sink, out); err != nil {
-		a.router.countLost(LossServer)
+		a.router.countLost(lossOfServer(err))
 		a.setError(err)
 		a.root.pending.Add(-1) // it does not reach 0: this answer is still pending
 	} else {

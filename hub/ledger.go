@@ -20,6 +20,7 @@ const (
 	LossServer                   // a server refused it, did not confirm it, or is not known
 	LossReach                    // the sender may not reach the receiver
 	LossBug                      // the receiver's part of the hub panicked
+	LossServerFull               // too much waited for the server already: it is slow, or cannot be reached
 	NumLosses
 )
 
@@ -33,6 +34,7 @@ var losses = [NumLosses]struct{ key, text string }{
 	LossServer:       {"server_failed", "refused by a server"},
 	LossReach:        {"out_of_reach", "the sender may not reach it"},
 	LossBug:          {"bug", "a bug of the hub"},
+	LossServerFull:   {"server_queue_full", "server's queue full"},
 }
 
 // String returns the reason in words.
@@ -97,6 +99,17 @@ func LossOf(err error) Loss {
 		return LossBug
 	}
 	return LossFull
+}
+
+// lossOfServer returns the reason behind the error of a server's Put.
+func lossOfServer(err error) Loss {
+	switch {
+	case LossOf(err) == LossBug:
+		return LossBug
+	case errors.Is(err, ErrFull):
+		return LossServerFull
+	}
+	return LossServer
 }
 
 // DeliveryStats counts deliveries that a sink has taken: with Put returning nil. At any

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"reflect"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/besterhub/bester/cmd/internal/setup"
 	"github.com/besterhub/bester/hub"
@@ -124,7 +122,7 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	d.sessions.SetLimits(l)
 	replacement := d.replaceHandlers(old, handlers)
 	d.mu.Lock()
-	d.filters, d.handlers, d.servers = filters, handlers, servers.new
+	d.filters, d.handlers = filters, handlers
 	d.mu.Unlock()
 	replacement.start()
 	d.mu.Lock()
@@ -160,77 +158,48 @@ func serverOptions(c *config.Config, log *slog.Logger) upstream.Options {
 	return o
 }
 
-// A serverChange puts the servers of a new config in the place of those before.
+// A serverChange puts the servers of a new config in the place of those before. What waits
+// for a server is still sent, before what comes after it.
 type serverChange struct {
 	d        *daemon
-	old, new *upstream.Direct // the same if nothing changes; old is nil at the start
-	names    []hub.ServerName // of new
-	oldNames []hub.ServerName
-	drain    time.Duration
+	old, new upstream.Options // old is empty at the start
 }
 
 func (d *daemon) makeServers(c *config.Config) *serverChange {
-	o, was := serverOptions(c, d.log), serverOptions(d.config, d.log)
-	s := &serverChange{
-		d: d, old: d.servers, new: d.servers, drain: c.Hub.Drain,
-		names: slices.Collect(maps.Keys(o.Addresses)), oldNames: slices.Collect(maps.Keys(was.Addresses)),
-	}
-	if s.old == nil || !reflect.DeepEqual(o, was) {
-		s.new = upstream.NewDirect(o)
+	s := &serverChange{d, serverOptions(d.config, d.log), serverOptions(c, d.log)}
+	if d.servers == nil {
+		d.mu.Lock()
+		d.servers = upstream.NewDirect(s.old)
+		d.mu.Unlock()
 	}
 	return s
 }
 
-// add puts the new servers into force. The old ones still get the messages for names that
-// the new config does not have: some are on their way by the old routes.
+// add puts the new servers into force, and keeps those that the new config does not have:
+// some messages are on their way to them by the old routes.
 func (s *serverChange) add() {
-	all := make(map[hub.ServerName]hub.Sink)
-	if s.old != nil {
-		for _, name := range s.oldNames {
-			all[name] = s.old
-		}
-	}
-	s.set(all, s.names, s.new)
+	both := s.new
+	both.Addresses = maps.Clone(s.old.Addresses)
+	maps.Copy(both.Addresses, s.new.Addresses)
+	both.Unnamed.Routed = slices.Concat(s.new.Unnamed.Routed, s.old.Unnamed.Routed)
+	s.set(both)
 }
 
-// set makes the directory know all, and these names of servers.
-func (s *serverChange) set(all map[hub.ServerName]hub.Sink, names []hub.ServerName, servers *upstream.Direct) {
-	for _, name := range names {
-		all[name] = servers
+// set puts these servers into force.
+func (s *serverChange) set(o upstream.Options) {
+	s.d.servers.SetServers(o.Addresses, o.Unnamed)
+	named := make(map[hub.ServerName]hub.Sink)
+	for name := range o.Addresses {
+		named[name] = s.d.servers
 	}
-	s.d.router.Directory().SetServers(all, servers)
+	s.d.router.Directory().SetServers(named, s.d.servers)
 }
 
 // discard puts the old servers back.
-func (s *serverChange) discard() {
-	switch {
-	case s.old == nil: // the hub does not start
-	case s.old != s.new:
-		s.set(make(map[hub.ServerName]hub.Sink), s.oldNames, s.old)
-	default:
-		return
-	}
-	s.shutdown(s.new)
-}
+func (s *serverChange) discard() { s.set(s.old) }
 
-// finish ends the old servers. Messages that wait for them are still sent.
-func (s *serverChange) finish() {
-	if s.old == s.new {
-		return
-	}
-	s.set(make(map[hub.ServerName]hub.Sink), s.names, s.new)
-	if s.old != nil {
-		s.shutdown(s.old)
-	}
-}
-
-func (s *serverChange) shutdown(servers *upstream.Direct) {
-	s.d.goBackground(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), s.drain)
-		defer cancel()
-		servers.Shutdown(ctx)
-	})
-}
+// finish removes the servers that the new config does not have.
+func (s *serverChange) finish() { s.set(s.new) }
 
 // logHops says that hubs send messages in a circle.
 func (d *daemon) logHops(m *hub.Message, route hub.Pattern, err error) {
