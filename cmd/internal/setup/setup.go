@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	devices "github.com/besterhub/bester/devices/catalog"
 	handlers "github.com/besterhub/bester/handlers/catalog"
