@@ -268,7 +268,7 @@ func balance(t *testing.T, seed uint64) {
 			}
 		}
 	}
-	for _, l := range []hub.Loss{hub.LossServer, hub.LossServerFull} { // no user's
+	for _, l := range []hub.Loss{hub.LossServer, hub.LossServerFull} {
 		byReason[l] = st.Losses[l]
 	}
 	if byUser+far.confirmed.Load() != st.Delivered || byReason != st.Losses {
