@@ -51,10 +51,10 @@ func TestContradictions(t *testing.T) {
 		"[session]\nqueue = \"16 KiB\"\n": "",
 		"[session]\nqueue = \"8 KiB\"\n":  "a.toml:2:9: session.queue: 8 KiB: too little for the answers to 256 messages",
 		"[session]\ncredits = 65535\n":    "session.queue: 256 KiB: too little for the answers to 65535 messages",
-		"[session]\nqueue = \"8 KiB\"\ncredits = 128\n": "",
-		"[session]\nrate_bytes = \"64 KiB\"\n": "",
-		"[session]\nrate_bytes = \"1 KiB\"\n": "session.rate_bytes: 1 KiB: a message as long as hub.frame allows, 1 MiB, then keeps its sender from being read for 17m4s; want 18 KiB",
-		"[session]\ntotal_rate_bytes = \"1 KiB\"\n": "session.total_rate_bytes: 1 KiB: a message as long as",
+		"[session]\nqueue = \"8 KiB\"\ncredits = 128\n":                  "",
+		"[session]\nrate_bytes = \"64 KiB\"\n":                           "",
+		"[session]\nrate_bytes = \"1 KiB\"\n":                            "session.rate_bytes: 1 KiB: a message as long as hub.frame allows, 1 MiB, then keeps its sender from being read for 17m4s; want 18 KiB",
+		"[session]\ntotal_rate_bytes = \"1 KiB\"\n":                      "session.total_rate_bytes: 1 KiB: a message as long as",
 		"[session]\nrate_bytes = \"1 KiB\"\n[hub]\nframe = \"16 KiB\"\n": "",
 	} {
 		c, err := setup.Parse("a.toml", []byte(text))
