@@ -2,9 +2,11 @@ package devices_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -84,7 +86,7 @@ func TestBadReadingsAreLeftOut(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		if s := p.Stats(); s.Bad != 4 || s.Sent != 2 || len(out.lines) != 2 || !strings.Contains(out.lines[0], "bme280/good=1") {
+		if s := p.Stats(); s.Invalid != 4 || s.Sent != 2 || len(out.lines) != 2 || !strings.Contains(out.lines[0], "bme280/good=1") {
 			t.Errorf("got %+v, %q", s, out.lines)
 		}
 		if n := strings.Count(log.String(), "\n"); n != 2 {
@@ -104,6 +106,54 @@ func TestRefusedReadingsAreCounted(t *testing.T) {
 		}
 		if s := p.Stats(); s.Refused != 3 || s.Sent != 0 || s.Failures != 0 {
 			t.Errorf("got %+v, want 3 refused", s)
+		}
+	})
+}
+
+// A driver that panics fails, with its stack in the log once, and is read again.
+func TestDriverPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		setClock()
+		var log bytes.Buffer
+		out := &sink{}
+		reads := 0
+		s := devicetest.NewScript(warm)
+		p, stop := poll(t, sensorFunc(func(ctx context.Context, dst []devices.Reading) ([]devices.Reading, error) {
+			if reads++; reads%2 == 1 && reads < 6 {
+				panic("index out of range")
+			}
+			return s.Read(ctx, dst)
+		}), out, devices.PollerOptions{Interval: time.Second, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		time.Sleep(time.Minute)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if st := p.Stats(); st.Failures != 3 || st.Reads < 10 {
+			t.Errorf("got %+v, want 3 failures", st)
+		}
+		if text := log.String(); strings.Count(text, "level=ERROR") != 3 || !strings.Contains(text, "it panicked: index out of range") || !strings.Contains(text, "failure_test.go") {
+			t.Errorf("got log\n%s", text)
+		}
+	})
+}
+
+type sensorFunc func(ctx context.Context, dst []devices.Reading) ([]devices.Reading, error)
+
+func (f sensorFunc) Read(ctx context.Context, dst []devices.Reading) ([]devices.Reading, error) {
+	return f(ctx, dst)
+}
+func (f sensorFunc) Close() error { return nil }
+
+// A part that panics fails alone.
+func TestPartPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var good blockingPart
+		p := devices.NewParts(good.part("good"), devices.Part{Name: "bad", Read: func([]devices.Reading) ([]devices.Reading, error) { panic("nil map") }})
+		for range 3 {
+			got, err := p.Read(t.Context(), nil)
+			if !slices.Equal(names(got), []string{"good"}) || err == nil || !strings.Contains(err.Error(), "bad: the driver has a bug: it panicked: nil map") {
+				t.Errorf("got %v, %v", names(got), err)
+			}
 		}
 	})
 }

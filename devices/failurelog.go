@@ -22,7 +22,11 @@ func (t *failureLog) record(err error) {
 		if t.last = err.Error(); t.last == "" {
 			t.last = "failed"
 		}
-		if t.consecutive == 1 {
+		switch bug, ok := errors.AsType[*panicError](err); {
+		case t.consecutive > 1:
+		case ok:
+			t.log.Error(t.failing, "err", err, "stack", string(bug.stack))
+		default:
 			t.log.Warn(t.failing, "err", err)
 		}
 	case t.consecutive > 0:

@@ -124,8 +124,9 @@ func (p *Parts) start() (inTime, late int) {
 }
 
 func (v *part) read(results chan<- *part) {
+	defer func() { results <- v }()
+	defer recoverRead(&v.err)
 	v.readings, v.err = v.Part.Read(v.readings[:0])
-	results <- v
 }
 
 // gather appends what the parts have read.

@@ -74,7 +74,7 @@ func (p *Poller) Run(ctx context.Context, sink hub.Sink) error {
 	go func() {
 		var readings []Reading
 		for c := range requests {
-			got, err := p.sensor.Read(c, readings[:0])
+			got, err := p.read(c, readings[:0])
 			readings = got
 			results <- result{got, err}
 		}
@@ -179,6 +179,12 @@ func (p *Poller) untilNextTick(now time.Time) time.Duration {
 		pause += rand.N(p.o.Jitter)
 	}
 	return pause
+}
+
+// read reads the sensor. A panic is an error of the read.
+func (p *Poller) read(ctx context.Context, dst []Reading) (got []Reading, err error) {
+	defer recoverRead(&err)
+	return p.sensor.Read(ctx, dst)
 }
 
 // publish makes a message of the readings and puts it into the sink.

@@ -89,7 +89,7 @@ func TestReadingsThatDoNotGetThroughAreCounted(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	p.Run(ctx, failing(cancel))
-	if s := p.Stats(); s.Sent != 1 || s.Lost != 1 {
+	if s := p.Stats(); s.Sent != 1 || s.Failed != 1 {
 		t.Errorf("got %+v", s)
 	}
 	if !strings.Contains(log.String(), "do not get through") {
@@ -154,7 +154,7 @@ func TestTicksFallOnMultiples(t *testing.T) {
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("got messages at %v, want %v", got, want)
 		}
-		if s := p.Stats(); s.Reads != 5 || s.Sent != 5 || s.Failures+s.Skipped+s.Bad+s.Refused != 0 || s.Failing {
+		if s := p.Stats(); s.Reads != 5 || s.Sent != 5 || s.Failures+s.Skipped+s.Invalid+s.Refused != 0 || s.Failing {
 			t.Errorf("got %+v", s)
 		}
 	})

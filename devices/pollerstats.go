@@ -13,10 +13,10 @@ type PollerStats struct {
 	Failures uint64 `json:"failures"` // of these, those with an error
 	Skipped  uint64 `json:"skipped"`  // ticks that came while the sensor was still being read
 	Missing  uint64 `json:"missing"`  // times that a part could not be read while others could
-	Bad      uint64 `json:"bad"`      // readings left out: their name or value cannot be written
+	Invalid  uint64 `json:"bad"`      // readings left out: their name or value cannot be written
 	Sent     uint64 `json:"sent"`     // messages that the sink has accepted
 	Refused  uint64 `json:"refused"`  // messages that the sink has refused; they are lost
-	Lost     uint64 `json:"lost"`     // messages accepted, but then a handler or server failed
+	Failed   uint64 `json:"lost"`     // messages accepted, but then a handler or server failed
 	Failing  bool   `json:"failing"`  // the last read failed, or is overdue
 	State    State  `json:"state"`
 	Error    string `json:"error"` // why the last read failed, which parts of it did, or why nothing gets through; "" if all is well
@@ -51,8 +51,8 @@ type lastRead struct {
 func (p *Poller) Stats() PollerStats {
 	s := &p.stats
 	all := PollerStats{
-		Reads: s.reads.Load(), Failures: s.failures.Load(), Skipped: s.skipped.Load(), Missing: s.missing.Load(), Bad: s.bad.Load(),
-		Sent: s.sent.Load(), Refused: s.refused.Load(), Lost: p.receipt.lost.Load(), State: Works,
+		Reads: s.reads.Load(), Failures: s.failures.Load(), Skipped: s.skipped.Load(), Missing: s.missing.Load(), Invalid: s.bad.Load(),
+		Sent: s.sent.Load(), Refused: s.refused.Load(), Failed: p.receipt.lost.Load(), State: Works,
 	}
 	send := p.receipt.failure()
 	if refused := s.send.Load(); refused != nil {

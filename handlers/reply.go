@@ -73,7 +73,7 @@ func (r *reply) Done(_ *hub.Answer, err error) {
 	if r.done.Swap(true) {
 		panic("handlers: Answer.Done was called twice; a HandlerFunc must not call it")
 	}
-	if life := r.generation.Load(); r.abandoned.Load() || !r.generation.CompareAndSwap(life, life+1) {
+	if generation := r.generation.Load(); r.abandoned.Load() || !r.generation.CompareAndSwap(generation, generation+1) {
 		return
 	}
 	if err == nil {

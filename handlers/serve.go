@@ -130,7 +130,7 @@ func Serve(ctx context.Context, c net.Conn, h hub.Handler, types []string, o Opt
 	}
 	switch {
 	case s.keepalive.Expired():
-		err = errors.New("the hub does not answer: its machine or the network has gone without a word")
+		err = errors.New("the hub does not answer: its machine or the network no longer responds")
 	case errors.Is(err, io.EOF):
 		err = errors.New("the hub closed it")
 	}
@@ -295,20 +295,20 @@ func (s *server) readLoop() error {
 func (s *server) handle(tag uint64, m *hub.Message, b *hub.Batch) {
 	m.Batch = b
 	r := s.reply(tag, m)
-	life := r.generation.Load()
+	generation := r.generation.Load()
 	defer func() {
 		if v := recover(); v != nil {
-			s.panicked(r, life, v)
+			s.panicked(r, generation, v)
 		}
 	}()
 	s.h.Handle(r.answer.Message(), r.answer)
 }
 
 // panicked fails the message whose handler has panicked, unless it was already answered.
-func (s *server) panicked(r *reply, life uint64, v any) {
+func (s *server) panicked(r *reply, generation uint64, v any) {
 	s.panics.Log(s.o.Log, slog.LevelError, "handler panicked", slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
 	tag := r.tag
-	if !r.generation.CompareAndSwap(life, life+1) {
+	if !r.generation.CompareAndSwap(generation, generation+1) {
 		return
 	}
 	r.abandoned.Store(true) // never reused: the handler may still hold it

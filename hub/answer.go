@@ -2,9 +2,7 @@ package hub
 
 import (
 	"errors"
-	"runtime/debug"
 	"sync/atomic"
-	"time"
 )
 
 // An Answer is a handler's response to one message: zero or more commands, each
@@ -13,15 +11,15 @@ import (
 //
 // Data given to a command is borrowed until the command returns.
 type Answer struct {
-	router   *Router
-	executor Executor  // executes the commands instead of router, if not nil
-	command  Command   // the one that executor has now
-	m        Message   // the message being answered
-	out      Message   // the message that the current command sends
-	pipeline *pipeline // nil: straight to the recipients the message names
-	step     int       // handlers of the pipeline that it has passed
-	done     bool      // Done has been called
-	own      Notes     // of this answer alone, until it is done
+	router     *Router
+	executor   Executor  // executes the commands instead of router, if not nil
+	command    Command   // the one that executor has now
+	m          Message   // the message being answered
+	out        Message   // the message that the current command sends
+	pipeline   *pipeline // nil: straight to the recipients the message names
+	step       int       // handlers of the pipeline that it has passed
+	done       bool      // Done has been called
+	localNotes Notes     // of this answer alone, until it is done
 
 	// The answer to the message that was put is the root: it waits for all answers
 	// derived from it. The derived ones use only root of the fields below.
@@ -48,7 +46,7 @@ func (a *Answer) Do(c Command) {
 	case Pass:
 		a.pass(c.Data)
 	case Drop:
-		a.own |= noteDropped
+		a.localNotes |= noteDropped
 	case Reply:
 		a.reply(c.Data)
 	case SendClients:
@@ -139,8 +137,8 @@ func (a *Answer) Done(err error) {
 	}
 	root, batch := a.root, a.m.Batch
 	if a != root {
-		if root.notes.Load()&uint32(a.own) != uint32(a.own) {
-			root.notes.Or(uint32(a.own))
+		if root.notes.Load()&uint32(a.localNotes) != uint32(a.localNotes) {
+			root.notes.Or(uint32(a.localNotes))
 		}
 		a.recycle(batch)
 	}
@@ -153,7 +151,7 @@ func (a *Answer) Message() *Message { return &a.m }
 // newChild returns a new answer for a message that a command derives. The root waits for it.
 func (a *Answer) newChild(d Data) *Answer {
 	n := a.router.newAnswer(a.m.Batch)
-	n.root, n.done, n.own = a.root, false, 0
+	n.root, n.done, n.localNotes = a.root, false, 0
 	n.root.addPending()
 	n.m = a.m
 	n.m.Data = d
@@ -195,7 +193,7 @@ func (a *Answer) reply(d Data) {
 	out := a.derive(d)
 	if s, ok := a.root.m.Receipt.(Sink); ok {
 		out.Tag = a.root.m.Tag
-		err := s.Put(out)
+		err := a.put(s, out)
 		if errors.Is(err, ErrFull) {
 			a.setError(err) // the sender waits for a reply, unlike for a push
 		}
@@ -234,11 +232,7 @@ func (a *Answer) advance() {
 func (a *Answer) handle(h Handler) {
 	defer func() {
 		if p := recover(); p != nil {
-			panics := a.router.stats.panics.Add(1)
-			// Any sender may cause it: after the first ones, one a second is logged.
-			if now := time.Now().Unix(); a.router.panicLogged.Swap(now) != now || panics <= 16 {
-				a.router.log.Error("a handler has a bug: it panicked", "type", string(a.m.Type), "panics", panics, "panic", p, "stack", string(debug.Stack()))
-			}
+			a.router.reportPanic("a handler has a bug: it panicked", a.m.Type, p)
 			if !a.done {
 				a.Done(Reason(ErrHandler, "type %q: the handler panicked", a.m.Type))
 			}
@@ -273,7 +267,7 @@ func (a *Answer) donePending(b *Batch) {
 		}
 	}
 	var err error
-	notes := a.own | Notes(a.notes.Load())
+	notes := a.localNotes | Notes(a.notes.Load())
 	switch p := a.firstError.Load(); {
 	case p != nil:
 		err = *p

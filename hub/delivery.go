@@ -5,7 +5,7 @@ package hub
 func (a *Answer) deliverToReceivers(out *Message) {
 	if pl := a.pipeline; pl != nil && len(pl.users)+len(pl.servers) > 0 {
 		if len(a.m.To) > 0 {
-			a.own |= NoteOverruled
+			a.localNotes |= NoteOverruled
 		}
 		for _, u := range pl.users {
 			sessions := u.liveSessions()
@@ -45,12 +45,29 @@ func (a *Answer) sendTo(out *Message, to Address) {
 // deliver delivers to every session of one user.
 func (a *Answer) deliver(out *Message, sessions []Sink) {
 	if len(sessions) == 0 {
-		a.own |= NoteAbsent
+		a.localNotes |= NoteAbsent
 	}
 	for _, s := range sessions {
-		a.countDelivery(s.Put(out))
+		a.countDelivery(a.put(s, out))
 	}
 }
+
+// put gives a message to a receiver. If that panics, only this delivery fails.
+func (a *Answer) put(to Sink, out *Message) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.router.reportPanic("a receiver has a bug: it panicked", out.Type, p)
+			err = new(sinkPanic)
+		}
+	}()
+	return to.Put(out)
+}
+
+// A sinkPanic is the error of a delivery whose Sink panicked.
+type sinkPanic struct{}
+
+func (*sinkPanic) Error() string { return "the hub has a bug in a receiver: its log says more" }
+func (*sinkPanic) Unwrap() error { return ErrHandler }
 
 // countDelivery counts the outcome of one delivery. The message does not fail if a
 // receiver has just gone, is too slow or may not receive the type; its sender gets a note.
@@ -58,20 +75,20 @@ func (a *Answer) deliver(out *Message, sessions []Sink) {
 func (a *Answer) countDelivery(err error) {
 	a.router.count(a.m.Batch, countHanded)
 	if err == nil {
-		a.own |= noteHanded
+		a.localNotes |= noteHanded
 		return
 	}
 	loss := LossOf(err)
 	a.router.countLost(loss)
 	switch loss {
-	case LossEncoding, LossTooLong:
+	case LossEncoding, LossTooLong, LossBug:
 		a.setError(err)
 	case LossDisconnected:
-		a.own |= NoteAbsent
+		a.localNotes |= NoteAbsent
 	case LossDenied:
-		a.own |= NoteDenied
+		a.localNotes |= NoteDenied
 	default:
-		a.own |= NoteFull
+		a.localNotes |= NoteFull
 	}
 }
 
@@ -88,13 +105,13 @@ func (a *Answer) sendToServer(out *Message, to Address) {
 	a.to[0] = to
 	out.To, out.Receipt = a.to[:], (*serverReceipt)(a.root)
 	a.root.addPending()
-	if err := sink.Put(out); err != nil {
-		a.router.countLost(LossServer)
+	if err := a.put(sink, out); err != nil {
+		a.router.countLost(lossOfServer(err))
 		a.setError(err)
 		a.root.pending.Add(-1) // it does not reach 0: this answer is still pending
 	} else {
 		a.router.count(a.m.Batch, countToServers)
-		a.own |= noteHanded
+		a.localNotes |= noteHanded
 	}
 	out.To, out.Receipt = nil, nil
 }

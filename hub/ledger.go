@@ -19,6 +19,8 @@ const (
 	LossDenied                   // the receiver's account may not receive the type
 	LossServer                   // a server refused it, did not confirm it, or is not known
 	LossReach                    // the sender may not reach the receiver
+	LossBug                      // the receiver's part of the hub panicked
+	LossServerFull               // too much waited for the server already: it is slow, or cannot be reached
 	NumLosses
 )
 
@@ -31,6 +33,8 @@ var losses = [NumLosses]struct{ key, text string }{
 	LossDenied:       {"not_allowed", "may not receive the type"},
 	LossServer:       {"server_failed", "refused by a server"},
 	LossReach:        {"out_of_reach", "the sender may not reach it"},
+	LossBug:          {"bug", "a bug of the hub"},
+	LossServerFull:   {"server_queue_full", "server's queue full"},
 }
 
 // String returns the reason in words.
@@ -91,7 +95,21 @@ func LossOf(err error) Loss {
 	case errors.Is(err, ErrMemory):
 		return LossMemory
 	}
+	if _, ok := errors.AsType[*sinkPanic](err); ok {
+		return LossBug
+	}
 	return LossFull
+}
+
+// lossOfServer returns the reason behind the error of a server's Put.
+func lossOfServer(err error) Loss {
+	switch {
+	case LossOf(err) == LossBug:
+		return LossBug
+	case errors.Is(err, ErrFull):
+		return LossServerFull
+	}
+	return LossServer
 }
 
 // DeliveryStats counts deliveries that a sink has taken: with Put returning nil. At any
@@ -130,7 +148,7 @@ type RouterStats struct {
 	Dropped   uint64            `json:"dropped"`   // taken, and dropped by a handler, and nobody else had it
 	Absent    uint64            `json:"absent"`    // taken, but nobody who was to get it is here and can take it
 	InFlight  uint64            `json:"in_flight"` // taken, and not ended
-	Panics    uint64            `json:"panics"`    // messages failed by a bug in a handler of this process
+	Panics    uint64            `json:"panics"`    // bugs in handlers and receivers of this process
 
 	Handed      uint64 `json:"handed"`      // deliveries: messages handed to a session or server, once for each
 	Unconfirmed uint64 `json:"unconfirmed"` // of these, taken by servers that did not say what became of them

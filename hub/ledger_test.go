@@ -2,6 +2,8 @@ package hub
 
 import (
 	"encoding/json"
+	"fmt"
+	"log/slog"
 	"testing"
 )
 
@@ -27,5 +29,38 @@ func TestLossesJSON(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(`[1]`), &l); err == nil {
 		t.Error("a list was read")
+	}
+}
+
+// What a server's sink does not take counts by the reason.
+func TestLossesOfServers(t *testing.T) {
+	for name, c := range map[string]struct {
+		sink Sink
+		want Loss
+	}{
+		"full":    {&mailbox{err: fmt.Errorf("server far: %w", ErrFull)}, LossServerFull},
+		"memory":  {&mailbox{err: ErrMemory}, LossServerFull},
+		"closed":  {&mailbox{err: ErrClosed}, LossServer},
+		"denied":  {&mailbox{err: ErrDenied}, LossServer},
+		"a bug":   {panickingSink{}, LossBug},
+		"unknown": {nil, LossServer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := NewRouter(RouterOptions{Log: slog.New(slog.DiscardHandler)})
+			if c.sink != nil {
+				r.Directory().SetServers(map[ServerName]Sink{"far": c.sink}, nil)
+			}
+			if err := r.SetRoutes([]Route{{Match: "#", To: []Address{{Server: "far"}}}}); err != nil {
+				t.Fatal(err)
+			}
+			if err := new(sender).send(t, r, "t", "1"); err == nil {
+				t.Error("the sender is told of no error")
+			}
+			want := Losses{}
+			want[c.want] = 1
+			if st := r.Stats(); st.Losses != want || st.Lost != 1 || st.Handed != 1 {
+				t.Errorf("got %+v", st)
+			}
+		})
 	}
 }

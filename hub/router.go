@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // MaxHops is the default limit of hops of one message.
@@ -61,10 +63,11 @@ type Router struct {
 
 	panicLogged atomic.Int64 // when a handler's panic was logged last, in seconds since 1970
 
-	mu       sync.Mutex // guards the inputs of the table
-	routes   []Route
-	handlers map[Pattern]Handler
-	table    atomic.Pointer[routingTable]
+	mu         sync.Mutex // guards the inputs of the table
+	routes     []Route
+	configured map[Pattern]Handler // of Configure
+	handlers   map[Pattern]Handler // of ServeAll
+	table      atomic.Pointer[routingTable]
 }
 
 // NewRouter returns a Router without routes and handlers.
@@ -81,7 +84,7 @@ func NewRouter(o RouterOptions) *Router {
 		r.maxHops = MaxHops
 	}
 	r.answers.New = func() any { return &Answer{router: r} }
-	r.table.Store(newRoutingTable(nil, nil, r.directory))
+	r.replaceTable()
 	return r
 }
 
@@ -129,7 +132,7 @@ func (r *Router) route(m *Message, pl *pipeline) error {
 	}
 	r.count(m.Batch, countTaken)
 	a := r.newAnswer(m.Batch)
-	a.root, a.pipeline, a.done, a.shared, a.own = a, pl, false, false, 0
+	a.root, a.pipeline, a.done, a.shared, a.localNotes = a, pl, false, false, 0
 	if a.dispatches.Load() != 0 { // left over from an earlier message
 		a.dispatches.Store(0)
 	}
@@ -161,9 +164,16 @@ func (r *Router) reportHops(m *Message, err error) {
 // Serves reports whether a handler or route takes messages of type t.
 func (r *Router) Serves(t Type) bool { return r.table.Load().lookup(t) != nil }
 
-// SetRoutes replaces all routes of the operator. If two of them have the same
-// pattern, it returns an error and keeps the old ones.
-func (r *Router) SetRoutes(routes []Route) error {
+// SetRoutes is Configure without handlers.
+func (r *Router) SetRoutes(routes []Route) error { return r.Configure(routes, nil) }
+
+// Configure replaces at once what the operator configures: the routes, and the handlers of
+// patterns that have no route. Each message goes either by the old ones or by the new ones.
+// It is an error if two routes have the same pattern, or if a handler of ServeAll serves a
+// pattern of handlers and is not among replaced, which are pointers. Then all stays as it
+// was. A replaced handler gets no more messages of such a pattern. The caller must not
+// change handlers afterwards.
+func (r *Router) Configure(routes []Route, handlers map[Pattern]Handler, replaced ...Handler) error {
 	seen := make(map[Pattern]bool, len(routes))
 	for _, route := range routes {
 		if seen[route.Match] {
@@ -173,16 +183,26 @@ func (r *Router) SetRoutes(routes []Route) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.routes = routes
+	for p := range handlers {
+		if h := r.handlers[p]; h != nil && !slices.Contains(replaced, h) {
+			return fmt.Errorf("pattern %q: another handler serves it already", p)
+		}
+	}
+	if len(r.handlers)+len(handlers) > MaxPatterns {
+		return tooManyPatterns(len(handlers), len(r.handlers))
+	}
+	r.routes, r.configured = routes, handlers
 	r.replaceTable()
 	return nil
 }
 
 // replaceTable puts a table of the current routes and handlers in place of the old one. The
-// caller holds r.mu.
+// caller holds mu, or is the only user of r.
 func (r *Router) replaceTable() {
-	old := r.table.Swap(newRoutingTable(r.routes, r.handlers, r.directory))
-	r.directory.unpin(old.users)
+	old := r.table.Swap(newRoutingTable(r.routes, r.directory, r.handlers, r.configured))
+	if old != nil {
+		r.directory.unpin(old.users)
+	}
 }
 
 // MaxPatterns is how many patterns handlers may serve in all.
@@ -200,12 +220,12 @@ func (r *Router) ServeAll(patterns []Pattern, h Handler) (stop func(), err error
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, p := range patterns {
-		if _, taken := r.handlers[p]; taken {
+		if r.handlers[p] != nil || r.configured[p] != nil {
 			return nil, fmt.Errorf("pattern %q: another handler serves it already", p)
 		}
 	}
-	if len(r.handlers)+len(patterns) > MaxPatterns {
-		return nil, fmt.Errorf("%d patterns: handlers serve %d already, and may serve %d in all", len(patterns), len(r.handlers), MaxPatterns)
+	if have := len(r.handlers) + len(r.configured); have+len(patterns) > MaxPatterns {
+		return nil, tooManyPatterns(len(patterns), have)
 	}
 	patterns = slices.Clone(patterns)
 	for _, p := range patterns {
@@ -220,4 +240,17 @@ func (r *Router) ServeAll(patterns []Pattern, h Handler) (stop func(), err error
 		}
 		r.replaceTable()
 	}), nil
+}
+
+func tooManyPatterns(more, have int) error {
+	return fmt.Errorf("%d patterns: handlers serve %d already, and may serve %d in all", more, have, MaxPatterns)
+}
+
+// reportPanic counts a panic, and logs it with its stack. It is called while that is there.
+func (r *Router) reportPanic(what string, t Type, p any) {
+	panics := r.stats.panics.Add(1)
+	// Any sender may cause it: after the first ones, one a second is logged.
+	if now := time.Now().Unix(); r.panicLogged.Swap(now) != now || panics <= 16 {
+		r.log.Error(what, "type", string(t), "panics", panics, "panic", p, "stack", string(debug.Stack()))
+	}
 }

@@ -213,6 +213,88 @@ type flushed struct{ n int }
 
 func (f *flushed) Flush() { f.n++ }
 
+// What the operator configures changes at once, or not at all.
+func TestConfigure(t *testing.T) {
+	r := NewRouter(RouterOptions{})
+	box := new(mailbox)
+	r.Directory().Join("u", box)
+	by := func(name string) Handler { return do(Command{Verb: SendClients, Data: text(name), To: users("u")}) }
+	pattern := func(p Pattern, h Handler) map[Pattern]Handler { return map[Pattern]Handler{p: h} }
+	s := new(sender)
+	gets := func(typ Type, want string) {
+		t.Helper()
+		if err := s.send(t, r, typ, "1"); err != nil {
+			t.Errorf("%q: %v", typ, err)
+		}
+		if n := len(box.got); n == 0 || !strings.HasSuffix(box.got[n-1], " "+want) {
+			t.Errorf("%q: got %q, want %s", typ, box.got, want)
+		}
+	}
+	routes := []Route{{Match: "b", Through: []Handler{by("route")}}}
+	if err := r.Configure(routes, map[Pattern]Handler{"a": by("one"), "b": by("hidden")}); err != nil {
+		t.Fatal(err)
+	}
+	gets("a", "one")
+	gets("b", "route")
+	if _, err := r.Serve("a", by("stranger")); err == nil {
+		t.Error("another handler may serve what the config names")
+	}
+
+	// A type never misses while it moves from handler to handler, and to a route and back.
+	configs := []func() error{
+		func() error { return r.Configure(routes, pattern("a", by("two"))) },
+		func() error { return r.Configure([]Route{{Match: "a", Through: []Handler{by("three")}}}, nil) },
+		func() error { return r.Configure(nil, pattern("a", by("four"))) },
+	}
+	moving := make(chan error)
+	go func() {
+		defer close(moving)
+		for i := range 300 {
+			if err := configs[i%len(configs)](); err != nil {
+				moving <- err
+			}
+		}
+	}()
+	for open := true; open; {
+		select {
+		case err, more := <-moving:
+			if open = more; more {
+				t.Error(err)
+			}
+		default:
+		}
+		if err := s.send(t, r, "a", "1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gets("a", "four")
+
+	// Another handler's pattern is refused as a whole, unless that handler is replaced.
+	other := &struct{ Handler }{by("other")}
+	stop, err := r.Serve("c", other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := map[Pattern]Handler{"a": by("five"), "c": by("five")}
+	if err := r.Configure(routes, refused); err == nil || !strings.Contains(err.Error(), `pattern "c": another handler serves it already`) {
+		t.Errorf("got %v", err)
+	}
+	gets("a", "four")
+	gets("c", "other")
+	if r.Serves("b") {
+		t.Error("the routes of a refused config are in force")
+	}
+	if err := r.Configure(routes, refused, other); err != nil {
+		t.Fatal(err)
+	}
+	gets("c", "five")
+	stop()
+	gets("c", "five")
+	if err := r.Configure(nil, nil); err != nil || r.Serves("a") || r.Serves("b") || r.Serves("c") {
+		t.Error("something of the old config is in force: ", err)
+	}
+}
+
 func TestBatch(t *testing.T) {
 	var b Batch
 	f, g := new(flushed), new(flushed)

@@ -41,13 +41,17 @@ type patternPipeline struct {
 
 const maxCachedTypes = 512
 
-func newRoutingTable(routes []Route, handlers map[Pattern]Handler, d *Directory) *routingTable {
+// newRoutingTable returns the table of routes and handlers. Where several have the same
+// pattern, a route takes precedence, and then the handler of the last map.
+func newRoutingTable(routes []Route, d *Directory, handlers ...map[Pattern]Handler) *routingTable {
 	t := &routingTable{exact: make(map[Type]*pipeline)}
-	pipelines := make(map[Pattern]*pipeline, len(routes)+len(handlers))
-	for p, h := range handlers {
-		pipelines[p] = &pipeline{match: p, handlers: []Handler{h}}
+	pipelines := make(map[Pattern]*pipeline)
+	for _, m := range handlers {
+		for p, h := range m {
+			pipelines[p] = &pipeline{match: p, handlers: []Handler{h}}
+		}
 	}
-	for _, r := range routes { // a route comes before a handler of the same pattern
+	for _, r := range routes {
 		pl := &pipeline{match: r.Match, handlers: r.Through}
 		for _, a := range r.To {
 			if a.Server == "" {

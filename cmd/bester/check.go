@@ -31,8 +31,8 @@ then only the file counts.
 
 A warning is what besterd starts with all the same: a certificate that has run out or is
 about to, a key that everybody may read, a handler whose program or socket's folder is
-not there, a filter that is in no route or does not see what another before it holds
-back. It fails for those only with --strict.
+not there, a server.conf without handlers, a filter that is in no route or does not see
+what another before it holds back. It fails for those only with --strict.
 
 With --json it writes a list with an object for each problem, empty if all is good:
 
@@ -65,7 +65,7 @@ func (o *checkOptions) run(cmd *cobra.Command, args []string) error {
 	c, err := setup.Load(args[0])
 	var refused, warnings []config.Problem
 	if err == nil {
-		warnings = slices.Concat(setup.Contradictions(c), setup.UnusedFilters(c), setup.StarvedFilters(c), setup.ServersAtTLS(c))
+		warnings = slices.Concat(setup.NoHandlers(c), setup.Contradictions(c), setup.UnusedFilters(c), setup.StarvedFilters(c), setup.ServersAtTLS(c))
 		if !o.elsewhere {
 			var more []config.Problem
 			refused, more = setup.CheckEnvironment(c)

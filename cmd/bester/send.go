@@ -96,8 +96,8 @@ func sendCommand() *cobra.Command {
 somebody who was to get it is not there, that a route decides who gets it and not --to,
 or that another server did not confirm it, is no failure, but said.
 
-DATA is JSON; without it, or where it is -, it is read from standard input. The hub
-has until --timeout for the whole command.
+DATA is JSON; without it, or where it is -, it is read from standard input, to its
+end, however long that takes. The hub then has until --timeout for the whole command.
 
 With --lines each line of standard input is a message of its own. What has come is
 sent at once, without waiting for more input or for one another's answer. Where the

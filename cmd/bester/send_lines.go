@@ -32,8 +32,8 @@ import (
 type lineOptions struct {
 	strict bool
 	quiet  bool
-	// patience is how long the hub may be away, or not answer; 0: for ever.
-	patience time.Duration
+	// hubTimeout is how long the hub may be away, or not answer; 0: for ever.
+	hubTimeout time.Duration
 }
 
 // maxKept is how many bytes of lines are kept while they have no answer, besides a last
@@ -82,7 +82,7 @@ type lineSender struct {
 	wrong        error // of the line at which strict stopped
 	lastProgress time.Time
 	lastShown    time.Time
-	tally
+	lineCounts
 }
 
 // sendLines sends each line of standard input as a message.
@@ -95,7 +95,7 @@ func (o *messageOptions) sendLines(cmd *cobra.Command, args []string, lines line
 		return err
 	}
 	if cmd.Flags().Changed("timeout") {
-		lines.patience = o.timeout
+		lines.hubTimeout = o.timeout
 	}
 	s := &lineSender{
 		lineOptions: lines, header: m, typ: args[0], text: o.text, data: o.data,
@@ -175,11 +175,11 @@ func (s *lineSender) run(command context.Context) error {
 			s.session = nil
 			s.lastProgress = time.Now()
 		case <-timer.C:
-			if s.outOfPatience() {
+			if s.timedOut() {
 				cancel()
 				<-connectionEnded
 				s.takeAnswers()
-				return s.outcome(s.patienceError())
+				return s.outcome(s.timeoutError())
 			}
 		case err := <-connectionEnded: // no session again, or ctx has ended
 			s.takeAnswers()
@@ -321,27 +321,27 @@ func (s *lineSender) nextCheck() time.Duration {
 	switch {
 	case s.full:
 		return fullRetry
-	case s.patience > 0 || s.progress != nil && len(s.kept) > 0:
-		return min(time.Second, max(s.patience/8, time.Millisecond))
+	case s.hubTimeout > 0 || s.progress != nil && len(s.kept) > 0:
+		return min(time.Second, max(s.hubTimeout/8, time.Millisecond))
 	}
 	return time.Hour
 }
 
-// outOfPatience reports whether there has been no session, or no answer, for longer than
+// timedOut reports whether there has been no session, or no answer, for longer than
 // patience. The first attempt is always finished: its reason is the one that is told.
-func (s *lineSender) outOfPatience() bool {
+func (s *lineSender) timedOut() bool {
 	awaited := s.session == nil && s.lastDial.Load() != nil || s.session != nil && s.inFlight > 0
-	return s.patience > 0 && awaited && time.Since(s.lastProgress) >= s.patience
+	return s.hubTimeout > 0 && awaited && time.Since(s.lastProgress) >= s.hubTimeout
 }
 
-// patienceError is the error when there is no patience left.
-func (s *lineSender) patienceError() error {
+// timeoutError is the error when there is no patience left.
+func (s *lineSender) timeoutError() error {
 	if s.session == nil {
 		if err := s.lastDial.Load(); err != nil && *err != nil {
 			return *err
 		}
 	}
-	return &exitError{exitUnreachable, fmt.Errorf("the hub did not answer in %v", s.patience)}
+	return &exitError{exitUnreachable, fmt.Errorf("the hub did not answer in %v", s.hubTimeout)}
 }
 
 // An answerQueue carries answers from the goroutine that reads the connection. It holds no

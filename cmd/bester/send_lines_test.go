@@ -325,14 +325,14 @@ func TestFailuresAreCounted(t *testing.T) {
 // --timeout ends the patience with a hub that is away, or does not answer, and says what
 // has no answer.
 func TestPatienceEnds(t *testing.T) {
-	testLines(t, lineOptions{patience: 5 * time.Second}, func(l *lineTest) {
+	testLines(t, lineOptions{hubTimeout: 5 * time.Second}, func(l *lineTest) {
 		began := time.Now()
 		err := <-l.outcome
 		if took := time.Since(began); exitCode(err) != exitUnreachable || !errors.Is(err, syscall.ECONNREFUSED) || took < 5*time.Second || took > 6*time.Second {
 			l.Errorf("after %v, exit code %d: %v", took, exitCode(err), err)
 		}
 	})
-	testLines(t, lineOptions{patience: 5 * time.Second}, func(l *lineTest) {
+	testLines(t, lineOptions{hubTimeout: 5 * time.Second}, func(l *lineTest) {
 		h := newLineHub()
 		h.answer = func(data string) (bool, error) { return data != "2", nil }
 		l.setHub(func() (session, error) { return h, nil })
@@ -346,7 +346,7 @@ func TestPatienceEnds(t *testing.T) {
 			l.Errorf("got %q, want %q", err, want)
 		}
 	})
-	testLines(t, lineOptions{patience: 5 * time.Second}, func(l *lineTest) {
+	testLines(t, lineOptions{hubTimeout: 5 * time.Second}, func(l *lineTest) {
 		h := newLineHub()
 		l.setHub(func() (session, error) { return h, nil })
 		time.Sleep(time.Hour) // a quiet input is no reason

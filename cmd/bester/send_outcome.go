@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A tally counts what became of the lines of send --lines.
-type tally struct {
+// A lineCounts counts what became of the lines of send --lines.
+type lineCounts struct {
 	answered, failed, skipped   int
 	firstFailed, firstSkipped   int // their line numbers; 0: none
 	firstFailure, firstSkipping error
@@ -20,7 +20,7 @@ type tally struct {
 }
 
 // note counts the hub's note on a message that has not failed; "" is none.
-func (t *tally) note(number int, note string) {
+func (t *lineCounts) note(number int, note string) {
 	if note == "" {
 		return
 	}
@@ -31,7 +31,7 @@ func (t *tally) note(number int, note string) {
 }
 
 // noteSummary says what the hub noted; "" if nothing.
-func (t *tally) noteSummary() string {
+func (t *lineCounts) noteSummary() string {
 	switch t.noted {
 	case 0:
 		return ""
@@ -43,7 +43,7 @@ func (t *tally) noteSummary() string {
 
 // answer counts the hub's answer to a line. It reports whether a failure may be told, and
 // what to add to it.
-func (t *tally) answer(number int, err error) (more string, ok bool) {
+func (t *lineCounts) answer(number int, err error) (more string, ok bool) {
 	t.answered++
 	if err == nil {
 		return "", false
@@ -57,7 +57,7 @@ func (t *tally) answer(number int, err error) (more string, ok bool) {
 
 // skip counts a line that cannot be sent. It reports whether that may be told, and what to
 // add to it.
-func (t *tally) skip(number int, err error) (more string, ok bool) {
+func (t *lineCounts) skip(number int, err error) (more string, ok bool) {
 	t.skipped++
 	if t.firstSkipped == 0 || number < t.firstSkipped {
 		t.firstSkipped, t.firstSkipping = number, err
@@ -66,7 +66,7 @@ func (t *tally) skip(number int, err error) (more string, ok bool) {
 }
 
 // summary counts the messages that have an answer.
-func (t *tally) summary() string {
+func (t *lineCounts) summary() string {
 	were := "were"
 	if t.answered == 1 {
 		were = "was"
@@ -75,7 +75,7 @@ func (t *tally) summary() string {
 }
 
 // failures returns an error if messages have failed or lines were skipped.
-func (t *tally) failures() (err error) {
+func (t *lineCounts) failures() (err error) {
 	if t.skipped > 0 {
 		err = &exitError{exitSkipped, fmt.Errorf("%s skipped; the first, line %d: %w", plural(t.skipped, "line"), t.firstSkipped, t.firstSkipping)}
 	}

@@ -296,7 +296,7 @@ var (
 		{"memory_refused", "time short of memory", "times short of memory"}, {"memory", "byte of session.memory taken", "bytes of session.memory taken"},
 	}
 	logCounts    = []counter{{"lost", "line", "lines"}}
-	serverCounts = []counter{{"sent", "sent", "sent"}, {"unconfirmed", "not confirmed", "not confirmed"}, {"waiting", "waiting", "waiting"}, {"failed", "failed", "failed"}}
+	serverCounts = []counter{{"sent", "sent", "sent"}, {"unconfirmed", "not confirmed", "not confirmed"}, {"waiting", "waiting", "waiting"}, {"failed", "failed", "failed"}, {"panics", "bug of the hub", "bugs of the hub"}}
 )
 
 // allCounters writes the counters that are not zero, in alphabetical order.

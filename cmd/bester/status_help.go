@@ -24,9 +24,10 @@ const statusLegend = `Counts are since the hub started; those that are 0 are mos
              and unwatched: values not judged, since its memory is full; alarms raised,
              repeated and cleared
   SERVER     of the config: messages SENT and confirmed, UNCONFIRMED (it took them and said
-             nothing), FAILED and WAITING since it has this address; STATE by the last
-             message, and when: untried, works, unconfirmed or fails, and why. An original
-             Bester stays unconfirmed; a hub of this kind that does is at another port
+             nothing in time), FAILED (too much waited for it, too) and WAITING; STATE by
+             the last message, and when: untried, works, unconfirmed or fails, and why. An
+             original Bester stays unconfirmed; a hub of this kind that does is slow, or at
+             another port
   HANDLER    as the config, or the process itself, names it
   TYPES      it serves; by route: it serves none, routes lead through it
   PROCESSES  connected now; classic: the hub connects to it, once for each message
@@ -54,7 +55,7 @@ const statusKeys = `  hub        its name
   users      list of names, one for each session, that of who asks too
   router     messages: taken = succeeded + failed + dropped + absent (for nobody there) +
              in_flight; failures (object: how many failed by reason), refused (not
-             taken), panics (bugs of filters); deliveries: handed = delivered +
+             taken), panics (bugs of the hub); deliveries: handed = delivered +
              unconfirmed (servers took them and said nothing) + queued + lost; losses
              (object: how many were lost by reason)
   receivers  list: user ("": all who left long ago), sessions, send_only (sessions that
@@ -73,7 +74,8 @@ const statusKeys = `  hub        its name
              (by a token); denied, busy (too many waited), shed (of those, had waited),
              canceled (the peer gave up); hashes: passwords checked or set; changes_limited
              (of passwords, refused: too often)
-  servers    messages for other servers together: sent, unconfirmed, failed, and waiting now
+  servers    messages for other servers together: sent, unconfirmed, failed, and waiting
+             now; panics (bugs of the hub)
   upstreams  list of the config's servers: name, address, sent, unconfirmed, failed,
              waiting, state (untried, works, unconfirmed, fails), since (RFC 3339: when
              that was seen last; left out if never), error (empty if it did not fail)
@@ -83,7 +85,8 @@ const statusKeys = `  hub        its name
   handlers   list: name, types, native (false: classic), processes, waiting, in_flight,
              sent, answered, failed, timeouts, late, unmatched (answers that belonged to
              no message in flight, and were dropped), refused, garbage (what it sent
-             made no sense), restarts, down (why its program does not run, or empty)
+             made no sense), panics (bugs of the hub where answers went), restarts, down
+             (why its program does not run, or empty)
   handlers_refused  handler processes that were not let in
   devices    list: name, kind, reads, failures, skipped, bad (readings left out), sent,
              refused, lost (taken, then failed), missing (parts not read while others

@@ -20,8 +20,13 @@ type accounts struct {
 	log     *slog.Logger
 	changed func() // called without the lock, after the accounts have changed
 
-	mu sync.Mutex
+	reading chan struct{} // holds one value while the file is being read
+	mu      sync.Mutex    // not held while it is
 	accountsFile
+}
+
+func newAccounts(log *slog.Logger, changed func()) *accounts {
+	return &accounts{log: log, changed: changed, reading: make(chan struct{}, 1)}
 }
 
 // An accountsFile is an accounts file as it was read.
@@ -32,6 +37,10 @@ type accountsFile struct {
 	problem string         // why the file cannot be taken; "": it was
 	tried   time.Time      // when it was read last, with a problem
 }
+
+// accountsWait is how long a login waits for the file to be read by another. It then goes by
+// the accounts that there are: the file may be on a file system that hangs.
+const accountsWait = time.Second
 
 // accountsRetry is how long a file that could not be taken is not read again if it stays
 // as it is.
@@ -64,47 +73,52 @@ func (a *accounts) replace(f accountsFile) {
 // empty, damaged or open to others, the accounts stay as they were, and the log says so
 // once for each problem.
 func (a *accounts) refresh() {
-	a.mu.Lock()
-	info, _ := os.Stat(a.path) // reading it says better what is wrong
-	if a.isCurrent(info) {
-		a.mu.Unlock()
+	select {
+	case a.reading <- struct{}{}:
+		defer func() { <-a.reading }()
+	case <-time.After(accountsWait):
 		return
 	}
-	err := a.read(info)
-	told := a.problem
-	if a.problem = ""; err != nil {
-		a.problem = err.Error()
+	a.mu.Lock()
+	was := a.accountsFile
+	a.mu.Unlock()
+	info, _ := os.Stat(was.path) // reading it says better what is wrong
+	if was.isCurrent(info) {
+		return
 	}
-	problem := a.problem
+	now := accountsFile{path: was.path, info: info, store: was.store, tried: time.Now()}
+	var err error
+	if now.store != nil {
+		err = now.store.Reload()
+	} else if now.store, err = account.Open(now.path, account.Options{}); err == nil {
+		a.keepTokens(now.store)
+	}
+	if err != nil {
+		now.problem = err.Error()
+	}
+	a.mu.Lock()
+	replaced := a.path != was.path || a.store != was.store
+	if !replaced {
+		a.accountsFile = now
+	}
 	a.mu.Unlock()
 	switch {
+	case replaced:
 	case err == nil:
-		a.log.Info("accounts read", "file", a.path)
+		a.log.Info("accounts read", "file", now.path)
 		a.changed()
-	case problem != told:
-		a.log.Error("accounts file not taken; the accounts stay as they were", "file", a.path, "err", err)
+	case now.problem != was.problem:
+		a.log.Error("accounts file not taken; the accounts stay as they were", "file", now.path, "err", err)
 	}
 }
 
 // isCurrent reports whether the file is as it was read last. A problem may go without a
 // change of the file, so that is tried again now and then.
-func (a *accounts) isCurrent(info fs.FileInfo) bool {
-	if a.problem != "" && time.Since(a.tried) >= accountsRetry {
+func (f *accountsFile) isCurrent(info fs.FileInfo) bool {
+	if f.problem != "" && time.Since(f.tried) >= accountsRetry {
 		return false
 	}
-	return sameFile(info, a.info)
-}
-
-// read reads the file, which is as info says.
-func (a *accounts) read(info fs.FileInfo) (err error) {
-	a.info, a.tried = info, time.Now()
-	if a.store != nil {
-		return a.store.Reload()
-	}
-	if a.store, err = account.Open(a.path, account.Options{}); err == nil {
-		a.keepTokens(a.store)
-	}
-	return err
+	return sameFile(info, f.info)
 }
 
 // keepTokens makes login tokens outlast the hub. Where that fails, the hub works without.

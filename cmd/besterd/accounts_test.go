@@ -37,7 +37,8 @@ func TestAccountsFileThatCannotBeTaken(t *testing.T) {
 		{"a dangling link", func() error { os.Remove(path); return os.Symlink("elsewhere", path) }, "a link to elsewhere, which is not there"},
 		{"readable by others", func() error { return os.Chmod(path, 0o644) }, "group or others have access"},
 		{"writable by the group", func() error { return os.Chmod(path, 0o620) }, "group or others have access"},
-		{"emptied", func() error { return os.WriteFile(path, nil, 0o600) }, "has become empty"},
+		{"emptied", func() error { return os.WriteFile(path, nil, 0o600) }, "has lost all its accounts"},
+		{"cut off in its header", func() error { return os.WriteFile(path, good[:20], 0o600) }, "has lost all its accounts"},
 		{"cut off", func() error { return os.WriteFile(path, good[:bytes.Index(good, []byte("$2a$"))+30], 0o600) }, "accounts:"},
 		{"zeros", func() error { return os.WriteFile(path, make([]byte, len(good)), 0o600) }, "accounts:1:1"},
 		{"a folder", func() error { os.Remove(path); return os.Mkdir(path, 0o700) }, "not a regular file"},
@@ -57,7 +58,8 @@ func TestAccountsFileThatCannotBeTaken(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				a := accounts{log: slog.New(slog.NewTextHandler(&log, nil)), changed: func() { changes++ }, accountsFile: f}
+				a := newAccounts(slog.New(slog.NewTextHandler(&log, nil)), func() { changes++ })
+				a.replace(f)
 				if err := c.damage(); err != nil {
 					t.Fatal(err)
 				}
@@ -93,7 +95,8 @@ func TestNoAccountsFileYet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := accounts{log: slog.New(slog.NewTextHandler(&log, nil)), changed: func() { changes++ }, accountsFile: f}
+	a := newAccounts(slog.New(slog.NewTextHandler(&log, nil)), func() { changes++ })
+	a.replace(f)
 	a.refresh()
 	if log.Len() > 0 {
 		t.Errorf("log:\n%s", log.String())
@@ -114,4 +117,36 @@ func TestNoAccountsFileYet(t *testing.T) {
 	if text := log.String(); !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "all accounts are gone") {
 		t.Errorf("log:\n%s", text)
 	}
+}
+
+// While the accounts file is on a file system that hangs, logins and the status go by the
+// accounts that there are.
+func TestAccountsFileHangs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "accounts")
+	s, err := account.Create(path, account.Options{Cost: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Add("ann", "secret", account.DefaultPermissions()); err != nil {
+		t.Fatal(err)
+	}
+	f, err := openAccounts(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		a := newAccounts(slog.New(slog.DiscardHandler), func() {})
+		a.replace(f)
+		a.reading <- struct{}{} // as while the file is being read, for ever
+		if a.Lookup("ann") == nil || a.current() == nil {
+			t.Error("the account is gone")
+		}
+		began := time.Now()
+		if _, _, err := a.LoginFrom(t.Context(), account.LoginRequest{Name: "ann", Password: "secret"}); err != nil {
+			t.Errorf("a login: %v", err)
+		}
+		if waited := time.Since(began); waited != accountsWait {
+			t.Errorf("a login waited %v", waited)
+		}
+	})
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"reflect"
+	"maps"
+	"slices"
+	"sync"
 
 	"github.com/besterhub/bester/cmd/internal/setup"
 	"github.com/besterhub/bester/hub"
@@ -13,7 +15,7 @@ import (
 )
 
 // reload reads the config again and applies it, or logs why not. When ctx ends, the hub
-// is to shut down, and reload does not wait for handlers that it replaces.
+// is to shut down, and reload does not wait for what it replaces.
 func (d *daemon) reload(ctx context.Context, path string, log *slog.Logger) {
 	c, err := load(path)
 	if err == nil {
@@ -23,14 +25,16 @@ func (d *daemon) reload(ctx context.Context, path string, log *slog.Logger) {
 		log.Error("config refused; the old one stays in force", "config", configName(path), "err", err)
 		return
 	}
-	// The new config may log users out, and change which process may be a handler.
 	d.accounts.refresh()
-	d.sessions.Recheck()
 	log.Info("config applied", "config", configName(path), "listeners", d.listenerNames())
 }
 
 // apply puts a config into force: all of it or, if it returns an error, nothing. What
 // has not changed keeps running, and connections stay open. One call comes after the other.
+//
+//  1. What is new is made. Only this can fail.
+//  2. The routes change to it at once: a message goes by the old config or by the new one.
+//  3. What is old finishes what it has, and ends.
 func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	old := d.config
 	if first := old.Hub.Name == ""; !first {
@@ -64,20 +68,23 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return rollback(err)
 	}
+	handlers, err := d.makeHandlers(c)
+	if err != nil {
+		return rollback(err)
+	}
+	routing, err := d.makeRouting(c, filters, handlers)
+	if err != nil {
+		return rollback(err)
+	}
 	d.applyMu.Lock()
 	defer d.applyMu.Unlock()
 	if d.shuttingDown {
 		return rollback(errors.New("the hub is ending"))
 	}
-	err = d.setHandlers(ctx, c)
-	if err == nil {
-		err = d.setRoutes(c, filters)
-	}
-	if err != nil {
-		if rollbackErr := errors.Join(d.setHandlers(ctx, old), d.setRoutes(old, d.filters)); rollbackErr != nil {
-			d.log.Error("the config in force could not be put back whole", "err", rollbackErr)
-			d.closeEmptySlots(rollbackErr)
-		}
+	servers := d.makeServers(c)
+	servers.add()
+	if err := d.router.Configure(routing.routes, routing.handlers, routing.replaced...); err != nil {
+		servers.discard()
 		return rollback(err)
 	}
 
@@ -92,6 +99,9 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	}
 	for _, p := range setup.Contradictions(c) {
 		d.log.Warn("limits contradict each other", "at", p.Error())
+	}
+	for _, p := range setup.NoHandlers(c) {
+		d.log.Warn("no handlers", "at", p.Error())
 	}
 	for _, p := range setup.UnusedFilters(c) {
 		d.log.Warn("a filter is in no route", "at", p.Error())
@@ -110,14 +120,22 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	tuneGC(has.memory)
 	logLimits(d.log, c, l, has)
 	d.sessions.SetLimits(l)
-	d.stopDevices(devices)
+	replacement := d.replaceHandlers(old, handlers)
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.filters = filters
-	d.setServers(c)
+	d.filters, d.handlers = filters, handlers
+	d.mu.Unlock()
+	replacement.start()
+	d.mu.Lock()
 	d.setListeners(c, listeners)
-	d.setDevices(devices)
 	d.config, d.limits = c, reportLimits(l, has)
+	d.mu.Unlock()
+	d.sessions.Recheck() // it may log users out, and change which process may be a handler
+
+	var wg sync.WaitGroup
+	wg.Go(func() { d.replaceDevices(devices) })
+	wg.Go(func() { replacement.finish(ctx) })
+	wg.Wait()
+	servers.finish()
 	return nil
 }
 
@@ -140,28 +158,48 @@ func serverOptions(c *config.Config, log *slog.Logger) upstream.Options {
 	return o
 }
 
-// setServers puts the servers into force. Messages that wait for the old ones are still
-// sent.
-func (d *daemon) setServers(c *config.Config) {
-	o := serverOptions(c, d.log)
-	if d.servers != nil && reflect.DeepEqual(o, serverOptions(d.config, d.log)) {
-		return
+// A serverChange puts the servers of a new config in the place of those before. What waits
+// for a server is still sent, before what comes after it.
+type serverChange struct {
+	d        *daemon
+	old, new upstream.Options // old is empty at the start
+}
+
+func (d *daemon) makeServers(c *config.Config) *serverChange {
+	s := &serverChange{d, serverOptions(d.config, d.log), serverOptions(c, d.log)}
+	if d.servers == nil {
+		d.mu.Lock()
+		d.servers = upstream.NewDirect(s.old)
+		d.mu.Unlock()
 	}
-	old := d.servers
-	d.servers = upstream.NewDirect(o)
+	return s
+}
+
+// add puts the new servers into force, and keeps those that the new config does not have:
+// some messages are on their way to them by the old routes.
+func (s *serverChange) add() {
+	both := s.new
+	both.Addresses = maps.Clone(s.old.Addresses)
+	maps.Copy(both.Addresses, s.new.Addresses)
+	both.Unnamed.Routed = slices.Concat(s.new.Unnamed.Routed, s.old.Unnamed.Routed)
+	s.set(both)
+}
+
+// set puts these servers into force.
+func (s *serverChange) set(o upstream.Options) {
+	s.d.servers.SetServers(o.Addresses, o.Unnamed)
 	named := make(map[hub.ServerName]hub.Sink)
 	for name := range o.Addresses {
-		named[name] = d.servers
+		named[name] = s.d.servers
 	}
-	d.router.Directory().SetServers(named, d.servers)
-	if old != nil {
-		d.goBackground(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), c.Hub.Drain)
-			defer cancel()
-			old.Shutdown(ctx)
-		})
-	}
+	s.d.router.Directory().SetServers(named, s.d.servers)
 }
+
+// discard puts the old servers back.
+func (s *serverChange) discard() { s.set(s.old) }
+
+// finish removes the servers that the new config does not have.
+func (s *serverChange) finish() { s.set(s.new) }
 
 // logHops says that hubs send messages in a circle.
 func (d *daemon) logHops(m *hub.Message, route hub.Pattern, err error) {

@@ -62,7 +62,7 @@ func start(c *config.Config, log *slog.Logger, logLost func() uint64) (*daemon, 
 		devices:   make(map[string]*device),
 	}
 	d.router = hub.NewRouter(hub.RouterOptions{Name: c.Hub.Name, MaxHops: c.Hub.MaxHops, OnHops: d.logHops, Log: log})
-	d.accounts = &accounts{log: log, changed: func() { d.sessions.Recheck() }}
+	d.accounts = newAccounts(log, func() { d.sessions.Recheck() })
 	d.groups = link.NewGroups(link.GroupsOptions{Router: d.router, Name: c.Hub.Name, Options: link.Options{Log: log}})
 	d.sessions = session.NewServer(session.Options{
 		Router: d.router, Hub: c.Hub.Name, Accounts: d.accounts, Log: log,
@@ -105,12 +105,22 @@ func (d *daemon) watchAccounts(ctx context.Context) {
 	}
 }
 
+// What hub.drain has not sufficed for has these times beyond it. Both run at once, and are
+// shorter than endGrace.
+const (
+	forceGrace = time.Second     // handlers and servers end by themselves; then messages in flight there fail
+	flushGrace = 6 * time.Second // sessions write what is queued for them
+)
+
 // shutdown stops the hub. It takes no new messages, and drains those that are in flight
 // for at most hub.drain.
 //
 //  1. The devices stop, and the sessions stop reading.
 //  2. Messages in flight are finished by handlers and servers, which still work.
-//  3. Sessions write what is queued for them, while everything else shuts down.
+//  3. Handlers and servers end. Messages that are still in flight there fail.
+//  4. Sessions write what is queued for them, also that a message has failed.
+//
+// Each step has a limit of its own: what hangs in one leaves the next its time.
 func (d *daemon) shutdown(log *slog.Logger) error {
 	d.applyMu.Lock()
 	defer d.applyMu.Unlock() // no config is applied from now on
@@ -118,23 +128,41 @@ func (d *daemon) shutdown(log *slog.Logger) error {
 	d.shuttingDown = true
 	devices, servers, handlers := d.devices, d.servers, d.handlers
 	d.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), d.drain())
+	drained, cancel := context.WithTimeout(context.Background(), d.drain())
 	defer cancel()
 	if d.stopWatching != nil {
 		d.stopWatching()
 	}
-	var wg sync.WaitGroup
-	for _, v := range devices {
-		wg.Go(v.stop)
+	devicesEnded := make(chan struct{})
+	go func() {
+		defer close(devicesEnded)
+		var wg sync.WaitGroup
+		for _, v := range devices {
+			wg.Go(v.stop)
+		}
+		wg.Wait()
+	}()
+	err := cutOffError("messages were", d.sessions.Drain(drained))
+	select {
+	case <-devicesEnded:
+	case <-drained.Done():
 	}
-	err := cutOffError("messages", d.sessions.Drain(ctx))
-	wg.Wait()
+	select {
+	case <-devicesEnded:
+	default:
+		err = errors.Join(err, cutOffError("devices were", drained.Err()))
+	}
 	if err == nil { // the last readings may have come meanwhile
-		err = cutOffError("messages", d.router.Drain(ctx))
+		err = cutOffError("messages were", d.router.Drain(drained))
 	}
 
+	forced, cancel := afterDrain(drained, forceGrace)
+	defer cancel()
+	flushed, cancel := afterDrain(drained, flushGrace)
+	defer cancel()
+	var wg sync.WaitGroup
 	var mu sync.Mutex
-	shutDown := func(what string, shutdown func(context.Context) error) {
+	shutDown := func(ctx context.Context, what string, shutdown func(context.Context) error) {
 		wg.Go(func() {
 			if e := cutOffError(what, shutdown(ctx)); e != nil {
 				mu.Lock()
@@ -143,20 +171,30 @@ func (d *daemon) shutdown(log *slog.Logger) error {
 			}
 		})
 	}
-	shutDown("sessions", d.sessions.Shutdown)
-	shutDown("handlers", d.groups.Shutdown)
+	shutDown(forced, "handlers were", d.groups.Shutdown)
 	for name, h := range handlers {
 		if h.retire != nil {
-			shutDown("handler "+name, func(ctx context.Context) error { return h.retire(ctx, nil) })
+			shutDown(forced, "handler "+name+" was", func(ctx context.Context) error { return h.retire(ctx, nil) })
 		}
 	}
 	if servers != nil {
-		shutDown("servers", servers.Shutdown)
+		shutDown(forced, "messages for servers were", servers.Shutdown)
 	}
-	shutDown("informer", d.informer.Shutdown)
+	shutDown(forced, "informer was", d.informer.Shutdown)
+	shutDown(flushed, "sessions were", d.sessions.Shutdown) // once handlers and servers have answered or failed all
 	wg.Wait()
 	d.background.Wait()
 	return err
+}
+
+// afterDrain returns a context for what comes after draining. It ends with drained, or grace
+// from now if that is later.
+func afterDrain(drained context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	end := time.Now().Add(grace)
+	if t, ok := drained.Deadline(); ok && t.After(end) {
+		end = t
+	}
+	return context.WithDeadline(context.Background(), end)
 }
 
 // drain is how long messages in flight are drained.
@@ -176,7 +214,7 @@ func cutOffError(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s were cut off: %w", what, err)
+	return fmt.Errorf("%s cut off: %w", what, err)
 }
 
 // adminInfo is what serverInfo says of this hub: one JSON value, or nil.

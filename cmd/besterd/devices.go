@@ -66,16 +66,20 @@ func (d *daemon) makeDevices(c *config.Config) (map[string]*device, error) {
 	return all, nil
 }
 
-// stopDevices stops the devices that are not in all. A device may have to finish a read,
-// so d.mu is not held: only apply changes d.devices.
-func (d *daemon) stopDevices(all map[string]*device) {
+// replaceDevices stops the devices that are not in all, and starts those in all that are
+// new. A device may have to finish a read, so d.mu is not held meanwhile: only apply
+// changes d.devices.
+func (d *daemon) replaceDevices(all map[string]*device) {
 	var wg sync.WaitGroup
 	for name, device := range d.devices {
 		if all[name] != device {
 			wg.Go(device.stop)
 		}
 	}
-	wg.Wait()
+	wg.Wait() // two devices may share hardware
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.setDevices(all)
 }
 
 // setDevices starts the devices in all that are new.

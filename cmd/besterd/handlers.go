@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"sync"
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/account"
@@ -14,19 +13,14 @@ import (
 	"github.com/besterhub/bester/hub/session"
 )
 
-// A handler is a handler that the config names, in its slot.
+// A handler is a handler that the config names, in its slot. The slot stays while the
+// handler of its name is replaced: messages that come meanwhile wait in it.
 type handler struct {
 	handlerSpec
-	slot   *slot
-	retire func(ctx context.Context, successor hub.Handler) error // nil: its slot is empty
+	slot *link.Slot
+	// The following are set once it has started; daemon.mu guards them.
+	retire func(ctx context.Context, successor hub.Handler) error
 	stats  func() link.Stats
-}
-
-// A slot stays while the handler of its name is replaced. Messages that come meanwhile
-// wait in it.
-type slot struct {
-	*link.Slot
-	serving map[hub.Pattern]func() // stops serving the pattern
 }
 
 // handlerSpec is the part of the config that a handler is made from.
@@ -36,142 +30,114 @@ type handlerSpec struct {
 	socket string // where its processes find the hub
 }
 
-// setHandlers starts the handlers that are new in the config, and retires those that are
-// no longer in it or have changed. Messages in flight at a retired handler are still
-// answered, until ctx ends. Messages for a handler that is replaced wait for its
-// successor. After an error, some handlers are started and some are not.
-func (d *daemon) setHandlers(ctx context.Context, c *config.Config) error {
-	wanted := make(map[string]handlerSpec)
+// makeHandlers makes the handlers of a config. A handler that has not changed is kept.
+// The others get a slot, which queues their messages until they start.
+func (d *daemon) makeHandlers(c *config.Config) (map[string]*handler, error) {
+	all := make(map[string]*handler)
 	for _, h := range c.Handlers {
-		wanted[h.Name] = handlerSpec{h, c.Hub.Frame, trustedSocket(c)}
+		spec := handlerSpec{h, c.Hub.Frame, trustedSocket(c)}
+		if h.Dialect == config.Native && len(h.Command) > 0 && spec.socket == "" {
+			return nil, fmt.Errorf("handler %q: no way for its process into the hub: add a listener with network = \"unix\" and trust = true", h.Name)
+		}
+		have := d.handlers[h.Name]
+		switch {
+		case have == nil:
+			all[h.Name] = &handler{handlerSpec: spec, slot: link.NewSlot(h.Name, linkOptions(spec, d))}
+		case have.retire == nil || !reflect.DeepEqual(spec, have.handlerSpec):
+			all[h.Name] = &handler{handlerSpec: spec, slot: have.slot}
+		default:
+			all[h.Name] = have
+		}
 	}
-	handlers := make(map[string]*handler)
-	var wg sync.WaitGroup
-	for name, have := range d.handlers {
-		want, kept := wanted[name]
-		if kept && have.retire != nil && reflect.DeepEqual(want, have.handlerSpec) {
-			handlers[name] = have
-			continue
-		}
-		var successor hub.Handler
-		if kept {
-			successor = have.slot.Vacate(linkOptions(want, d))
-			handlers[name] = &handler{slot: have.slot}
-		} else {
-			have.slot.close(fmt.Errorf("%w: %q is no longer in the config", hub.ErrNoHandler, name))
-		}
-		if have.retire == nil {
-			continue
-		}
-		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, have.config.Timeout)
-			defer cancel()
-			if err := have.retire(ctx, successor); err != nil {
-				d.log.Warn("handler ended with messages under way", "handler", name, "err", err)
+	return all, nil
+}
+
+// A routing is what the router is to do by a config.
+type routing struct {
+	routes   []hub.Route
+	handlers map[hub.Pattern]hub.Handler
+	replaced []hub.Handler // the handlers that may lose patterns
+}
+
+// makeRouting makes the routing of a config through these filters and handlers.
+func (d *daemon) makeRouting(c *config.Config, filters map[string]*filter, handlers map[string]*handler) (r routing, err error) {
+	for _, route := range c.Routes {
+		to := hub.Route{Match: route.Match, To: route.To}
+		for _, name := range route.Through {
+			switch {
+			case filters[name] != nil:
+				to.Through = append(to.Through, filters[name])
+			case handlers[name] != nil:
+				to.Through = append(to.Through, handlers[name].slot)
+			default:
+				return routing{}, fmt.Errorf("route %q: no filter or handler %q", route.Match, name)
 			}
-		})
+		}
+		r.routes = append(r.routes, to)
 	}
-	wg.Wait() // a name is free when its handler has retired
-	defer func() {
-		d.mu.Lock()
-		d.handlers = handlers
-		d.mu.Unlock()
-	}()
+	r.handlers = make(map[hub.Pattern]hub.Handler)
 	for _, h := range c.Handlers {
-		have := handlers[h.Name]
-		if have != nil && have.retire != nil {
-			continue
-		}
-		if have == nil {
-			have = &handler{slot: &slot{link.NewSlot(h.Name, linkOptions(wanted[h.Name], d)), make(map[hub.Pattern]func())}}
-			handlers[h.Name] = have
-		}
-		if err := d.startHandler(have, wanted[h.Name]); err != nil {
-			return err
+		for _, p := range h.Types {
+			if r.handlers[p] != nil && r.handlers[p] != handlers[h.Name].slot {
+				return routing{}, fmt.Errorf("handler %q: pattern %q: another handler serves it already", h.Name, p)
+			}
+			r.handlers[p] = handlers[h.Name].slot
 		}
 	}
-	for _, h := range c.Handlers {
-		handlers[h.Name].slot.unserveExcept(h.Types)
-	}
-	for _, h := range c.Handlers {
-		if err := handlers[h.Name].slot.serve(d.router, h.Types); err != nil {
-			return fmt.Errorf("handler %q: %w", h.Name, err)
+	replace := func(name string) {
+		if g := d.groups.Group(name); g != nil {
+			r.replaced = append(r.replaced, g)
 		}
 	}
-	return nil
-}
-
-// unserveExcept stops serving all but these types.
-func (s *slot) unserveExcept(types []hub.Pattern) {
-	for p, stop := range s.serving {
-		if !slices.Contains(types, p) {
-			stop()
-			delete(s.serving, p)
+	for name, have := range d.handlers {
+		if handlers[name] != have {
+			replace(name)
 		}
 	}
-}
-
-// serve starts serving those of these types that it does not serve yet.
-func (s *slot) serve(r *hub.Router, types []hub.Pattern) error {
-	for _, p := range types {
-		if s.serving[p] != nil {
-			continue
-		}
-		stop, err := r.Serve(p, s)
-		if err != nil {
-			return err
-		}
-		s.serving[p] = stop
-	}
-	return nil
-}
-
-func (s *slot) close(err error) {
-	s.unserveExcept(nil)
-	s.Close(err)
-}
-
-// closeEmptySlots fails the messages that wait for handlers that could not be restored.
-func (d *daemon) closeEmptySlots(err error) {
-	for name, h := range d.handlers {
-		if h.retire == nil {
-			h.slot.Close(fmt.Errorf("%w: handler %q could not be started: %w", hub.ErrHandler, name, err))
+	for name, h := range handlers {
+		if d.handlers[name] == nil && h.config.Dialect == config.Native {
+			replace(name) // it may have logged in already
 		}
 	}
+	return r, nil
 }
 
 func linkOptions(m handlerSpec, d *daemon) link.Options {
-	return link.Options{Timeout: m.config.Timeout, Waiting: m.config.Queue, Frame: int(m.frame), Log: d.log}
+	return link.Options{Timeout: m.config.Timeout, QueueMessages: m.config.Queue, Frame: int(m.frame), Log: d.log}
 }
 
-// startHandler makes the handler that m describes and puts it into its slot.
-func (d *daemon) startHandler(have *handler, m handlerSpec) error {
-	h := m.config
-	options := linkOptions(m, d)
-	command := link.Command{Argv: h.Command, Socket: m.socket}
+// startHandler starts a handler and gives it the messages that wait in its slot.
+func (d *daemon) startHandler(have *handler) {
+	h := have.config
+	options := linkOptions(have.handlerSpec, d)
+	command := link.Command{Argv: h.Command, Socket: have.socket}
 	if h.Dialect == config.Native {
-		if len(h.Command) > 0 && m.socket == "" {
-			return fmt.Errorf("handler %q: no way for its process into the hub: add a listener with network = \"unix\" and trust = true", h.Name)
-		}
 		types := h.Types
 		if len(types) > 0 {
 			types = []hub.Pattern{} // its slot serves them
 		}
 		g, err := d.groups.Add(link.Config{Name: h.Name, Types: types, Options: options, Command: command})
-		if err != nil {
-			return err
+		if err != nil { // makeHandlers has checked it: not reached
+			d.log.Error("handler could not be started", "handler", h.Name, "err", err)
+			have.slot.Close(hub.Reason(hub.ErrHandler, "handler %q could not be started: %v", h.Name, err))
+			return
 		}
-		have.handlerSpec, have.retire, have.stats = m, g.Retire, g.Stats
+		d.setStarted(have, g.Retire, g.Stats)
 		have.slot.Install(g)
-		return nil
+		return
 	}
 	l := link.NewClassic(link.ClassicConfig{
 		Name: h.Name, Path: h.Socket, Options: options, Connections: h.Connections,
 		Command: command, Needed: h.Start == config.StartNeeded,
 	})
-	have.handlerSpec, have.retire, have.stats = m, l.Retire, l.Stats
+	d.setStarted(have, l.Retire, l.Stats)
 	have.slot.Install(l)
-	return nil
+}
+
+func (d *daemon) setStarted(h *handler, retire func(context.Context, hub.Handler) error, stats func() link.Stats) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h.retire, h.stats = retire, stats
 }
 
 // attachHandler links a handler process that has connected. Groups log what comes of it.
@@ -199,24 +165,4 @@ func (d *daemon) checkHandlerRight(name string, a *account.Account) error {
 		}
 	}
 	return nil
-}
-
-// setRoutes puts the routes into force, through the filters given and the handlers.
-func (d *daemon) setRoutes(c *config.Config, filters map[string]*filter) error {
-	var routes []hub.Route
-	for _, r := range c.Routes {
-		route := hub.Route{Match: r.Match, To: r.To}
-		for _, name := range r.Through {
-			switch {
-			case filters[name] != nil:
-				route.Through = append(route.Through, filters[name])
-			case d.handlers[name] != nil:
-				route.Through = append(route.Through, d.handlers[name].slot)
-			default:
-				return fmt.Errorf("route %q: no filter or handler %q", r.Match, name)
-			}
-		}
-		routes = append(routes, route)
-	}
-	return d.router.SetRoutes(routes)
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime/debug"
 
+	"github.com/besterhub/bester/handlers/catalog"
 	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/config"
 	"github.com/besterhub/bester/hub/resource"
@@ -51,14 +52,30 @@ func limits(c *config.Config, has resources) session.Limits {
 				cost = session.CostTLS
 			}
 		}
-		rest := has.memory.Limit - programMemory - int64(l.Memory)
+		sockets := has.memory.Limit / 8
+		rest := has.memory.Limit - programMemory - int64(l.Memory) - filterMemory(c) - sockets
 		l.Connections = int(min(int64(l.Connections), max(rest/int64(cost), minConnections)))
+		// The system takes twice as much, and 4 KiB at least.
+		if each := int(sockets) / 2 / l.Connections; each < systemSocketBuffer {
+			l.SocketBuffer = max(each, 2<<10)
+		}
 	}
 	if has.descriptors > 0 {
 		l.Connections = min(l.Connections, max(has.descriptors-min(reservedDescriptors, has.descriptors/2), 1))
 	}
 	return l.WithDefaults()
 }
+
+// filterMemory returns how many bytes the filters in the hub may take.
+func filterMemory(c *config.Config) (n int64) {
+	for _, f := range c.Filters {
+		n += catalog.Memory(f.Options)
+	}
+	return n
+}
+
+// systemSocketBuffer is what the system has by default: net.core.wmem_default.
+const systemSocketBuffer = 208 << 10
 
 // minConnections is how many connections are always allowed, however little memory there is.
 const minConnections = 16
@@ -86,6 +103,10 @@ func logLimits(log *slog.Logger, c *config.Config, l session.Limits, has resourc
 	if set := c.Session.Memory; set > config.Bytes(l.Memory) {
 		log.Warn("session.memory is lowered to half of the memory that the hub may use", "from", set.String(), "to", config.Bytes(l.Memory).String(),
 			"remedy", "raise the limit of the control group (MemoryMax=, docker -m), or lower session.memory")
+	}
+	if n := filterMemory(c); has.memory.Limit > 0 && n > has.memory.Limit/4 {
+		log.Warn("filters may remember more than a quarter of the memory that the hub may use", "filters", config.Bytes(n).String(), "memory", has.memory.String(),
+			"remedy", "lower the option memory of filters, or raise the limit of the control group (MemoryMax=, docker -m)")
 	}
 	if n, limited := resource.AddressSpace(); limited && n < resource.AddressSpaceNeeded {
 		log.Warn("the address space is limited to less than the hub may need: it would end with a stack trace", "limit_mib", n>>20,

@@ -53,24 +53,23 @@ func controlGroup(t *testing.T, limit int) (dir string) {
 	return dir
 }
 
-// A hub in a control group of 32 MiB survives 900 senders that stop inside frames of 50 KiB:
-// it lets in as many as fit, refuses frames, and still serves others. Where there are no
-// control groups, its resident memory stays below as much.
-func TestStoppedSendersInLittleMemory(t *testing.T) {
+// startInLittleMemory starts a hub in a control group of 32 MiB. Where none can be made, group
+// is empty and the hub has the settings that it chooses in one.
+func startInLittleMemory(t *testing.T, config string) (p *process, socket, group string) {
+	t.Helper()
 	besterd := skipUnlessMeasurable(t)
-	const senders, limit = 900, 32 << 20
 	folder, err := os.MkdirTemp("", "b") // short, for the socket
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(folder) })
 	socket, file := filepath.Join(folder, "s"), filepath.Join(folder, "c.toml")
-	config := fmt.Sprintf("[[listen]]\nnetwork = \"unix\"\naddress = %q\n", socket)
-	group := controlGroup(t, limit)
+	config = fmt.Sprintf("[[listen]]\nnetwork = \"unix\"\naddress = %q\n", socket) + config
+	group = controlGroup(t, littleMemory)
 	cmd := exec.Command(besterd, file)
-	if group == "" { // the settings that the hub chooses in a group of 32 MiB
+	if group == "" {
 		t.Log("no control group can be made: measures the resident memory alone")
-		config += "[session]\nmemory = \"8 MiB\"\nconnections = 307\n"
+		config += "[session]\nmemory = \"8 MiB\"\nconnections = 204\n"
 		cmd.Env = append(os.Environ(), "GOMEMLIMIT=24MiB")
 	} else {
 		cmd = exec.Command("sh", "-c", `echo $$ > "$0/cgroup.procs" && exec "$@"`, group, besterd, file)
@@ -78,8 +77,7 @@ func TestStoppedSendersInLittleMemory(t *testing.T) {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p, err := startProcess("besterd", cmd)
-	if err != nil {
+	if p, err = startProcess("besterd", cmd); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.kill)
@@ -87,29 +85,76 @@ func TestStoppedSendersInLittleMemory(t *testing.T) {
 		c, err := net.Dial("unix", socket)
 		if err == nil {
 			c.Close()
-			break
+			return p, socket, group
 		}
 		if time.Now().After(late) {
 			t.Fatalf("not ready: %v\n%s", err, p)
 		}
 	}
+}
+
+const littleMemory = 32 << 20
+
+// openSession opens a session and returns its connection, or nil if it was refused.
+func openSession(t *testing.T, socket, user string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(time.Minute))
+	hello := wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: wire.RoleClient, User: user})
+	if _, err := c.Write(bformat.Append(nil, hello)); err != nil {
+		return nil
+	}
+	if _, err := bformat.NewReader(c, 0).Next(); err != nil {
+		return nil
+	}
+	return c
+}
+
+// A hub in a control group of 32 MiB survives as many receivers as it lets in that read
+// nothing: what the system keeps for their sockets is bounded, too.
+func TestReceiversThatDoNotReadInLittleMemory(t *testing.T) {
+	p, socket, _ := startInLittleMemory(t, "[[route]]\nmatch = \"#\"\nto = [\"cam\"]\n")
+	in := 0
+	for range 180 { // of 204 connections
+		if openSession(t, socket, "cam") != nil {
+			in++
+		}
+	}
+	if in < 180 {
+		t.Fatalf("%d receivers were let in\n%s", in, p)
+	}
+	c, err := client.Dial(t.Context(), "unix", socket, client.Options{User: "sender", SendOnly: true})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, p)
+	}
+	data := []byte(`"` + strings.Repeat("x", 1000) + `"`)
+	for i := range 600 {
+		if err := c.Request(t.Context(), &hub.Message{Type: "a", Data: hub.Data{Encoding: hub.JSON, Bytes: data}}, nil); err != nil {
+			t.Fatalf("message %d to %d receivers: %v\n%s", i, in, err, p)
+		}
+	}
+	c.Close(t.Context())
+	t.Logf("%d receivers; RSS %d kB", in, kilobytes(t, p.cmd.Process.Pid, "status", "VmRSS"))
+}
+
+// A hub in a control group of 32 MiB survives 900 senders that stop inside frames of 50 KiB:
+// it lets in as many as fit, refuses frames, and still serves others. Where there are no
+// control groups, its resident memory stays below as much.
+func TestStoppedSendersInLittleMemory(t *testing.T) {
+	const senders, limit = 900, littleMemory
+	p, socket, group := startInLittleMemory(t, "")
 
 	part := append(binary.LittleEndian.AppendUint32(nil, 50<<10), make([]byte, 45<<10)...)
 	in := 0
 	var all []net.Conn
 	for i := range senders {
-		c, err := net.Dial("unix", socket)
-		if err != nil {
-			t.Fatalf("sender %d: %v\n%s", i, err, p)
-		}
-		t.Cleanup(func() { c.Close() })
-		c.SetDeadline(time.Now().Add(time.Minute))
-		hello := wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: wire.RoleClient, User: fmt.Sprintf("cam%d", i)})
-		if _, err := c.Write(bformat.Append(nil, hello)); err != nil {
+		c := openSession(t, socket, fmt.Sprintf("cam%d", i))
+		if c == nil {
 			continue // refused
-		}
-		if _, err := bformat.NewReader(c, 0).Next(); err != nil {
-			continue
 		}
 		in++
 		c.Write(part) // may be refused midway

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -92,7 +93,8 @@ func (d *daemon) status() []byte {
 	if d.servers != nil {
 		r.Servers, r.Upstreams = d.servers.Stats(), d.servers.Servers()
 	}
-	for name, f := range d.filters {
+	for _, name := range slices.Sorted(maps.Keys(d.filters)) {
+		f := d.filters[name]
 		r.Filters = append(r.Filters, filterReport{name, f.config.Kind, f.Report()})
 	}
 	for _, v := range d.config.Routes {
@@ -119,16 +121,15 @@ func (d *daemon) status() []byte {
 			}
 		}
 	}
-	for name, v := range d.devices {
+	for _, name := range slices.Sorted(maps.Keys(d.devices)) {
+		v := d.devices[name]
 		r.Devices = append(r.Devices, deviceReport{name, v.config.Kind, v.poller.Stats()})
 	}
 	d.mu.Unlock()
 	if r.Handlers == nil {
 		r.Handlers = []link.Stats{} // [] and not null, like the other lists
 	}
-	slices.SortFunc(r.Filters, func(a, b filterReport) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(r.Handlers, func(a, b link.Stats) int { return strings.Compare(a.Name, b.Name) })
-	slices.SortFunc(r.Devices, func(a, b deviceReport) int { return strings.Compare(a.Name, b.Name) })
 	b, err := json.Marshal(r)
 	if err != nil {
 		d.log.Error("status", "err", err)

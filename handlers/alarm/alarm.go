@@ -186,15 +186,7 @@ type scratch struct {
 // Handle passes m on, and then sends the alarms that it raises or clears to the handler
 // of their type.
 func (f *Filter) Handle(m *hub.Message, a *hub.Answer) {
-	f.mu.Lock()
-	w := f.getScratch()
-	f.watch(m, w)
-	shortage := f.states.Shortage(f.elapsed)
-	err, alarms := w.err, w.used
-	if alarms == 0 {
-		f.free = append(f.free, w)
-	}
-	f.mu.Unlock()
+	w, alarms, shortage, err := f.watchLocked(m)
 	shortage.Log(f.o.Log)
 
 	a.Pass(m.Data)
@@ -205,6 +197,19 @@ func (f *Filter) Handle(m *hub.Message, a *hub.Answer) {
 		f.putScratch(w)
 	}
 	a.Done(err)
+}
+
+// watchLocked watches m and returns how many alarms it brings. With none, w is not needed
+// any more.
+func (f *Filter) watchLocked(m *hub.Message) (w *scratch, alarms int, shortage series.Shortage, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock() // also if there is a bug
+	w = f.getScratch()
+	f.watch(m, w)
+	if w.used == 0 {
+		f.free = append(f.free, w)
+	}
+	return w, w.used, f.states.Shortage(f.elapsed), w.err
 }
 
 // putScratch returns w, which has made alarms, to the free list.

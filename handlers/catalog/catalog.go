@@ -10,6 +10,7 @@ import (
 
 	"github.com/besterhub/bester/handlers/alarm"
 	"github.com/besterhub/bester/handlers/deadband"
+	"github.com/besterhub/bester/handlers/internal/series"
 	"github.com/besterhub/bester/handlers/throttle"
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/options"
@@ -63,6 +64,15 @@ func New(name string, o map[string]any, log *slog.Logger) (Filter, error) {
 		names[i] = k.Name
 	}
 	return nil, fmt.Errorf("no filter %q: there are %s", name, strings.Join(names, ", "))
+}
+
+// Memory returns how many bytes a filter with these options may take for what it remembers.
+func Memory(o map[string]any) int64 {
+	var b options.Bytes
+	if text, ok := o["memory"].(string); !ok || b.UnmarshalText([]byte(text)) != nil || b <= 0 {
+		return series.DefaultMemory
+	}
+	return int64(b)
 }
 
 // What kinds of filters do with the flow of messages.

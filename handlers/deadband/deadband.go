@@ -159,16 +159,21 @@ func (f *Filter) Report() any { return f.Stats() }
 // elapsed returns the time that has passed since the filter was made.
 func (f *Filter) elapsed() time.Duration { return f.now().Sub(f.start) }
 
-// Handle passes on the records of m that have changed, or drops m.
-func (f *Filter) Handle(m *hub.Message, a *hub.Answer) {
+// filterLocked filters m. Unless some records are left, the reader is not needed any more.
+func (f *Filter) filterLocked(m *hub.Message) (r *senml.Reader, d hub.Data, left int, shortage series.Shortage) {
 	f.mu.Lock()
-	r := f.pool.Get()
-	d, left := f.filter(m, r)
-	shortage := f.last.Shortage(f.elapsed)
+	defer f.mu.Unlock() // also if there is a bug
+	r = f.pool.Get()
+	d, left = f.filter(m, r)
 	if left != some {
 		f.pool.Put(r)
 	}
-	f.mu.Unlock()
+	return r, d, left, f.last.Shortage(f.elapsed)
+}
+
+// Handle passes on the records of m that have changed, or drops m.
+func (f *Filter) Handle(m *hub.Message, a *hub.Answer) {
+	r, d, left, shortage := f.filterLocked(m)
 	shortage.Log(f.log)
 
 	switch left {

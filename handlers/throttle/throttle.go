@@ -116,12 +116,16 @@ func (f *Filter) Handle(m *hub.Message, a *hub.Answer) {
 		f.handleNames(m, a, now)
 		return
 	}
-	f.mu.Lock()
-	due := f.messageDue(m, now)
-	shortage := f.next.Shortage(f.elapsed)
-	f.mu.Unlock()
+	due, shortage := f.filterMessage(m, now)
 	shortage.Log(f.log)
 	passOrDrop(a, m.Data, due)
+}
+
+// filterMessage reports whether m is due by its type.
+func (f *Filter) filterMessage(m *hub.Message, now time.Duration) (due bool, shortage series.Shortage) {
+	f.mu.Lock()
+	defer f.mu.Unlock() // also if there is a bug
+	return f.messageDue(m, now), f.next.Shortage(f.elapsed)
 }
 
 func passOrDrop(a *hub.Answer, d hub.Data, pass bool) {
@@ -146,15 +150,27 @@ func (f *Filter) messageDue(m *hub.Message, now time.Duration) bool {
 }
 
 func (f *Filter) handleNames(m *hub.Message, a *hub.Answer, now time.Duration) {
+	r, d, due, shortage := f.filterNames(m, now)
+	shortage.Log(f.log)
+	if due {
+		a.Pass(d)
+	} else {
+		a.Drop()
+	}
 	f.mu.Lock()
-	r := f.pool.Get()
+	f.pool.Put(r)
+	f.mu.Unlock()
+	a.Done(nil)
+}
+
+// filterNames reports whether anything of m is due, and returns that part, in r's memory.
+func (f *Filter) filterNames(m *hub.Message, now time.Duration) (r *senml.Reader, d hub.Data, due bool, shortage series.Shortage) {
+	f.mu.Lock()
+	defer f.mu.Unlock() // also if there is a bug
+	r = f.pool.Get()
 	if !wellFormed(r, m.Data) { // checked before any state changes
 		f.stats.Malformed++
-		due := f.messageDue(m, now)
-		f.pool.Put(r)
-		f.mu.Unlock()
-		passOrDrop(a, m.Data, due)
-		return
+		return r, m.Data, f.messageDue(m, now), f.next.Shortage(f.elapsed)
 	}
 	records := 0
 	for r.Reset(m.Data); r.NextOrInvalid(); records++ {
@@ -177,19 +193,7 @@ func (f *Filter) handleNames(m *hub.Message, a *hub.Answer, now time.Duration) {
 	} else {
 		f.stats.Dropped++
 	}
-	shortage := f.next.Shortage(f.elapsed)
-	f.mu.Unlock()
-	shortage.Log(f.log)
-
-	if n > 0 {
-		a.Pass(d)
-	} else {
-		a.Drop()
-	}
-	f.mu.Lock()
-	f.pool.Put(r)
-	f.mu.Unlock()
-	a.Done(nil)
+	return r, d, n > 0, f.next.Shortage(f.elapsed)
 }
 
 func wellFormed(r *senml.Reader, d hub.Data) bool {

@@ -48,6 +48,11 @@
 // or the new one. A lock on the file serializes changes from different processes.
 // A change keeps the owner and mode of the file, and a symbolic link to it.
 //
+// A hub keeps its accounts where the file has lost all of them, as if it was emptied or cut
+// off, unless this line is in it, which removing the last account writes:
+//
+//	# There are no accounts.
+//
 // bcrypt reads 72 bytes. A longer password is first replaced by the base64
 // text of its SHA-256, 44 bytes long; hashes made by other programs, such as
 // htpasswd -B, work for passwords up to 72 bytes.

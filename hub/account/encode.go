@@ -8,9 +8,13 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// blank reports whether there is no text, not even a comment.
-func (d *document) blank() bool {
-	return len(d.entries) == 0 && !slices.ContainsFunc(d.tail, func(s string) bool { return s != "" })
+// noAccounts is the comment that tells a file that is to have no accounts from one that
+// was emptied or cut off.
+const noAccounts = "# There are no accounts."
+
+// isCutOff reports whether there are no accounts, and no comment says so.
+func (d *document) isCutOff() bool {
+	return len(d.entries) == 0 && !slices.Contains(d.tail, noAccounts)
 }
 
 // header begins a file that bester creates.
@@ -79,7 +83,8 @@ func Quote(s string) string {
 
 // add appends an account, which changes the file least.
 func (d *document) add(e *entry) {
-	e.above, d.tail = d.tail, nil
+	e.above = slices.DeleteFunc(d.tail, func(s string) bool { return s == noAccounts })
+	d.tail = nil
 	switch {
 	case len(d.entries) > 0 && len(e.above) == 0:
 		e.above = []string{""}
@@ -114,8 +119,11 @@ func (d *document) remove(name hub.UserName) {
 		for len(d.entries) > 0 && len(d.tail) > 0 && d.tail[len(d.tail)-1] == "" {
 			d.tail = d.tail[:len(d.tail)-1] // it stood between two accounts
 		}
-		if d.blank() { // which Reload would take for damage
-			d.tail = slices.Clone(header)
+		if d.isCutOff() { // which Reload would take for damage
+			if len(d.tail) == 0 {
+				d.tail = slices.Clone(header)
+			}
+			d.tail = append(d.tail, noAccounts)
 		}
 		return
 	}

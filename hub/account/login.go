@@ -89,7 +89,7 @@ func (s *Store) Login(ctx context.Context, name hub.UserName, password string) (
 // and an address that the account has logged in from goes first.
 //
 // After a password check it also returns a token, of at most MaxToken bytes, which is good
-// for 12 hours unless the password changes. A token begets no token.
+// for 12 hours unless the password changes. A login by token returns none.
 //
 // The error is ErrDenied, ErrBusy, or wraps that of ctx if ctx ended while the login
 // waited for a hash slot. A hash that has begun is not interrupted.
@@ -146,7 +146,7 @@ func (s *Store) verifyPassword(ctx context.Context, req LoginRequest, known bool
 		return nil, ErrDenied // no account has such a password
 	}
 	for {
-		err := s.acquireHashSlot(ctx, s.claim(req, known))
+		err := s.acquireHashSlot(ctx, s.hashRequest(req, known))
 		if err == nil {
 			break
 		}
@@ -185,14 +185,14 @@ func (s *Store) verifyPassword(ctx context.Context, req LoginRequest, known bool
 	return now, nil
 }
 
-// claim returns the place in the queue that a login may claim.
-func (s *Store) claim(req LoginRequest, known bool) claim {
+// hashRequest returns the place in the queue that a login may hashRequest.
+func (s *Store) hashRequest(req LoginRequest, known bool) hashRequest {
 	r := s.table.Load().records[req.Name]
 	if r == nil {
-		return claim{from: req.From}
+		return hashRequest{from: req.From}
 	}
 	known = known || s.known.has(req.Name, req.From)
-	return claim{class: r.account.name, from: req.From, known: known, password: req.Password}
+	return hashRequest{class: r.account.name, from: req.From, known: known, password: req.Password}
 }
 
 // current returns the current record of r's account, or nil if the account was removed or
@@ -239,7 +239,7 @@ func (s *Store) mac(r *record, password string) (sum [sha256.Size]byte) {
 }
 
 // acquireHashSlot waits until a hash may run. After a nil error the slot must be released.
-func (s *Store) acquireHashSlot(ctx context.Context, c claim) error {
+func (s *Store) acquireHashSlot(ctx context.Context, c hashRequest) error {
 	shed, err := s.queue.acquire(ctx, c)
 	switch err {
 	case nil, errAnswered:
@@ -280,7 +280,7 @@ func (s *Store) hash(ctx context.Context, name hub.UserName, password string) (s
 	if err := checkPassword(password); err != nil {
 		return "", err
 	}
-	if err := s.acquireHashSlot(ctx, claim{class: name, known: true}); err != nil {
+	if err := s.acquireHashSlot(ctx, hashRequest{class: name, known: true}); err != nil {
 		return "", err
 	}
 	defer s.queue.release()

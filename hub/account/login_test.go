@@ -119,7 +119,7 @@ func TestSameLoginAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := createStore(t, filepath.Join(t.TempDir(), "accounts"), Options{Parallel: 1})
 		must(t, s.Add("alice", "secret", DefaultPermissions()))
-		must(t, s.acquireHashSlot(t.Context(), claim{})) // somebody else's hash runs
+		must(t, s.acquireHashSlot(t.Context(), hashRequest{})) // somebody else's hash runs
 		var wg sync.WaitGroup
 		for range 50 {
 			wg.Go(func() {
@@ -147,7 +147,7 @@ func TestLoginsWaitForHashSlot(t *testing.T) {
 		s := createStore(t, filepath.Join(t.TempDir(), "accounts"), Options{Parallel: 2, Waiting: 3})
 		must(t, s.Add("alice", "secret", DefaultPermissions()))
 		for range 2 { // as many as may run do
-			must(t, s.acquireHashSlot(t.Context(), claim{}))
+			must(t, s.acquireHashSlot(t.Context(), hashRequest{}))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
@@ -191,7 +191,7 @@ func TestChangedWhileALoginWaits(t *testing.T) {
 		must(t, operator.Add("alice", "old", DefaultPermissions()))
 		must(t, operator.Add("bob", "old", DefaultPermissions()))
 		must(t, s.Reload())
-		must(t, s.acquireHashSlot(t.Context(), claim{}))
+		must(t, s.acquireHashSlot(t.Context(), hashRequest{}))
 		errs := make(chan error, 3)
 		for i, user := range []hub.UserName{"alice", "bob"} {
 			go func() {

@@ -124,7 +124,8 @@ func TestAddAndRemoveKeepWhatAnOperatorWrote(t *testing.T) {
 		{"remove the first", "# top\n\n# of a\n" + a + "\n# of b\n" + b, func(d *document) { d.remove("a") }, "# top\n\n# of b\n" + b},
 		{"remove the last", a + "\n# of b\n" + b + "# end\n", func(d *document) { d.remove("b") }, a + "\n# end\n"},
 		{"remove what was added", a + "\n# of b\n" + b, func(d *document) { addC(d); d.remove("c") }, a + "\n# of b\n" + b},
-		{"remove the only", "# top\n\n# of a\n" + a, func(d *document) { d.remove("a") }, "# top\n\n"},
+		{"remove the only", "# top\n\n# of a\n" + a, func(d *document) { d.remove("a") }, "# top\n\n" + noAccounts + "\n"},
+		{"remove the only, and add", a, func(d *document) { d.remove("a"); addC(d) }, strings.Join(header, "\n") + "\n" + c},
 	}
 	for _, test := range tests {
 		d, err := parse([]byte(test.in))

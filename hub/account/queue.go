@@ -26,21 +26,21 @@ type hashQueue struct {
 	limit      int // logins that may wait
 	perAddress int // of those, from one address
 
-	mu        sync.Mutex
-	running   int
-	waiting   []*waiter // oldest first
-	classes   map[classKey]*share
-	sources   map[sourceKey]*share
-	addresses map[netip.Prefix]*share
-	turn      uint64 // counts the turns given
-	knownTook int    // turns in a row for known addresses while others waited
+	mu          sync.Mutex
+	running     int
+	waiting     []*waiter // oldest first
+	classes     map[classKey]*share
+	sources     map[sourceKey]*share
+	addresses   map[netip.Prefix]*share
+	turn        uint64 // counts the turns given
+	knownStreak int    // turns in a row for known addresses while others waited
 }
 
-// knownRun is how many turns in a row logins from known addresses take while others wait.
-const knownRun = 3
+// maxKnownStreak is how many turns in a row logins from known addresses take while others wait.
+const maxKnownStreak = 3
 
-// A claim says on whose behalf a hash is requested.
-type claim struct {
+// A hashRequest says on whose behalf a hash is requested.
+type hashRequest struct {
 	class    hub.UserName // the account; "" for all unknown names
 	from     netip.Prefix // zero: this machine
 	known    bool         // the account is known to log in from there, or has an expired token
@@ -66,7 +66,7 @@ type share struct {
 }
 
 type waiter struct {
-	claim
+	hashRequest
 	class   *share
 	source  *share     // its address within its class
 	address *share     // its address in all classes
@@ -87,7 +87,7 @@ func newHashQueue(parallel, limit int) *hashQueue {
 // acquire waits for a hash slot; after a nil error, release must be called. The error is
 // ErrBusy if too many wait, errAnswered, or that of ctx. shed means that the error is
 // ErrBusy and the login had waited.
-func (q *hashQueue) acquire(ctx context.Context, c claim) (shed bool, err error) {
+func (q *hashQueue) acquire(ctx context.Context, c hashRequest) (shed bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
@@ -102,7 +102,7 @@ func (q *hashQueue) acquire(ctx context.Context, c claim) (shed bool, err error)
 		q.remove(q.newestOf(w))
 	}
 	if len(q.waiting) > q.limit {
-		q.remove(q.giveWay())
+		q.remove(q.evictionVictim())
 	}
 	refused := !slices.Contains(q.waiting, w)
 	q.mu.Unlock()
@@ -151,7 +151,7 @@ func (q *hashQueue) answer(name hub.UserName, password string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, w := range slices.Clone(q.waiting) {
-		if w.claim.class == name && w.password == password {
+		if w.hashRequest.class == name && w.password == password {
 			q.forget(w)
 			w.outcome <- errAnswered
 		}
@@ -171,17 +171,17 @@ func (q *hashQueue) next() *waiter {
 			*best = w
 		}
 	}
-	if known == nil || other != nil && q.knownTook >= knownRun {
-		q.knownTook = 0
+	if known == nil || other != nil && q.knownStreak >= maxKnownStreak {
+		q.knownStreak = 0
 		return other
 	}
-	q.knownTook++
+	q.knownStreak++
 	return known
 }
 
-// giveWay returns the login that gives way when too many wait: one from an address that is
+// evictionVictim returns the login that gives way when too many wait: one from an address that is
 // not known, if there is one.
-func (q *hashQueue) giveWay() *waiter {
+func (q *hashQueue) evictionVictim() *waiter {
 	var victim *waiter
 	more := func(a, b *waiter) bool { // than b, which is older
 		if a.known != b.known {
@@ -212,14 +212,14 @@ func (q *hashQueue) newestOf(w *waiter) *waiter {
 }
 
 // add makes a waiter for c. A class or address that is new comes after those that wait.
-func (q *hashQueue) add(c claim) *waiter {
+func (q *hashQueue) add(c hashRequest) *waiter {
 	class := classKey{c.class, c.known}
 	w := &waiter{
-		claim:   c,
-		class:   shareOf(q.classes, class, q.turn),
-		source:  shareOf(q.sources, sourceKey{class, c.from}, q.turn),
-		address: shareOf(q.addresses, c.from, q.turn),
-		outcome: make(chan error, 1),
+		hashRequest: c,
+		class:       shareOf(q.classes, class, q.turn),
+		source:      shareOf(q.sources, sourceKey{class, c.from}, q.turn),
+		address:     shareOf(q.addresses, c.from, q.turn),
+		outcome:     make(chan error, 1),
 	}
 	q.waiting = append(q.waiting, w)
 	return w
@@ -252,7 +252,7 @@ func (q *hashQueue) remove(w *waiter) {
 func (q *hashQueue) forget(w *waiter) {
 	i := slices.Index(q.waiting, w)
 	q.waiting = slices.Delete(q.waiting, i, i+1)
-	class := classKey{w.claim.class, w.known}
+	class := classKey{w.hashRequest.class, w.known}
 	dropShare(q.classes, class)
 	dropShare(q.sources, sourceKey{class, w.from})
 	dropShare(q.addresses, w.from)

@@ -112,8 +112,8 @@ func Create(path string, opts Options) (*Store, error) {
 func (s *Store) Path() string { return s.path }
 
 // Reload reads the file again. After an error (a *SyntaxError if the file is invalid) the
-// accounts stay as they were. A file without any text, where there were accounts, is an
-// error: a program that removes the last one leaves comments.
+// accounts stay as they were. A file without accounts, where there were some, is an error
+// unless the comment noAccounts is in it, which removing the last one writes.
 func (s *Store) Reload() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -126,8 +126,8 @@ func (s *Store) Reload() error {
 	if err != nil {
 		return err
 	}
-	if len(s.table.Load().sorted) > 0 && doc.blank() {
-		return &SyntaxError{Path: s.path, Line: 1, Column: 1, Problem: "the file has become empty: put it back, or if there should be no accounts, write a # into it"}
+	if len(s.table.Load().sorted) > 0 && doc.isCutOff() {
+		return &SyntaxError{Path: s.path, Line: 1, Column: 1, Problem: "the file has lost all its accounts: put it back, or if there should be none, write this line into it: " + noAccounts}
 	}
 	s.setTable(doc)
 	return nil

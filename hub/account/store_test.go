@@ -156,24 +156,28 @@ func TestAccountIsOfItsMoment(t *testing.T) {
 	}
 }
 
-// A file that another program has emptied, as a full disk or a failed copy does, logs nobody
-// out; a file whose last account was removed does.
+// A file that another program has emptied or cut off before its first account, as a full
+// disk or a failed copy does, logs nobody out; a file whose last account was removed does.
 func TestEmptiedFile(t *testing.T) {
 	s := newStore(t)
 	must(t, s.Add("ann", "secret", DefaultPermissions()))
 	whole, err := os.ReadFile(s.Path())
 	must(t, err)
-	for _, text := range []string{"", "\n", " \r\n\t\n"} {
+	cuts := []string{"", "\n", " \r\n\t\n", "#"}
+	for i := range strings.Index(string(whole), "\naccount") + 1 {
+		cuts = append(cuts, string(whole[:i]))
+	}
+	for _, text := range cuts {
 		must(t, os.WriteFile(s.Path(), []byte(text), 0o600))
-		if err := s.Reload(); err == nil || !strings.Contains(err.Error(), "has become empty") {
+		if err := s.Reload(); err == nil || !strings.Contains(err.Error(), "has lost all its accounts") {
 			t.Errorf("%q: got %v", text, err)
 		}
 		if s.Lookup("ann") == nil {
 			t.Fatalf("%q: the account is gone", text)
 		}
 	}
-	// Where the last account is removed by hand, something stays.
-	must(t, os.WriteFile(s.Path(), []byte("#"), 0o600))
+	// Where the last account is removed by hand, the file says so.
+	must(t, os.WriteFile(s.Path(), []byte(noAccounts+"\n"), 0o600))
 	must(t, s.Reload())
 	if s.Lookup("ann") != nil {
 		t.Error("the account is still there")
@@ -189,7 +193,13 @@ func TestEmptiedFile(t *testing.T) {
 		if len(s.List()) != 0 {
 			t.Error("the account is still there")
 		}
+		if got := string(readFile(t, s.Path())); !strings.Contains(got, noAccounts+"\n") {
+			t.Errorf("the file does not say that it has no accounts:\n%s", got)
+		}
 		must(t, s.Add("ann", "secret", DefaultPermissions()))
+		if got := string(readFile(t, s.Path())); strings.Contains(got, noAccounts) {
+			t.Errorf("the file says that it has no accounts:\n%s", got)
+		}
 	}
 }
 

@@ -30,7 +30,7 @@ type Backoff struct {
 
 // Delay returns how long to wait before the next attempt. err is why the last one failed or,
 // with lost, why the session ended. The wait doubles up to a limit, and is shortened by up
-// to a half by chance; after a lost session it is a random part of a second, so that the
+// to a half at random; after a lost session it is a random part of a second, so that the
 // clients that a hub has lost do not come back all at once.
 func (b *Backoff) Delay(err error, lost bool) time.Duration {
 	if lost && b.next == 0 {

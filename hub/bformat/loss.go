@@ -42,7 +42,7 @@ const (
 	LossMemory             // the queue was full because the Budget had too little left
 	LossEnded              // the queue ended, or a write failed, before it was written whole
 	OwnerLoss              // the first that the owner defines
-	NumLosses  = 8
+	NumLosses  = 10
 )
 
 // Losses counts lost deliveries by reason.

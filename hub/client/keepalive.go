@@ -9,7 +9,7 @@ import (
 )
 
 // errNoAnswer is why a connection ended whose hub does not answer pings.
-var errNoAnswer = errors.New("the hub does not answer: its machine or the network has gone without a word")
+var errNoAnswer = errors.New("the hub does not answer: its machine or the network no longer responds")
 
 // pings are the pings of a Client's keepalive. A hub reads a session's frames in order, and
 // may not read on while many of its messages are in flight. So an unanswered ping says

@@ -15,6 +15,7 @@ import (
 // check validates what depends on several keys.
 func (c *Config) check(r *reader) {
 	c.checkListen(r)
+	c.checkInformer(r)
 	c.checkMemory(r)
 	c.checkServers(r)
 	names := c.checkNames(r)
@@ -47,6 +48,16 @@ func (c *Config) checkListen(r *reader) {
 				r.problem(p.key("address"), "%q: the [[listen]] with network = %q and address = %q takes the same: remove one", l.Address, other.Network, other.Address)
 				break
 			}
+		}
+	}
+}
+
+// checkInformer checks that the informer's socket is no listener's.
+func (c *Config) checkInformer(r *reader) {
+	informer := Listen{Network: Unix, Address: c.Informer.Socket}
+	for i := range c.Listen {
+		if c.Informer.Socket != "" && clash(&c.Listen[i], &informer) {
+			r.problem(path{"informer", "socket"}, "%q: a [[listen]] takes the same: choose another path", c.Informer.Socket)
 		}
 	}
 }

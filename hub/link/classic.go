@@ -104,13 +104,19 @@ func (c *Classic) Name() string { return c.c.Name }
 // Handle queues m for the handler and returns at once. A message that it refuses fails with
 // an error that wraps hub.ErrFull or hub.ErrClosed.
 func (c *Classic) Handle(m *hub.Message, a *hub.Answer) {
+	if err := c.take(m, a); err != nil {
+		a.Done(err)
+	}
+}
+
+// take queues m, or returns why it is refused.
+func (c *Classic) take(m *hub.Message, a *hub.Answer) error {
 	now := clock()
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if err := c.admit(m); err != nil {
 		c.stats.Refused++
-		c.mu.Unlock()
-		a.Done(err)
-		return
+		return err
 	}
 	j := newJob(m, a, now)
 	c.shares.add(j)
@@ -125,7 +131,7 @@ func (c *Classic) Handle(m *hub.Message, a *hub.Answer) {
 		c.workers[w] = struct{}{}
 		go c.work(w)
 	}
-	c.mu.Unlock()
+	return nil
 }
 
 // admit returns why m is refused, nil if it is admitted.
@@ -151,17 +157,12 @@ func (c *Classic) work(w *worker) {
 		successor := c.successor
 		c.mu.Unlock()
 
-		var err error
-		if successor != nil {
-			j.handOver(successor, &w.batch)
-			w.batch.Flush()
-		} else {
-			err = c.handle(j, w)
-		}
+		failed := c.end(j, w, successor)
+		flush(&w.batch, c.notePanic)
 
 		c.mu.Lock()
 		c.inFlight--
-		if err != nil {
+		if failed {
 			c.stats.Failed++
 		}
 		s.pop()
@@ -188,10 +189,27 @@ func (c *Classic) work(w *worker) {
 	workers.Put(w)
 }
 
+// end handles j, or hands it over to successor if that is not nil, and reports whether j has
+// failed. If something panics, only j fails.
+func (c *Classic) end(j *job, w *worker, successor hub.Handler) (failed bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			failed = true
+			c.closeConnection(w)
+			c.notePanic(p)
+			j.failPanicked(c.c.Name)
+		}
+	}()
+	if successor != nil {
+		j.handOver(successor, &w.batch)
+		return false
+	}
+	return c.handle(j, w) != nil
+}
+
 // handle sends j to the handler and executes its answer. It returns why the message failed.
 func (c *Classic) handle(j *job, w *worker) error {
-	defer w.batch.Flush()
-	a := j.answer
+	a := j.answerWriter
 	var in *bformat.Reader
 	var command hub.Command
 	w.frame = bformat.Begin(w.frame[:0])
@@ -210,6 +228,7 @@ func (c *Classic) handle(j *job, w *worker) error {
 	if err == nil {
 		a.Do(command)
 	}
+	j.ended = true
 	a.Done(err)
 	return err
 }
@@ -229,7 +248,7 @@ func (c *Classic) Stats() Stats {
 	s.Name = c.c.Name
 	if c.command != nil {
 		s.Restarts = c.command.restarts()
-		s.Down, _ = c.command.down()
+		s.ExitReason, _ = c.command.down()
 	}
 	return s
 }

@@ -328,7 +328,7 @@ func TestClassicRefusesWhenFullAndShutDown(t *testing.T) {
 		<-hold
 		answering(frame(good))(c)
 	})
-	h := newClassic(t, ClassicConfig{Path: path, Connections: 1, Options: Options{Waiting: 2}})
+	h := newClassic(t, ClassicConfig{Path: path, Connections: 1, Options: Options{QueueMessages: 2}})
 	var as hubtest.Answers
 	as.Ask(h, message("t", "anna", 0, "0"))
 	until(t, "the first is with the handler", func() (Stats, bool) { s := h.Stats(); return s, s.Sent == 1 })

@@ -15,7 +15,7 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// Timeouts and backoff of an exchange.
+// Backoff of an exchange.
 const (
 	minDialBackoff = time.Millisecond // before the first retry; doubled for each further one
 	maxDialBackoff = 50 * time.Millisecond
@@ -48,10 +48,7 @@ func (c *Classic) sendRequest(w *worker, deadline time.Duration) (*bformat.Reade
 // readAnswer reads the answer, closes the connection and returns the command.
 func (c *Classic) readAnswer(in *bformat.Reader, w *worker) (hub.Command, error) {
 	frame, err := in.Next()
-	c.mu.Lock()
-	w.conn.Close()
-	w.conn = nil
-	c.mu.Unlock()
+	c.closeConnection(w)
 	var command hub.Command
 	if err == nil {
 		if command, err = wire.ParseClassicAnswer(frame, &w.dec); err == nil {
@@ -61,13 +58,23 @@ func (c *Classic) readAnswer(in *bformat.Reader, w *worker) (hub.Command, error)
 			}
 			return command, nil
 		}
-		c.count(&c.stats.Garbage)
+		c.count(&c.stats.Malformed)
 		err = hub.Reason(hub.ErrHandler, "handler %q: %v", c.c.Name, err)
 	} else {
 		err = c.unanswered(err)
 	}
 	c.logFailure(err)
 	return command, err
+}
+
+// closeConnection closes w's connection, if it has one.
+func (c *Classic) closeConnection(w *worker) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w.conn != nil {
+		w.conn.Close()
+		w.conn = nil
+	}
 }
 
 // unanswered returns the sender's error for an answer that could not be read.
@@ -78,12 +85,12 @@ func (c *Classic) unanswered(err error) error {
 		c.count(&c.stats.Timeouts)
 		return hub.Reason(hub.ErrTimeout, "handler %q: no answer for %v", c.c.Name, c.c.Timeout)
 	case errors.As(err, &limit):
-		c.count(&c.stats.Garbage)
+		c.count(&c.stats.Malformed)
 		return hub.Reason(hub.ErrHandler, "handler %q: an answer of %d bytes, at most %d are allowed", c.c.Name, limit.Length, limit.Limit)
 	case errors.Is(err, net.ErrClosed):
 		return hub.Reason(hub.ErrClosed, "handler %q is being ended", c.c.Name)
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		c.count(&c.stats.Garbage)
+		c.count(&c.stats.Malformed)
 		return hub.Reason(hub.ErrHandler, "handler %q ended inside its answer", c.c.Name)
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return hub.Reason(hub.ErrHandler, "handler %q ended before it answered", c.c.Name)
@@ -105,7 +112,7 @@ func (c *Classic) dial(deadline time.Duration) (net.Conn, error) {
 			return nil, hub.Reason(hub.ErrClosed, "handler %q is being ended", c.c.Name)
 		default:
 		}
-		late := "accepts no connection on"
+		reason := "accepts no connection on"
 		left := deadline - clock()
 		conn, err := net.DialUnix("unix", nil, c.addr)
 		switch {
@@ -120,13 +127,13 @@ func (c *Classic) dial(deadline time.Duration) (net.Conn, error) {
 			if err := c.ensureStarted(left); err != nil {
 				return nil, err
 			}
-			late = "its program was started, but does not listen on"
+			reason = "its program was started, but does not listen on"
 		default:
 			return nil, hub.Reason(hub.ErrHandler, "handler %q: %v", c.c.Name, err)
 		}
 		if left <= 0 {
 			c.count(&c.stats.Timeouts)
-			return nil, hub.Reason(hub.ErrTimeout, "handler %q: %s %q for %v", c.c.Name, late, c.c.Path, c.c.Timeout)
+			return nil, hub.Reason(hub.ErrTimeout, "handler %q: %s %q for %v", c.c.Name, reason, c.c.Path, c.c.Timeout)
 		}
 		timer := time.NewTimer(min(backoff, left))
 		select {
@@ -144,7 +151,7 @@ func (c *Classic) ensureStarted(left time.Duration) error {
 	if c.command == nil {
 		return hub.Reason(hub.ErrHandler, "handler %q: nobody listens on %q", c.c.Name, c.c.Path)
 	}
-	if err := checkExecutable(c.c.Command); err != nil && !c.command.proven.Load() { // else it is back soon
+	if err := checkExecutable(c.c.Command); err != nil && !c.command.everReachable.Load() { // else it is back soon
 		return hub.Reason(hub.ErrHandler, "handler %q: nobody listens on %q, and its program cannot be started: %v", c.c.Name, c.c.Path, err)
 	}
 	c.command.start()

@@ -17,22 +17,35 @@ func (g *Group) arm(d time.Duration) {
 
 // expire fails the jobs that have timed out. It runs on the timer's goroutine.
 func (g *Group) expire() {
-	e := executors.Get().(*executor)
+	o, _ := g.options()
+	notSent := hub.Reason(hub.ErrTimeout, "handler %q: took no message for %v", g.name, o.Timeout)
+	notAnswered := hub.Reason(hub.ErrTimeout, "handler %q: no answer for %v", g.name, o.Timeout)
 	var batch hub.Batch
-	e.batch = &batch
+	countNotSent, countNotAnswered, idle := g.expireJobs(&batch, o.Timeout, notSent, notAnswered)
+	flush(&batch, g.notePanic)
+	g.logFailures(notSent, countNotSent)
+	g.logFailures(notAnswered, countNotAnswered)
+	if idle {
+		g.groups.removeIfIdle(g)
+	}
+}
+
+// expireJobs fails the jobs that have waited for longer than timeout, and returns how many
+// were not sent and how many not answered. idle is true if g may not be needed any more.
+func (g *Group) expireJobs(b *hub.Batch, timeout time.Duration, notSent, notAnswered error) (countNotSent, countNotAnswered int, idle bool) {
+	e := executionStates.Get().(*executionState)
+	e.batch = b
 	now := clock()
+	cutoff := now - timeout
 
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.armed = false
-	over := now - g.o.Timeout
-	notSent := hub.Reason(hub.ErrTimeout, "handler %q: took no message for %v", g.name, g.o.Timeout)
-	notAnswered := hub.Reason(hub.ErrTimeout, "handler %q: no answer for %v", g.name, g.o.Timeout)
-	var countNotSent, countNotAnswered int
-	for j := g.waiting.head; j != nil && j.since <= over; j = g.waiting.head {
+	for j := g.waiting.head; j != nil && j.since <= cutoff; j = g.waiting.head {
 		countNotSent++
 		g.unqueue(j, notSent)
 	}
-	for j := g.sent.head; j != nil && j.since <= over; j = g.sent.head {
+	for j := g.sent.head; j != nil && j.since <= cutoff; j = g.sent.head {
 		countNotAnswered++
 		p := j.process
 		p.markOverdue(j.tag)
@@ -42,20 +55,12 @@ func (g *Group) expire() {
 		p.checkOverdue()
 	}
 	g.stats.Timeouts += uint64(countNotSent + countNotAnswered)
-	g.dispatch(&batch, now)
+	g.dispatch(b, now)
 	g.rearm() // before executeDue releases the lock
 	g.executeDue(e)
-	idle := len(g.processes) == 0 && g.jobs == 0 && !g.configured
-	g.mu.Unlock()
-
-	batch.Flush()
 	e.batch = nil
-	executors.Put(e)
-	g.logFailures(notSent, countNotSent)
-	g.logFailures(notAnswered, countNotAnswered)
-	if idle {
-		g.groups.removeIfIdle(g)
-	}
+	executionStates.Put(e)
+	return countNotSent, countNotAnswered, len(g.processes) == 0 && g.jobs == 0 && !g.configured
 }
 
 // logFailures logs why so many messages have failed. The caller does not hold the lock.

@@ -52,15 +52,15 @@ type Group struct {
 	stats        Stats         // its counters
 }
 
-// An executor is what a goroutine needs to execute answers.
-type executor struct {
-	batch *hub.Batch
-	dec   wire.Decoder
-	job   *job         // the one that reply belongs to
-	reply *wire.Answer // its answer, which points into the frame that was just read
+// An executionState is what a goroutine needs to execute answers.
+type executionState struct {
+	batch  *hub.Batch
+	dec    wire.Decoder
+	job    *job         // the one that answer belongs to
+	answer *wire.Answer // its answer, which points into the frame that was just read
 }
 
-var executors = sync.Pool{New: func() any { return new(executor) }}
+var executionStates = sync.Pool{New: func() any { return new(executionState) }}
 
 func newGroup(name string, o Options, gs *Groups) *Group {
 	g := &Group{name: name, o: o.withDefaults(), groups: gs, log: newLimiter()}
@@ -82,13 +82,19 @@ func (g *Group) options() (Options, *lograte.Limiter) {
 // with an error that wraps hub.ErrFull, hub.ErrClosed, or, if no process is connected
 // and none is expected, hub.ErrHandler. It allocates nothing in steady state.
 func (g *Group) Handle(m *hub.Message, a *hub.Answer) {
+	if err := g.take(m, a); err != nil {
+		a.Done(err)
+	}
+}
+
+// take queues m, or returns why it is refused.
+func (g *Group) take(m *hub.Message, a *hub.Answer) error {
 	b, now := m.Batch, clock()
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	if err := g.admit(m); err != nil {
 		g.stats.Refused++
-		g.mu.Unlock()
-		a.Done(err)
-		return
+		return err
 	}
 	j := newJob(m, a, now)
 	g.shares.add(j)
@@ -106,13 +112,13 @@ func (g *Group) Handle(m *hub.Message, a *hub.Answer) {
 		g.markDue(s)
 	}
 	if g.due != nil {
-		e := executors.Get().(*executor)
+		e := executionStates.Get().(*executionState)
 		e.batch = b
 		g.executeDue(e)
 		e.batch = nil
-		executors.Put(e)
+		executionStates.Put(e)
 	}
-	g.mu.Unlock()
+	return nil
 }
 
 // admit returns why m is refused, nil if it is admitted.
@@ -239,7 +245,7 @@ func (g *Group) markDue(s *stream) {
 
 // executeDue executes the answers of the due streams. The caller holds the lock;
 // executeDue releases it while it executes.
-func (g *Group) executeDue(e *executor) {
+func (g *Group) executeDue(e *executionState) {
 	for g.due != nil {
 		s := g.due
 		s.due, g.due, s.nextDue = false, s.nextDue, nil
@@ -250,12 +256,12 @@ func (g *Group) executeDue(e *executor) {
 // execute executes the answers at the head of s. If another goroutine does so already,
 // execute returns: that goroutine will also see the jobs done meanwhile. The caller holds
 // the lock; execute releases it while it executes. s may be gone when it returns.
-func (g *Group) execute(s *stream, e *executor) {
+func (g *Group) execute(s *stream, e *executionState) {
 	if s.busy {
 		return
 	}
 	s.busy = true
-	defer func() { // also if a sink panics
+	defer func() { // also if there is a bug
 		s.busy = false
 		if s.head == nil && !s.due {
 			g.streams.remove(s)
@@ -267,7 +273,7 @@ func (g *Group) execute(s *stream, e *executor) {
 }
 
 // executeHead hands the answer at the head of s to the router, without the lock.
-func (g *Group) executeHead(s *stream, e *executor) {
+func (g *Group) executeHead(s *stream, e *executionState) {
 	j, failed := s.head, true
 	g.mu.Unlock()
 	defer func() {
@@ -293,27 +299,35 @@ func (g *Group) release(j *job) {
 }
 
 // finish hands the answer of j to the router and reports whether j has failed. A pass
-// without data passes on the data of the message as it was handled.
-func (j *job) finish(g *Group, e *executor) bool {
-	a, err := j.answer, j.err
+// without data passes on the data of the message as it was handled. If something panics,
+// only j fails.
+func (j *job) finish(g *Group, e *executionState) (failed bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			failed = true
+			g.notePanic(p)
+			j.failPanicked(g.name)
+		}
+	}()
+	a, err := j.answerWriter, j.err
 	if m, yes := err.(*handedOverError); yes {
 		j.handOver(m.to, e.batch)
 		return false
 	}
 	a.Resume(e.batch)
 	if err == nil {
-		var reply *wire.Answer
+		var answer *wire.Answer
 		if e.job == j {
-			reply, e.job, e.reply = e.reply, nil, nil // j's memory may be another job's soon
+			answer, e.job, e.answer = e.answer, nil, nil // j's memory may be another job's soon
 		} else {
-			reply, err = e.dec.Answer(j.reply) // was parsed when it came
+			answer, err = e.dec.Answer(j.answer) // was parsed when it came
 		}
 		if err == nil {
-			if len(reply.Commands) == 0 && reply.Reason == "" {
+			if len(answer.Commands) == 0 && answer.Reason == "" {
 				a.Drop()
 			}
-			for i := range reply.Commands {
-				c := reply.Commands[i]
+			for i := range answer.Commands {
+				c := answer.Commands[i]
 				if c.Verb == hub.Pass && c.Data.Bytes == nil {
 					c.Data = j.m.Data
 				}
@@ -324,11 +338,12 @@ func (j *job) finish(g *Group, e *executor) bool {
 				}
 				a.Do(c)
 			}
-			if reply.Reason != "" {
-				err = hub.Reason(hub.ErrHandler, "handler %q: %s", g.name, reply.Reason)
+			if answer.Reason != "" {
+				err = hub.Reason(hub.ErrHandler, "handler %q: %s", g.name, answer.Reason)
 			}
 		}
 	}
+	j.ended = true
 	a.Done(err)
 	return err != nil
 }
@@ -342,7 +357,7 @@ func (g *Group) Stats() Stats {
 	s.InFlight = g.inFlight
 	if g.command != nil {
 		s.Restarts = g.command.restarts()
-		s.Down, _ = g.command.down()
+		s.ExitReason, _ = g.command.down()
 	}
 	g.mu.Unlock()
 	s.Name, s.Native = g.name, true

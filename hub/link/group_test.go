@@ -2,7 +2,6 @@ package link
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 
@@ -12,10 +11,6 @@ import (
 	"github.com/besterhub/bester/hub/tristanable"
 	"github.com/besterhub/bester/hub/wire"
 )
-
-type testSink struct{ put func(*hub.Message) error }
-
-func (s *testSink) Put(m *hub.Message) error { return s.put(m) }
 
 func contains(s, part string) bool { return strings.Contains(s, part) }
 
@@ -116,16 +111,16 @@ func TestReplyIsUsedOnce(t *testing.T) {
 		}
 		return body
 	}
-	h := executor{batch: new(hub.Batch)}
+	h := executionState{batch: new(hub.Batch)}
 	j := k.jobs[0]
 	h.job = j
 	var err error
-	if h.reply, err = h.dec.Answer(reply("1")); err != nil {
+	if h.answer, err = h.dec.Answer(reply("1")); err != nil {
 		t.Fatal(err)
 	}
 	j.finish(&Group{name: "x"}, &h)
 	*j = *k.jobs[1]
-	j.reply = reply("2")
+	j.answer = reply("2")
 	j.finish(&Group{name: "x"}, &h)
 	for i, a := range as.Wait(t, 2) {
 		if want := string(rune(i + 1)); a.Err != nil || a.Text(0) != want {
@@ -135,54 +130,9 @@ func TestReplyIsUsedOnce(t *testing.T) {
 }
 
 func TestOutOfOrderAnswersAreBounded(t *testing.T) {
-	g := newGroup("x", Options{Bytes: 100}, nil)
+	g := newGroup("x", Options{QueueBytes: 100}, nil)
 	g.bytes = 200
 	var j job
-	g.bufferReply(&j, []byte("1"))
+	g.bufferAnswer(&j, []byte("1"))
 	wantErr(t, j.err, hub.ErrFull, "fill 200 bytes already")
-}
-
-// A panic of the hub while it executes an answer ends the connection of that process alone.
-// The other processes serve on.
-func TestPanicEndsOneProcess(t *testing.T) {
-	h := newHub(t, Options{})
-	h.bug = make(chan any, 2)
-	directory := h.router.Directory()
-	defer directory.Join("bad", &testSink{func(m *hub.Message) error { panic("a bug") }})()
-	got := make(chan string, 1)
-	defer directory.Join("good", &testSink{func(m *hub.Message) error { got <- string(m.From.User); return nil }})()
-	pass := hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.SendClients(m.Data, m.From); return nil })
-	serve := func() chan error {
-		c, err := net.Dial("unix", h.socket)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ready, done := make(chan struct{}), make(chan error, 1)
-		go func() {
-			done <- handlers.Serve(t.Context(), c, pass, []string{"t"}, handlers.Options{Name: "x", Ready: func() { close(ready) }})
-		}()
-		<-ready
-		return done
-	}
-	send := func(from hub.UserName) {
-		if err := h.router.Put(&hub.Message{Type: "t", From: hub.Address{User: from}, Data: hub.Data{Bytes: []byte("1")}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	first, second := serve(), serve()
-	send("bad")
-	if p := <-h.bug; p != "a bug" {
-		t.Fatalf("Attach: %v", p)
-	}
-	for range 3 {
-		send("good")
-		if from := <-got; from != "good" {
-			t.Errorf("from %q", from)
-		}
-	}
-	h.log.wait(t, 1, func(l string) bool { return l == "handler disconnected handler=x reason=a bug of the hub" })
-	select { // one of them was disconnected, the other serves on
-	case <-first:
-	case <-second:
-	}
 }

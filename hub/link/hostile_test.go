@@ -2,6 +2,8 @@ package link
 
 import (
 	"encoding/binary"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,12 +74,43 @@ func TestUnmatchedAnswersAreDropped(t *testing.T) {
 		}
 	}
 	s := h.until("x", "all answers seen", func(s Stats) bool { return s.Answered == 2 })
-	if s.Unmatched != uint64(10*len(unmatched)) || s.Processes != 1 || s.Failed != 0 || s.Garbage != 0 {
+	if s.Unmatched != uint64(10*len(unmatched)) || s.Processes != 1 || s.Failed != 0 || s.Malformed != 0 {
 		t.Errorf("stats %+v", s)
 	}
 	h.log.wait(t, 1, func(l string) bool {
 		return contains(l, "handler answer dropped handler=x reason=no message in flight has its tag, 1")
 	})
+}
+
+// An answer that comes again is not taken for that of a later message, however few credits
+// the process has.
+func TestDuplicateAnswers(t *testing.T) {
+	for _, credits := range []int{1, 4} {
+		h := newHub(t, Options{})
+		p := h.peer(hello(credits))
+		var as hubtest.Answers
+		const n = 2 * reuseDistance
+		ask(&as, h.Group("x"), "anna", n)
+		var last []uint64 // the latest reuseDistance tags
+		for i := range n {
+			tag, m := p.handle()
+			if slices.Contains(last, tag) {
+				t.Fatalf("message %d has a tag that was used %d messages ago", i, len(last)-slices.Index(last, tag))
+			}
+			if len(last) > 0 {
+				p.reply(last[len(last)-1], "again")
+			}
+			p.reply(tag, fmt.Sprint(m.ID.Number))
+			last = append(last, tag)
+			last = last[max(0, len(last)-reuseDistance):]
+		}
+		for i, a := range as.Wait(t, n) {
+			if a.Err != nil || a.Text(0)[1:] != fmt.Sprint(i) { // a string of MessagePack
+				t.Fatalf("message %d got %q (%v)", i, a.Text(0), a.Err)
+			}
+		}
+		h.until("x", "the duplicates were noticed", func(s Stats) bool { return s.Unmatched == n-1 && s.Answered == n })
+	}
 }
 
 // An answer that does not parse fails its message; the connection goes on.
@@ -95,7 +128,7 @@ func TestMalformedAnswerFailsItsMessage(t *testing.T) {
 	if a[1].Err != nil {
 		t.Errorf("the next one: %v", a[1].Err)
 	}
-	if s := h.Stats()[0]; s.Garbage != 1 {
+	if s := h.Stats()[0]; s.Malformed != 1 {
 		t.Errorf("stats %+v", s)
 	}
 }

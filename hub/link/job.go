@@ -9,11 +9,11 @@ import (
 
 // A job is one message that a handler process owes an answer.
 type job struct {
-	answer *hub.Answer
-	m      hub.Message // as it was handled; its data is the job's own
-	data   []byte
-	size   int   // what it counts against Options.Bytes
-	sender uint8 // a hash of who sent it, see shares
+	answerWriter *hub.Answer // where its answer goes
+	m            hub.Message // as it was handled; its data is the job's own
+	data         []byte
+	size         int   // what it counts against Options.QueueBytes
+	sender       uint8 // a hash of who sent it, see shares
 
 	stream *stream
 	next   *job // in the stream
@@ -27,8 +27,9 @@ type job struct {
 
 	done   bool   // answered or failed; executed once it is at the head of its stream
 	err    error  // what it failed with
+	ended  bool   // its answer is done, or another handler's
 	rights Rights // of the process that has answered
-	reply  []byte // an answer that came out of order; the job's own memory
+	answer []byte // an answer that came out of order; the job's own memory
 }
 
 var jobs = sync.Pool{New: func() any { return new(job) }}
@@ -52,21 +53,21 @@ func newJob(m *hub.Message, a *hub.Answer, now time.Duration) *job {
 	j.m.To = a.Message().To
 	j.m.Data.Bytes = j.data
 	j.m.Batch, j.m.Receipt, j.m.Reach = nil, nil, nil
-	j.answer = a
+	j.answerWriter = a
 	j.since = now
 	return j
 }
 
 // recycle returns j, which must be on no list, to the pool.
 func (j *job) recycle() {
-	data, reply := j.data[:0], j.reply[:0]
+	data, answer := j.data[:0], j.answer[:0]
 	if cap(data) > maxRecycled {
 		data = nil
 	}
-	if cap(reply) > maxRecycled {
-		reply = nil
+	if cap(answer) > maxRecycled {
+		answer = nil
 	}
-	*j = job{data: data, reply: reply}
+	*j = job{data: data, answer: answer}
 	jobs.Put(j)
 }
 

@@ -77,7 +77,7 @@ func TestGoodbyeOfAProcess(t *testing.T) {
 }
 
 func TestShutdownWaitsForWhatIsInFlight(t *testing.T) {
-	h := newHub(t, Options{Waiting: 1 << 20, Bytes: 1 << 26}) // room for all probes
+	h := newHub(t, Options{QueueMessages: 1 << 20, QueueBytes: 1 << 26}) // room for all probes
 	p := h.peer(hello(1))
 	var as hubtest.Answers
 	g := h.Group("x")

@@ -27,12 +27,12 @@ import (
 
 // Limits and defaults.
 const (
-	DefaultTimeout     = 10 * time.Second
-	DefaultWaiting     = 1024
-	DefaultBytes       = 4 << 20
-	DefaultConnections = 16
-	DefaultCredits     = 64   // of a process whose hello names none
-	MaxCredits         = 4096 // of any process, whatever its hello names
+	DefaultTimeout       = 10 * time.Second
+	DefaultQueueMessages = 1024
+	DefaultQueueBytes    = 4 << 20
+	DefaultConnections   = 16
+	DefaultCredits       = 64   // of a process whose hello names none
+	MaxCredits           = 4096 // of any process, whatever its hello names
 )
 
 // Options are what every kind of handler has. The zero value works.
@@ -40,13 +40,13 @@ type Options struct {
 	// Timeout is how long a message may wait to be sent, and then again how long it may
 	// wait for its answer. After that it fails with hub.ErrTimeout. If zero, 10 s.
 	Timeout time.Duration
-	// Waiting is how many messages may wait: to be sent, or, if they were answered out of
+	// QueueMessages is how many messages may wait: to be sent, or, if they were answered out of
 	// order, for those before them. More are refused with hub.ErrFull, except that senders
 	// who hold little of the queue have room for a quarter more. If zero, 1024.
-	Waiting int
-	// Bytes is how much memory, in bytes, the messages that wait or are in flight may
-	// take. More are refused with hub.ErrFull, as with Waiting. If zero, 4 MiB.
-	Bytes int
+	QueueMessages int
+	// QueueBytes is how much memory, in bytes, the messages that wait or are in flight may
+	// take. More are refused with hub.ErrFull, as with QueueMessages. If zero, 4 MiB.
+	QueueBytes int
 	// Frame is the longest frame, in bytes, that a handler may send. If zero, 1 MiB.
 	Frame int
 	// Log gets what the operator should know. If nil, nothing is logged.
@@ -57,13 +57,13 @@ func (o Options) withDefaults() Options {
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
 	}
-	if o.Waiting <= 0 {
-		o.Waiting = DefaultWaiting
+	if o.QueueMessages <= 0 {
+		o.QueueMessages = DefaultQueueMessages
 	}
-	if o.Bytes <= 0 {
-		o.Bytes = DefaultBytes
+	if o.QueueBytes <= 0 {
+		o.QueueBytes = DefaultQueueBytes
 	}
-	o.Bytes = min(o.Bytes, bformat.MaxPayload/16)
+	o.QueueBytes = min(o.QueueBytes, bformat.MaxPayload/16)
 	if o.Frame <= 0 {
 		o.Frame = bformat.DefaultLimit
 	}
@@ -82,16 +82,17 @@ type Stats struct {
 	Waiting   int      `json:"waiting"`   // messages that wait to be sent, or for the answers before theirs
 	InFlight  int      `json:"in_flight"` // messages sent and not answered
 
-	Sent      uint64 `json:"sent"`      // messages sent
-	Answered  uint64 `json:"answered"`  // answers that came in time
-	Failed    uint64 `json:"failed"`    // messages that failed, for whatever reason, Timeouts included
-	Timeouts  uint64 `json:"timeouts"`  // messages not sent or not answered in time
-	Late      uint64 `json:"late"`      // answers that came after their time
-	Unmatched uint64 `json:"unmatched"` // answers dropped: no message in flight had their tag
-	Refused   uint64 `json:"refused"`   // messages not taken: too many waited, or the hub was closing
-	Garbage   uint64 `json:"garbage"`   // connections closed, or answers refused, because they made no sense
-	Restarts  uint64 `json:"restarts"`  // times its program was started again; not where that failed
-	Down      string `json:"down"`      // why its program does not run, while it waits to be started again; else ""
+	Sent       uint64 `json:"sent"`      // messages sent
+	Answered   uint64 `json:"answered"`  // answers that came in time
+	Failed     uint64 `json:"failed"`    // messages that failed, for whatever reason, Timeouts included
+	Timeouts   uint64 `json:"timeouts"`  // messages not sent or not answered in time
+	Late       uint64 `json:"late"`      // answers that came after their time
+	Unmatched  uint64 `json:"unmatched"` // answers dropped: no message in flight had their tag
+	Refused    uint64 `json:"refused"`   // messages not taken: too many waited, or the hub was closing
+	Malformed  uint64 `json:"garbage"`   // connections closed, or answers refused, because they made no sense
+	Panics     uint64 `json:"panics"`    // bugs of the hub met where answers went; each failed at most one message
+	Restarts   uint64 `json:"restarts"`  // times its program was started again; not where that failed
+	ExitReason string `json:"down"`      // why its program does not run, while it waits to be started again; else ""
 }
 
 // newLimiter returns a limiter for the lines about one handler, or for those about all
@@ -100,8 +101,8 @@ func newLimiter() *lograte.Limiter { return &lograte.Limiter{Every: 10 * time.Se
 
 // fullError is why a message is refused: too many wait, or too many bytes.
 func fullError(name string, o *Options, waiting int) error {
-	if waiting >= o.Waiting {
+	if waiting >= o.QueueMessages {
 		return hub.Reason(hub.ErrFull, "handler %q: %d messages wait for it already", name, waiting)
 	}
-	return hub.Reason(hub.ErrFull, "handler %q: messages of %d bytes wait for it already", name, o.Bytes)
+	return hub.Reason(hub.ErrFull, "handler %q: messages of %d bytes wait for it already", name, o.QueueBytes)
 }

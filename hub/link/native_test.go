@@ -94,7 +94,7 @@ func TestCreditsAreRespected(t *testing.T) {
 }
 
 func TestDefaultAndHighestCredits(t *testing.T) {
-	h := newHub(t, Options{Waiting: 10000, Bytes: 64 << 20})
+	h := newHub(t, Options{QueueMessages: 10000, QueueBytes: 64 << 20})
 	p := h.peer(hello(1 << 30))
 	var as hubtest.Answers
 	ask(&as, h.Group("x"), "anna", MaxCredits+10)
@@ -252,8 +252,8 @@ func TestBoundedQueueRefuses(t *testing.T) {
 		o          Options
 		size       int
 	}{
-		{"messages", "5 messages wait for it already", Options{Waiting: 5}, 10},
-		{"bytes", "messages of 10000 bytes wait for it already", Options{Bytes: 10000}, 1500},
+		{"messages", "5 messages wait for it already", Options{QueueMessages: 5}, 10},
+		{"bytes", "messages of 10000 bytes wait for it already", Options{QueueBytes: 10000}, 1500},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g, err := h.Add(Config{Name: c.name, Options: c.o})

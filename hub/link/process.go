@@ -20,15 +20,15 @@ type process struct {
 	conn     net.Conn
 	in       *bformat.Reader // the reading goroutine's
 	out      *bformat.Queue
-	exec     executor  // the reading goroutine's
-	rights   Rights    // nil: all
-	b        hub.Batch // the reading goroutine's
-	maxFrame int       // the longest frame it takes, in bytes
+	exec     executionState // the reading goroutine's
+	rights   Rights         // nil: all
+	b        hub.Batch      // the reading goroutine's
+	maxFrame int            // the longest frame it takes, in bytes
 
 	inFlight  []*job   // by tag; inFlight[0] is not used
-	tags      []uint16 // a ring of the free tags; each stands for one credit
+	tags      []uint16 // a ring of the free tags: free and reuseDistance more
 	next      int      // index of the next free tag
-	free      int      // number of free tags
+	free      int      // credits left
 	overdue   int      // number of tags whose answer is overdue
 	ready     streamList
 	alternate bool  // toggled by Group.dispatch, so that it takes from ready and the group's ready in turn
@@ -40,6 +40,10 @@ type process struct {
 
 	inBatch atomic.Bool // on a batch that somebody will flush
 }
+
+// reuseDistance is how many other tags are used, at least, before a tag is used again. So a
+// duplicate answer seldom finds another job under its tag, and is noticed.
+const reuseDistance = 256
 
 // overdueJob takes the place of a job that has timed out, until its late answer comes.
 var overdueJob = new(job)
@@ -54,14 +58,14 @@ func newProcess(g *Group, c net.Conn, in *bformat.Reader, h *wire.Hello, rights 
 	if p.maxFrame <= 0 {
 		p.maxFrame = bformat.DefaultLimit
 	}
-	p.inFlight = make([]*job, credits+1)
-	p.tags, p.free = make([]uint16, credits), credits
+	p.tags, p.free = make([]uint16, credits+reuseDistance), credits
+	p.inFlight = make([]*job, len(p.tags)+1)
 	for i := range p.tags {
 		p.tags[i] = uint16(i + 1)
 	}
 	// The group's limit in bytes bounds the messages, so the queue never overflows while
 	// the process reads slowly. Twice that limit, because JSON can grow when it is encoded.
-	p.out = bformat.NewQueue(c, bformat.QueueOptions{Limit: 2*g.o.Bytes + credits*jobOverhead})
+	p.out = bformat.NewQueue(c, bformat.QueueOptions{Limit: 2*g.o.QueueBytes + credits*jobOverhead})
 	p.exec.batch = &p.b
 	return p
 }
@@ -73,7 +77,7 @@ func (p *process) available() bool { return p.free > 0 && !p.broken && !p.draini
 func (p *process) overdueRank() int { return min(p.overdue, 1) }
 
 // credits returns how many unanswered messages p takes.
-func (p *process) credits() int { return len(p.inFlight) - 1 }
+func (p *process) credits() int { return len(p.tags) - reuseDistance }
 
 // enqueue encodes j into p's send queue under a free tag. An error is why j fails. If
 // p.broken is set afterwards, j was not queued and has not failed.
@@ -110,11 +114,10 @@ func (p *process) Flush() {
 	p.out.Flush()
 }
 
-// releaseTag makes tag free. It is reused last, so that a duplicate answer most likely
-// finds no job under it and is noticed.
+// releaseTag makes tag free. It is reused last.
 func (p *process) releaseTag(tag uint16) {
 	p.inFlight[tag] = nil
-	p.tags[(p.next+p.free)%len(p.tags)] = tag
+	p.tags[(p.next+p.free+reuseDistance)%len(p.tags)] = tag
 	p.free++
 }
 
@@ -175,16 +178,19 @@ func (p *process) writeLoop() {
 	p.conn.Close()
 }
 
+// flushBatch flushes the messages that p's answers have sent.
+func (p *process) flushBatch() { flush(&p.b, p.g.notePanic) }
+
 // errProtocol is wrapped by the errors of a process that breaks the protocol.
 var errProtocol = errors.New("breach of protocol")
 
 // readLoop handles frames until the connection ends, and returns why it ended.
 func (p *process) readLoop() error {
-	p.in.SetIdle(p.b.Flush)
+	p.in.SetIdle(p.flushBatch)
 	for {
 		frame, err := p.in.Next()
 		if err != nil {
-			p.b.Flush()
+			p.flushBatch()
 			var limit *bformat.LimitError
 			if errors.As(err, &limit) {
 				err = fmt.Errorf("%w: %w", errProtocol, err)
@@ -192,7 +198,7 @@ func (p *process) readLoop() error {
 			return err
 		}
 		if err := p.handleFrame(frame); err != nil {
-			p.b.Flush()
+			p.flushBatch()
 			return fmt.Errorf("%w: %w", errProtocol, err)
 		}
 	}
@@ -244,12 +250,12 @@ func (p *process) sendStatus(tag uint64, reason error) {
 // flight do not suffer for it.
 func (p *process) answer(tag uint64, body []byte) {
 	g := p.g
-	reply, bad := p.exec.dec.Answer(body)
+	answer, bad := p.exec.dec.Answer(body)
 	if bad != nil {
 		bad = hub.Reason(hub.ErrHandler, "handler %q: %v", g.name, bad)
 	}
 	switch {
-	case !p.finish(tag, body, reply, bad):
+	case !p.finish(tag, body, answer, bad):
 		g.logLine(slog.LevelWarn, "handler answer dropped", fmt.Sprintf("no message in flight has its tag, %d", tag))
 	case bad != nil:
 		g.logFailures(bad, 1)
@@ -258,7 +264,7 @@ func (p *process) answer(tag uint64, body []byte) {
 
 // finish marks the job under tag as done and executes its answer if the job is at the head
 // of its stream. It reports whether there is such a job.
-func (p *process) finish(tag uint64, body []byte, reply *wire.Answer, bad error) bool {
+func (p *process) finish(tag uint64, body []byte, answer *wire.Answer, bad error) bool {
 	g := p.g
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -285,7 +291,7 @@ func (p *process) finish(tag uint64, body []byte, reply *wire.Answer, bad error)
 	g.removeInFlight(j)
 	j.rights = p.rights
 	if bad != nil {
-		g.stats.Garbage++
+		g.stats.Malformed++
 		j.fail(bad)
 	} else {
 		g.stats.Answered++
@@ -296,10 +302,10 @@ func (p *process) finish(tag uint64, body []byte, reply *wire.Answer, bad error)
 		g.markDue(s)
 	case s.head == j && !s.busy:
 		j.done = true
-		p.exec.job, p.exec.reply = j, reply
-		g.execute(s, &p.exec) // j comes first and takes the reply
+		p.exec.job, p.exec.answer = j, answer
+		g.execute(s, &p.exec) // j comes first and takes the answer
 	default:
-		g.bufferReply(j, body)
+		g.bufferAnswer(j, body)
 		g.markDue(s)
 	}
 	g.executeDue(&p.exec)
@@ -307,15 +313,15 @@ func (p *process) finish(tag uint64, body []byte, reply *wire.Answer, bad error)
 	return true
 }
 
-// bufferReply copies an answer that has come out of order.
-func (g *Group) bufferReply(j *job, body []byte) {
-	if g.bytes+len(body) > 2*g.o.Bytes {
+// bufferAnswer copies an answer that has come out of order.
+func (g *Group) bufferAnswer(j *job, body []byte) {
+	if g.bytes+len(body) > 2*g.o.QueueBytes {
 		j.fail(hub.Reason(hub.ErrFull, "handler %q: its answer came out of turn, and answers that wait fill %d bytes already",
-			g.name, 2*g.o.Bytes))
+			g.name, 2*g.o.QueueBytes))
 		return
 	}
 	j.done = true
-	j.reply = append(j.reply[:0], body...)
+	j.answer = append(j.answer[:0], body...)
 	j.size += len(body)
 	g.bytes += len(body)
 	g.shares.held[j.sender%64].bytes += len(body)

@@ -248,7 +248,7 @@ func TestNativeHandlerInPython(t *testing.T) {
 // those of one sender in order.
 func TestDisorder(t *testing.T) {
 	h := newHub(t, Options{})
-	g, err := h.Add(Config{Name: "x", Types: []hub.Pattern{}, Options: Options{Waiting: 1 << 20, Bytes: 64 << 20}})
+	g, err := h.Add(Config{Name: "x", Types: []hub.Pattern{}, Options: Options{QueueMessages: 1 << 20, QueueBytes: 64 << 20}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,19 @@ func (g *Group) addProcess(p *process) {
 // removeProcess removes p, whose connection has ended with err. Its messages in flight
 // fail; those that waited for it go to another process, or wait for one.
 func (g *Group) removeProcess(p *process, err error) {
+	atFault, err := g.detach(p, err)
+	p.flushBatch()
+	if atFault {
+		g.logLine(slog.LevelWarn, "handler closed", err.Error())
+	} else {
+		g.logLine(slog.LevelInfo, "handler disconnected", closeReason(err))
+	}
+}
+
+// detach removes p and returns why, and whether p is to blame.
+func (g *Group) detach(p *process, err error) (atFault bool, why error) {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	p.broken = true
 	for i, q := range g.processes {
 		if q == p {
@@ -47,9 +59,9 @@ func (g *Group) removeProcess(p *process, err error) {
 	if p.closeErr != nil {
 		err = p.closeErr
 	}
-	atFault := p.atFault || errors.Is(err, errProtocol)
+	atFault = p.atFault || errors.Is(err, errProtocol)
 	if atFault {
-		g.stats.Garbage++
+		g.stats.Malformed++
 	}
 	if g.closing && len(g.processes) == 0 {
 		g.failWaiting(g.closedError())
@@ -65,13 +77,7 @@ func (g *Group) removeProcess(p *process, err error) {
 	}
 	g.dispatch(&p.b, 0)
 	g.executeDue(&p.exec)
-	g.mu.Unlock()
-	p.b.Flush()
-	if atFault {
-		g.logLine(slog.LevelWarn, "handler closed", err.Error())
-	} else {
-		g.logLine(slog.LevelInfo, "handler disconnected", closeReason(err))
-	}
+	return atFault, err
 }
 
 // down returns why messages must not wait for a process to connect, nil if they may.
@@ -87,7 +93,7 @@ func (g *Group) down() error {
 
 // programEnded fails what waits for a program that does not come up again.
 func (g *Group) programEnded() {
-	var e executor // without a batch: every command is flushed at once
+	var e executionState // without a batch: every command is flushed at once
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.processes) > 0 || g.closing {

@@ -1,7 +1,7 @@
 package link
 
 // A full queue is shared by its senders: whoever holds most of it is refused, and the
-// others are not. Beyond Options.Waiting and Options.Bytes there is a quarter more room, for
+// others are not. Beyond Options.QueueMessages and Options.QueueBytes there is a quarter more room, for
 // senders who hold less than what is then left. So a sender who sends too much for the
 // handler is told to try again, while the few messages of others still get in.
 
@@ -29,7 +29,7 @@ func (s *shares) remove(j *job) {
 // messages wait that take bytes.
 func (s *shares) full(o *Options, sender uint8, waiting, bytes, size int) bool {
 	h := &s.held[sender%64]
-	return over(waiting, h.jobs, 1, o.Waiting) || bytes > 0 && over(bytes, h.bytes, size, o.Bytes)
+	return over(waiting, h.jobs, 1, o.QueueMessages) || bytes > 0 && over(bytes, h.bytes, size, o.QueueBytes)
 }
 
 // over reports whether n more are too many for a sender that holds some of the total.

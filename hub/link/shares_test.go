@@ -10,7 +10,7 @@ import (
 // A flood fills a handler's queue and is refused from then on; the few messages of other
 // senders get in, and the room for them is bounded, too.
 func TestFloodIsRefusedAndOthersAreNot(t *testing.T) {
-	for name, o := range map[string]Options{"messages": {Waiting: 400}, "bytes": {Waiting: 1 << 20, Bytes: 400 * (jobOverhead + 10)}} {
+	for name, o := range map[string]Options{"messages": {QueueMessages: 400}, "bytes": {QueueMessages: 1 << 20, QueueBytes: 400 * (jobOverhead + 10)}} {
 		t.Run(name, func(t *testing.T) {
 			s := NewSlot("slow", o) // nobody serves it
 			r := hub.NewRouter(hub.RouterOptions{})

@@ -21,25 +21,8 @@ func (g *Group) Retire(ctx context.Context, successor hub.Handler) error {
 }
 
 func (g *Group) shutdown(ctx context.Context, successor hub.Handler) error {
-	var e executor // without a batch: every command is flushed at once
-	g.mu.Lock()
-	g.closing = true
-	g.successor = successor
-	if len(g.processes) == 0 || successor != nil {
-		g.failWaiting(g.closedError())
-		g.executeDue(&e)
-	}
-	drained := g.drained
-	if drained == nil {
-		drained = make(chan struct{})
-		if g.jobs == 0 {
-			close(drained)
-		} else {
-			g.drained = drained
-		}
-	}
-	g.mu.Unlock()
-
+	var e executionState // without a batch: every command is flushed at once
+	drained := g.close(successor, &e)
 	var err error
 	select {
 	case <-drained:
@@ -71,10 +54,32 @@ func (g *Group) shutdown(ctx context.Context, successor hub.Handler) error {
 	return err
 }
 
+// close closes the group, and returns a channel that is closed when it has no jobs left.
+func (g *Group) close(successor hub.Handler, e *executionState) <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closing = true
+	g.successor = successor
+	if len(g.processes) == 0 || successor != nil {
+		g.failWaiting(g.closedError())
+		g.executeDue(e)
+	}
+	drained := g.drained
+	if drained == nil {
+		drained = make(chan struct{})
+		if g.jobs == 0 {
+			close(drained)
+		} else {
+			g.drained = drained
+		}
+	}
+	return drained
+}
+
 // disconnect closes the connections, immediately or after a goodbye and all that waits has
 // been written. It returns a channel that is closed when all processes are disconnected,
 // nil if there are none.
-func (g *Group) disconnect(e *executor, immediately bool) <-chan struct{} {
+func (g *Group) disconnect(e *executionState, immediately bool) <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if immediately {

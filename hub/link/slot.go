@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/lograte"
 )
 
 // A Slot is a hub.Handler in front of another handler, which can be replaced while
@@ -17,6 +18,7 @@ import (
 type Slot struct {
 	name    string
 	handler atomic.Pointer[hub.Handler] // nil before the first Install and after Close
+	log     *lograte.Limiter
 
 	mu         sync.Mutex // guards what follows; never held while a handler is called
 	o          Options
@@ -28,10 +30,10 @@ type Slot struct {
 	closed     error // from Close; nil while open
 }
 
-// NewSlot returns a vacant Slot. Waiting and Bytes of o bound the messages that queue while
-// it is vacant; more are refused with hub.ErrFull. The other options are not used.
+// NewSlot returns a vacant Slot. QueueMessages and QueueBytes of o bound the messages that queue while
+// it is vacant; more are refused with hub.ErrFull. Log gets the bugs that it meets.
 func NewSlot(name string, o Options) *Slot {
-	return &Slot{name: name, o: o.withDefaults(), vacant: true}
+	return &Slot{name: name, o: o.withDefaults(), vacant: true, log: newLimiter()}
 }
 
 // Handle gives m to the installed handler, or queues it while the slot is vacant.
@@ -92,15 +94,34 @@ func (s *Slot) Install(h hub.Handler) {
 	var batch hub.Batch
 	s.mu.Lock()
 	for j := s.pop(); j != nil; j = s.pop() {
-		s.mu.Unlock()
-		j.handOver(h, &batch)
-		j.recycle()
-		s.mu.Lock()
+		s.unlocked(j, func() { j.handOver(h, &batch) })
 	}
 	s.handler.Store(&h)
 	s.vacant, s.closed = false, nil
 	s.mu.Unlock()
-	batch.Flush()
+	flush(&batch, s.notePanic)
+}
+
+// unlocked calls end, which ends j or hands it over, without the lock.
+func (s *Slot) unlocked(j *job, end func()) {
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	defer j.recycle()
+	defer func() {
+		if p := recover(); p != nil {
+			s.notePanic(p)
+			j.failPanicked(s.name)
+		}
+	}()
+	end()
+}
+
+// notePanic logs a panic. The caller does not hold the lock.
+func (s *Slot) notePanic(p any) {
+	s.mu.Lock()
+	log := s.o.Log
+	s.mu.Unlock()
+	logPanic(log, s.log, s.name, p)
 }
 
 // Close closes the slot until the next Install. The queued messages, and all that come
@@ -110,11 +131,11 @@ func (s *Slot) Close(err error) {
 	s.closed = err
 	s.handler.Store(nil)
 	for j := s.pop(); j != nil; j = s.pop() {
-		s.mu.Unlock()
-		j.answer.Resume(nil)
-		j.answer.Done(err)
-		j.recycle()
-		s.mu.Lock()
+		s.unlocked(j, func() {
+			j.answerWriter.Resume(nil)
+			j.ended = true
+			j.answerWriter.Done(err)
+		})
 	}
 	s.mu.Unlock()
 }
@@ -137,9 +158,10 @@ func (s *Slot) pop() *job {
 
 // handOver gives a message that was queued and not handled to another handler.
 func (j *job) handOver(to hub.Handler, b *hub.Batch) {
-	j.answer.Resume(b)
+	j.answerWriter.Resume(b)
 	j.m.Batch = b
-	to.Handle(&j.m, j.answer)
+	j.ended = true
+	to.Handle(&j.m, j.answerWriter)
 }
 
 // handedOverError is the error of a job that is handed over to a successor.

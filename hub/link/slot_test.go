@@ -28,7 +28,7 @@ func TestSlotKeepsTheContractOfHandlers(t *testing.T) {
 }
 
 func TestVacantSlotIsBounded(t *testing.T) {
-	s := NewSlot("x", Options{Waiting: 3})
+	s := NewSlot("x", Options{QueueMessages: 3})
 	var as hubtest.Answers
 	ask(&as, s, "anna", 4)
 	wantErr(t, as.Wait(t, 1)[0].Err, hub.ErrFull, "3 messages wait for it already")
@@ -39,7 +39,7 @@ func TestVacantSlotIsBounded(t *testing.T) {
 			t.Errorf("got %v", a.Err)
 		}
 	}
-	s = NewSlot("x", Options{Bytes: 1})
+	s = NewSlot("x", Options{QueueBytes: 1})
 	ask(&as, s, "anna", 2)
 	wantErr(t, as.Wait(t, 6)[5].Err, hub.ErrFull, "bytes wait")
 	s.Close(hub.ErrClosed)

@@ -62,17 +62,17 @@ const (
 
 // A supervisor keeps one program running.
 type supervisor struct {
-	name    string
-	command Command
-	log     *slog.Logger
-	rate    lograte.Limiter // of what a program can cause that ends again and again
-	out     *outputLog
-	prepare func()        // called before each start, if not nil
-	onExit  func()        // called after each exit that stop did not cause, if not nil
-	starts  atomic.Uint64 // successful starts
+	name       string
+	command    Command
+	log        *slog.Logger
+	logLimiter lograte.Limiter // of what a program can cause that ends again and again
+	out        *outputLog
+	prepare    func()        // called before each start, if not nil
+	onExit     func()        // called after each exit that stop did not cause, if not nil
+	starts     atomic.Uint64 // successful starts
 
-	progress atomic.Int32 // how far it has come since its last start
-	proven   atomic.Bool  // it has been reachable, now or in an earlier run
+	progress      atomic.Int32 // how far it has come since its last start
+	everReachable atomic.Bool  // it has been reachable, now or in an earlier run
 
 	mu       sync.Mutex
 	started  bool
@@ -87,7 +87,7 @@ type supervisor struct {
 
 func newSupervisor(name string, c Command, log *slog.Logger) *supervisor {
 	return &supervisor{
-		name: name, command: c, log: log, rate: lograte.Limiter{Every: time.Minute, Burst: 30},
+		name: name, command: c, log: log, logLimiter: lograte.Limiter{Every: time.Minute, Burst: 30},
 		out: newOutputLog(name, log), stopping: make(chan struct{}),
 	}
 }
@@ -150,7 +150,7 @@ func (s *supervisor) down() (why string, yes bool) {
 
 // noteReachable notes that the program has connected to the hub, or accepted a connection.
 func (s *supervisor) noteReachable() {
-	s.proven.Store(true)
+	s.everReachable.Store(true)
 	s.progress.CompareAndSwap(unreachable, reachable)
 }
 
@@ -167,7 +167,7 @@ func (s *supervisor) noteAnswer() {
 func (s *supervisor) failFast(wait time.Duration) (why string, yes bool) {
 	s.state.Lock()
 	defer s.state.Unlock()
-	if s.why == "" || s.proven.Load() && time.Until(s.restartAt) < wait {
+	if s.why == "" || s.everReachable.Load() && time.Until(s.restartAt) < wait {
 		return "", false
 	}
 	return s.why, true
@@ -217,7 +217,7 @@ func (s *supervisor) restarts() uint64 { return max(s.starts.Load(), 1) - 1 }
 
 // logLine logs what happened to the program, at a bounded rate.
 func (s *supervisor) logLine(level slog.Level, msg string, attrs ...slog.Attr) {
-	s.rate.Log(s.log, level, msg, append([]slog.Attr{slog.String("handler", s.name)}, attrs...)...)
+	s.logLimiter.Log(s.log, level, msg, append([]slog.Attr{slog.String("handler", s.name)}, attrs...)...)
 }
 
 // nextBackoff returns how long to wait before the next start. last is the previous backoff,

@@ -116,10 +116,10 @@ func TestNoMessageWaitsForAProgramThatNeverConnects(t *testing.T) {
 
 func TestFailFast(t *testing.T) {
 	for _, c := range []struct {
-		why       string
-		proven    bool
-		restartIn time.Duration
-		want      bool
+		why           string
+		everReachable bool
+		restartIn     time.Duration
+		want          bool
 	}{
 		{"", false, 0, false}, // it runs
 		{"ended", false, 0, true},
@@ -127,7 +127,7 @@ func TestFailFast(t *testing.T) {
 		{"ended", true, time.Hour, true},
 	} {
 		s := supervisor{why: c.why, restartAt: time.Now().Add(c.restartIn)}
-		s.proven.Store(c.proven)
+		s.everReachable.Store(c.everReachable)
 		if _, got := s.failFast(time.Minute); got != c.want {
 			t.Errorf("%+v: got %v", c, got)
 		}

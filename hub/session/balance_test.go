@@ -268,7 +268,9 @@ func balance(t *testing.T, seed uint64) {
 			}
 		}
 	}
-	byReason[hub.LossServer] = st.Losses[hub.LossServer]
+	for _, l := range []hub.Loss{hub.LossServer, hub.LossServerFull} {
+		byReason[l] = st.Losses[l]
+	}
 	if byUser+far.confirmed.Load() != st.Delivered || byReason != st.Losses {
 		t.Errorf("to users %d, to the server %d, in all %d; lost %v, in all %v", byUser, far.confirmed.Load(), st.Delivered, byReason, st.Losses)
 	}

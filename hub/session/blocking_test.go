@@ -86,7 +86,7 @@ func TestWaitingLoginsHoldLittle(t *testing.T) {
 				heap()
 				grown := heap() - before
 				t.Logf("%d bytes are in use", grown)
-				if most := memory + n*(8<<10); !raceEnabled && grown > most {
+				if most := memory + n*(12<<10); !raceEnabled && grown > most {
 					t.Errorf("%d waiting logins hold %d bytes, want at most %d", n, grown, most)
 				}
 			})

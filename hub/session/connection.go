@@ -51,6 +51,9 @@ const linger = 500 * time.Millisecond
 func (s *Server) newConnection(l *Listener, conn net.Conn) *connection {
 	limits := s.limits.Load()
 	socket.SetTimeouts(conn, limits.Write)
+	if unix, ok := conn.(*net.UnixConn); ok && limits.SocketBuffer > 0 {
+		unix.SetWriteBuffer(limits.SocketBuffer)
+	}
 	conn.SetDeadline(time.Now().Add(limits.Login)) // a TLS handshake writes, too
 	in := bformat.NewReader(conn, loginFrame)
 	in.SetBudget(s.memory)

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -187,4 +188,27 @@ func TestGapForWhatCannotBeSent(t *testing.T) {
 		t.Errorf("counted %+v", st)
 	}
 	h.log.want(t, "deliveries lost", "user=eve", "count=", "may not receive the type", "bester account allow --receive")
+}
+
+// Losses that are not logged yet when the hub ends are logged then, by user and reason.
+func TestLossesAreLoggedAtTheEnd(t *testing.T) {
+	h := run(t, Options{})
+	h.route(t, "r/#", "eve")
+	h.account(t, "sam", nil)
+	h.account(t, "eve", func(p *account.Permissions) { p.Receive = []hub.Pattern{"other"} })
+	sam := h.classic(t, "sam")
+	h.as(t, &wire.Hello{Role: wire.RoleClient, User: "eve", Password: "p"})
+	sam.text(classicMessage("r/a", "1", `1`))
+	sam.want(classicGood("1"))
+	h.log.want(t, "deliveries lost", "user=eve", "count=1")
+	for range 7 { // the next line of these would come only after logEvery
+		sam.text(classicMessage("r/a", "1", `1`))
+		sam.want(classicGood("1"))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := h.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	h.log.want(t, "deliveries lost", "user=eve", "count=7", "may not receive the type")
 }

@@ -249,6 +249,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	closeOnce(s.released)
 	s.mu.Unlock()
+	defer s.ledger.logLosses() // who has lost something is not only in the sum at the end
 	select {
 	case <-s.allClosed:
 		return nil

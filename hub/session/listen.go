@@ -102,7 +102,11 @@ func listenUnix(path string, o ListenOptions) (net.Listener, error) {
 		}
 		return err
 	}}
-	l, err := closed.Listen(context.Background(), "unix", path)
+	listener, err := closed.Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	l, err := socket.Own(listener.(*net.UnixListener), path)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/besterhub/bester/hub/socket"
 )
 
 func TestSocketInUseIsNotTaken(t *testing.T) {
@@ -38,8 +40,7 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first.Listener.(*net.UnixListener).SetUnlinkOnClose(false)
-	first.Close() // its file stays behind, as after kill -9
+	first.Listener.(*socket.OwnListener).UnixListener.Close() // its file stays behind, as after kill -9
 	second, err := Listen("unix", path, ListenOptions{})
 	if err != nil {
 		t.Fatalf("a stale socket was not replaced: %v", err)

@@ -94,6 +94,10 @@ type Limits struct {
 	// as full, but always holds 32 KiB while nothing is being written. A change applies to all
 	// connections at once. Memory should be several times Frame. If zero, 32 MiB.
 	Memory int
+	// SocketBuffer is how many bytes the system may keep that were written to a connection on a
+	// UNIX socket and are not read; it takes twice as much memory for them. If zero, what the
+	// system has by default, mostly 208 KiB. It counts for new connections.
+	SocketBuffer int
 	// Peer says which addresses classic servers may connect from; if nil, none.
 	Peer func(netip.Addr) bool
 	// MayClaim says which hubs and servers, beside itself, a peer account may say that a

@@ -37,9 +37,10 @@ func (s *Server) scheduleStallCheck() {
 	time.AfterFunc(s.stallCheckInterval(), s.checkStalled)
 }
 
-// stallCheckInterval is the time between two calls of checkStalled.
+// stallCheckInterval is the time between two calls of checkStalled. It is short, so that it is
+// known which frames have stopped when memory runs out: see reclaim.go.
 func (s *Server) stallCheckInterval() time.Duration {
-	return min(s.limits.Load().Write, 30*time.Second)/4 + 1
+	return min(s.limits.Load().Write/4, reclaimAfter) + 1
 }
 
 // checkStalled ends the sessions that have stalled inside a frame.

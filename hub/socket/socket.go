@@ -1,4 +1,4 @@
-// Package socket removes stale UNIX sockets and sets the timeouts of TCP connections.
+// Package socket removes UNIX sockets that are stale or a listener's own, and sets the timeouts of TCP connections.
 package socket
 
 import (

@@ -8,7 +8,7 @@ type batch struct {
 	checkpointBytes int  // size of the checkpoint's data; 0 if none is written
 	final           bool // the checkpoint closes the log
 
-	taken   tally // records in buf
+	taken   recordCount // records in buf
 	payload uint64
 	last    uint64 // their highest sequence
 	more    bool   // memory holds records that did not fit

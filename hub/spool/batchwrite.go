@@ -104,7 +104,7 @@ func (w *writer) newHeader(first, at uint64) *header {
 // they fit. The checkpoint comes last, for it may say that the log ends here.
 func (w *writer) encodeBatch() {
 	b, h := &w.batch, w.head
-	b.taken, b.payload, b.last, b.more = tally{}, 0, 0, false
+	b.taken, b.payload, b.last, b.more = recordCount{}, 0, 0, false
 	out := w.buf[:0]
 	if w.headerPending {
 		out = append(out, h.encode()...)
@@ -134,7 +134,7 @@ fill:
 				break fill
 			}
 			out, prev = h.appendRecord(out, prev, kindData, r.seq, r.time, r.data)
-			b.taken.add(tally{1, uint64(recordSize(len(r.data)))})
+			b.taken.add(recordCount{1, uint64(recordSize(len(r.data)))})
 			b.payload += uint64(len(r.data))
 			b.last, seq = r.seq, r.seq
 			off += r.size

@@ -289,7 +289,7 @@ func (b *browser) scan(f file, head *header, end int64) (v scanResult, err error
 			}
 			return v, errSelectionEnd
 		}
-		v.size.add(tally{1, uint64(r.size)})
+		v.size.add(recordCount{1, uint64(r.size)})
 		v.last = r.seq
 		if r.seq > b.last {
 			if err := b.emit(r); err != nil {

@@ -55,7 +55,7 @@ func (s *Spool) recordDamage(seg *segment) {
 		if !h.more {
 			h.to = max(seg.last, h.from-1)
 		}
-		t := tally{n: min(rest.n, h.to+1-h.from), bytes: rest.bytes}
+		t := recordCount{n: min(rest.n, h.to+1-h.from), bytes: rest.bytes}
 		if i+1 < len(v.holes) && rest.n > 0 {
 			t.bytes = rest.bytes / rest.n * t.n
 		}
@@ -89,14 +89,14 @@ func (seg *segment) damaged() bool {
 }
 
 // recordLoss counts the records lost in one hole of a segment. Called under mu.
-func (s *Spool) recordLoss(seg *segment, h hole, t tally) {
+func (s *Spool) recordLoss(seg *segment, h hole, t recordCount) {
 	s.noteLoss(Loss{Gap: Gap{h.from, h.to}, Records: t.n, Cause: Damaged, File: seg.name})
 	if t.n == 0 || h.to <= s.floor {
 		return
 	}
 	if h.from <= s.floor { // part of it was done with
 		n := min(t.n, h.to-s.floor)
-		t = tally{n, t.bytes / t.n * n}
+		t = recordCount{n, t.bytes / t.n * n}
 	}
 	s.epoch++
 	s.total.sub(t)

@@ -155,14 +155,14 @@ func (w *writer) rewriteSegment(f file, seg *segment, keep []uint64) (*header, e
 	h := *seg.head
 	h.level++
 	h.salt = uint32(random())
-	h.own, h.ownEnd = tally{}, dataStart
+	h.own, h.ownEnd = recordCount{}, dataStart
 	for sc := newScanner(f, seg.head, seg.end); ; {
 		r, _, ok := sc.next()
 		if !ok {
 			break
 		}
 		if _, kept := slices.BinarySearch(keep, r.seq); kept && r.kind == kindData {
-			h.own.add(tally{1, uint64(r.size)})
+			h.own.add(recordCount{1, uint64(r.size)})
 		}
 	}
 	h.ownEnd += h.own.bytes

@@ -3,8 +3,8 @@ package spool
 // A memory buffers records on their way to the card, in order, in chunks that are
 // reused. Its methods are called under Spool.mu.
 type memory struct {
-	chunks []*chunk // oldest first
-	size   tally    // as on the card
+	chunks []*chunk    // oldest first
+	size   recordCount // as on the card
 	free   []*chunk
 	newest uint64 // the highest sequence added
 }
@@ -61,7 +61,7 @@ func (m *memory) add(seq, time uint64, data []byte, done func(uint64, error)) {
 	if done != nil {
 		c.callbacks = append(c.callbacks, callback{seq: seq, done: done})
 	}
-	m.size.add(tally{1, uint64(recordSize(len(data)))})
+	m.size.add(recordCount{1, uint64(recordSize(len(data)))})
 	m.newest = seq
 }
 
@@ -87,7 +87,7 @@ func (m *memory) pop(calls []callback, err error) []callback {
 	c := m.chunks[0]
 	r := c.at(c.start)
 	c.start += r.size
-	m.size.sub(tally{1, uint64(recordSize(len(r.data)))})
+	m.size.sub(recordCount{1, uint64(recordSize(len(r.data)))})
 	if c.callbacksRun < len(c.callbacks) {
 		w := c.callbacks[c.callbacksRun]
 		c.callbacks[c.callbacksRun] = callback{}

@@ -317,7 +317,7 @@ func (s *Spool) load(w *writer) error {
 
 // tallyUpTo counts the records up to seq. It counts whole segments by their headers,
 // and reads the one that holds seq.
-func (s *Spool) tallyUpTo(seq uint64) (t tally, err error) {
+func (s *Spool) tallyUpTo(seq uint64) (t recordCount, err error) {
 	for _, seg := range s.segs {
 		if seg.last <= seq {
 			t.add(seg.size)
@@ -341,8 +341,8 @@ func (s *Spool) tallyUpTo(seq uint64) (t tally, err error) {
 
 // tallyUpTo counts the records of the segment up to seq: those that can be read, and
 // those lost in holes before it, for the segment's size includes them.
-func (seg *segment) tallyUpTo(f file, seq uint64) tally {
-	var part, all tally
+func (seg *segment) tallyUpTo(f file, seq uint64) recordCount {
+	var part, all recordCount
 	missing := uint64(0)
 	for sc := newScanner(f, seg.head, seg.end); ; {
 		r, h, ok := sc.next()
@@ -358,15 +358,15 @@ func (seg *segment) tallyUpTo(f file, seq uint64) tally {
 		if r.kind != kindData {
 			continue
 		}
-		all.add(tally{1, uint64(r.size)})
+		all.add(recordCount{1, uint64(r.size)})
 		if r.seq <= seq {
-			part.add(tally{1, uint64(r.size)})
+			part.add(recordCount{1, uint64(r.size)})
 		}
 	}
 	lost := seg.size
 	lost.sub(all)
 	if n := min(missing, lost.n); n > 0 {
-		part.add(tally{n, lost.bytes / lost.n * n})
+		part.add(recordCount{n, lost.bytes / lost.n * n})
 	}
 	if part.n > seg.size.n {
 		return seg.size

@@ -22,10 +22,10 @@ type Reader struct {
 
 	// Under Spool.mu:
 	waiting     bool
-	committed   uint64 // the position
-	saved       uint64 // the position on the card
-	known       bool   // the reader is on the card
-	passed      tally  // of records up to the position
+	committed   uint64      // the position
+	saved       uint64      // the position on the card
+	known       bool        // the reader is on the card
+	passed      recordCount // of records up to the position
 	window      window
 	rewinds     int // calls of Rewind
 	seenRewinds int // rewinds as of the last Next
@@ -56,7 +56,7 @@ func (s *Spool) Reader(name string) (*Reader, error) {
 	return r, nil
 }
 
-func (s *Spool) addReader(name string, at uint64, passed tally) *Reader {
+func (s *Spool) addReader(name string, at uint64, passed recordCount) *Reader {
 	r := &Reader{s: s, name: name, wake: make(chan struct{}, 1), committed: at, saved: at, last: at, passed: passed}
 	r.cur = cursor{s: s, seq: at}
 	s.readers[name] = r
@@ -267,11 +267,11 @@ func (r *Reader) skipToFloor() {
 
 // discountLost takes the lost records from..to out of the tallies. The reader may be
 // past some of them.
-func (r *Reader) discountLost(from, to uint64, t tally) {
+func (r *Reader) discountLost(from, to uint64, t recordCount) {
 	if after := min(t.n, to-min(to, r.committed)); after == 0 {
 		r.passed.sub(t)
 	} else {
-		r.passed.sub(tally{t.n - after, t.bytes / t.n * (t.n - after)})
+		r.passed.sub(recordCount{t.n - after, t.bytes / t.n * (t.n - after)})
 	}
 	r.window.markLost(from, to)
 }

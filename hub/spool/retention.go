@@ -82,7 +82,7 @@ func (w *writer) enforceBounds() {
 	}
 	for {
 		s.mu.Lock()
-		var pending tally
+		var pending recordCount
 		if s.opt.Class == Durable {
 			pending = s.mem.size
 		}
@@ -136,7 +136,7 @@ func (w *writer) dropOldest(r oldestRecord, reason *uint64) {
 	}
 	*reason++
 	s.floor = r.Seq
-	s.passed.add(tally{1, r.size})
+	s.passed.add(recordCount{1, r.size})
 	s.floorAdvanced()
 	for _, r := range s.list {
 		r.skipToFloor()

@@ -142,7 +142,7 @@ func (c *scanner) skipZeros(off int64) int64 {
 
 // A scanResult is what a scan of a whole segment found.
 type scanResult struct {
-	size  tally
+	size  recordCount
 	last  uint64 // highest sequence
 	time  uint64 // latest
 	end   int64  // behind the last readable record
@@ -164,7 +164,7 @@ func scanSegment(f file, h *header, limit int64, ended bool, st *state) scanResu
 			return v
 		}
 		if r.kind == kindData {
-			v.size.add(tally{1, uint64(r.size)})
+			v.size.add(recordCount{1, uint64(r.size)})
 			v.last = r.seq
 		}
 		v.end, v.time = c.off, max(v.time, r.time)

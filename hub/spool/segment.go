@@ -45,26 +45,26 @@ var le = binary.LittleEndian
 // higher number is damage.
 const maxPlausible = 1 << 62
 
-// A tally is a number of records and their size on the card.
-type tally struct{ n, bytes uint64 }
+// A recordCount is a number of records and their size on the card.
+type recordCount struct{ n, bytes uint64 }
 
-func (t *tally) add(u tally) { t.n += u.n; t.bytes += u.bytes }
-func (t *tally) sub(u tally) { t.n -= min(t.n, u.n); t.bytes -= min(t.bytes, u.bytes) }
+func (t *recordCount) add(u recordCount) { t.n += u.n; t.bytes += u.bytes }
+func (t *recordCount) sub(u recordCount) { t.n -= min(t.n, u.n); t.bytes -= min(t.bytes, u.bytes) }
 
 // A header begins each segment, twice.
 type header struct {
 	level    uint16 // how often it was downsampled
 	salt     uint32
 	spool    uint64
-	first    uint64 // no record in the segment has a lower sequence
-	time     uint64 // ms; record times count from here
-	prev     uint64 // first of the predecessor, 0 if there is none
-	prevEnd  uint64 // where the predecessor ends, in bytes
-	prevLast uint64 // last sequence in the predecessor
-	before   tally  // all records in the log before this segment
+	first    uint64      // no record in the segment has a lower sequence
+	time     uint64      // ms; record times count from here
+	prev     uint64      // first of the predecessor, 0 if there is none
+	prevEnd  uint64      // where the predecessor ends, in bytes
+	prevLast uint64      // last sequence in the predecessor
+	before   recordCount // all records in the log before this segment
 	floor    uint64
 	reserved uint64
-	own      tally // the records in a downsampled segment
+	own      recordCount // the records in a downsampled segment
 	ownEnd   uint64
 	wear     wearCounters // as of when the segment began
 	readers  []position

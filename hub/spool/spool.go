@@ -30,10 +30,10 @@ type Spool struct {
 	id          uint64
 	segs        []*segment // oldest first; the last is the one written to, if any is
 	mem         memory
-	next        uint64 // the next sequence
-	floor       uint64 // the low-water mark: records up to it are done with
-	passed      tally  // the part of total up to floor
-	total       tally  // of the records accepted; see below
+	next        uint64      // the next sequence
+	floor       uint64      // the low-water mark: records up to it are done with
+	passed      recordCount // the part of total up to floor
+	total       recordCount // of the records accepted; see below
 	readers     map[string]*Reader
 	list        []*Reader     // the same readers, as a list
 	epoch       int           // changes when records above the floor vanish
@@ -73,7 +73,7 @@ type segment struct {
 	name      string
 	head      *header
 	end       int64          // where the synced records end
-	size      tally          // the records in it
+	size      recordCount    // the records in it
 	last      uint64         // highest sequence in it; first-1 if none
 	holes     map[int64]bool // offsets of the holes found; true is damage, for which the file is quarantined in the end
 	retired   bool           // no longer part of the log
@@ -215,12 +215,12 @@ func (s *Spool) enqueue(data []byte, done func(uint64, error), wait bool) (<-cha
 		return nil, nil
 	}
 	s.mem.add(seq, s.clock(), data, nil)
-	t := tally{1, uint64(recordSize(len(data)))}
+	t := recordCount{1, uint64(recordSize(len(data)))}
 	s.total.add(t)
 	s.count.accepted++
 	s.count.accept(uint64(len(data)))
 	s.wakeReaders()
-	nudge := first || s.mem.size.bytes > uint64(s.opt.Memory/2) || s.overBounds(tally{}) || s.reserveLow()
+	nudge := first || s.mem.size.bytes > uint64(s.opt.Memory/2) || s.overBounds(recordCount{}) || s.reserveLow()
 	s.mu.Unlock()
 	if nudge {
 		s.wakeWriter()
@@ -240,7 +240,7 @@ func (s *Spool) admit(size uint64, length int, wait bool) (<-chan struct{}, erro
 		s.count.refused.Full++
 		return nil, fmt.Errorf("spool: append: %w", ErrFull)
 	}
-	pending := tally{1, size}
+	pending := recordCount{1, size}
 	if s.opt.Class == Durable {
 		pending.add(s.mem.size)
 	}
@@ -269,7 +269,7 @@ func (s *Spool) admit(size uint64, length int, wait bool) (<-chan struct{}, erro
 }
 
 // overBounds tells whether the bounds are exceeded with more records added.
-func (s *Spool) overBounds(more tally) bool {
+func (s *Spool) overBounds(more recordCount) bool {
 	return s.total.bytes-s.passed.bytes+more.bytes > s.opt.MaxBytes ||
 		s.opt.MaxRecords > 0 && s.total.n-s.passed.n+more.n > s.opt.MaxRecords
 }
@@ -282,7 +282,7 @@ func (s *Spool) dropFromMemory() {
 	if !ok {
 		return
 	}
-	t := tally{1, uint64(recordSize(len(r.data)))}
+	t := recordCount{1, uint64(recordSize(len(r.data)))}
 	s.mem.pop(nil, nil)
 	s.epoch++
 	s.total.sub(t)

@@ -17,11 +17,11 @@ type entry struct {
 	confirmed bool
 }
 
-func (e entry) tally() tally {
+func (e entry) tally() recordCount {
 	if e.size == 0 {
-		return tally{}
+		return recordCount{}
 	}
-	return tally{1, uint64(e.size)}
+	return recordCount{1, uint64(e.size)}
 }
 
 func (w *window) at(i int) *entry { return &w.ring[(w.head+uint(i))&uint(len(w.ring)-1)] }

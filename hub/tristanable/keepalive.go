@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A Keepalive ends a connection whose peer has gone without a word. When nothing has come for
+// A Keepalive ends a connection whose peer no longer responds. When nothing has come for
 // Interval, it pings the peer; when nothing has come for another Interval, it wakes the
 // reader with an error. It is for the side that must know: it has one timer a connection and
 // costs nothing per message.

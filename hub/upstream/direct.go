@@ -23,7 +23,7 @@ import (
 
 // Options are the options of a Direct. The zero value works.
 type Options struct {
-	// Addresses are the named servers, as host:port.
+	// Addresses are the named servers, as host:port. SetServers replaces them.
 	Addresses map[hub.ServerName]string
 	// Timeout is how long connecting and sending may take together. If zero, 10 s.
 	Timeout time.Duration
@@ -34,7 +34,7 @@ type Options struct {
 	Queue int
 	// Bytes is how much data may wait for one server. If zero, 4 MiB.
 	Bytes int
-	// Unnamed are the servers without a name that may be sent to.
+	// Unnamed are the servers without a name that may be sent to. SetServers replaces them.
 	Unnamed Unnamed
 	// Log gets a line when the state of a named server changes, and rate-limited ones for
 	// what fails. If nil, nothing is logged.
@@ -53,11 +53,12 @@ type Options struct {
 // the queue fail.
 type Direct struct {
 	o           Options
-	sent        atomic.Uint64
+	confirmed   atomic.Uint64
 	unconfirmed atomic.Uint64
 	failed      atomic.Uint64
-	named       map[hub.ServerName]*serverStatus // immutable
-	often       *lograte.Limiter                 // of servers without a name
+	panics      atomic.Uint64
+	known       atomic.Pointer[knownServers]
+	logLimiter  *lograte.Limiter // of servers without a name
 	ctx         context.Context
 	stop        context.CancelFunc
 
@@ -67,6 +68,13 @@ type Direct struct {
 	senders sync.WaitGroup
 }
 
+// knownServers are the servers of a config. They are immutable, but for the statuses.
+type knownServers struct {
+	addresses map[hub.ServerName]string
+	named     map[hub.ServerName]*serverStatus
+	unnamed   Unnamed
+}
+
 // NewDirect returns a Direct. Shutdown ends it.
 func NewDirect(o Options) *Direct {
 	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
@@ -74,38 +82,75 @@ func NewDirect(o Options) *Direct {
 	o.Queue = cmp.Or(o.Queue, 256)
 	o.Bytes = cmp.Or(o.Bytes, 4<<20)
 	o.Servers = cmp.Or(o.Servers, 64)
-	d := &Direct{o: o, named: make(map[hub.ServerName]*serverStatus), often: newLimiter(), servers: make(map[string]*destination)}
-	for name, address := range o.Addresses {
-		d.named[name] = &serverStatus{often: newLimiter(), ServerStats: ServerStats{Name: name, Address: address, State: Untried}}
-	}
+	d := &Direct{o: o, logLimiter: newLimiter(), servers: make(map[string]*destination)}
 	d.ctx, d.stop = context.WithCancel(context.Background())
+	d.SetServers(o.Addresses, o.Unnamed)
 	return d
 }
 
 // newLimiter bounds the lines on a server: an outage may last, and a server may come and go.
 func newLimiter() *lograte.Limiter { return &lograte.Limiter{Every: time.Minute, Burst: 4} }
 
+// SetServers replaces Options.Addresses and Options.Unnamed. What waits is still sent, in
+// order and before what comes after it, to the address and by the rules that it was taken
+// for. A server that keeps its name keeps its counters. One whose address changes is
+// Untried until there is a message for the new address. The caller leaves the arguments
+// unchanged from then on.
+func (d *Direct) SetServers(addresses map[hub.ServerName]string, unnamed Unnamed) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	known := &knownServers{addresses, make(map[hub.ServerName]*serverStatus), unnamed}
+	old := d.known.Load()
+	for name, address := range addresses {
+		var status *serverStatus
+		if old != nil {
+			status = old.named[name]
+		}
+		if status == nil {
+			status = &serverStatus{logLimiter: newLimiter(), ServerStats: ServerStats{Name: name}}
+		}
+		status.setAddress(address)
+		known.named[name] = status
+	}
+	d.known.Store(known)
+}
+
 // Put queues m, in memory alone, for the server in m.To, which holds exactly one address.
-// The receipt is told when the server has confirmed the message, or why it has not. A
-// server that takes the message and closes, or does not answer within
-// Options.AnswerTimeout, may be one of the original's, which never confirm: then the
-// receipt gets no error, but hub.NoteUnconfirmed. Any other answer than a status is an
-// error.
+// The receipt is told when the server has confirmed the message, or why it has not.
+//
+// A server that takes the message and closes without a status may be one of the original's,
+// which never confirm: then the receipt gets no error, but hub.NoteUnconfirmed. If the
+// server has confirmed a message before, that is an error, since its hub is probably being
+// stopped. A server that has not answered within Options.AnswerTimeout may still do what
+// it was sent: the receipt gets hub.NoteUnconfirmed in any case. Any other answer than a
+// status is an error.
+//
+// A message that Put refuses counts as failed, and is logged at a bounded rate.
 func (d *Direct) Put(m *hub.Message) error {
+	known := d.known.Load()
+	address, err := d.queue(known, m)
+	if err != nil {
+		d.refused(known, m, address, err)
+	}
+	return err
+}
+
+// queue queues a message, and returns the address that it is for, as far as it is known.
+func (d *Direct) queue(known *knownServers, m *hub.Message) (address string, err error) {
 	if len(m.To) != 1 || m.To[0].Server == "" {
-		return fmt.Errorf("%w: upstream: want one server, got %v", hub.ErrUnknownServer, m.To)
+		return "", fmt.Errorf("%w: upstream: want one server, got %v", hub.ErrUnknownServer, m.To)
 	}
 	to := m.To[0]
-	address, ok := d.o.Addresses[to.Server]
+	address, ok := known.addresses[to.Server]
 	if !ok {
 		address = string(to.Server)
 	}
 	if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
-		return fmt.Errorf("%w %q: want a name from the config, or host:port", hub.ErrUnknownServer, to.Server)
+		return address, fmt.Errorf("%w %q: want a name from the config, or host:port", hub.ErrUnknownServer, to.Server)
 	}
-	j := job{status: d.named[to.Server], receipt: m.Receipt, message: *m}
-	if j.status == nil && !d.o.Unnamed.allowsName(address) {
-		return hub.Reason(hub.ErrDenied, "server %s has no name in the hub's config, and hub.dial does not list it: add [servers.NAME], or list it", address)
+	j := job{known: known, status: known.named[to.Server], receipt: m.Receipt, message: *m}
+	if j.status == nil && !known.unnamed.allowsName(address) {
+		return address, hub.Reason(hub.ErrDenied, "server %s has no name in the hub's config, and hub.dial does not list it: add [servers.NAME], or list it", address)
 	}
 	out := *m
 	out.To = nil
@@ -113,13 +158,13 @@ func (d *Direct) Put(m *hub.Message) error {
 		out.To = []hub.Address{{User: to.User}}
 	}
 	frame := bformat.Begin(nil)
-	frame, err := wire.AppendClassicServer(frame, &out)
+	frame, err = wire.AppendClassicServer(frame, &out)
 	if err != nil {
-		return err
+		return address, fmt.Errorf("server %s: %w", j.status.label(address), err)
 	}
 	j.frame = bformat.End(frame, 0)
 	j.message.To, j.message.Data, j.message.Batch = nil, hub.Data{}, nil
-	return d.add(address, j)
+	return address, d.add(address, j)
 }
 
 // Shutdown refuses new messages and waits until the queued ones are sent. When ctx ends, the
@@ -152,17 +197,18 @@ func (d *Direct) Shutdown(ctx context.Context) error {
 
 // Stats counts messages since the start.
 type Stats struct {
-	Sent        uint64 `json:"sent"`        // servers have confirmed them
+	Confirmed   uint64 `json:"sent"`        // by servers
 	Unconfirmed uint64 `json:"unconfirmed"` // handed over to servers that did not answer
-	Failed      uint64 `json:"failed"`      // a server could not be reached, or refused
+	Failed      uint64 `json:"failed"`      // a server could not be reached, or refused, or too much waited for it
 	Waiting     int    `json:"waiting"`     // now
+	Panics      uint64 `json:"panics"`      // panics of the hub at a message, each of which ended that message alone
 }
 
 // Stats returns the counters as they are now.
 func (d *Direct) Stats() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := Stats{Sent: d.sent.Load(), Unconfirmed: d.unconfirmed.Load(), Failed: d.failed.Load()}
+	s := Stats{Confirmed: d.confirmed.Load(), Unconfirmed: d.unconfirmed.Load(), Failed: d.failed.Load(), Panics: d.panics.Load()}
 	for _, v := range d.servers {
 		s.Waiting += v.waiting
 	}

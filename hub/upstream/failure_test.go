@@ -41,7 +41,7 @@ func TestServerThatCannotBeReached(t *testing.T) {
 	for tag := range uint64(100) {
 		r.want(t, tag, "server "+address, "refused")
 	}
-	if s := d.Stats(); s.Failed != 100 || s.Sent != 0 {
+	if s := d.Stats(); s.Failed != 100 || s.Confirmed != 0 {
 		t.Errorf("got %+v", s)
 	}
 	put(t, d, "@"+address, 100, r) // the next message is tried again
@@ -123,7 +123,7 @@ func TestServerStatus(t *testing.T) {
 			case c.notes != 0:
 				want.Unconfirmed = 1
 			default:
-				want.Sent = 1
+				want.Confirmed = 1
 			}
 			if got := d.Stats(); got != want {
 				t.Errorf("got %+v, want %+v", got, want)
@@ -157,7 +157,7 @@ func TestServerAtATLSPort(t *testing.T) {
 	if got := <-r; got.err == nil && got.notes != hub.NoteUnconfirmed {
 		t.Error("the message counts as delivered")
 	}
-	if s := d.Servers()[0]; s.State == Works || s.Sent > 0 {
+	if s := d.Servers()[0]; s.State == Works || s.Confirmed > 0 {
 		t.Errorf("got %+v", s)
 	}
 }
@@ -180,6 +180,41 @@ func TestServerThatFallsSilent(t *testing.T) {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("log without %s:\n%s", want, &log)
 		}
+	}
+}
+
+// A server that has confirmed messages and then takes longer than AnswerTimeout may still do
+// what it was sent: that is no failure, and so its sender does not send it again.
+func TestServerThatGetsSlow(t *testing.T) {
+	proceed := make(chan bool)
+	s := listen(t, "tcp4", "127.0.0.1:0", func(c *net.TCPConn, f string) {
+		if f != frame(1) {
+			<-proceed
+		}
+		confirm(c)
+	})
+	var log bytes.Buffer
+	d := direct(t, Options{
+		Addresses: map[hub.ServerName]string{"far": s.address}, AnswerTimeout: testTimeout,
+		Log: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	r := make(receipts, 1)
+	put(t, d, "@far", 1, r)
+	r.want(t, 1)
+	d.o.AnswerTimeout = time.Millisecond // the server does not answer before proceed is closed
+	put(t, d, "@far", 2, r)
+	if got := <-r; got.err != nil || got.notes != hub.NoteUnconfirmed {
+		t.Errorf("got %+v", got)
+	}
+	close(proceed)
+	if got, want := d.Stats(), (Stats{Confirmed: 1, Unconfirmed: 1}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got := d.Servers()[0]; got.State != Unconfirmed || got.Error != "" {
+		t.Errorf("got %+v", got)
+	}
+	if want := `msg="server took a message and did not confirm it in time" server=far`; !strings.Contains(log.String(), want) {
+		t.Errorf("log without %s:\n%s", want, &log)
 	}
 }
 
@@ -236,7 +271,7 @@ func TestMessageThatComesRoundAgain(t *testing.T) {
 	send(0)
 	l.Close()
 	served.Wait()
-	if s := d.Stats(); s.Sent != 9 {
+	if s := d.Stats(); s.Confirmed != 9 {
 		t.Errorf("got %+v", s)
 	}
 }

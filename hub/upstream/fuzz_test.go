@@ -21,7 +21,7 @@ func FuzzReadStatus(f *testing.F) {
 	f.Add([]byte("\x15\x03\x01\x00\x02\x02\x46"))
 	f.Fuzz(func(t *testing.T, answer []byte) {
 		err := readStatus(bytes.NewReader(answer))
-		if (err == errUnconfirmed) != (len(answer) == 0) {
+		if (err == errSilent) != (len(answer) == 0) {
 			t.Errorf("%q: got %v", answer, err)
 		}
 		if err == nil {

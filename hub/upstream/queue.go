@@ -3,6 +3,8 @@ package upstream
 import (
 	"errors"
 	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"strings"
 
 	"github.com/besterhub/bester/hub"
@@ -30,6 +32,7 @@ type queue struct {
 }
 
 type job struct {
+	known   *knownServers // when it was taken
 	status  *serverStatus // nil: the server has no name
 	frame   []byte
 	receipt hub.Receipt
@@ -48,17 +51,17 @@ func (d *Direct) add(address string, j job) error {
 			return fmt.Errorf("server %s: %w: messages wait for %d servers already", address, hub.ErrFull, len(d.servers))
 		}
 		s = &destination{address: address, queues: make(map[int]*queue)}
-		d.servers[address] = s
 	}
+	if s.waiting >= d.o.Queue || s.bytes+len(j.frame) > d.o.Bytes {
+		return fmt.Errorf("server %s: %w: %d messages of %d bytes wait for it", j.status.label(address), hub.ErrFull, s.waiting, s.bytes)
+	}
+	d.servers[address] = s
 	q := s.queues[j.message.Hops]
 	if q == nil {
 		q = &queue{to: s, hops: j.message.Hops}
 		s.queues[q.hops] = q
 		d.senders.Add(1)
 		go d.serve(q)
-	}
-	if s.waiting >= d.o.Queue || s.bytes+len(j.frame) > d.o.Bytes {
-		return fmt.Errorf("server %s: %w: %d messages wait for it", j.status.label(address), hub.ErrFull, s.waiting)
 	}
 	j.status.queued()
 	q.jobs = append(q.jobs, j)
@@ -75,7 +78,8 @@ func (d *Direct) serve(q *queue) {
 		if !ok {
 			return
 		}
-		reached, err := d.send(q.to, &j)
+		reached, err := true, errBug
+		d.protect(&j, func() { reached, err = d.send(q.to, &j) })
 		var rest []job
 		if !reached {
 			rest = d.takeAll(q)
@@ -85,6 +89,21 @@ func (d *Direct) serve(q *queue) {
 			d.done(q.to, &rest[i], err)
 		}
 	}
+}
+
+// errBug is the outcome of a message at which the hub panicked.
+var errBug = hub.Reason(hub.ErrHandler, "the hub has a bug in what speaks to servers: its log says more")
+
+// protect calls f for a message. A panic of f ends nothing else.
+func (d *Direct) protect(j *job, f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.panics.Add(1)
+			d.logLimiter.Log(d.o.Log, slog.LevelError, "the hub has a bug: it panicked at a message for a server",
+				slog.String("type", string(j.message.Type)), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+		}
+	}()
+	f()
 }
 
 // next removes and returns the oldest message. If there is none, it removes the queue.
@@ -122,36 +141,51 @@ func (d *Direct) takeAll(q *queue) []job {
 
 // done counts a message, logs what the operator should know, and tells the receipt.
 func (d *Direct) done(s *destination, j *job, err error) {
-	if err == errUnconfirmed && j.status.hasAnswered() {
-		err = errSilent
-	}
+	state := Fails
 	switch {
 	case err == nil:
-		d.sent.Add(1)
-	case err == errUnconfirmed:
+		state = Works
+		d.confirmed.Add(1)
+	case err == errNoAnswer, err == errSilent && !j.status.confirms(s.address):
+		state = Unconfirmed
 		d.unconfirmed.Add(1)
 		j.message.Notes |= hub.NoteUnconfirmed
 	default:
 		d.failed.Add(1)
-		err = named(j.status.label(s.address), explain(err))
+		err = withServer(j.status.label(s.address), explain(err))
 	}
-	d.log(s, j, err)
-	j.status.done(err)
-	if err == errUnconfirmed {
+	changed := j.status.done(s.address, state, err)
+	d.protect(j, func() { d.log(s, j, state, changed, err) })
+	switch {
+	case state == Unconfirmed:
 		err = nil
-	}
-	if err != nil && j.status == nil && !d.o.Unnamed.All {
+	case state == Fails && j.status == nil && !j.known.unnamed.All:
 		// What is at an address that somebody thought up is not theirs to learn.
 		err = hub.Reason(hub.ErrHandler, "server %s: the message could not be handed over; the hub's log says why", s.address)
 	}
 	if j.receipt != nil {
-		j.receipt.Done(&j.message, err)
+		d.protect(j, func() { j.receipt.Done(&j.message, err) })
 	}
 }
 
-// named says which server an error is of. The refusal of a message that went round several
+// refused counts and logs a message that Put has not taken.
+func (d *Direct) refused(known *knownServers, m *hub.Message, address string, err error) {
+	d.failed.Add(1)
+	limiter := d.logLimiter
+	attrs := []slog.Attr{slog.String("server", address), slog.String("type", string(m.Type)), slog.Any("err", err)}
+	if len(m.To) == 1 {
+		if status := known.named[m.To[0].Server]; status != nil {
+			status.refused(address, err)
+			limiter = status.logLimiter
+			attrs[0] = slog.String("server", string(status.Name))
+		}
+	}
+	limiter.Log(d.o.Log, slog.LevelWarn, "message for a server refused", attrs...)
+}
+
+// withServer says which server an error is of. The refusal of a message that went round several
 // hubs keeps the name of the server that refused it.
-func named(label string, err error) error {
+func withServer(label string, err error) error {
 	if errors.Is(err, hub.ErrHops) {
 		if text := strings.TrimPrefix(err.Error(), "refused: "); strings.HasPrefix(text, "server ") {
 			return hub.Reason(hub.ErrHops, "%s", text)

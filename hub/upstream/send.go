@@ -19,15 +19,15 @@ import (
 )
 
 // send connects, sends one frame, and waits for the status and for the server to close.
-// The error is errUnconfirmed if the server took the message and did not say what became
-// of it. send also reports whether the server could be reached.
+// The error is errSilent or errNoAnswer if the server took the message and did not say what
+// became of it. send also reports whether the server could be reached.
 func (d *Direct) send(s *destination, j *job) (reached bool, err error) {
 	ctx, cancel := context.WithTimeout(d.ctx, d.o.Timeout)
 	defer cancel()
 	dialer := dial.Dialer{Write: d.o.Timeout}
 	if j.status == nil {
 		dialer.Check = func(at netip.AddrPort) error {
-			if d.o.Unnamed.allows(s.address, at.Addr()) {
+			if j.known.unnamed.allows(s.address, at.Addr()) {
 				return nil
 			}
 			return errNotAllowed
@@ -48,7 +48,7 @@ func (d *Direct) send(s *destination, j *job) (reached bool, err error) {
 	}
 	conn.SetReadDeadline(time.Now().Add(d.o.AnswerTimeout))
 	err = readStatus(conn) // counts first: a server may refuse before it has read everything
-	if err == errUnconfirmed && writeErr != nil {
+	if (err == errSilent || err == errNoAnswer) && writeErr != nil {
 		err = writeErr
 	}
 	return true, err
@@ -60,11 +60,11 @@ const (
 )
 
 var (
-	// errUnconfirmed: the message was sent whole, and no status came. The original's
-	// servers send none.
-	errUnconfirmed = errors.New("it took the message, but did not confirm it")
-	// errSilent: as errUnconfirmed, of a server that has sent a status before.
+	// errSilent: the message was sent whole, and the server closed without a status, as the
+	// original's servers do. It is an error of a server that has sent a status before.
 	errSilent = errors.New("it closed the connection without the status that it sent before: is its hub being stopped?")
+	// errNoAnswer: the message was sent whole, and no status came in time.
+	errNoAnswer = errors.New("it took the message, but did not confirm it in time")
 )
 
 // readStatus reads the server's status of the message and waits until the server closes:
@@ -78,15 +78,17 @@ func readStatus(conn io.Reader) error {
 	switch {
 	case err == nil:
 	case len(p.first) > 0:
-		return foreign(p.first)
+		return notAHub(p.first)
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return err
-	default: // closed, or no answer in time
-		return errUnconfirmed
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed): // it is slow, or Shutdown does not wait
+		return errNoAnswer
+	default:
+		return errSilent
 	}
 	err = wire.ParseClassicStatus(frame)
 	if errors.Is(err, wire.ErrMalformed) {
-		return foreign(p.first)
+		return notAHub(p.first)
 	}
 	if err != nil {
 		return fmt.Errorf("refused: %w", err)
@@ -111,8 +113,8 @@ func (p *prefix) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// foreign says what answered in place of a Bester hub, by its first bytes, and what to do.
-func foreign(first []byte) error {
+// notAHub says what answered in place of a Bester hub, by its first bytes, and what to do.
+func notAHub(first []byte) error {
 	const port = "the address must be a port where that hub listens without TLS"
 	starts := func(s string) bool { return bytes.HasPrefix(first, []byte(s)) }
 	switch {

@@ -16,9 +16,9 @@ import (
 type ServerStats struct {
 	Name        hub.ServerName `json:"name"`
 	Address     string         `json:"address"`
-	Sent        uint64         `json:"sent"`           // messages that it has confirmed
+	Confirmed   uint64         `json:"sent"`           // messages that it has confirmed
 	Unconfirmed uint64         `json:"unconfirmed"`    // messages that it took without a word
-	Failed      uint64         `json:"failed"`         // messages that failed: it could not be reached, or refused
+	Failed      uint64         `json:"failed"`         // messages that failed: it could not be reached, or refused, or too much waited for it
 	Waiting     int            `json:"waiting"`        // messages now
 	State       State          `json:"state"`          // by the last message
 	Since       time.Time      `json:"since,omitzero"` // when the last message was tried; left out if never
@@ -38,19 +38,30 @@ const (
 
 // A serverStatus holds the ServerStats of a named server. It is nil for a server without a name.
 type serverStatus struct {
+	logLimiter *lograte.Limiter // of all lines on it
+
 	mu sync.Mutex
 	ServerStats
-	often *lograte.Limiter // of all lines on it
+	hasConfirmed bool // a message, since it has this address
 }
 
-// hasAnswered reports whether the server has ever confirmed a message.
-func (r *serverStatus) hasAnswered() bool {
+// setAddress gives the server an address, at which it is Untried.
+func (r *serverStatus) setAddress(address string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.Address != address || r.State == "" {
+		r.Address, r.State, r.Since, r.Error, r.hasConfirmed = address, Untried, time.Time{}, "", false
+	}
+}
+
+// confirms reports whether the server has ever confirmed a message at the address.
+func (r *serverStatus) confirms(address string) bool {
 	if r == nil {
 		return false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.Sent > 0
+	return r.hasConfirmed && r.Address == address
 }
 
 func (r *serverStatus) queued() {
@@ -61,61 +72,74 @@ func (r *serverStatus) queued() {
 	}
 }
 
-func (r *serverStatus) done(err error) {
+// done counts a message that was queued. It reports whether the server's state has changed.
+func (r *serverStatus) done(address string, state State, err error) (changed bool) {
 	if r == nil {
-		return
+		return false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.Waiting--
-	r.Since = time.Now()
-	r.State, r.Error = stateAfter(err), ""
-	switch r.State {
+	switch state {
 	case Works:
-		r.Sent++
+		r.Confirmed++
 	case Unconfirmed:
 		r.Unconfirmed++
 	default:
 		r.Failed++
-		r.Error = err.Error()
 	}
+	return r.setState(address, state, err)
 }
 
-// stateAfter is the state of a server after a message with that outcome.
-func stateAfter(err error) State {
-	switch err {
-	case nil:
-		return Works
-	case errUnconfirmed:
-		return Unconfirmed
+// refused counts a message that was not queued.
+func (r *serverStatus) refused(address string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Failed++
+	r.setState(address, Fails, err)
+}
+
+// setState sets the state after a message. One for an address that the server no longer
+// has says nothing of it. The caller holds mu.
+func (r *serverStatus) setState(address string, state State, err error) (changed bool) {
+	if r.Address != address {
+		return false
 	}
-	return Fails
+	changed = r.State != state
+	r.State, r.Since, r.Error = state, time.Now(), ""
+	switch state {
+	case Works:
+		r.hasConfirmed = true
+	case Fails:
+		r.Error = err.Error()
+	}
+	return changed
 }
 
 // log logs the outcome of a message: each change of a named server's state, and at a
-// bounded rate what fails. It is called before serverStatus.done.
-func (d *Direct) log(s *destination, j *job, err error) {
-	state := stateAfter(err)
+// bounded rate what fails.
+func (d *Direct) log(s *destination, j *job, state State, changed bool, err error) {
 	if j.status == nil {
 		if state == Fails {
-			d.often.Log(d.o.Log, slog.LevelWarn, "message not handed over", slog.String("server", s.address),
+			d.logLimiter.Log(d.o.Log, slog.LevelWarn, "message not handed over", slog.String("server", s.address),
 				slog.String("type", string(j.message.Type)), slog.Any("err", err))
 		}
 		return
 	}
-	j.status.mu.Lock()
-	changed := j.status.State != state
-	j.status.mu.Unlock()
+	limiter := j.status.logLimiter
 	name := slog.String("server", string(j.status.Name))
 	at := slog.String("address", s.address)
 	switch {
 	case state == Fails: // another cause, or another message
-		j.status.often.Log(d.o.Log, slog.LevelWarn, "message not handed over", name,
+		limiter.Log(d.o.Log, slog.LevelWarn, "message not handed over", name,
 			slog.String("type", string(j.message.Type)), slog.Any("err", err))
 	case changed && state == Works:
-		j.status.often.Log(d.o.Log, slog.LevelInfo, "server works", name, at)
+		limiter.Log(d.o.Log, slog.LevelInfo, "server works", name, at)
+	case changed && j.status.confirms(s.address):
+		limiter.Log(d.o.Log, slog.LevelWarn, "server took a message and did not confirm it in time", name, at,
+			slog.String("limit", d.o.AnswerTimeout.String()), slog.String("remedy", "see what keeps that hub or its handlers busy"))
 	case changed:
-		j.status.often.Log(d.o.Log, slog.LevelWarn, "server took a message and did not confirm it, as an original Bester does", name, at,
+		limiter.Log(d.o.Log, slog.LevelWarn, "server took a message and did not confirm it, as an original Bester does", name, at,
 			slog.String("remedy", "if it is a hub of this kind, the address must be a port where it listens without TLS"))
 	}
 }
@@ -131,8 +155,9 @@ func (r *serverStatus) label(address string) string {
 // Servers returns the ServerStats of the named servers, sorted by name. Waiting includes the
 // message that is being sent.
 func (d *Direct) Servers() []ServerStats {
-	all := make([]ServerStats, 0, len(d.named))
-	for _, r := range d.named {
+	named := d.known.Load().named
+	all := make([]ServerStats, 0, len(named))
+	for _, r := range named {
 		r.mu.Lock()
 		all = append(all, r.ServerStats)
 		r.mu.Unlock()

@@ -54,7 +54,7 @@
 //	p    password, at most 1024    } authenticates peers by their credentials
 //	k    token, at most 255 bytes. Hub, after a password check: what the peer may send in
 //	     its next hello beside u and p. A token that the hub knows takes the place of the
-//	     password check; any other is ignored. Its content is the hub's affair
+//	     password check; any other is ignored. Its content is opaque to the peer
 //	n    name of the hub or of the handler process, at most 255 bytes
 //	t    handler: list of the patterns it serves, at most 256; hub, to a client: of
 //	     what the account may receive, omitted if the hub does not say

@@ -107,6 +107,15 @@ func UnusedFilters(c *config.Config) (problems []config.Problem) {
 	return problems
 }
 
+// NoHandlers returns that no handlers are configured, if the config is a server.conf, which
+// configures little else. It is no error, because the original starts with it, too.
+func NoHandlers(c *config.Config) (problems []config.Problem) {
+	if c.Classic() && len(c.Handlers) == 0 {
+		problems = append(problems, c.Problem("no handlers are configured, so messages of every type are refused: add them to handlers.typeMap, and their types to handlers.availableTypes", "handlers"))
+	}
+	return problems
+}
+
 // problem points at the option that the error names, or at the kind.
 func problem(c *config.Config, err error, options map[string]any, path ...string) config.Problem {
 	at := "kind"

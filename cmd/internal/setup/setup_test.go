@@ -1,6 +1,8 @@
 package setup_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -41,6 +43,33 @@ func TestExampleWithAllItsSettings(t *testing.T) {
 	}
 	if _, err := setup.Parse("example.toml", []byte(all.String())); err != nil {
 		t.Error(err)
+	}
+}
+
+// A server.conf may be without handlers, which is said of it; a bester.toml often is.
+func TestNoHandlers(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"server.conf", "{}", "server.conf:1:1: handlers: no handlers are configured"},
+		{"server.conf", "\ufeff{\"network\":{}}\r\n", "server.conf:1:1: handlers: no handlers are configured"},
+		{"server.conf", `{"handlers":{"availableTypes":[]}}`, "handlers: no handlers are configured"},
+		{"server.conf", `{"handlers":{"availableTypes":["a"],"typeMap":{"a":{"unixDomainSocketPath":"a.sock"}}}}`, ""},
+		{"bester.toml", "[hub]\n", ""},
+	} {
+		path := filepath.Join(t.TempDir(), c.name)
+		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := setup.Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, p := range setup.NoHandlers(parsed) {
+			got += p.Error()
+		}
+		if !strings.Contains(got, c.want) || c.want == "" && got != "" {
+			t.Errorf("%s %q: got %q, want %q", c.name, c.text, got, c.want)
+		}
 	}
 }
 
