@@ -62,7 +62,7 @@ const statusKeys = `  hub        its name
              take no deliveries), delivered, queued, lost, losses (as in router)
   sessions   sessions and connections now; of connections: accepted, logins, denied,
              sends_denied (messages of types that their account may not send),
-             sends_slowed (messages that waited for session.rate or total_rate),
+             sends_slowed (messages over session.rate or total_rate),
              origins_denied (messages of peers that named an origin they may not speak for),
              too_many, too_many_of_account, no_descriptors, frames_too_long,
              logins_too_slow, malformed, panics,

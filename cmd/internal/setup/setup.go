@@ -60,10 +60,13 @@ func Contradictions(c *config.Config) (problems []config.Problem) {
 			c.Session.Queue, c.Session.Credits, (need/2+config.KiB-1)/config.KiB*config.KiB), "session", "queue"))
 	}
 	const longest = 60 // seconds
-	for key, rate := range map[string]config.Bytes{"rate_bytes": c.Session.RateBytes, "total_rate_bytes": c.Session.TotalRateBytes} {
-		if rate > 0 && c.Hub.Frame/rate > longest {
+	for _, l := range []struct {
+		key  string
+		rate config.Bytes
+	}{{"rate_bytes", c.Session.RateBytes}, {"total_rate_bytes", c.Session.TotalRateBytes}} {
+		if l.rate > 0 && c.Hub.Frame/l.rate > longest {
 			problems = append(problems, c.Problem(fmt.Sprintf("%v: a message as long as hub.frame allows, %v, then keeps its sender from being read for %v; want %v or more, or a shorter hub.frame",
-				rate, c.Hub.Frame, time.Duration(c.Hub.Frame/rate)*time.Second, (c.Hub.Frame/longest+config.KiB-1)/config.KiB*config.KiB), "session", key))
+				l.rate, c.Hub.Frame, time.Duration(c.Hub.Frame/l.rate)*time.Second, (c.Hub.Frame/longest+config.KiB-1)/config.KiB*config.KiB), "session", l.key))
 		}
 	}
 	return problems
