@@ -97,7 +97,7 @@ func askPassword(ctx context.Context, tty *os.File, out io.Writer, name string) 
 	case a := <-answers:
 		if a.err == io.EOF { // Ctrl-C and Ctrl-D
 			fmt.Fprint(out, "\r\n")
-			return "", errors.New("given up; nothing was changed")
+			return "", &exitError{exitInterrupted, errors.New("given up; nothing was changed")}
 		}
 		return a.password, a.err
 	}

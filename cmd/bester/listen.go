@@ -88,8 +88,8 @@ var (
 )
 
 func (l *listenOptions) run(cmd *cobra.Command, _ []string) error {
-	if l.count < 0 || l.duration < 0 {
-		return usageError{fmt.Errorf("--count and --for cannot be negative")}
+	if f := cmd.Flags(); f.Changed("count") && l.count < 1 || f.Changed("for") && l.duration <= 0 {
+		return usageError{errors.New("--count and --for must be more than 0; without them it does not end by itself")}
 	}
 	ctx, end := context.WithCancelCause(cmd.Context())
 	defer end(nil)
