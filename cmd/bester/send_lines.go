@@ -304,7 +304,9 @@ func (s *lineSender) takeAnswers() {
 		a.line.done = true
 		s.bytes -= len(a.line.data.Bytes)
 		s.lastProgress = time.Now()
-		s.note(a.line.number, a.note)
+		if more, ok := s.note(a.line.number, a.note); ok {
+			s.report(fmt.Sprintf("bester: note: line %d: %s%s", a.line.number, a.note, more))
+		}
 		if more, ok := s.answer(a.line.number, a.err); ok {
 			s.report(fmt.Sprintf("bester: line %d failed: %v%s", a.line.number, a.err, more))
 		}

@@ -427,3 +427,33 @@ func TestInputTooLong(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// The hub's notes are told as they come, the first ones each, and at the end only what was
+// not told.
+func TestNotesAreToldAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c lineCounts
+		told := 0
+		for i := range firstNotices {
+			if more, ok := c.note(i+1, "nobody is there"); ok && more == "" {
+				told++
+			}
+		}
+		if told != firstNotices || c.noteSummary() != "" {
+			t.Errorf("%d told at once, %q at the end", told, c.noteSummary())
+		}
+		if _, ok := c.note(9, "nobody is there"); ok {
+			t.Error("too many are told at once")
+		}
+		if got := c.noteSummary(); got != "4 messages, line 1 the first: nobody is there" {
+			t.Errorf("at the end: %q", got)
+		}
+		time.Sleep(noticeInterval)
+		if more, ok := c.note(10, "nobody is there"); !ok || !strings.Contains(more, "1 more") {
+			t.Errorf("later: %q, %v", more, ok)
+		}
+		if more, ok := c.note(11, ""); ok || more != "" {
+			t.Error("told without a note")
+		}
+	})
+}

@@ -14,29 +14,29 @@ type lineCounts struct {
 	firstFailed, firstSkipped   int // their line numbers; 0: none
 	firstFailure, firstSkipping error
 	failNotices, skipNotices    noticeLimiter
+	noteNotices                 noticeLimiter
 
 	noted, firstNoted int // messages that the hub had a note on, and the line of the first
 	firstNote         string
 }
 
-// note counts the hub's note on a message that has not failed; "" is none.
-func (t *lineCounts) note(number int, note string) {
+// note counts the hub's note on a message that has not failed; "" is none. It reports whether
+// the note may be told, and what to add to it.
+func (t *lineCounts) note(number int, note string) (more string, ok bool) {
 	if note == "" {
-		return
+		return "", false
 	}
 	t.noted++
 	if t.firstNoted == 0 || number < t.firstNoted {
 		t.firstNoted, t.firstNote = number, note
 	}
+	return t.noteNotices.allow()
 }
 
-// noteSummary says what the hub noted; "" if nothing.
+// noteSummary says what the hub noted; "" if all of it was told.
 func (t *lineCounts) noteSummary() string {
-	switch t.noted {
-	case 0:
+	if t.noted == t.noteNotices.told {
 		return ""
-	case 1:
-		return fmt.Sprintf("line %d: %s", t.firstNoted, t.firstNote)
 	}
 	return fmt.Sprintf("%d messages, line %d the first: %s", t.noted, t.firstNoted, t.firstNote)
 }
