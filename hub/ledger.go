@@ -11,7 +11,7 @@ import (
 type Loss uint8
 
 const (
-	LossFull         Loss = iota // the receiver's queue was full: it does not read as fast
+	LossFull         Loss = iota // the receiver's queue was full: it does not read fast enough
 	LossMemory                   // the queue was full because the memory for all queues was used up
 	LossDisconnected             // the receiver's session ended before it was written
 	LossTooLong                  // it is longer than the receiver takes

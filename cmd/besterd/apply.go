@@ -97,7 +97,7 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 		d.log.Warn(`handlers and clients may have the hub connect to anything, this machine's own ports too: hub.dial is "open"`,
 			"remedy", "list the servers that they need")
 	}
-	for _, p := range setup.Contradictions(c) {
+	for _, p := range setup.LimitConflicts(c) {
 		d.log.Warn("limits contradict each other", "at", p.Error())
 	}
 	for _, p := range setup.NoHandlers(c) {

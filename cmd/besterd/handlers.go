@@ -141,7 +141,9 @@ func (d *daemon) setStarted(h *handler, retire func(context.Context, hub.Handler
 }
 
 // attachHandler links a handler process that has connected. Groups log what comes of it.
-func (d *daemon) attachHandler(h session.Handshake) { d.groups.Attach(h.Conn, h.In, h.Hello, h.Rights) }
+func (d *daemon) attachHandler(h session.HandlerConn) {
+	d.groups.Attach(h.Conn, h.In, h.Hello, h.Rights)
+}
 
 // checkHandlerRight checks that an account may be a handler of the config. Such a handler
 // gets the messages of all its types, and of the routes through it.

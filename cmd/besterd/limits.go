@@ -41,7 +41,7 @@ func limits(c *config.Config, has resources) session.Limits {
 	l := session.Limits{
 		Login: c.Session.Login, Connections: c.Session.Connections, PerAccount: c.Session.PerAccount, Frame: int(c.Hub.Frame),
 		Queue: int(c.Session.Queue), Full: full[c.Session.Full], Write: c.Session.Write,
-		Credits: c.Session.Credits, Peer: c.Peers.Allow, MayClaim: c.Peers.MayClaim, Memory: int(c.SessionMemory(has.memory.Limit)), Failures: c.Session.Failures,
+		Credits: c.Session.Credits, Peer: c.Peers.Allow, MayUseOrigin: c.Peers.MayUseOrigin, Memory: int(c.SessionMemory(has.memory.Limit)), Failures: c.Session.Failures,
 		Rate:      session.Rate{Messages: c.Session.Rate, Bytes: int(c.Session.RateBytes)},
 		TotalRate: session.Rate{Messages: c.Session.TotalRate, Bytes: int(c.Session.TotalRateBytes)},
 	}

@@ -116,7 +116,7 @@ func (c *Client) Credits() int { return c.hello.Credits }
 // Post sends m without asking for a status. It returns nil when m is queued in memory;
 // Flush sends the queue, and so does a long queue by itself. Only Type, To, Time and Data
 // are used; the hub sets the rest. An error that wraps hub.ErrFull is backpressure: the
-// hub does not read as fast; try again later.
+// hub does not read fast enough; try again later.
 func (c *Client) Post(m *hub.Message) error {
 	out := c.conn.Out()
 	b := out.Begin()
@@ -144,7 +144,7 @@ func (c *Client) Post(m *hub.Message) error {
 }
 
 // errQueueFull is the backpressure error: the outgoing queue is full.
-var errQueueFull = fmt.Errorf("%w: the hub does not read as fast", hub.ErrFull)
+var errQueueFull = fmt.Errorf("%w: the hub does not read fast enough", hub.ErrFull)
 
 // checkFrameSize refuses a payload that the hub would close the connection for.
 func (c *Client) checkFrameSize(n int) error {

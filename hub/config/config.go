@@ -157,9 +157,9 @@ type Origins struct {
 	Names   []string
 }
 
-// MayClaim reports whether a peer account may say that a message comes from a hub of that
+// MayUseOrigin reports whether a peer account may say that a message comes from a hub of that
 // name: its own, or one that the config lists for it.
-func (p *Peers) MayClaim(account, name string) bool {
+func (p *Peers) MayUseOrigin(account, name string) bool {
 	return account == name || slices.ContainsFunc(p.Origins, func(o Origins) bool {
 		return o.Account == account && slices.Contains(o.Names, name)
 	})

@@ -30,8 +30,7 @@ func (l *Limits) connections(trusted bool) int {
 // trusted peers. The other places are for peers that have not logged in yet.
 func (l *Limits) sessions() int { return l.Connections - l.Connections/16 }
 
-// countSession counts a session that has logged in and is not answered yet, until its
-// connection is closed. It returns what the peer is told if there are too many.
+// countSession counts a session that has logged in, until its connection closes. It returns what the peer is told if there are too many.
 func (s *Server) countSession(n *session) error {
 	if n.trusted || n.account.Load().IsAdmin() {
 		return nil
@@ -74,9 +73,9 @@ func (s *Server) uncount(c *connection) {
 	c.counted = false
 }
 
-// makeRoom returns a connection that has not logged in and gives way to c, or nil if c
-// itself must. It is called under Server.mu.
-func (s *Server) makeRoom(c *connection) *connection {
+// evictOne chooses a connection that has not logged in to be closed for c; nil if c itself
+// must be. It is called under Server.mu.
+func (s *Server) evictOne(c *connection) *connection {
 	waiting := make(map[netip.Prefix]int)
 	for o, n := range s.open {
 		if o.preAuthenticated(n) {
@@ -85,11 +84,16 @@ func (s *Server) makeRoom(c *connection) *connection {
 	}
 	var out *connection
 	for o, n := range s.open {
-		if o.preAuthenticated(n) && (out == nil || o.givesWayBefore(out, waiting)) {
+		if o.preAuthenticated(n) && (out == nil || o.evictedBefore(out, waiting)) {
 			out = o
 		}
 	}
-	if out == nil || waiting[out.address] <= waiting[c.address] && out.address != c.address || out.heard.Load() && out.address == c.address {
+	switch {
+	case out == nil:
+		return nil
+	case out.address == c.address && out.heard.Load(): // it is about to log in
+		return nil
+	case out.address != c.address && waiting[out.address] <= waiting[c.address]: // c's address has more
 		return nil
 	}
 	out.evicted = true
@@ -101,9 +105,9 @@ func (o *connection) preAuthenticated(n *session) bool {
 	return n == nil && !o.counted && !o.trusted && !o.evicted && !o.loggedOut
 }
 
-// givesWayBefore reports whether o gives way before p: silent ones first, then those of the
+// evictedBefore reports whether o gives way before p: silent ones first, then those of the
 // address that has most, then the oldest.
-func (o *connection) givesWayBefore(p *connection, waiting map[netip.Prefix]int) bool {
+func (o *connection) evictedBefore(p *connection, waiting map[netip.Prefix]int) bool {
 	if a, b := o.heard.Load(), p.heard.Load(); a != b {
 		return b
 	}
@@ -113,8 +117,8 @@ func (o *connection) givesWayBefore(p *connection, waiting map[netip.Prefix]int)
 	return o.accepted.Before(p.accepted)
 }
 
-// gaveWay reports whether the connection was closed for another.
-func (c *connection) gaveWay() bool {
+// wasEvicted reports whether the connection was closed for another.
+func (c *connection) wasEvicted() bool {
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()
 	return c.evicted

@@ -26,7 +26,7 @@ func (h *running) loginNative(t *testing.T, user hub.UserName) (*client.Client, 
 func TestSessionsOfOneAccount(t *testing.T) {
 	h := run(t, Options{
 		Limits:  Limits{Connections: 100, PerAccount: 3},
-		Handler: func(hs Handshake) { hs.In.Next(); hs.Conn.Close() },
+		Handler: func(hs HandlerConn) { hs.In.Next(); hs.Conn.Close() },
 	})
 	h.account(t, "greedy", func(p *account.Permissions) { p.Serve = []hub.Pattern{"#"} })
 	h.account(t, "bob", nil)

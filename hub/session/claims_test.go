@@ -12,7 +12,7 @@ import (
 // A peer account speaks for itself and for the hubs that the config lists for it. Another's
 // name is replaced, and nothing is lost.
 func TestClaimsOfAPeer(t *testing.T) {
-	h := run(t, Options{Limits: Limits{MayClaim: func(account, name string) bool { return account == "far" && name == "farther" }}})
+	h := run(t, Options{Limits: Limits{MayUseOrigin: func(account, name string) bool { return account == "far" && name == "farther" }}})
 	h.account(t, "far", func(p *account.Permissions) { p.Peer = true })
 	got := make(chan hub.Message, 1)
 	h.serve(t, "t", hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error {
@@ -38,7 +38,7 @@ func TestClaimsOfAPeer(t *testing.T) {
 		{hub.Address{User: "sam"}, hub.Address{User: "sam", Server: "far"}, hub.ID{Origin: "office", Number: 7}, hub.ID{Origin: own}, 3, 4, true},
 		{hub.Address{User: "sam"}, hub.Address{User: "sam", Server: "far"}, hub.ID{Origin: own, Number: 7}, hub.ID{Origin: own}, 0, 1, true},
 	} {
-		before := h.Stats().Restamped
+		before := h.Stats().OriginsDenied
 		frame, err := wire.AppendMessage(nil, uint64(i+1), wire.KindSend, &hub.Message{Type: "t", From: c.from, ID: c.id, Hops: c.hops, Data: data("1")})
 		if err != nil {
 			t.Fatal(err)
@@ -52,7 +52,7 @@ func TestClaimsOfAPeer(t *testing.T) {
 		if c.id.Origin == own && m.ID == c.id {
 			t.Errorf("%d: the peer forged the ID %v", i, m.ID)
 		}
-		if got := h.Stats().Restamped - before; (got == 1) != c.denied {
+		if got := h.Stats().OriginsDenied - before; (got == 1) != c.denied {
 			t.Errorf("%d: counted %d", i, got)
 		}
 	}
@@ -72,8 +72,8 @@ func TestClassicServerAtATLSPort(t *testing.T) {
 // The commands of a handler that logs in are bounded by its account, as it is at the time;
 // one that the operating system vouches for is the operator's own.
 func TestRightsOfHandlers(t *testing.T) {
-	got := make(chan Handshake, 1)
-	h := run(t, Options{Handler: func(s Handshake) { got <- s; waitForEnd(s) }})
+	got := make(chan HandlerConn, 1)
+	h := run(t, Options{Handler: func(s HandlerConn) { got <- s; waitForEnd(s) }})
 	h.account(t, "bot", func(p *account.Permissions) {
 		p.Serve, p.Send, p.Reach = []hub.Pattern{"t"}, []hub.Pattern{"t"}, []hub.Address{{User: "ann"}}
 	})

@@ -116,7 +116,7 @@ func (c *classic) handle(frame []byte) error {
 	case "builtin":
 		return c.builtin(m.Data)
 	}
-	if err := c.maySend(m.Type); err != nil {
+	if err := c.checkSend(m.Type); err != nil {
 		c.answer(err)
 		return nil
 	}
@@ -184,7 +184,7 @@ func (c *classic) builtin(data hub.Data) error {
 // beginServer begins the session of a classic server, which connects for one message.
 // wrong is the error in that message, if any.
 func (c *classic) beginServer(m wire.ClassicMessage, wrong error) func() {
-	if !c.knownPeer() {
+	if !c.classicPeerAllowed() {
 		c.server.stats.denied.Add(1)
 		c.warn(&c.server.logLimiters.peer, "server refused: it is not among the peers", slog.String("remedy", c.remedy()))
 		if isHubID(m.ID) {

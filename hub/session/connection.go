@@ -22,7 +22,8 @@ import (
 	"github.com/besterhub/bester/hub/socket"
 )
 
-// A connection is an accepted connection, on which nobody has logged in yet.
+// A connection is an accepted connection. It lives as long as the session on it, if there
+// is one.
 type connection struct {
 	server     *Server
 	conn       net.Conn
@@ -95,7 +96,7 @@ func (c *connection) serve() {
 
 // handshake reads the first frame and returns the session that it begins, or nil.
 func (c *connection) handshake() func() {
-	if c.knownPeer() { // its first frame may be a message
+	if c.classicPeerAllowed() { // its first frame may be a message
 		c.in.SetLimit(c.limits.Frame)
 	}
 	first, err := c.in.Next()
@@ -103,7 +104,7 @@ func (c *connection) handshake() func() {
 	switch {
 	case err != nil:
 		c.refuse(err, "first frame")
-		c.tellServer(err)
+		c.reportToServer(err)
 		return nil
 	case isNative(first):
 		n := new(native)
@@ -186,8 +187,8 @@ func (c *connection) abort() {
 	c.conn.Close()
 }
 
-// knownPeer reports whether a classic server may connect from this address.
-func (c *connection) knownPeer() bool {
+// classicPeerAllowed reports whether a classic server may connect from this address.
+func (c *connection) classicPeerAllowed() bool {
 	if c.trusted {
 		return true
 	}
@@ -211,7 +212,7 @@ func (c *connection) refuse(err error, what string) {
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return // probably a port scan or health check
-	case c.gaveWay():
+	case c.wasEvicted():
 		return // counted and logged
 	case c.server.ctx.Err() != nil: // Shutdown woke the reader
 		return

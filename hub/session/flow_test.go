@@ -112,7 +112,7 @@ func TestSlowReaderPolicies(t *testing.T) {
 						t.Fatalf("got %d, want %d", number(t, frame), last)
 					}
 				}
-				if st := h.Stats(); st.Slow != 1 || last == n-1 {
+				if st := h.Stats(); st.SlowReaders != 1 || last == n-1 {
 					t.Errorf("got %+v after message %d", st, last)
 				}
 				return
@@ -152,7 +152,7 @@ func TestSlowReaderIsClosed(t *testing.T) {
 		sam.next() // good, or, once slow is gone, that nobody is there
 	}
 	h.log.want(t, "does not read", "queue=", "write=2s")
-	if s := h.Stats(); s.Slow != 1 {
+	if s := h.Stats(); s.SlowReaders != 1 {
 		t.Errorf("got %+v", s)
 	}
 }
@@ -185,7 +185,7 @@ func TestRepliesAreNeverDropped(t *testing.T) {
 	if err := <-written; err != nil {
 		t.Error(err)
 	}
-	if s := h.Stats(); s.Dropped != 0 || s.Slow != 0 {
+	if s := h.Stats(); s.Dropped != 0 || s.SlowReaders != 0 {
 		t.Errorf("got %+v", s)
 	}
 }

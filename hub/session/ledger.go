@@ -23,7 +23,7 @@ import (
 const maxAbsentUsers = 256
 
 var (
-	errQueueFull      = fmt.Errorf("%w: the receiver does not read as fast", hub.ErrFull)
+	errQueueFull      = fmt.Errorf("%w: the receiver does not read fast enough", hub.ErrFull)
 	errNoMemory       = fmt.Errorf("%w for what waits in the sessions' queues: session.memory sets the limit", hub.ErrMemory)
 	errTooManyReplies = fmt.Errorf("%w: too many replies wait to be read", hub.ErrFull)
 )
@@ -47,10 +47,10 @@ type ledger struct {
 type userLedger struct {
 	name hub.UserName
 
-	refused [hub.NumLosses]atomic.Uint64 // deliveries that a session has not taken
-	news    [hub.NumLosses]atomic.Uint64 // losses that are not logged yet
-	rate    accountRate
-	noted   atomic.Bool // the ledger knows of news
+	refused   [hub.NumLosses]atomic.Uint64 // deliveries that a session has not taken
+	newLosses [hub.NumLosses]atomic.Uint64 // losses that are not logged yet
+	rate      accountRate
+	logQueued atomic.Bool // the ledger knows of news
 
 	// Under ledger.mu:
 	sessions  []*session

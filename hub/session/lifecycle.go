@@ -37,14 +37,14 @@ func (s *Server) admit(c *connection) (out *connection, err error) {
 	switch {
 	case s.shuttingDown:
 		return nil, errShuttingDown
-	case len(s.open)-s.leaving < c.limits.connections(c.trusted):
+	case len(s.open)-s.evicting < c.limits.connections(c.trusted):
 	case c.trusted:
 		return nil, errTooMany
 	default:
-		if out = s.makeRoom(c); out == nil {
+		if out = s.evictOne(c); out == nil {
 			return nil, errTooMany
 		}
-		s.leaving++
+		s.evicting++
 	}
 	s.open[c] = nil
 	s.serving++
@@ -104,7 +104,7 @@ func (s *Server) connectionClosed(c *connection) {
 	defer s.mu.Unlock()
 	delete(s.open, c)
 	if c.evicted {
-		s.leaving--
+		s.evicting--
 	}
 	s.uncount(c)
 	if !c.handedOff {

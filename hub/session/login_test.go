@@ -160,7 +160,7 @@ func TestTooManyConnections(t *testing.T) {
 	until(t, "all are open", func() bool { return h.Stats().Open == 3 })
 	last := h.peer(t, "tcp", h.tcp)
 	silent.want("end") // gives way
-	if s := h.Stats(); s.PreAuth != 1 || s.TooMany != 0 {
+	if s := h.Stats(); s.LoginsEvicted != 1 || s.TooMany != 0 {
 		t.Errorf("got %+v", s)
 	}
 	h.log.want(t, "it has not logged in, and another needs its place", "limit=3")
@@ -229,7 +229,7 @@ func TestSilentConnectionsGiveWay(t *testing.T) {
 		p.want(classicIn)
 	}
 	until(t, "those that gave way are gone", func() bool { return h.Stats().Open <= 32 })
-	if s := h.Stats(); s.PreAuth < 160 || s.Sessions != 9 {
+	if s := h.Stats(); s.LoginsEvicted < 160 || s.Sessions != 9 {
 		t.Errorf("got %+v", s)
 	}
 }

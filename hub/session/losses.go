@@ -81,10 +81,10 @@ const (
 func (l *ledger) note(u *userLedger, lost hub.Losses) {
 	for i, n := range lost {
 		if n > 0 {
-			u.news[i].Add(n)
+			u.newLosses[i].Add(n)
 		}
 	}
-	if u.noted.Load() || !u.noted.CompareAndSwap(false, true) {
+	if u.logQueued.Load() || !u.logQueued.CompareAndSwap(false, true) {
 		return
 	}
 	l.mu.Lock()
@@ -110,9 +110,9 @@ func (l *ledger) logLosses() {
 	lines := make([]line, 0, len(l.unlogged))
 	for _, u := range l.unlogged {
 		v := line{user: u.name, since: u.since}
-		u.noted.Store(false) // what comes from here on is logged next time, if it is not seen below
-		for i := range u.news {
-			v.lost[i] = u.news[i].Swap(0)
+		u.logQueued.Store(false) // what comes from here on is logged next time, if it is not seen below
+		for i := range u.newLosses {
+			v.lost[i] = u.newLosses[i].Swap(0)
 		}
 		if v.lost.Total() > 0 {
 			lines = append(lines, v)

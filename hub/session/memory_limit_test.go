@@ -155,7 +155,7 @@ func TestQueuesShareMemory(t *testing.T) {
 	}
 	grown, s := heap()-before, h.Stats()
 	t.Logf("heap +%d bytes, %+v", grown, s)
-	if s.Memory > memory || s.Memory < memory/2 || s.Refused == 0 || s.Dropped == 0 {
+	if s.Memory > memory || s.Memory < memory/2 || s.MemoryRefused == 0 || s.Dropped == 0 {
 		t.Errorf("got %+v", s)
 	}
 	if most := memory + n*each; grown > most {
@@ -188,7 +188,7 @@ func TestFullQueueIsNotStarved(t *testing.T) {
 			t.Errorf("logged %s", line)
 		}
 	}
-	if s := h.Stats(); s.Refused == 0 {
+	if s := h.Stats(); s.MemoryRefused == 0 {
 		t.Errorf("got %+v", s)
 	}
 }
@@ -266,7 +266,7 @@ func TestSlowFrameIsNotStalled(t *testing.T) {
 // A handler process that stalls inside a frame is cut off, too.
 func TestStalledHandlerIsCutOff(t *testing.T) {
 	ended := make(chan error, 1)
-	h := run(t, Options{Limits: Limits{Write: 20 * time.Millisecond}, Handler: func(hs Handshake) {
+	h := run(t, Options{Limits: Limits{Write: 20 * time.Millisecond}, Handler: func(hs HandlerConn) {
 		_, err := hs.In.Next()
 		ended <- err
 		hs.Conn.Close()

@@ -172,7 +172,7 @@ func (n *native) handOff(h *wire.Hello) {
 		return
 	}
 	n.recheck() // the account may have changed since the login
-	hs := Handshake{Conn: n.conn, In: n.in, Hello: h, Account: n.account.Load()}
+	hs := HandlerConn{Conn: n.conn, In: n.in, Hello: h, Account: n.account.Load()}
 	if !n.peerCred {
 		hs.Rights = n
 	}
@@ -252,7 +252,7 @@ func (n *native) send(tag uint64, body []byte) error {
 
 func (n *native) fromClient(m *hub.Message) error {
 	m.From, m.ID, m.Hops, m.Reach = hub.Address{User: n.name}, hub.ID{}, 0, n
-	if err := n.maySend(m.Type); err != nil {
+	if err := n.checkSend(m.Type); err != nil {
 		return err
 	}
 	return n.server.o.Router.Put(m)
@@ -274,8 +274,8 @@ func (n *native) builtin(m *hub.Message) error {
 
 // fromServer puts a message from another hub into the router, for users here or a handler.
 func (n *native) fromServer(m *hub.Message) error {
-	n.checkClaims(m)
-	if err := n.maySend(m.Type); err != nil {
+	n.checkOrigin(m)
+	if err := n.checkSend(m.Type); err != nil {
 		return err
 	}
 	m.Reach = n

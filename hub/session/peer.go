@@ -16,25 +16,25 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// checkClaims puts right what a peer account says of a message and may not say. It speaks
-// for itself and for the hubs that Limits.MayClaim allows. Nothing is lost: a message with
+// checkOrigin puts right what a peer account says of a message and may not say. It speaks
+// for itself and for the hubs that Limits.MayUseOrigin allows. Nothing is lost: a message with
 // another's name keeps its data, but comes from the peer itself and gets an ID of this hub.
 //
 // Hops can only grow: a message that another hub than the peer was the first to take has
 // been forwarded at least once.
-func (n *native) checkClaims(m *hub.Message) {
+func (n *native) checkOrigin(m *hub.Message) {
 	own, denied := string(n.name), ""
 	switch from := string(m.From.Server); {
 	case from == "":
 		m.From.Server = hub.ServerName(own)
-	case !n.mayClaim(from):
+	case !n.mayUseOrigin(from):
 		denied = from
 		m.From.Server = hub.ServerName(own)
 	}
 	switch {
 	case m.ID.Origin == "" && m.ID.Number != 0:
 		m.ID.Origin = own
-	case m.ID.Origin != "" && !n.mayClaim(m.ID.Origin):
+	case m.ID.Origin != "" && !n.mayUseOrigin(m.ID.Origin):
 		denied = m.ID.Origin
 		m.ID = hub.ID{}
 	}
@@ -49,12 +49,12 @@ func (n *native) checkClaims(m *hub.Message) {
 	}
 }
 
-// mayClaim reports whether the peer may say that a message comes from a hub of that name.
-func (n *native) mayClaim(name string) bool {
+// mayUseOrigin reports whether the peer may say that a message comes from a hub of that name.
+func (n *native) mayUseOrigin(name string) bool {
 	if n.peerCred || name == string(n.name) {
 		return true
 	}
-	may := n.server.limits.Load().MayClaim
+	may := n.server.limits.Load().MayUseOrigin
 	return may != nil && may(string(n.name), name)
 }
 
@@ -67,11 +67,11 @@ func isHubID(id []byte) bool {
 	return ok && len(origin) > 0 && err == nil
 }
 
-// tellServer has a server whose first frame was not read learn that, so that it does not
+// reportToServer has a server whose first frame was not read learn that, so that it does not
 // take the close for that of an original, which says nothing. One that came to a TLS port
 // without TLS gets a status. Where a frame was too long to be looked into, the connection
 // is reset.
-func (c *connection) tellServer(err error) {
+func (c *connection) reportToServer(err error) {
 	var limit *bformat.LimitError
 	var record tls.RecordHeaderError
 	switch {

@@ -33,7 +33,7 @@ func TestMayNotSend(t *testing.T) {
 	n.send(0, "other", "3", "bob") // under tag 0 only the operator sees the refusal
 	n.lives()
 	h.log.want(t, "may not send the type", "user=ann", "type=other", "account allow --send")
-	if got := h.Stats().Forbidden; got != 3 {
+	if got := h.Stats().SendsDenied; got != 3 {
 		t.Errorf("%d messages counted, want 3", got)
 	}
 }
@@ -91,7 +91,7 @@ func TestMayNotReach(t *testing.T) {
 
 func TestMayNotServe(t *testing.T) {
 	h := run(t, Options{
-		Handler: func(s Handshake) { s.Conn.Close() },
+		Handler: func(s HandlerConn) { s.Conn.Close() },
 		AuthorizeHandler: func(name string, a *account.Account) error {
 			if name == "taken" {
 				return hub.ErrDenied
@@ -168,7 +168,7 @@ func TestRemovedAccountEndsSession(t *testing.T) {
 }
 
 // waitForEnd is an Options.Handler that does nothing until its connection ends.
-func waitForEnd(s Handshake) {
+func waitForEnd(s HandlerConn) {
 	s.Conn.Write([]byte{0, 0, 0, 0})
 	for {
 		if _, err := s.In.Next(); err != nil {

@@ -71,7 +71,7 @@ func TestRateSlowsDown(t *testing.T) {
 	for range 50 {
 		dash.wantIn("deliver 0: r")
 	}
-	if n := h.Stats().Slowed; n == 0 {
+	if n := h.Stats().SendsSlowed; n == 0 {
 		t.Error("not counted")
 	}
 	h.log.want(t, "slowed", "user=flood", "session.rate")
@@ -89,10 +89,10 @@ func TestRateEnds(t *testing.T) {
 	}
 	for frame := p.next(); frame != "end"; frame = p.next() {
 	}
-	slowed := h.Stats().Slowed
+	slowed := h.Stats().SendsSlowed
 	p = h.native(t, "bob")
 	p.send(1, "none", `"a message of more than a second's worth"`, "bob")
-	for end := time.Now().Add(patience); h.Stats().Slowed == slowed; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); h.Stats().SendsSlowed == slowed; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("not slowed down")
 		}
@@ -171,7 +171,7 @@ func TestRateOfAPeerThatCloses(t *testing.T) {
 	}
 	p.Close()
 	until(t, "its session ends", func() bool { return h.Stats().Open == 1 })
-	if n := h.Stats().Slowed; n != 1 {
+	if n := h.Stats().SendsSlowed; n != 1 {
 		t.Errorf("%d messages were taken that exceed the rate, want 1", n)
 	}
 }
@@ -210,7 +210,7 @@ func TestTotalRateHoldsUpWhoExceedsIt(t *testing.T) {
 			dash.wantIn("deliver 0: r")
 		}
 	}
-	if n := h.Stats().Slowed; n != 1 {
+	if n := h.Stats().SendsSlowed; n != 1 {
 		t.Errorf("%d messages exceeded the rate, want 1", n)
 	}
 }

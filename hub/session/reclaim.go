@@ -31,8 +31,8 @@ const reclaimInterval = 20 * time.Millisecond
 
 var errReclaimed = errors.New("a frame has begun and did not get on, and others need its memory (session.memory)")
 
-// A holding is a connection inside a frame that holds memory.
-type holding struct {
+// A memoryHolder is a connection inside a frame that holds memory.
+type memoryHolder struct {
 	c       *connection
 	n       *session // nil: not logged in
 	user    hub.UserName
@@ -58,18 +58,18 @@ func (s *Server) reclaim(r *bformat.Reader, n int) bool {
 }
 
 // findVictims returns connections that hold at least n bytes and must give way to r, or none.
-func (s *Server) findVictims(r *bformat.Reader, n int, now time.Duration) (victims []holding) {
+func (s *Server) findVictims(r *bformat.Reader, n int, now time.Duration) (victims []memoryHolder) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.reclaimFailed != 0 && now-s.reclaimFailed < reclaimInterval {
 		return nil
 	}
 	s.noteProgress(now)
-	var all []holding
-	self := holding{bytes: n} // what r will hold
+	var all []memoryHolder
+	self := memoryHolder{bytes: n} // what r will hold
 	accounts, addresses, frames := make(map[hub.UserName]int), make(map[netip.Prefix]int), make(map[hub.UserName]int)
 	for c, session := range s.open {
-		h := holding{c: c, n: session, bytes: c.in.Held()}
+		h := memoryHolder{c: c, n: session, bytes: c.in.Held()}
 		if session != nil {
 			h.user = session.name
 		}
@@ -87,13 +87,13 @@ func (s *Server) findVictims(r *bformat.Reader, n int, now time.Duration) (victi
 			all = append(all, h)
 		}
 	}
-	all = slices.DeleteFunc(all, func(h holding) bool {
+	all = slices.DeleteFunc(all, func(h memoryHolder) bool {
 		p := &h.c.frameProgress
 		stopped := now-p.activeSince >= reclaimAfter
 		slow := now-p.since >= reclaimAfter && h.user != self.user && frames[h.user] > 1 && accounts[h.user] > accounts[self.user]
 		return !stopped && !slow
 	})
-	slices.SortFunc(all, func(a, b holding) int {
+	slices.SortFunc(all, func(a, b memoryHolder) int {
 		return cmp.Or(cmp.Compare(accounts[b.user], accounts[a.user]), cmp.Compare(addresses[b.address], addresses[a.address]),
 			cmp.Compare(a.c.since, b.c.since))
 	})

@@ -30,7 +30,7 @@ type Options struct {
 	// Handler serves and closes the connection of a handler process, as its hello
 	// identifies it; it returns when the connection has ended. Shutdown does not wait
 	// for it. If nil, handlers are refused.
-	Handler func(Handshake)
+	Handler func(HandlerConn)
 	// AuthorizeHandler checks that an account may be the handler of that name; the
 	// process is told the error, if any. If nil, every account that may serve the types
 	// in its hello may use any name.
@@ -54,9 +54,9 @@ type Accounts interface {
 	ChangePassword(ctx context.Context, name hub.UserName, old, new string) error
 }
 
-// Handshake is a native connection of a handler process whose hello has been read and
+// HandlerConn is a native connection of a handler process whose hello has been read and
 // whose permission to serve has been checked.
-type Handshake struct {
+type HandlerConn struct {
 	Conn    net.Conn
 	In      *bformat.Reader  // has read the hello, and perhaps more
 	Hello   *wire.Hello      // its Token is the one to answer it with
@@ -100,9 +100,9 @@ type Limits struct {
 	SocketBuffer int
 	// Peer says which addresses classic servers may connect from; if nil, none.
 	Peer func(netip.Addr) bool
-	// MayClaim says which hubs and servers, beside itself, a peer account may say that a
+	// MayUseOrigin says which hubs and servers, beside itself, a peer account may say that a
 	// message comes from; if nil, none. It counts at once for all connections.
-	MayClaim func(account, name string) bool
+	MayUseOrigin func(account, name string) bool
 }
 
 // Cost and CostTLS are the memory in bytes that a connection takes, apart from Memory: its
@@ -151,7 +151,7 @@ type Server struct {
 	mu                  sync.Mutex
 	listeners           map[*Listener]bool
 	open                map[*connection]*session // nil: not logged in
-	leaving             int                      // of those, evicted ones that are not closed yet
+	evicting            int                      // of those, evicted ones that are not closed yet
 	sessions            int                      // of those, without the handed off
 	counted             int                      // sessions, without those of administrators and trusted peers
 	perAccount          map[hub.UserName]int     // of those counted

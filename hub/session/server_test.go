@@ -188,8 +188,8 @@ func (s again) Put(m *hub.Message) error {
 }
 
 func TestHandlerHandOff(t *testing.T) {
-	got := make(chan Handshake)
-	h := run(t, Options{Handler: func(s Handshake) { got <- s; waitForEnd(s) }})
+	got := make(chan HandlerConn)
+	h := run(t, Options{Handler: func(s HandlerConn) { got <- s; waitForEnd(s) }})
 	p := h.peer(t, "unix", h.unix)
 	p.frames(wire.AppendHello(nil, &wire.Hello{Version: 1, Role: wire.RoleHandler, Name: "smooth", Types: []string{"a/#"}, Credits: 7}), []byte("and more"))
 	s := <-got

@@ -305,9 +305,9 @@ func (s *session) MayReach(a hub.Address) bool {
 // MaySend reports whether the account may send messages of type t.
 func (s *session) MaySend(t hub.Type) bool { return s.account.Load().MaySend(t) }
 
-// maySend returns nil if the account may send messages of type t. Refusals are counted and
+// checkSend returns nil if the account may send messages of type t. Refusals are counted and
 // logged, since a sender that requests no status does not see them.
-func (s *session) maySend(t hub.Type) error {
+func (s *session) checkSend(t hub.Type) error {
 	if s.account.Load().MaySend(t) {
 		return nil
 	}

@@ -87,7 +87,7 @@ func TestOutOfDescriptors(t *testing.T) {
 		h.peer(t, "unix", path).want("end")
 		scarceDescriptor{few}.Close()
 	}
-	if s := h.Stats(); s.NoFiles != 3 || s.Open != 4 {
+	if s := h.Stats(); s.NoDescriptors != 3 || s.Open != 4 {
 		t.Errorf("counted %+v", s)
 	}
 	h.log.want(t, "no descriptors are left", "LimitNOFILE=")

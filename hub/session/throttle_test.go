@@ -220,7 +220,7 @@ func TestFailedLoginsAreThrottled(t *testing.T) {
 	if s := h.accounts.Stats(); s.Hashes != checked.Hashes {
 		t.Errorf("a password was checked: %+v, then %+v", checked, s)
 	}
-	if s := h.Stats(); s.Throttled != 6 {
+	if s := h.Stats(); s.LoginsThrottled != 6 {
 		t.Errorf("got %+v", s)
 	}
 	h.log.want(t, "logins held off", "user=ann", "127.0.0.1/32", "session.failures")
@@ -313,7 +313,7 @@ func TestWaitingLoginsAreCanceled(t *testing.T) {
 	for _, p := range all {
 		p.wantIn(`"bad"`)
 	}
-	if s := h.Stats(); s.Throttled != n-2 {
+	if s := h.Stats(); s.LoginsThrottled != n-2 {
 		t.Errorf("got %+v", s)
 	}
 }

@@ -51,9 +51,9 @@ func checkHandlerSockets(c *config.Config) (problems []config.Problem) {
 	return problems
 }
 
-// Contradictions returns the limits that contradict each other. They are no error, because
+// LimitConflicts returns the limits that contradict each other. They are no error, because
 // a hub may never come near them.
-func Contradictions(c *config.Config) (problems []config.Problem) {
+func LimitConflicts(c *config.Config) (problems []config.Problem) {
 	const longestStatus = 128 // bytes, of most
 	if need := config.Bytes(c.Session.Credits * longestStatus); 2*c.Session.Queue < need {
 		problems = append(problems, c.Problem(fmt.Sprintf("%v: too little for the answers to %d messages in flight (session.credits): a session that reads slowly may be closed; want %v or more, or fewer credits",

@@ -91,7 +91,7 @@ func TestContradictions(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := ""
-		for _, p := range setup.Contradictions(c) {
+		for _, p := range setup.LimitConflicts(c) {
 			got += p.Error()
 		}
 		if !strings.Contains(got, want) || want == "" && got != "" {
