@@ -44,14 +44,14 @@ func golden(t *testing.T, file string, got []byte) {
 }
 
 // terminalLines returns the lines of a recording by script(1), without what it wrote itself
-// and without the two lines with which make says what it does.
+// and without the lines with which make says what it does.
 func terminalLines(recording []byte) []string {
 	text := strings.ReplaceAll(string(recording), "\r\n", "\n")
 	_, text, _ = strings.Cut(text, "\n")
 	text, _, _ = strings.Cut(text, "\nScript done")
 	lines := []string{"$ make run DURATION=10s"}
 	for line := range strings.SplitSeq(strings.TrimSpace(text), "\n") {
-		if !strings.HasPrefix(line, "CGO_ENABLED=0 go build") && !strings.HasPrefix(line, "bin/bester demo") {
+		if !strings.HasPrefix(line, "CGO_ENABLED=0 go build") && !strings.HasPrefix(line, "make[1]: ") && !strings.HasPrefix(line, "bin/bester demo") {
 			lines = append(lines, line)
 		}
 	}

@@ -147,8 +147,8 @@ func showStatus(out io.Writer, report []byte, self string) error {
 		fmt.Fprintf(w, "log\t%s lost: its reader was not there, or did not read\n", counterList(map[string]uint64{"lost": r.LogLost}, logCounts))
 	}
 	if l := r.Limits; l.Connections > 0 {
-		fmt.Fprintf(w, "limits\t%s, %.1f MB for frames and queues, %d connections (%d of one account)\n",
-			memoryLimit(l.Memory, l.From), float64(l.SessionMemory)/1e6, l.Connections, l.PerAccount)
+		fmt.Fprintf(w, "limits\t%s, %s for sessions, %d connections (%d of one account)\n",
+			memoryLimit(l.Memory, l.From), sizeText(uint64(l.SessionMemory)), l.Connections, l.PerAccount)
 	}
 	fmt.Fprintf(w, "listens\t%s\n", escapeText(strings.Join(r.Listeners, " ")))
 	fmt.Fprintf(w, "users\t%s\n", userList(r.Users, r.Receivers))
@@ -230,7 +230,7 @@ func memoryLimit(bytes uint64, from string) string {
 	if bytes == 0 {
 		return "memory unknown"
 	}
-	return fmt.Sprintf("%.1f MB of memory (%s)", float64(bytes)/1e6, escapeText(from))
+	return fmt.Sprintf("%s of memory (%s)", sizeText(bytes), escapeText(from))
 }
 
 // nameList lists names, or says that there are none.
