@@ -13,17 +13,23 @@ import (
 	"github.com/besterhub/bester/hub/account"
 )
 
+// addAnn makes the accounts file at path, with the account ann, whose password is secret.
+func addAnn(t *testing.T, path string) {
+	t.Helper()
+	s, err := account.Create(path, account.Options{Cost: 4})
+	if err == nil {
+		err = s.Add("ann", "secret", account.DefaultPermissions())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // An accounts file that vanishes, is opened to others or is damaged while the hub runs is an
 // error in the log, once; the accounts stay, and count again as the file says when it is well.
 func TestAccountsFileThatCannotBeTaken(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "accounts")
-	s, err := account.Create(path, account.Options{Cost: 4})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Add("ann", "secret", account.DefaultPermissions()); err != nil {
-		t.Fatal(err)
-	}
+	addAnn(t, path)
 	good, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -101,13 +107,7 @@ func TestNoAccountsFileYet(t *testing.T) {
 	if log.Len() > 0 {
 		t.Errorf("log:\n%s", log.String())
 	}
-	s, err := account.Create(path, account.Options{Cost: 4})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Add("ann", "secret", account.DefaultPermissions()); err != nil {
-		t.Fatal(err)
-	}
+	addAnn(t, path)
 	a.refresh()
 	if a.Lookup("ann") == nil || changes != 1 {
 		t.Errorf("the account is not there; log:\n%s", log.String())
@@ -123,13 +123,7 @@ func TestNoAccountsFileYet(t *testing.T) {
 // accounts that there are.
 func TestAccountsFileHangs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "accounts")
-	s, err := account.Create(path, account.Options{Cost: 4})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Add("ann", "secret", account.DefaultPermissions()); err != nil {
-		t.Fatal(err)
-	}
+	addAnn(t, path)
 	f, err := openAccounts(path)
 	if err != nil {
 		t.Fatal(err)

@@ -9,23 +9,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tcpPair returns both ends of a TCP connection on loopback.
-func tcpPair(t *testing.T) (*net.TCPConn, *net.TCPConn) {
+// pair returns both ends of a connection to a listener at the address.
+func pair(t *testing.T, network, address string) (a, b net.Conn) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	a, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
+	if a, err = net.Dial(network, l.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
-	b, err := l.Accept()
-	if err != nil {
+	if b, err = l.Accept(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { a.Close(); b.Close() })
+	return a, b
+}
+
+// tcpPair returns both ends of a TCP connection on loopback.
+func tcpPair(t *testing.T) (*net.TCPConn, *net.TCPConn) {
+	t.Helper()
+	a, b := pair(t, "tcp", "127.0.0.1:0")
 	return a.(*net.TCPConn), b.(*net.TCPConn)
 }
 
