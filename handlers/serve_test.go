@@ -158,6 +158,12 @@ func TestAnswersMayComeLater(t *testing.T) {
 }
 
 func TestConcurrency(t *testing.T) {
+	const concurrency = 64
+	worker := func(m *hub.Message) uint64 { return orderHash(m) % concurrency }
+	senders := [2]string{"sender", "other"}
+	for worker(message(senders[0], 0, "0")) == worker(message(senders[1], 0, "0")) {
+		senders[1] += "x"
+	}
 	var now [2]atomic.Int32 // messages of each sender in flight
 	both := make(chan struct{})
 	var once sync.Once
@@ -175,10 +181,10 @@ func TestConcurrency(t *testing.T) {
 		now[me].Add(-1)
 		a.Pass(m.Data)
 		return nil
-	}), Options{Concurrency: 64})
+	}), Options{Concurrency: concurrency})
 	var as hubtest.Answers
 	for i := range 40 {
-		m := message(fmt.Sprint("sender", i%2), i%2, "0")
+		m := message(senders[i%2], i%2, "0")
 		m.Hops = i / 2
 		as.Ask(f, m)
 	}

@@ -45,7 +45,7 @@ type Batch struct {
 	counts      [numCounts]uint32 // not yet in the router's counters
 	counted     bool              // some of counts are not 0
 	lastFrom    Address           // the last sender, and its SenderHash
-	lastHash    uint8
+	lastHash    uint32
 }
 
 // Add registers f for the next Flush. A flusher adds itself once between two of its

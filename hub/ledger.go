@@ -251,8 +251,9 @@ func (r *Router) Stats() RouterStats {
 var senderSeed = maphash.MakeSeed()
 
 // SenderHash returns a hash of who sent the message, by which queues share their room
-// fairly. All users of another server are one sender: that server.
-func (m *Message) SenderHash() uint8 {
+// fairly. All users of another server are one sender: that server. Other starts of the
+// program have other hashes.
+func (m *Message) SenderHash() uint32 {
 	if b := m.Batch; b != nil {
 		if b.lastFrom != m.From {
 			b.lastFrom, b.lastHash = m.From, m.From.hash()
@@ -262,9 +263,9 @@ func (m *Message) SenderHash() uint8 {
 	return m.From.hash()
 }
 
-func (a Address) hash() uint8 {
+func (a Address) hash() uint32 {
 	if a.Server != "" {
-		return uint8(maphash.String(senderSeed, string(a.Server)))
+		return uint32(maphash.String(senderSeed, string(a.Server)))
 	}
-	return uint8(maphash.String(senderSeed, string(a.User)))
+	return uint32(maphash.String(senderSeed, string(a.User)))
 }

@@ -66,7 +66,7 @@ func TestQueueOverloadCountsEveryFrame(t *testing.T) {
 	const n = 20000
 	go func() {
 		for i := range uint32(n) {
-			class := Droppable(uint8(i))
+			class := Droppable(uint32(i))
 			if i%50 == 0 {
 				class = RequiredDelivery
 			}

@@ -6,7 +6,7 @@ import "fmt"
 // but reportLosses and countUnwritten need the lock.
 
 // A Class says what a Queue may do with a frame and how it counts it.
-type Class uint8
+type Class uint16
 
 const (
 	// Required frames are never dropped while the queue lasts. They are not counted.
@@ -17,10 +17,10 @@ const (
 )
 
 // Droppable returns the class of a delivery that may be dropped. When the queue is full,
-// the senders with most in it lose first; sender tells them apart, as well as a hash of 8
-// bits does.
-func Droppable(sender uint8) Class {
-	return firstDroppable + Class(sender)%(255-firstDroppable+1)
+// the senders with most in it lose first; sender, a hash, tells them apart, as well as 16
+// bits can.
+func Droppable(sender uint32) Class {
+	return max(Class(sender), firstDroppable)
 }
 
 func (c Class) droppable() bool { return c >= firstDroppable }
@@ -134,13 +134,13 @@ func (q *Queue) miss(why Loss, n uint64, at int) {
 // its cost is amortized over the bytes that follow.
 func (q *Queue) dropOldest(b []byte, n, limit int, why Loss, lost *Losses) []byte {
 	excess := len(b) - max(limit-q.limit/4, q.requiredBytes+n)
-	quota := q.quotas(b[:len(b)-n], excess)
 	k := q.chunk
+	quota := newQuotas(b[:len(b)-n], k.classes, excess)
+	defer quota.release()
 	r, w, kept, longest, dropped, freed, first := 0, 0, 0, 0, 0, 0, -1
 	for _, c := range k.classes {
 		size := frameSize(b[r:])
-		if freed < excess && c.droppable() && quota[c] > 0 {
-			quota[c] -= size
+		if freed < excess && c.droppable() && quota.take(c, size) {
 			freed += size
 			dropped++
 			if first < 0 {
@@ -164,38 +164,6 @@ func (q *Queue) dropOldest(b []byte, n, limit int, why Loss, lost *Losses) []byt
 		q.miss(why, uint64(dropped), first)
 	}
 	return b[:w]
-}
-
-// quotas returns how many bytes each sender is to lose, so that the frames in b take about
-// excess bytes less: whatever a sender holds above one level, which is the same for all.
-func (q *Queue) quotas(b []byte, excess int) (quota [256]int) {
-	var held [256]int
-	r, most := 0, 0
-	for _, c := range q.chunk.classes {
-		size := frameSize(b[r:])
-		if c.droppable() {
-			held[c] += size
-			most = max(most, held[c])
-		}
-		r += size
-	}
-	// The highest level that frees enough lies in [low, high].
-	low, high := 0, most
-	for low < high {
-		level, freed := low+(high-low+1)/2, 0
-		for _, h := range held {
-			freed += max(0, h-level)
-		}
-		if freed >= excess {
-			low = level
-		} else {
-			high = level - 1
-		}
-	}
-	for c, h := range held {
-		quota[c] = max(0, h-low)
-	}
-	return quota
 }
 
 // A lossState is the part of a Queue that only those need that have lost something.

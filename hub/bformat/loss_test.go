@@ -32,7 +32,7 @@ func TestQueueDropsByShare(t *testing.T) {
 			q := NewQueue(&out, QueueOptions{Limit: 80})
 			q.TellGaps(gapText)
 			for _, p := range c.put { // upper case is the same sender
-				put(t, q, Droppable(strings.ToLower(string(p))[0]), strings.Repeat(string(p), 6))
+				put(t, q, Droppable(uint32(strings.ToLower(string(p))[0])), strings.Repeat(string(p), 6))
 			}
 			q.Shutdown()
 			if err := q.Run(); err != nil {

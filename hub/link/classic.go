@@ -114,12 +114,13 @@ func (c *Classic) take(m *hub.Message, a *hub.Answer) error {
 	now := clock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.admit(m); err != nil {
+	sender := m.SenderHash()
+	if err := c.admit(m, sender); err != nil {
 		c.stats.Refused++
 		return err
 	}
 	j := newJob(m, a, now)
-	c.shares.add(j)
+	c.shares.add(j, sender)
 	c.jobs++
 	c.bytes += j.size
 	if s := c.streams.add(j); !s.busy && s.list == nil {
@@ -135,11 +136,11 @@ func (c *Classic) take(m *hub.Message, a *hub.Answer) error {
 }
 
 // admit returns why m is refused, nil if it is admitted.
-func (c *Classic) admit(m *hub.Message) error {
+func (c *Classic) admit(m *hub.Message, sender uint32) error {
 	switch waiting := c.jobs - c.inFlight; {
 	case c.closing && c.successor == nil:
 		return hub.Reason(hub.ErrClosed, "handler %q is being ended", c.c.Name)
-	case c.shares.full(&c.c.Options, m.SenderHash(), waiting, c.bytes, sizeOf(m)):
+	case c.shares.full(&c.c.Options, sender, waiting, c.bytes, sizeOf(m)):
 		return fullError(c.c.Name, &c.c.Options, waiting)
 	}
 	return nil

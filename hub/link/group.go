@@ -92,12 +92,13 @@ func (g *Group) take(m *hub.Message, a *hub.Answer) error {
 	b, now := m.Batch, clock()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if err := g.admit(m); err != nil {
+	sender := m.SenderHash()
+	if err := g.admit(m, sender); err != nil {
 		g.stats.Refused++
 		return err
 	}
 	j := newJob(m, a, now)
-	g.shares.add(j)
+	g.shares.add(j, sender)
 	g.jobs++
 	g.bytes += j.size
 	s := g.streams.add(j)
@@ -122,13 +123,13 @@ func (g *Group) take(m *hub.Message, a *hub.Answer) error {
 }
 
 // admit returns why m is refused, nil if it is admitted.
-func (g *Group) admit(m *hub.Message) error {
+func (g *Group) admit(m *hub.Message, sender uint32) error {
 	switch waiting := g.jobs - g.inFlight; {
 	case g.closing && g.successor == nil:
 		return g.closedError()
 	case len(g.processes) == 0 && !g.configured:
 		return hub.Reason(hub.ErrHandler, "handler %q is not connected", g.name)
-	case g.shares.full(&g.o, m.SenderHash(), waiting, g.bytes, sizeOf(m)):
+	case g.shares.full(&g.o, sender, waiting, g.bytes, sizeOf(m)):
 		return fullError(g.name, &g.o, waiting)
 	case len(g.processes) == 0 && g.successor == nil:
 		return g.down()

@@ -12,8 +12,8 @@ type job struct {
 	answerWriter *hub.Answer // where its answer goes
 	m            hub.Message // as it was handled; its data is the job's own
 	data         []byte
-	size         int   // what it counts against Options.QueueBytes
-	sender       uint8 // a hash of who sent it, see shares
+	size         int    // what it counts against Options.QueueBytes
+	share        *share // its sender's, nil if it is in no queue
 
 	stream *stream
 	next   *job // in the stream
@@ -46,7 +46,7 @@ func sizeOf(m *hub.Message) int { return jobOverhead + len(m.Data.Bytes) + 64*le
 // newJob copies m and detaches its answer.
 func newJob(m *hub.Message, a *hub.Answer, now time.Duration) *job {
 	j := jobs.Get().(*job)
-	j.size, j.sender = sizeOf(m), m.SenderHash()
+	j.size = sizeOf(m)
 	j.m = *m // m may be a's own: copy it before Detach gives up what is borrowed
 	j.data = append(j.data[:0], m.Data.Bytes...)
 	a.Detach()

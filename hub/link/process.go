@@ -324,5 +324,5 @@ func (g *Group) bufferAnswer(j *job, body []byte) {
 	j.answer = append(j.answer[:0], body...)
 	j.size += len(body)
 	g.bytes += len(body)
-	g.shares.held[j.sender%64].bytes += len(body)
+	j.share.bytes += len(body)
 }

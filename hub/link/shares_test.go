@@ -32,7 +32,7 @@ func TestFloodIsRefusedAndOthersAreNot(t *testing.T) {
 				}
 			}
 			names := []hub.UserName{"ann", "bob", "cleo"}
-			flood := distinct("flood", names)
+			const flood = "flood"
 			put(flood, 1000)
 			for range 10 {
 				for _, name := range names {
@@ -57,25 +57,33 @@ func TestFloodIsRefusedAndOthersAreNot(t *testing.T) {
 				t.Errorf("%d messages wait, want at most 500", s.jobs)
 			}
 			s.Close(hub.ErrClosed)
-			if s.shares != (shares{}) {
-				t.Error("an empty queue is held by somebody")
+			if n := s.shares.held; n != 0 {
+				t.Errorf("an empty queue is held by %d senders", n)
 			}
 		})
 	}
 }
 
-// distinct returns a name like that given that shares its counter with none of the others.
-func distinct(name hub.UserName, others []hub.UserName) hub.UserName {
-	hash := func(n hub.UserName) uint8 { m := hub.Message{From: hub.Address{User: n}}; return m.SenderHash() % 64 }
-	for {
-		shared := false
-		for _, o := range others {
-			shared = shared || hash(o) == hash(name)
+// However many senders come and go, no more are remembered than hold something, twice, and
+// some besides. None of them is taken for another.
+func TestSharesAreExactAndBounded(t *testing.T) {
+	var s shares
+	var waiting []*job
+	for i := range 5000 {
+		j := &job{size: 10}
+		s.add(j, uint32(i))
+		if waiting = append(waiting, j); len(waiting) > 100 {
+			s.remove(waiting[0])
+			waiting = waiting[1:]
 		}
-		if !shared {
-			return name
+		if most := 2*101 + maxIdleShares + 1; s.held != len(waiting) || len(s.bySender) > most {
+			t.Fatalf("%d senders hold something, %d are remembered; want %d, at most %d", s.held, len(s.bySender), len(waiting), most)
 		}
-		name += "x"
+	}
+	for _, j := range waiting {
+		if j.share.jobs != 1 || j.share.bytes != 10 {
+			t.Errorf("sender %d holds %+v, want one job of 10 bytes", j.share.sender, *j.share)
+		}
 	}
 }
 

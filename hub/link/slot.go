@@ -58,7 +58,8 @@ func (s *successor) Handle(m *hub.Message, a *hub.Answer) {
 		h.Handle(m, a)
 		return
 	}
-	if err == nil && s.shares.full(&s.o, m.SenderHash(), s.jobs, s.bytes, sizeOf(m)) {
+	sender := m.SenderHash()
+	if err == nil && s.shares.full(&s.o, sender, s.jobs, s.bytes, sizeOf(m)) {
 		err = fullError(s.name, &s.o, s.jobs)
 	}
 	if err != nil {
@@ -73,7 +74,7 @@ func (s *successor) Handle(m *hub.Message, a *hub.Answer) {
 		s.tail.next = j
 	}
 	s.tail = j
-	s.shares.add(j)
+	s.shares.add(j, sender)
 	s.jobs++
 	s.bytes += j.size
 	s.mu.Unlock()
