@@ -36,9 +36,9 @@ func listenCommand() *cobra.Command {
 		Long: `Show what the hub has for a user, as it comes, until Ctrl-C.
 
 A user gets what handlers and routes send to that name, if the account may receive
-messages of that type: listen says where it may not receive all, and
-bester account allow NAME --receive PATTERN changes it. Readings are shown one a
-line, other data as JSON.
+messages of that type: listen says where it may not receive all, and when that
+has changed; bester account allow NAME --receive PATTERN changes it. Readings are
+shown one a line, other data as JSON.
 
 Where the hub is not there, or no longer, listen waits for it and tries again: on a
 socket of this machine every 0.25 s, elsewhere after 0.05 s and longer each time, up
@@ -110,9 +110,17 @@ func (l *listenOptions) run(cmd *cobra.Command, _ []string) error {
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "bester: %d %s lost here: %s\n", missed, what, escapeText(reason))
 	}
+	changed := func(c *client.Client) {
+		name, _ := l.userName()
+		text := restrictionText(name, c.Receives())
+		if text == "" {
+			text = "\nThis account may receive everything now."
+		}
+		fmt.Fprintln(cmd.ErrOrStderr(), "bester: what this account may receive has changed."+text)
+	}
 	s := reconnectingSession{
 		dial: func(ctx context.Context) (session, error) {
-			return l.dial(ctx, client.Options{Deliver: deliver, Gap: gap})
+			return l.dial(ctx, client.Options{Deliver: deliver, Gap: gap, PermissionsChanged: changed})
 		},
 		connected: func(c session, again string) { l.say(cmd, l.connectedText(c, again)) },
 		meanwhile: "what is sent meanwhile is not kept",

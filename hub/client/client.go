@@ -58,15 +58,20 @@ type Options struct {
 	// the reason, one line for people. It is called like Deliver, in order with it: where
 	// the first of them would have come. If nil, gaps are ignored.
 	Gap func(missed uint64, reason string)
+	// PermissionsChanged is called when an administrator has changed what the account may
+	// receive; Client.Receives returns it. It is called like Deliver. If nil, it is not told.
+	PermissionsChanged func(c *Client)
 }
 
 // A Client is a session with a hub. Its methods may be called from many goroutines.
 // It ends with Close or with the connection: see Done and Err.
 type Client struct {
 	conn        *tristanable.Conn
-	hello       wire.Hello
+	hello       wire.Hello // the hub's first
+	receives    atomic.Pointer[[]string]
 	deliver     func(m *hub.Message)
 	gap         func(missed uint64, reason string)
+	changed     func(c *Client)       // see Options.PermissionsChanged
 	decoder     wire.Decoder          // used by the reading goroutine alone
 	message     hub.Message           // the last one read
 	closeReason atomic.Pointer[error] // the first reason that the hub gave
@@ -102,8 +107,9 @@ var errConnectionEnded = fmt.Errorf("%w: the hub ended the connection", hub.ErrC
 func (c *Client) Hub() string { return c.hello.Name }
 
 // Receives returns the patterns of what the account may receive; nil if the hub does
-// not say. They are those of the login: an administrator may have changed them since.
-func (c *Client) Receives() []string { return c.hello.Types }
+// not say. An administrator may change them: see Options.PermissionsChanged. The slice must
+// not be changed.
+func (c *Client) Receives() []string { return *c.receives.Load() }
 
 // Frame returns how many bytes a message to the hub may have, with its type and the like;
 // 0 if the hub does not say.
@@ -316,6 +322,16 @@ func (c *Client) incoming(conn *tristanable.Conn, tag uint64, message []byte) {
 	case wire.KindDeliver:
 		if tag == 0 { // otherwise a reply without a request
 			c.receive(conn, body, c.deliver)
+		}
+	case wire.KindHello:
+		h, err := wire.ParseHello(body)
+		if err != nil {
+			conn.Fail(err)
+			return
+		}
+		c.receives.Store(&h.Types)
+		if c.changed != nil {
+			c.changed(c)
 		}
 	case wire.KindGap:
 		missed, reason, err := wire.ParseGap(body)

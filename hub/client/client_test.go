@@ -275,3 +275,38 @@ func TestGap(t *testing.T) {
 	}
 	c.Close(t.Context())
 }
+
+// A further hello of the hub changes what Receives returns, in order with the deliveries
+// around it; one that makes no sense ends the session.
+func TestChangedPermissions(t *testing.T) {
+	path := startFakeHub(t, func(s *fakeHub) {
+		s.read()
+		s.hello()
+		s.deliver(0, "a", "1")
+		for _, types := range [][]string{{"b/#"}, {}, nil} {
+			s.write(wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: wire.RoleHub, Types: types}))
+		}
+		s.deliver(0, "b/c", "2")
+		s.write(wire.AppendHello(nil, &wire.Hello{}))
+		s.read()
+	})
+	var got []string
+	c, err := Dial(t.Context(), "unix", path, Options{
+		User: "ann", Deliver: func(m *hub.Message) { got = append(got, string(m.Type)) },
+		PermissionsChanged: func(c *Client) { got = append(got, fmt.Sprintf("%q %v", c.Receives(), c.Receives() == nil)) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-c.Done()
+	if want := []string{"a", `["b/#"] false`, "[] false", "[] true", "b/c"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if err := c.Err(); !errors.Is(err, wire.ErrMalformed) {
+		t.Errorf("got %v", err)
+	}
+	if c.Hub() != "fake" || c.Credits() != 3 {
+		t.Errorf("a later hello has changed the rest: hub %q, %d credits", c.Hub(), c.Credits())
+	}
+	c.Close(t.Context())
+}

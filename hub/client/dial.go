@@ -87,7 +87,7 @@ func login(ctx context.Context, conn net.Conn, address string, o Options) (*Clie
 		}
 		return nil, fmt.Errorf("no answer to the hello: %w", cmp.Or(sent, err))
 	}
-	c := &Client{deliver: o.Deliver, gap: o.Gap}
+	c := &Client{deliver: o.Deliver, gap: o.Gap, changed: o.PermissionsChanged}
 	if err := c.readHelloReply(payload); err != nil {
 		in.Release()
 		return nil, err
@@ -131,6 +131,7 @@ func (c *Client) readHelloReply(payload []byte) error {
 			return err
 		}
 		c.hello = *h
+		c.receives.Store(&h.Types)
 		return nil
 	}
 	return fmt.Errorf("%w: the hub answered the hello with kind %d", wire.ErrMalformed, kind)

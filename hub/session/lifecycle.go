@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/besterhub/bester/hub"
@@ -169,7 +170,10 @@ func (s *session) recheck() {
 	case s.role == wire.RoleHandler && s.server.mayHandle(a, s.handler, s.serves) != nil:
 		s.terminate(errNoServe)
 	default:
-		s.account.Store(a)
+		old := s.account.Swap(a)
+		if s.tellPermissions != nil && !slices.Equal(old.Permissions().Receive, a.Permissions().Receive) {
+			s.tellPermissions()
+		}
 	}
 }
 

@@ -58,19 +58,26 @@ func (n *native) begin(first []byte) func() {
 		return func() { n.handOff(hello) }
 	}
 	n.credits, n.maxFrame = n.limits.Credits, hello.Frame
-	n.out.Put(bformat.Required, wire.AppendHello(nil, &wire.Hello{
-		Version: wire.Version, Role: wire.RoleHub, Name: n.server.o.Hub, Token: hello.Token,
-		Types: n.receives(), Credits: n.limits.Credits, Frame: n.limits.Frame,
-	}))
+	n.putHello(hello.Token)
 	n.scheduleFlush(&n.batch)
 	var self receiver
 	if n.role == wire.RoleClient {
 		n.out.TellGaps(appendGap)
 		if n.sendOnly = hello.SendOnly; !n.sendOnly {
+			n.tellPermissions = func() { n.putHello(""); n.out.Flush() }
 			self = n
 		}
 	}
 	return func() { n.run(self, n.readLoop) }
+}
+
+// putHello queues the hub's hello: the answer to the peer's or, to a client, one that tells
+// it that its permissions have changed.
+func (n *native) putHello(token string) {
+	n.out.Put(bformat.Required, wire.AppendHello(nil, &wire.Hello{
+		Version: wire.Version, Role: wire.RoleHub, Name: n.server.o.Hub, Token: token,
+		Types: n.receives(), Credits: n.limits.Credits, Frame: n.limits.Frame,
+	}))
 }
 
 // receives returns the list of types that a client's account may receive, for the hello.

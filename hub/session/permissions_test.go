@@ -131,6 +131,7 @@ func TestChangedAccountCountsFromTheNextMessage(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.Recheck()
+	n.wantIn("hello ", "Types:[]")
 	n.send(4, "u", "4", "ann")
 	n.want("status 4: good")
 	n.lives()
@@ -254,4 +255,35 @@ func TestEndOfASessionIsLoggedOnce(t *testing.T) {
 	a.Done(nil)
 	for p.next() != "end" {
 	}
+}
+
+// A client is told when what its account may receive has changed, and only then.
+func TestChangedPermissionToReceiveIsTold(t *testing.T) {
+	h := run(t, Options{})
+	h.account(t, "ann", nil)
+	n, c := h.enter(t, "ann"), h.classic(t, "ann")
+	sendOnly := h.as(t, &wire.Hello{Role: wire.RoleClient, User: "ann", Password: "p", SendOnly: true})
+	sam := h.native(t, "sam")
+	change := func(edit func(p *account.Permissions)) {
+		t.Helper()
+		if err := h.accounts.Allow("ann", edit); err != nil {
+			t.Fatal(err)
+		}
+		h.Recheck()
+	}
+	change(func(p *account.Permissions) { p.Send = []hub.Pattern{"u"} })
+	n.lives()
+	change(func(p *account.Permissions) { p.Receive = []hub.Pattern{"ok/#"} })
+	n.wantIn("hello ", "Types:[ok/#]")
+	sam.send(1, "other", "1", "ann")
+	sam.send(2, "ok/x", "2", "ann")
+	sam.want("status 1: good", "status 2: good")
+	n.want("deliver 0: ok/x sam 2")
+	c.want(received("ok/x", "2"))
+	change(func(p *account.Permissions) { p.Receive = nil })
+	n.wantIn("hello ", "Types:[]")
+	n.lives()
+	sendOnly.lives()
+	h.Recheck()
+	n.lives()
 }

@@ -62,6 +62,9 @@ type session struct {
 	endReason atomic.Pointer[error] // why reading has stopped; nil while it goes on
 	ended     chan struct{}         // closed when endReason is set; nil without rate limits
 	forget    func()                // drops what the message read last points to; nil: nothing
+
+	tellPermissions func() // tells the peer what its account may receive now; nil: its dialect has no way
+
 	// Only the reader uses these:
 	received  uint64        // messages
 	now       time.Time     // see batchTime

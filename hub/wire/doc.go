@@ -31,7 +31,7 @@
 // Arrays and maps nest at most 64 deep in any data.
 //
 //	kind        sent by         tag                                        body
-//	1 hello     both, first     0                                          hello
+//	1 hello     both            0                                          hello
 //	2 send      client, server  1 to 65535: a status comes under it; or 0  message
 //	3 deliver   hub             0; or, of a reply, the send's              message
 //	4 status    hub             the send's or ping's; 0: the connection's  status
@@ -46,6 +46,8 @@
 //
 // hello: the side that connects sends its hello first. The hub answers with its own hello,
 // or refuses with a status under tag 0 that gives the reason, and closes the connection.
+// To a client it says hello again when what the account may receive has changed: t is new
+// then, the rest as before.
 //
 //	key  value
 //	v    version of the dialect: 1
