@@ -85,7 +85,7 @@ func TestFloodLosesAndOthersDoNot(t *testing.T) {
 // A message between the size of a queue and that of a frame arrives, in both dialects, also
 // when others wait before it. One that the receiver says it does not take fails at once.
 func TestFrameLongerThanQueue(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Queue: 64 << 10, Frame: 1 << 20}})
+	h := run(t, Options{Limits: Limits{QueueBytes: 64 << 10, Frame: 1 << 20}})
 	h.route(t, "r", "ann", "bob")
 	h.account(t, "bob", nil)
 	ann, bob, sam := h.native(t, "ann"), h.classic(t, "bob"), h.native(t, "sam")

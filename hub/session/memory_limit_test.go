@@ -167,7 +167,7 @@ func TestQueuesShareMemory(t *testing.T) {
 // A queue that drops frames because of its own limit is not reported as short of memory,
 // though memory was short a moment before.
 func TestFullQueueIsNotStarved(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Memory: 1 << 20, Queue: 4 << 10}})
+	h := run(t, Options{Limits: Limits{Memory: 1 << 20, QueueBytes: 4 << 10}})
 	h.route(t, "r", "slow")
 	h.native(t, "slow")
 	in := bformat.NewReader(bytes.NewReader(almost()), 0)

@@ -328,7 +328,7 @@ func (n *native) Put(m *hub.Message) error {
 // put queues m itself, without the stage.
 func (n *native) put(m *hub.Message, class bformat.Class) error {
 	b := n.beginFrame(m.Batch)
-	if m.Tag != 0 && len(b) > n.limits.Queue {
+	if m.Tag != 0 && len(b) > n.limits.QueueBytes {
 		n.out.Cancel() // the user does not read; the status tells the sender to try again
 		return errTooManyReplies
 	}

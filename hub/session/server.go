@@ -79,7 +79,7 @@ type Limits struct {
 	Connections int                    // open at once, logged in or not, and a quarter more for trusted peers; a sixteenth is kept for logins of administrators; if zero, 1024
 	PerAccount  int                    // sessions of one account, but for administrators and trusted peers; if zero, a quarter of Connections, but at least 4
 	Frame       int                    // bytes of a frame after the login (4 KiB before); if zero, 1 MiB
-	Queue       int                    // bytes that may wait to be written to one session; if zero, 256 KiB
+	QueueBytes  int                    // bytes that may wait to be written to one session; if zero, 256 KiB
 	Full        bformat.OverflowPolicy // what happens when they would be more; if zero, drop the oldest
 	Write       time.Duration          // a peer that reads nothing, or stalls in a frame, for so long is closed; if zero, 30 s
 	Credits     int                    // messages of one native session in flight; if zero, 256
@@ -122,7 +122,7 @@ func (l Limits) WithDefaults() Limits {
 	l.Connections = cmp.Or(l.Connections, 1024)
 	l.PerAccount = cmp.Or(l.PerAccount, max(l.Connections/4, 4))
 	l.Frame = cmp.Or(l.Frame, bformat.DefaultLimit)
-	l.Queue = cmp.Or(l.Queue, 256<<10)
+	l.QueueBytes = cmp.Or(l.QueueBytes, 256<<10)
 	l.Write = cmp.Or(l.Write, 30*time.Second)
 	l.Credits = cmp.Or(l.Credits, 256)
 	l.Failures = cmp.Or(l.Failures, 10)
