@@ -56,7 +56,7 @@ func (s *Server) newConnection(l *Listener, conn net.Conn) *connection {
 		unix.SetWriteBuffer(limits.SocketBuffer)
 	}
 	conn.SetDeadline(time.Now().Add(limits.Login)) // a TLS handshake writes, too
-	in := bformat.NewReader(conn, loginFrame)
+	in := bformat.NewReader(conn, maxLoginFrame)
 	in.SetBudget(s.memory)
 	c := &connection{
 		server:  s,
@@ -97,7 +97,7 @@ func (c *connection) serve() {
 // handshake reads the first frame and returns the session that it begins, or nil.
 func (c *connection) handshake() func() {
 	if c.classicPeerAllowed() { // its first frame may be a message
-		c.in.SetLimit(c.limits.Frame)
+		c.in.SetLimit(c.limits.MaxFrame)
 	}
 	first, err := c.in.Next()
 	c.heard.Store(true)

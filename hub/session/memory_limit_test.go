@@ -44,7 +44,7 @@ func almost() []byte {
 // The memory of a long frame is released when it has been handled, though its session is idle.
 func TestLongFrameMemoryIsReleased(t *testing.T) {
 	const n = 40
-	h := run(t, Options{Limits: Limits{Frame: 2 << 20}})
+	h := run(t, Options{Limits: Limits{MaxFrame: 2 << 20}})
 	h.account(t, "old", nil)
 	pass := hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.Pass(m.Data); return nil })
 	drop := hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.Drop(); return nil })

@@ -57,10 +57,10 @@ func (n *native) begin(first []byte) func() {
 	if hello.Role == wire.RoleHandler {
 		return func() { n.handOff(hello) }
 	}
-	n.credits, n.maxFrame = n.limits.Credits, hello.Frame
+	n.credits, n.maxFrame = n.limits.Credits, hello.MaxFrame
 	n.out.Put(bformat.Required, wire.AppendHello(nil, &wire.Hello{
 		Version: wire.Version, Role: wire.RoleHub, Name: n.server.o.Hub, Token: hello.Token,
-		Types: n.receives(), Credits: n.limits.Credits, Frame: n.limits.Frame,
+		Types: n.receives(), Credits: n.limits.Credits, MaxFrame: n.limits.MaxFrame,
 	}))
 	n.scheduleFlush(&n.batch)
 	var self receiver
@@ -164,7 +164,7 @@ func (n *native) reject(err error) {
 
 // handOff hands the connection of a handler process to Options.Handler.
 func (n *native) handOff(h *wire.Hello) {
-	n.in.SetLimit(n.limits.Frame)
+	n.in.SetLimit(n.limits.MaxFrame)
 	n.conn.SetDeadline(time.Time{})
 	n.serves, n.handler = h.Types, h.Name
 	if err := n.server.handOff(&n.session); err != nil {

@@ -86,7 +86,7 @@ func (s *session) init(c *connection) {
 // run runs the session from the login on; loop reads until the input ends. Frames queued
 // before, such as the answer to the login, are sent first.
 func (s *session) run(self receiver, loop func() error) {
-	s.in.SetLimit(s.limits.Frame)
+	s.in.SetLimit(s.limits.MaxFrame)
 	s.conn.SetReadDeadline(time.Time{})
 	if err := s.server.register(s); err != nil {
 		s.startWriter()
