@@ -70,7 +70,7 @@ func (s *Server) newConnection(l *Listener, conn net.Conn) *connection {
 	}
 	c.address, _ = peerPrefix(conn.RemoteAddr())
 	c.out = bformat.NewQueue(queueWriter(conn), bformat.QueueOptions{
-		Limit: limits.QueueBytes, Full: limits.Full, Timeout: limits.Write,
+		Limit: limits.QueueBytes, Overflow: limits.Overflow, Timeout: limits.Write,
 		Budget: s.memory, Lost: c.countLost,
 	})
 	return c

@@ -83,7 +83,7 @@ func TestSlowReaderPolicies(t *testing.T) {
 	for name, full := range map[string]bformat.OverflowPolicy{"drop oldest": bformat.DropOldest, "drop newest": bformat.DropNewest, "close": bformat.Close} {
 		t.Run(name, func(t *testing.T) {
 			const limit, n, batch = 64 << 10, 1200, 20
-			h := run(t, Options{Limits: Limits{QueueBytes: limit, Full: full}})
+			h := run(t, Options{Limits: Limits{QueueBytes: limit, Overflow: full}})
 			h.route(t, "r", "slow", "quick")
 			slow, quick, sam := h.native(t, "slow"), h.native(t, "quick"), h.native(t, "sam")
 			for i := 0; i < n; i += batch {

@@ -80,7 +80,7 @@ type Limits struct {
 	PerAccount  int                    // sessions of one account, but for administrators and trusted peers; if zero, a quarter of Connections, but at least 4
 	MaxFrame    int                    // bytes of a frame after the login (4 KiB before); if zero, 1 MiB
 	QueueBytes  int                    // bytes that may wait to be written to one session; if zero, 256 KiB
-	Full        bformat.OverflowPolicy // what happens when they would be more; if zero, drop the oldest
+	Overflow    bformat.OverflowPolicy // what happens when they would be more; if zero, drop the oldest
 	Write       time.Duration          // a peer that reads nothing, or stalls in a frame, for so long is closed; if zero, 30 s
 	Credits     int                    // messages of one native session in flight; if zero, 256
 	Failures    int                    // failed logins of one account from one address in a minute until they are throttled; if zero, 10

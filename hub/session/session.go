@@ -9,7 +9,7 @@
 //
 // Every session has one reader goroutine and one writer goroutine. Its send queue is
 // bounded in bytes; the operator chooses what happens when a peer does not read
-// (Limits.Full). A full queue drops the messages of the senders with most in it. Every loss is
+// (Limits.Overflow). A full queue drops the messages of the senders with most in it. Every loss is
 // counted by user and reason, logged, and told to a native receiver. A session has at most Limits.Credits messages
 // in flight in the hub and is not read beyond that, so only a sender that is faster than
 // its handlers waits; so does one that sends more than Limits.Rate. The memory that long frames and queues of all sessions take together

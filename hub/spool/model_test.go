@@ -64,7 +64,7 @@ func (m *model) append(data []byte) (uint64, bool) {
 	case len(data) > m.o.MaxRecord:
 		m.refused.TooLarge++
 		return 0, false
-	case m.over(1, r.size()) && (m.o.Full == DropNewest || m.o.Full == Wait):
+	case m.over(1, r.size()) && (m.o.Overflow == DropNewest || m.o.Overflow == Wait):
 		m.refused.Full++
 		return 0, false
 	}
@@ -83,11 +83,11 @@ func (m *model) add(r modelRecord) {
 
 // enforceBounds frees space for n more records, if that is the policy.
 func (m *model) enforceBounds(n, size uint64) {
-	if m.o.Full != DropOldest && m.o.Full != Downsample {
+	if m.o.Overflow != DropOldest && m.o.Overflow != Downsample {
 		return
 	}
 	for m.over(n, size) {
-		if m.o.Full == Downsample && m.downsample() {
+		if m.o.Overflow == Downsample && m.downsample() {
 			continue
 		}
 		if len(m.queue) == 0 {

@@ -17,13 +17,13 @@ import (
 // order and each record once, and the figures add up at every moment.
 func TestStress(t *testing.T) {
 	for i, o := range []Options{
-		{MaxBytes: 300 << 10, Full: Downsample, DownsampleEvery: time.Millisecond, MaxAge: 2 * time.Second},
-		{Class: Telemetry, MaxBytes: 300 << 10, Full: Downsample, DownsampleEvery: time.Second, FlushEvery: time.Millisecond, CommitEvery: time.Millisecond},
+		{MaxBytes: 300 << 10, Overflow: Downsample, DownsampleEvery: time.Millisecond, MaxAge: 2 * time.Second},
+		{Class: Telemetry, MaxBytes: 300 << 10, Overflow: Downsample, DownsampleEvery: time.Second, FlushEvery: time.Millisecond, CommitEvery: time.Millisecond},
 		{MaxRecords: 500, MaxAge: 20 * time.Millisecond},
-		{Class: Telemetry, MaxBytes: 200 << 10, Full: Wait, CommitEvery: time.Millisecond, Memory: 32 << 10},
-		{MaxBytes: 200 << 10, Full: Wait},
+		{Class: Telemetry, MaxBytes: 200 << 10, Overflow: Wait, CommitEvery: time.Millisecond, Memory: 32 << 10},
+		{MaxBytes: 200 << 10, Overflow: Wait},
 	} {
-		t.Run(fmt.Sprintf("%d-%d-%d", i, o.Class, o.Full), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%d-%d-%d", i, o.Class, o.Overflow), func(t *testing.T) {
 			t.Parallel()
 			stress(t, o, short(20000))
 		})

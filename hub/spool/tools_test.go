@@ -154,10 +154,10 @@ func TestBrowseDamaged(t *testing.T) {
 // A spool that is being written to, dropped from and downsampled is not taken for a
 // damaged one.
 func TestBrowseOpen(t *testing.T) {
-	for name, full := range map[string]Policy{"drop": DropOldest, "thin": Downsample} {
+	for name, full := range map[string]OverflowPolicy{"drop": DropOldest, "thin": Downsample} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "spool")
-			s := open(t, dir, Options{SegmentSize: minSegment, MaxBytes: 8 * minSegment, Full: full})
+			s := open(t, dir, Options{SegmentSize: minSegment, MaxBytes: 8 * minSegment, Overflow: full})
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error)
 			go func() {
