@@ -221,7 +221,7 @@ func (w closedSpool) checkDamaged(files map[string][]byte, hits []damagedRange) 
 		return fmt.Errorf("not noticed: %+v", st)
 	}
 	reported, records, missing, known := uint64(0), uint64(0), map[uint64]bool{}, true
-	for _, l := range st.Damage.Losses {
+	for _, l := range st.Damage.Findings {
 		if l.Cause == Missing && w.downsampled {
 			known = false // the number of downsampled records was lost with the file
 		}
@@ -335,7 +335,7 @@ func TestWalk(t *testing.T) {
 	}
 	closeSpool(t, s)
 	rep, err := Verify(dir)
-	if err != nil || rep.Records != 90 || rep.First != 11 || rep.Last != 100 || rep.Next != 101 || !rep.Closed || len(rep.Losses) != 0 || rep.Readers[0].Queued != 90 {
+	if err != nil || rep.Records != 90 || rep.First != 11 || rep.Last != 100 || rep.Next != 101 || !rep.Closed || len(rep.Findings) != 0 || rep.Readers[0].Queued != 90 {
 		t.Errorf("Verify: %+v, %v", rep, err)
 	}
 	stop := errors.New("stop")

@@ -325,7 +325,7 @@ func (m *model) compare(st Stats) error {
 	}
 	if st.Accepted != m.accepted || st.Found != m.found || st.Queued != uint64(len(m.queue)) || st.QueuedBytes != m.bytes ||
 		st.Delivered != m.delivered || st.Expired != m.expired || d != (Dropped{Oldest: m.oldest, Downsampled: m.downsampled}) ||
-		st.Refused != m.refused || len(st.Damage.Losses) != 0 || st.Failing != nil {
+		st.Refused != m.refused || len(st.Damage.Findings) != 0 || st.Failing != nil {
 		return fmt.Errorf("got %+v\nwant accepted %d, found %d, queued %d of %d bytes, delivered %d, expired %d, dropped %d, thinned %d, refused %+v",
 			st, m.accepted, m.found, len(m.queue), m.bytes, m.delivered, m.expired, m.oldest, m.downsampled, m.refused)
 	}

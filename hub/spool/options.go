@@ -23,7 +23,7 @@ const (
 	Telemetry
 )
 
-// A OverflowPolicy says what happens to records when the spool is full.
+// An OverflowPolicy says what happens to records when the spool is full.
 type OverflowPolicy int
 
 const (

@@ -274,7 +274,7 @@ func TestTelemetryPowerCut(t *testing.T) {
 			t.Errorf("a sequence was given twice: %d, %v", seq, err)
 		}
 		st := after.Stats()
-		if len(st.Damage.Losses) != 1 || st.Damage.Losses[0].Cause != PowerCut || st.Damage.Found != 0 {
+		if len(st.Damage.Findings) != 1 || st.Damage.Findings[0].Cause != PowerCut || st.Damage.Found != 0 {
 			t.Errorf("got %+v", st.Damage)
 		}
 		closeSpool(t, after)

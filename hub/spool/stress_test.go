@@ -62,7 +62,7 @@ func stress(t *testing.T, o Options, n int) {
 	cancel()
 	others.Wait()
 	st := checkAccounting(t, s)
-	if st.Accepted < uint64(n/4*4) || len(st.Damage.Losses) > 0 || st.Failures > 0 {
+	if st.Accepted < uint64(n/4*4) || len(st.Damage.Findings) > 0 || st.Failures > 0 {
 		t.Errorf("got %+v", st)
 	}
 	t.Logf("%d accepted, %d delivered, %d dropped, %d thinned out, %d expired, %d queued", st.Accepted, st.Delivered, st.Dropped.Oldest, st.Dropped.Downsampled, st.Expired, st.Queued)
