@@ -92,7 +92,7 @@ func newFake(t testing.TB, c net.Conn) *fakeHub {
 
 // welcome sends the hub's hello and starts reading.
 func (f *fakeHub) welcome() {
-	f.write(wire.AppendHello(nil, &wire.Hello{Version: 1, Role: wire.RoleHub, Frame: 100000}))
+	f.write(wire.AppendHello(nil, &wire.Hello{Version: 1, Role: wire.RoleHub, MaxFrame: 100000}))
 	go f.read()
 }
 

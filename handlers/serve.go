@@ -51,8 +51,8 @@ type Options struct {
 	// Credits is how many messages the hub may send ahead of their answers, at most
 	// 4096. If zero, 64.
 	Credits int
-	// Frame is the longest frame, in bytes, that the hub may send. If zero, 1 MiB.
-	Frame int
+	// MaxFrame is the longest frame, in bytes, that the hub may send. If zero, 1 MiB.
+	MaxFrame int
 	// Grace is the grace period: how long the hub has to close the connection after the
 	// context has ended. If zero, 10 s.
 	Grace time.Duration
@@ -102,7 +102,7 @@ func Serve(ctx context.Context, c net.Conn, h hub.Handler, types []string, o Opt
 	}()
 	hello := wire.Hello{
 		Version: wire.Version, Role: wire.RoleHandler, User: s.o.User, Password: s.o.Password, Token: s.o.Token,
-		Name: s.o.Name, Types: types, Credits: s.o.Credits, Frame: s.o.Frame,
+		Name: s.o.Name, Types: types, Credits: s.o.Credits, MaxFrame: s.o.MaxFrame,
 	}
 	s.out.End(wire.AppendHello(s.out.Begin(), &hello), bformat.Required)
 	s.out.Flush()
@@ -165,8 +165,8 @@ func newServer(c net.Conn, h hub.Handler, o Options) *server {
 		o.Credits = 64
 	}
 	o.Credits = min(o.Credits, 4096)
-	if o.Frame <= 0 {
-		o.Frame = bformat.DefaultLimit
+	if o.MaxFrame <= 0 {
+		o.MaxFrame = bformat.DefaultLimit
 	}
 	if o.Grace <= 0 {
 		o.Grace = 10 * time.Second
@@ -177,7 +177,7 @@ func newServer(c net.Conn, h hub.Handler, o Options) *server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &server{h: h, o: o, conn: c, in: bformat.NewReader(c, o.Frame)}
+	s := &server{h: h, o: o, conn: c, in: bformat.NewReader(c, o.MaxFrame)}
 	// The credits bound the queue: the hub has no more messages in flight than that.
 	s.out = bformat.NewQueue(c, bformat.QueueOptions{Limit: bformat.MaxPayload / 4})
 	s.keepalive.Interval, s.keepalive.SetReadDeadline = o.Keepalive, c.SetReadDeadline
@@ -216,7 +216,7 @@ func (s *server) login(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("handlers: hello: %w", err)
 			}
-			if s.maxFrame = hello.Frame; s.maxFrame <= 0 {
+			if s.maxFrame = hello.MaxFrame; s.maxFrame <= 0 {
 				s.maxFrame = bformat.DefaultLimit
 			}
 			if hello.Token != "" && s.o.KeepToken != nil {

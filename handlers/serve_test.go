@@ -29,8 +29,8 @@ func TestKitKeepsTheContractOfHandlers(t *testing.T) {
 }
 
 func TestHelloSaysWhatTheOptionsDo(t *testing.T) {
-	f, _ := serve(t, hub.HandlerFunc(hubtest.Pass), Options{Name: "x", User: "u", Password: "p", Credits: 9000, Frame: 5000})
-	want := wire.Hello{Version: 1, Role: "handler", Name: "x", User: "u", Password: "p", Types: []string{"reading/#"}, Credits: 4096, Frame: 5000}
+	f, _ := serve(t, hub.HandlerFunc(hubtest.Pass), Options{Name: "x", User: "u", Password: "p", Credits: 9000, MaxFrame: 5000})
+	want := wire.Hello{Version: 1, Role: "handler", Name: "x", User: "u", Password: "p", Types: []string{"reading/#"}, Credits: 4096, MaxFrame: 5000}
 	if got := fmt.Sprintf("%+v", *f.hello); got != fmt.Sprintf("%+v", want) {
 		t.Errorf("got %s, want %+v", got, want)
 	}

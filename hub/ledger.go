@@ -7,7 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// A Loss is the reason why a delivery did not reach its receiver.
+// A Loss is the reason why a delivery did not reach its receiver. It is a superset of
+// bformat.Loss: the reasons of a send queue come first, in the same order.
 type Loss uint8
 
 const (

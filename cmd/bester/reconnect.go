@@ -17,7 +17,7 @@ type session interface {
 	Hub() string
 	Receives() []string
 	Credits() int
-	Frame() int
+	MaxFrame() int
 	GoWithNote(m *hub.Message, reply func(m *hub.Message), done func(note string, err error)) error
 	Flush()
 	Done() <-chan struct{}

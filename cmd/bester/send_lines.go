@@ -231,7 +231,7 @@ func (s *lineSender) begin(c newSession) {
 	s.session = c.session
 	s.sessions++
 	s.sent, s.inFlight, s.full = 0, 0, false
-	frame := c.Frame()
+	frame := c.MaxFrame()
 	if frame <= 0 {
 		frame = bformat.DefaultLimit
 	}

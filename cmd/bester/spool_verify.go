@@ -106,7 +106,7 @@ func spoolState(rep spool.Report) string {
 // are reserved for records in memory are not lost.
 func losses(rep spool.Report) []lossObject {
 	list := []lossObject{} // not nil: none is []
-	for _, l := range rep.Losses {
+	for _, l := range rep.Findings {
 		if rep.InUse != 0 && l.Cause == spool.PowerCut {
 			continue
 		}
@@ -329,7 +329,7 @@ func showVerdict(out io.Writer, rep spool.Report, colour bool) error {
 		return err
 	}
 	lost := uint64(0)
-	for _, l := range rep.Losses {
+	for _, l := range rep.Findings {
 		if l.Gap.From <= l.Gap.To && l.Gap.To > rep.Floor && l.Cause != spool.Torn && l.Cause != spool.PowerCut {
 			lost += l.Records
 		}

@@ -103,7 +103,7 @@ func (d *daemon) makeRouting(c *config.Config, filters map[string]*filter, handl
 }
 
 func linkOptions(m handlerSpec, d *daemon) link.Options {
-	return link.Options{Timeout: m.config.Timeout, QueueMessages: m.config.Queue, Frame: int(m.frame), Log: d.log}
+	return link.Options{Timeout: m.config.Timeout, QueueMessages: m.config.Queue, MaxFrame: int(m.frame), Log: d.log}
 }
 
 // startHandler starts a handler and gives it the messages that wait in its slot.

@@ -37,10 +37,10 @@ type limitsReport struct {
 
 // limits returns what the config says of sessions, lowered to what the system allows.
 func limits(c *config.Config, has resources) session.Limits {
-	full := map[string]bformat.OverflowPolicy{config.DropOldest: bformat.DropOldest, config.DropNewest: bformat.DropNewest, config.Close: bformat.Close}
+	overflow := map[string]bformat.OverflowPolicy{config.DropOldest: bformat.DropOldest, config.DropNewest: bformat.DropNewest, config.Close: bformat.Close}
 	l := session.Limits{
-		Login: c.Session.Login, Connections: c.Session.Connections, PerAccount: c.Session.PerAccount, Frame: int(c.Hub.Frame),
-		Queue: int(c.Session.Queue), Full: full[c.Session.Full], Write: c.Session.Write,
+		Login: c.Session.Login, Connections: c.Session.Connections, PerAccount: c.Session.PerAccount, MaxFrame: int(c.Hub.Frame),
+		QueueBytes: int(c.Session.Queue), Overflow: overflow[c.Session.Full], Write: c.Session.Write,
 		Credits: c.Session.Credits, Peer: c.Peers.Allow, MayUseOrigin: c.Peers.MayUseOrigin, Memory: int(c.SessionMemory(has.memory.Limit)), Failures: c.Session.Failures,
 		Rate:      session.Rate{Messages: c.Session.Rate, Bytes: int(c.Session.RateBytes)},
 		TotalRate: session.Rate{Messages: c.Session.TotalRate, Bytes: int(c.Session.TotalRateBytes)},

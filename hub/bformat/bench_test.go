@@ -8,7 +8,7 @@ import (
 
 // benchmarkQueue has many goroutines put frames of 64 bytes, 64 a flush.
 func benchmarkQueue(b *testing.B, w io.Writer) {
-	q := NewQueue(w, QueueOptions{Limit: 1 << 20, Full: DropOldest})
+	q := NewQueue(w, QueueOptions{Limit: 1 << 20, Overflow: DropOldest})
 	done := run(q)
 	payload := make([]byte, 64)
 	b.ReportAllocs()

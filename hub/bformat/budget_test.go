@@ -132,7 +132,7 @@ func TestQueueWithoutBudget(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := NewBudget(0)
 			told := 0
-			q := NewQueue(io.Discard, QueueOptions{Full: c.full, Budget: b, Lost: func(l Losses) { told += int(l.Total()) }})
+			q := NewQueue(io.Discard, QueueOptions{Overflow: c.full, Budget: b, Lost: func(l Losses) { told += int(l.Total()) }})
 			q.busy = c.busy
 			const n = 1000
 			var err error
@@ -173,7 +173,7 @@ func TestQueueWithoutBudget(t *testing.T) {
 func TestQueueFullByItself(t *testing.T) {
 	for name, full := range map[string]OverflowPolicy{"drop oldest": DropOldest, "drop newest": DropNewest, "close": Close} {
 		b := NewBudget(0)
-		q := NewQueue(io.Discard, QueueOptions{Limit: exemptSize / 2, Full: full, Budget: b})
+		q := NewQueue(io.Discard, QueueOptions{Limit: exemptSize / 2, Overflow: full, Budget: b})
 		b.tryAcquire(1, 0)
 		refused := uint64(0)
 		for range 100 {

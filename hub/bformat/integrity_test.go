@@ -17,7 +17,7 @@ func TestQueueWritesWholeFrames(t *testing.T) {
 				}
 				t.Run(fmt.Sprint(full, limit, long), func(t *testing.T) {
 					var out bytes.Buffer
-					q := NewQueue(&out, QueueOptions{Limit: limit, Full: full})
+					q := NewQueue(&out, QueueOptions{Limit: limit, Overflow: full})
 					n, refused := 0, 0
 					add := func(droppable bool, size int) {
 						class := Required

@@ -33,8 +33,8 @@ func (c Class) deliveries() int {
 	return 1
 }
 
-// A Loss is a reason why a delivery was lost. Those from OwnerLoss on, below NumLosses, are
-// for the owner of the Queue to define.
+// A Loss is a reason why a Queue lost a delivery. Those from OwnerLoss on, below NumLosses, are
+// for the owner of the Queue to define: hub.Loss has them all.
 type Loss uint8
 
 const (

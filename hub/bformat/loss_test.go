@@ -57,7 +57,7 @@ func TestQueueDropsByShare(t *testing.T) {
 // what it gets; and never within a frame.
 func TestQueueGap(t *testing.T) {
 	g := newGate()
-	q := NewQueue(g, QueueOptions{Limit: 80, Full: DropNewest})
+	q := NewQueue(g, QueueOptions{Limit: 80, Overflow: DropNewest})
 	q.TellGaps(gapText)
 	put(t, q, Droppable(0), "before")
 	q.Miss(OwnerLoss)

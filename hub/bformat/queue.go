@@ -40,8 +40,8 @@ type QueueOptions struct {
 	// are never more than waited before. If zero, 256 KiB.
 	Limit int
 
-	// Full is what happens to droppable frames over Limit. If zero, DropOldest.
-	Full OverflowPolicy
+	// Overflow is what happens to droppable frames over Limit. If zero, DropOldest.
+	Overflow OverflowPolicy
 
 	// Timeout is how long the peer may take for 64 KiB; if it takes longer, the queue
 	// ends. It needs a writer with SetWriteDeadline, which every net.Conn has.
@@ -49,7 +49,7 @@ type QueueOptions struct {
 	Timeout time.Duration
 
 	// Budget is charged for waiting frames over 8 KiB, and likewise for frames that are
-	// being written. If it has too little left, the queue counts as full (see Full) once
+	// being written. If it has too little left, the queue counts as full (see Overflow) once
 	// its present memory is used up; it always gets 32 KiB while nothing is being written.
 	// Required frames get the memory that they need, but the queue is Backpressured
 	// earlier. If nil, there is no limit.
@@ -67,7 +67,7 @@ const maxHint = 64 << 10
 // A Queue is the bounded send queue of a connection. Any number of goroutines put frames
 // into it; one goroutine, in Run, writes all waiting frames in one system call.
 //
-// A droppable frame may be dropped and counted when the peer is slow, as QueueOptions.Full
+// A droppable frame may be dropped and counted when the peer is slow, as QueueOptions.Overflow
 // says. One that is longer than the limit is queued beside shorter ones, if no other such
 // frame waits and the Budget has the memory. Required frames are
 // queued in order even past the limit; their number must be bounded by what the peer may
@@ -198,9 +198,9 @@ func (q *Queue) enqueue(b []byte, c Class, lost *Losses) (err error) {
 			why = LossMemory
 		}
 		switch {
-		case q.o.Full == DropNewest, q.o.Full == DropOldest && (q.requiredBytes > q.limit/2 || q.requiredBytes+n > limit):
+		case q.o.Overflow == DropNewest, q.o.Overflow == DropOldest && (q.requiredBytes > q.limit/2 || q.requiredBytes+n > limit):
 			return q.dropNew(why)
-		case q.o.Full == Close:
+		case q.o.Overflow == Close:
 			return q.fail(ErrFull, lost)
 		}
 		b = q.dropOldest(b, n, limit, why, lost)

@@ -144,7 +144,7 @@ func TestQueueFull(t *testing.T) {
 			t.Run(c.name+" "+way, func(t *testing.T) {
 				var out bytes.Buffer
 				var told Losses
-				q := NewQueue(&out, QueueOptions{Limit: 80, Full: c.full, Lost: func(l Losses) {
+				q := NewQueue(&out, QueueOptions{Limit: 80, Overflow: c.full, Lost: func(l Losses) {
 					for why, n := range l {
 						told[why] += n
 					}

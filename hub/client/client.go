@@ -42,9 +42,9 @@ type Options struct {
 	// (the hub may not read them yet; the kernel watches the connection then). If zero, 30 s;
 	// if negative, the hub is not pinged.
 	Keepalive time.Duration
-	// Frame is how many bytes a frame from the hub may have. If zero, 64 MiB, which is the
+	// MaxFrame is how many bytes a frame from the hub may have. If zero, 64 MiB, which is the
 	// most that a hub can be set to take: memory is taken as a frame arrives.
-	Frame int
+	MaxFrame int
 	// Deliver gets each message that the hub delivers to the user. It is called on the
 	// goroutine that reads the connection: while it blocks, nothing is read, and the hub
 	// may drop messages that are queued. m and its data are borrowed until it returns.
@@ -111,9 +111,9 @@ func (c *Client) Hub() string { return c.hello.Name }
 // not be changed.
 func (c *Client) Receives() []string { return *c.receives.Load() }
 
-// Frame returns how many bytes a message to the hub may have, with its type and the like;
+// MaxFrame returns how many bytes a message to the hub may have, with its type and the like;
 // 0 if the hub does not say.
-func (c *Client) Frame() int { return c.hello.Frame }
+func (c *Client) MaxFrame() int { return c.hello.MaxFrame }
 
 // Credits returns how many messages without an answer the hub takes at a time. Further
 // messages wait in the connection.
@@ -154,7 +154,7 @@ var errQueueFull = fmt.Errorf("%w: the hub does not read fast enough", hub.ErrFu
 
 // checkFrameSize refuses a payload that the hub would close the connection for.
 func (c *Client) checkFrameSize(n int) error {
-	if most := c.hello.Frame; most > 0 && n > most {
+	if most := c.hello.MaxFrame; most > 0 && n > most {
 		return fmt.Errorf("message of %d bytes: the hub takes at most %d: hub.frame in its config sets the limit", n, most)
 	}
 	return nil

@@ -270,7 +270,7 @@ func TestGap(t *testing.T) {
 	if err := c.Err(); !errors.Is(err, wire.ErrMalformed) {
 		t.Errorf("got %v", err)
 	}
-	if h := <-hello; !h.SendOnly || h.Frame != maxFrame {
+	if h := <-hello; !h.SendOnly || h.MaxFrame != maxFrame {
 		t.Errorf("got %+v", h)
 	}
 	c.Close(t.Context())

@@ -22,8 +22,8 @@ func Dial(ctx context.Context, network, address string, o Options) (*Client, err
 	if o.Timeout == 0 {
 		o.Timeout = 10 * time.Second
 	}
-	if o.Frame == 0 {
-		o.Frame = maxFrame
+	if o.MaxFrame == 0 {
+		o.MaxFrame = maxFrame
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
@@ -67,17 +67,17 @@ func login(ctx context.Context, conn net.Conn, address string, o Options) (*Clie
 	conn.SetDeadline(deadline)
 	unblock := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer unblock()
-	if o.Frame == 0 {
-		o.Frame = 16 << 20
+	if o.MaxFrame == 0 {
+		o.MaxFrame = 16 << 20
 	}
 	role := o.Scope
 	if role == "" {
 		role = wire.RoleClient
 	}
 	hello := wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: role, User: string(o.User), Password: o.Password,
-		Token: o.Resumption.token(address, o.User, o.Password), Frame: o.Frame, SendOnly: o.SendOnly})
+		Token: o.Resumption.token(address, o.User, o.Password), MaxFrame: o.MaxFrame, SendOnly: o.SendOnly})
 	_, sent := conn.Write(bformat.Append(nil, hello))
-	in := bformat.NewReader(conn, o.Frame)
+	in := bformat.NewReader(conn, o.MaxFrame)
 	payload, err := in.Next() // even after a failed write: the hub may have sent a reason before it closed
 	if err != nil {
 		in.Release()

@@ -76,7 +76,7 @@ func connect(t *testing.T, deliver func(*hub.Message), do func(s *fakeHub)) *Cli
 }
 
 func (s *fakeHub) hello() {
-	s.write(wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: wire.RoleHub, Name: "fake", Credits: 3, Frame: 10_000}))
+	s.write(wire.AppendHello(nil, &wire.Hello{Version: wire.Version, Role: wire.RoleHub, Name: "fake", Credits: 3, MaxFrame: 10_000}))
 }
 
 // read returns the next frame's tag and the rest of it, or 0 and nil at the end.

@@ -42,7 +42,7 @@ func (c *Classic) sendRequest(w *worker, deadline time.Duration) (*bformat.Reade
 	// A handler may answer and close before it has read everything. Its answer counts, so
 	// a write error is ignored here and shows up when the answer is read.
 	conn.Write(w.frame)
-	return bformat.NewReader(conn, c.c.Frame), nil
+	return bformat.NewReader(conn, c.c.MaxFrame), nil
 }
 
 // readAnswer reads the answer, closes the connection and returns the command.

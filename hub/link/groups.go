@@ -146,8 +146,8 @@ func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello, rights R
 	}
 	g := p.g
 	o, log := g.options()
-	in.SetLimit(o.Frame)
-	hello := wire.Hello{Version: wire.Version, Role: wire.RoleHub, Name: gs.o.Name, Token: h.Token, Frame: o.Frame}
+	in.SetLimit(o.MaxFrame)
+	hello := wire.Hello{Version: wire.Version, Role: wire.RoleHub, Name: gs.o.Name, Token: h.Token, MaxFrame: o.MaxFrame}
 	p.out.End(wire.AppendHello(p.out.Begin(), &hello), bformat.Required)
 	p.out.Flush()
 	log.Log(o.Log, slog.LevelInfo, "handler connected", slog.String("handler", g.name),

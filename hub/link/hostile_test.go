@@ -24,7 +24,7 @@ func TestGarbageClosesTheProcessAlone(t *testing.T) {
 		"a frame over limits": {make([]byte, 10001)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHub(t, Options{Frame: 10000})
+			h := newHub(t, Options{MaxFrame: 10000})
 			other := h.peer(wire.Hello{Name: "other", Types: []string{"other"}})
 			p := h.peer(hello(4))
 			var as hubtest.Answers
@@ -177,7 +177,7 @@ func TestSlowReader(t *testing.T) {
 
 func TestMessageLargerThanTheProcessTakes(t *testing.T) {
 	h := newHub(t, Options{})
-	p := h.peer(wire.Hello{Name: "x", Types: []string{"reading/#"}, Frame: 200})
+	p := h.peer(wire.Hello{Name: "x", Types: []string{"reading/#"}, MaxFrame: 200})
 	var as hubtest.Answers
 	g := h.Group("x")
 	as.Ask(g, message("reading/a", "anna", 0, `"`+strings.Repeat("x", 300)+`"`))

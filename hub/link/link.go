@@ -47,8 +47,8 @@ type Options struct {
 	// QueueBytes is how much memory, in bytes, the messages that wait or are in flight may
 	// take. More are refused with hub.ErrFull, as with QueueMessages. If zero, 4 MiB.
 	QueueBytes int
-	// Frame is the longest frame, in bytes, that a handler may send. If zero, 1 MiB.
-	Frame int
+	// MaxFrame is the longest frame, in bytes, that a handler may send. If zero, 1 MiB.
+	MaxFrame int
 	// Log gets what the operator should know. If nil, nothing is logged.
 	Log *slog.Logger
 }
@@ -64,8 +64,8 @@ func (o Options) withDefaults() Options {
 		o.QueueBytes = DefaultQueueBytes
 	}
 	o.QueueBytes = min(o.QueueBytes, bformat.MaxPayload/16)
-	if o.Frame <= 0 {
-		o.Frame = bformat.DefaultLimit
+	if o.MaxFrame <= 0 {
+		o.MaxFrame = bformat.DefaultLimit
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -28,9 +28,9 @@ func ask(as *hubtest.Answers, h hub.Handler, from string, n int) {
 }
 
 func TestHelloIsAnsweredWithTheHubs(t *testing.T) {
-	h := newHub(t, Options{Frame: 5000})
+	h := newHub(t, Options{MaxFrame: 5000})
 	p := h.peer(hello(0))
-	if p.hub.Role != wire.RoleHub || p.hub.Name != "test" || p.hub.Frame != 5000 {
+	if p.hub.Role != wire.RoleHub || p.hub.Name != "test" || p.hub.MaxFrame != 5000 {
 		t.Errorf("got %+v", p.hub)
 	}
 	if s := h.Stats(); len(s) != 1 || s[0].Processes != 1 || !slices.Equal(s[0].Types, []string{"reading/#"}) {

@@ -54,7 +54,7 @@ func newProcess(g *Group, c net.Conn, in *bformat.Reader, h *wire.Hello, rights 
 		credits = DefaultCredits
 	}
 	credits = min(credits, MaxCredits)
-	p := &process{g: g, conn: c, in: in, rights: rights, maxFrame: h.Frame}
+	p := &process{g: g, conn: c, in: in, rights: rights, maxFrame: h.MaxFrame}
 	if p.maxFrame <= 0 {
 		p.maxFrame = bformat.DefaultLimit
 	}

@@ -56,7 +56,7 @@ func (s *Server) newConnection(l *Listener, conn net.Conn) *connection {
 		unix.SetWriteBuffer(limits.SocketBuffer)
 	}
 	conn.SetDeadline(time.Now().Add(limits.Login)) // a TLS handshake writes, too
-	in := bformat.NewReader(conn, loginFrame)
+	in := bformat.NewReader(conn, maxLoginFrame)
 	in.SetBudget(s.memory)
 	c := &connection{
 		server:  s,
@@ -70,7 +70,7 @@ func (s *Server) newConnection(l *Listener, conn net.Conn) *connection {
 	}
 	c.address, _ = peerPrefix(conn.RemoteAddr())
 	c.out = bformat.NewQueue(queueWriter(conn), bformat.QueueOptions{
-		Limit: limits.Queue, Full: limits.Full, Timeout: limits.Write,
+		Limit: limits.QueueBytes, Overflow: limits.Overflow, Timeout: limits.Write,
 		Budget: s.memory, Lost: c.countLost,
 	})
 	return c
@@ -97,7 +97,7 @@ func (c *connection) serve() {
 // handshake reads the first frame and returns the session that it begins, or nil.
 func (c *connection) handshake() func() {
 	if c.classicPeerAllowed() { // its first frame may be a message
-		c.in.SetLimit(c.limits.Frame)
+		c.in.SetLimit(c.limits.MaxFrame)
 	}
 	first, err := c.in.Next()
 	c.heard.Store(true)
@@ -149,7 +149,7 @@ func (c *connection) writeLoop() {
 	if err := c.out.Run(); err != nil {
 		if errors.Is(err, bformat.ErrFull) || errors.Is(err, os.ErrDeadlineExceeded) {
 			c.server.stats.slow.Add(1)
-			c.warn(&c.server.logLimiters.slow, "session closed: it does not read what it is sent", slog.Int("queue", c.limits.Queue), slog.Duration("write", c.limits.Write))
+			c.warn(&c.server.logLimiters.slow, "session closed: it does not read what it is sent", slog.Int("queue", c.limits.QueueBytes), slog.Duration("write", c.limits.Write))
 		}
 		c.abort() // wakes the reader
 	}

@@ -253,7 +253,7 @@ func TestBuiltinCommands(t *testing.T) {
 func TestTooLongFrameIsLogged(t *testing.T) {
 	for _, dialect := range []string{"native", "classic"} {
 		t.Run(dialect, func(t *testing.T) {
-			h := run(t, Options{Limits: Limits{Frame: 8 << 10}})
+			h := run(t, Options{Limits: Limits{MaxFrame: 8 << 10}})
 			h.account(t, "ann", nil)
 			long := make([]byte, 8<<10+1)
 			if dialect == "native" {

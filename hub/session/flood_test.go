@@ -85,7 +85,7 @@ func TestFloodLosesAndOthersDoNot(t *testing.T) {
 // A message between the size of a queue and that of a frame arrives, in both dialects, also
 // when others wait before it. One that the receiver says it does not take fails at once.
 func TestFrameLongerThanQueue(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Queue: 64 << 10, Frame: 1 << 20}})
+	h := run(t, Options{Limits: Limits{QueueBytes: 64 << 10, MaxFrame: 1 << 20}})
 	h.route(t, "r", "ann", "bob")
 	h.account(t, "bob", nil)
 	ann, bob, sam := h.native(t, "ann"), h.classic(t, "bob"), h.native(t, "sam")
@@ -145,7 +145,7 @@ func TestGapForWhatCannotBeSent(t *testing.T) {
 	h.route(t, "r/#", "ann", "eve")
 	h.account(t, "sam", nil)
 	h.account(t, "eve", func(p *account.Permissions) { p.Receive = []hub.Pattern{"other"} })
-	ann, sam := h.as(t, &wire.Hello{Role: wire.RoleClient, User: "ann", Frame: 1000}), h.classic(t, "sam")
+	ann, sam := h.as(t, &wire.Hello{Role: wire.RoleClient, User: "ann", MaxFrame: 1000}), h.classic(t, "sam")
 	eve := h.as(t, &wire.Hello{Role: wire.RoleClient, User: "eve", Password: "p"})
 	sam.text(classicMessage("r/a", "1", `"first"`))
 	sam.want(classicGood("1"))

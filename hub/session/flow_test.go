@@ -83,7 +83,7 @@ func TestSlowReaderPolicies(t *testing.T) {
 	for name, full := range map[string]bformat.OverflowPolicy{"drop oldest": bformat.DropOldest, "drop newest": bformat.DropNewest, "close": bformat.Close} {
 		t.Run(name, func(t *testing.T) {
 			const limit, n, batch = 64 << 10, 1200, 20
-			h := run(t, Options{Limits: Limits{Queue: limit, Full: full}})
+			h := run(t, Options{Limits: Limits{QueueBytes: limit, Overflow: full}})
 			h.route(t, "r", "slow", "quick")
 			slow, quick, sam := h.native(t, "slow"), h.native(t, "quick"), h.native(t, "sam")
 			for i := 0; i < n; i += batch {
@@ -158,7 +158,7 @@ func TestSlowReaderIsClosed(t *testing.T) {
 }
 
 func TestRepliesAreNeverDropped(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Queue: 16 << 10}})
+	h := run(t, Options{Limits: Limits{QueueBytes: 16 << 10}})
 	h.serve(t, "ask", hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.Reply(m.Data); return nil }))
 	c := h.native(t, "ann")
 	const n = 2000
@@ -231,7 +231,7 @@ func TestStatusComesAfterTheDeliveries(t *testing.T) {
 // The frames that one burst causes for one session stay in order: short deliveries, which
 // are staged, long ones, replies and statuses.
 func TestBurstStaysInOrder(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Queue: 16 << 20}})
+	h := run(t, Options{Limits: Limits{QueueBytes: 16 << 20}})
 	h.serve(t, "ask", hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.Reply(m.Data); return nil }))
 	n := h.native(t, "ann")
 	long := `"` + strings.Repeat("x", bformat.MaxStaged) + `"`
@@ -295,7 +295,7 @@ func TestTagZeroGetsNoStatus(t *testing.T) {
 }
 
 func TestOrderUnderLoad(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Queue: 64 << 20}})
+	h := run(t, Options{Limits: Limits{QueueBytes: 64 << 20}})
 	echo := hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.Pass(m.Data); return nil })
 	later := make(held, 1000)
 	ctx, stop := context.WithCancel(t.Context())

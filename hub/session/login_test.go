@@ -119,11 +119,11 @@ func TestLoginTimeout(t *testing.T) {
 }
 
 func TestFramesAreShortBeforeTheLogin(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Frame: 100_000}})
+	h := run(t, Options{Limits: Limits{MaxFrame: 100_000}})
 	h.account(t, "ann", nil)
 	for _, hello := range [][]byte{
-		[]byte(strings.Repeat(" ", loginFrame+1)),
-		append(wire.AppendHello(nil, &wire.Hello{Version: 1, Role: "client", User: "ann", Password: "p"}), make([]byte, loginFrame)...),
+		[]byte(strings.Repeat(" ", maxLoginFrame+1)),
+		append(wire.AppendHello(nil, &wire.Hello{Version: 1, Role: "client", User: "ann", Password: "p"}), make([]byte, maxLoginFrame)...),
 	} {
 		p := h.peer(t, "tcp", h.tcp)
 		p.frames(hello)
@@ -331,7 +331,7 @@ func TestOtherProtocolsAreNamed(t *testing.T) {
 
 func TestPeersFrameLimitIsKept(t *testing.T) {
 	h := run(t, Options{})
-	p := h.as(t, &wire.Hello{Role: wire.RoleClient, User: "small", Frame: 200})
+	p := h.as(t, &wire.Hello{Role: wire.RoleClient, User: "small", MaxFrame: 200})
 	sam := h.native(t, "sam")
 	sam.send(1, "t", fmt.Sprintf("%q", strings.Repeat("x", 300)), "small")
 	sam.wantIn("status 1:", `the 200 that "small" takes`)

@@ -44,7 +44,7 @@ func almost() []byte {
 // The memory of a long frame is released when it has been handled, though its session is idle.
 func TestLongFrameMemoryIsReleased(t *testing.T) {
 	const n = 40
-	h := run(t, Options{Limits: Limits{Frame: 2 << 20}})
+	h := run(t, Options{Limits: Limits{MaxFrame: 2 << 20}})
 	h.account(t, "old", nil)
 	pass := hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.Pass(m.Data); return nil })
 	drop := hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error { a.Drop(); return nil })
@@ -167,7 +167,7 @@ func TestQueuesShareMemory(t *testing.T) {
 // A queue that drops frames because of its own limit is not reported as short of memory,
 // though memory was short a moment before.
 func TestFullQueueIsNotStarved(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Memory: 1 << 20, Queue: 4 << 10}})
+	h := run(t, Options{Limits: Limits{Memory: 1 << 20, QueueBytes: 4 << 10}})
 	h.route(t, "r", "slow")
 	h.native(t, "slow")
 	in := bformat.NewReader(bytes.NewReader(almost()), 0)

@@ -57,7 +57,7 @@ func (n *native) begin(first []byte) func() {
 	if hello.Role == wire.RoleHandler {
 		return func() { n.handOff(hello) }
 	}
-	n.credits, n.maxFrame = n.limits.Credits, hello.Frame
+	n.credits, n.maxFrame = n.limits.Credits, hello.MaxFrame
 	n.putHello(hello.Token)
 	n.scheduleFlush(&n.batch)
 	var self receiver
@@ -76,7 +76,7 @@ func (n *native) begin(first []byte) func() {
 func (n *native) putHello(token string) {
 	n.out.Put(bformat.Required, wire.AppendHello(nil, &wire.Hello{
 		Version: wire.Version, Role: wire.RoleHub, Name: n.server.o.Hub, Token: token,
-		Types: n.receives(), Credits: n.limits.Credits, Frame: n.limits.Frame,
+		Types: n.receives(), Credits: n.limits.Credits, MaxFrame: n.limits.MaxFrame,
 	}))
 }
 
@@ -171,7 +171,7 @@ func (n *native) reject(err error) {
 
 // handOff hands the connection of a handler process to Options.Handler.
 func (n *native) handOff(h *wire.Hello) {
-	n.in.SetLimit(n.limits.Frame)
+	n.in.SetLimit(n.limits.MaxFrame)
 	n.conn.SetDeadline(time.Time{})
 	n.serves, n.handler = h.Types, h.Name
 	if err := n.server.handOff(&n.session); err != nil {
@@ -335,7 +335,7 @@ func (n *native) Put(m *hub.Message) error {
 // put queues m itself, without the stage.
 func (n *native) put(m *hub.Message, class bformat.Class) error {
 	b := n.beginFrame(m.Batch)
-	if m.Tag != 0 && len(b) > n.limits.Queue {
+	if m.Tag != 0 && len(b) > n.limits.QueueBytes {
 		n.out.Cancel() // the user does not read; the status tells the sender to try again
 		return errTooManyReplies
 	}

@@ -75,7 +75,7 @@ func (c *connection) reportToServer(err error) {
 	var limit *bformat.LimitError
 	var record tls.RecordHeaderError
 	switch {
-	case errors.As(err, &limit) && int64(limit.Length) <= int64(c.limits.Frame): // a known peer could send it
+	case errors.As(err, &limit) && int64(limit.Length) <= int64(c.limits.MaxFrame): // a known peer could send it
 		if t, ok := c.conn.(*net.TCPConn); ok {
 			t.SetLinger(0)
 		}

@@ -78,9 +78,9 @@ type Limits struct {
 	Login       time.Duration          // a connection has this long to log in; if zero, 10 s
 	Connections int                    // open at once, logged in or not, and a quarter more for trusted peers; a sixteenth is kept for logins of administrators; if zero, 1024
 	PerAccount  int                    // sessions of one account, but for administrators and trusted peers; if zero, a quarter of Connections, but at least 4
-	Frame       int                    // bytes of a frame after the login (4 KiB before); if zero, 1 MiB
-	Queue       int                    // bytes that may wait to be written to one session; if zero, 256 KiB
-	Full        bformat.OverflowPolicy // what happens when they would be more; if zero, drop the oldest
+	MaxFrame    int                    // bytes of a frame after the login (4 KiB before); if zero, 1 MiB
+	QueueBytes  int                    // bytes that may wait to be written to one session; if zero, 256 KiB
+	Overflow    bformat.OverflowPolicy // what happens when they would be more; if zero, drop the oldest
 	Write       time.Duration          // a peer that reads nothing, or stalls in a frame, for so long is closed; if zero, 30 s
 	Credits     int                    // messages of one native session in flight; if zero, 256
 	Failures    int                    // failed logins of one account from one address in a minute until they are throttled; if zero, 10
@@ -92,7 +92,7 @@ type Limits struct {
 	// more than what is then left for all others. If too little is left, frames that have
 	// stopped give way, or a frame is refused, and its connection is closed; and a queue counts
 	// as full, but always holds 32 KiB while nothing is being written. A change applies to all
-	// connections at once. Memory should be several times Frame. If zero, 32 MiB.
+	// connections at once. Memory should be several times MaxFrame. If zero, 32 MiB.
 	Memory int
 	// SocketBuffer is how many bytes the system may keep that were written to a connection on a
 	// UNIX socket and are not read; it takes twice as much memory for them. If zero, what the
@@ -113,16 +113,16 @@ const (
 	CostTLS = 72 << 10
 )
 
-// loginFrame is the largest frame accepted from a peer that has not logged in.
-const loginFrame = 4 << 10
+// maxLoginFrame is the largest frame accepted from a peer that has not logged in.
+const maxLoginFrame = 4 << 10
 
 // WithDefaults returns l with its defaults in place of zeros.
 func (l Limits) WithDefaults() Limits {
 	l.Login = cmp.Or(l.Login, 10*time.Second)
 	l.Connections = cmp.Or(l.Connections, 1024)
 	l.PerAccount = cmp.Or(l.PerAccount, max(l.Connections/4, 4))
-	l.Frame = cmp.Or(l.Frame, bformat.DefaultLimit)
-	l.Queue = cmp.Or(l.Queue, 256<<10)
+	l.MaxFrame = cmp.Or(l.MaxFrame, bformat.DefaultLimit)
+	l.QueueBytes = cmp.Or(l.QueueBytes, 256<<10)
 	l.Write = cmp.Or(l.Write, 30*time.Second)
 	l.Credits = cmp.Or(l.Credits, 256)
 	l.Failures = cmp.Or(l.Failures, 10)

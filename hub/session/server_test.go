@@ -66,7 +66,7 @@ func TestLongFrameOfAnUnknownServer(t *testing.T) {
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(patience))
-	c.Write(bformat.Append(nil, []byte(classicServer("", `"type":"t","data":"`+strings.Repeat("x", loginFrame)+`","id":"far/1"`))))
+	c.Write(bformat.Append(nil, []byte(classicServer("", `"type":"t","data":"`+strings.Repeat("x", maxLoginFrame)+`","id":"far/1"`))))
 	if n, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("got %d bytes and %v, want a reset", n, err)
 	}

@@ -9,7 +9,7 @@
 //
 // Every session has one reader goroutine and one writer goroutine. Its send queue is
 // bounded in bytes; the operator chooses what happens when a peer does not read
-// (Limits.Full). A full queue drops the messages of the senders with most in it. Every loss is
+// (Limits.Overflow). A full queue drops the messages of the senders with most in it. Every loss is
 // counted by user and reason, logged, and told to a native receiver. A session has at most Limits.Credits messages
 // in flight in the hub and is not read beyond that, so only a sender that is faster than
 // its handlers waits; so does one that sends more than Limits.Rate. The memory that long frames and queues of all sessions take together
@@ -89,7 +89,7 @@ func (s *session) init(c *connection) {
 // run runs the session from the login on; loop reads until the input ends. Frames queued
 // before, such as the answer to the login, are sent first.
 func (s *session) run(self receiver, loop func() error) {
-	s.in.SetLimit(s.limits.Frame)
+	s.in.SetLimit(s.limits.MaxFrame)
 	s.conn.SetReadDeadline(time.Time{})
 	if err := s.server.register(s); err != nil {
 		s.startWriter()

@@ -113,11 +113,11 @@ type browser struct {
 	d     *readOnlyDisk
 	fn    func(Record) error
 	rep   Report
-	after uint64        // records up to this sequence are not selected
-	to    uint64        // the last sequence selected
-	last  uint64        // the last sequence read
-	skip  uint64        // so many more records are skipped
-	known map[Loss]bool // losses known before the segments are read
+	after uint64           // records up to this sequence are not selected
+	to    uint64           // the last sequence selected
+	last  uint64           // the last sequence read
+	skip  uint64           // so many more records are skipped
+	known map[Finding]bool // losses known before the segments are read
 }
 
 // errSelectionEnd ends the reading at the end of the selection.
@@ -140,16 +140,16 @@ func browse(d *readOnlyDisk, sel Selection, fn func(Record) error) (Report, erro
 	segs, everything := c.segs, sel.From == 0 && sel.To == 0 && sel.Last == 0 && sel.Reader == ""
 	if !everything {
 		segs = slices.DeleteFunc(slices.Clone(segs), func(s *segment) bool { return s.last <= b.after || s.head.first > b.to })
-		b.rep.Losses = slices.DeleteFunc(b.rep.Losses, b.outsideSelection)
+		b.rep.Findings = slices.DeleteFunc(b.rep.Findings, b.outsideSelection)
 	}
 	if sel.Last > 0 && len(segs) > 0 {
 		segs = b.tail(segs, sel.Last)
 		b.after = max(b.after, segs[0].head.first-1)
-		b.rep.Losses = slices.DeleteFunc(b.rep.Losses, b.outsideSelection)
+		b.rep.Findings = slices.DeleteFunc(b.rep.Findings, b.outsideSelection)
 	}
 	b.last = b.after
-	b.known = map[Loss]bool{}
-	for _, l := range b.rep.Losses {
+	b.known = map[Finding]bool{}
+	for _, l := range b.rep.Findings {
 		b.known[l] = true
 	}
 	for _, seg := range segs {
@@ -169,18 +169,18 @@ func browse(d *readOnlyDisk, sel Selection, fn func(Record) error) (Report, erro
 // newReport reports what is known before the segments are read.
 func newReport(d *readOnlyDisk, c *catalog) Report {
 	floor, _ := c.floor()
-	rep := Report{Next: c.next, Floor: floor, Closed: c.state.closed, Card: c.state.wear.summary(), Losses: slices.Clone(c.losses), Foreign: map[string]string{}}
+	rep := Report{Next: c.next, Floor: floor, Closed: c.state.closed, Card: c.state.wear.summary(), Findings: slices.Clone(c.findings), Foreign: map[string]string{}}
 	for _, w := range c.foreign {
-		rep.Losses = append(rep.Losses, Loss{Cause: Foreign, File: w.name})
+		rep.Findings = append(rep.Findings, Finding{Cause: Foreign, File: w.name})
 		rep.Foreign[w.name] = w.why
 	}
 	if !c.knownID && len(c.segs) > 0 {
-		l := Loss{Cause: Missing, File: idName}
+		l := Finding{Cause: Missing, File: idName}
 		if f, err := d.Open(idName, false, false); err == nil {
 			f.Close()
 			l.Cause = Damaged
 		}
-		rep.Losses = append(rep.Losses, l)
+		rep.Findings = append(rep.Findings, l)
 	}
 	for name, seq := range c.state.readers {
 		rep.Readers = append(rep.Readers, ReaderStats{Name: name, Position: max(seq, floor)})
@@ -190,7 +190,7 @@ func newReport(d *readOnlyDisk, c *catalog) Report {
 }
 
 // outsideSelection tells whether a loss is outside the selection.
-func (b *browser) outsideSelection(l Loss) bool {
+func (b *browser) outsideSelection(l Finding) bool {
 	return l.Gap.From <= l.Gap.To && l.Gap.To > 0 && (l.Gap.To <= b.after || l.Gap.From > b.to)
 }
 
@@ -257,8 +257,8 @@ func (b *browser) readSegment(seg *segment, newest bool) error {
 			if !h.more {
 				h.to = max(seg.last, h.from-1)
 			}
-			if l := (Loss{Gap{h.from, h.to}, h.to + 1 - h.from, Damaged, seg.name}); !b.outsideSelection(l) && !b.known[l] {
-				b.rep.Losses = append(b.rep.Losses, l)
+			if l := (Finding{Gap{h.from, h.to}, h.to + 1 - h.from, Damaged, seg.name}); !b.outsideSelection(l) && !b.known[l] {
+				b.rep.Findings = append(b.rep.Findings, l)
 			}
 		}
 		b.rep.Segments = append(b.rep.Segments, SegmentReport{

@@ -90,7 +90,7 @@ func (seg *segment) damaged() bool {
 
 // recordLoss counts the records lost in one hole of a segment. Called under mu.
 func (s *Spool) recordLoss(seg *segment, h hole, t recordCount) {
-	s.noteLoss(Loss{Gap: Gap{h.from, h.to}, Records: t.n, Cause: Damaged, File: seg.name})
+	s.noteFinding(Finding{Gap: Gap{h.from, h.to}, Records: t.n, Cause: Damaged, File: seg.name})
 	if t.n == 0 || h.to <= s.floor {
 		return
 	}

@@ -52,7 +52,7 @@ func makeClosedSpoolWith(t *testing.T, n int, o Options) closedSpool {
 	}
 	closeSpool(t, s)
 	n -= int(checkAccounting(t, s).Dropped.Downsampled)
-	w := closedSpool{map[string][]byte{}, map[uint64]recordSpan{}, map[string]int{}, s.next, s.Stats().Card.Total, o.Full == Downsample}
+	w := closedSpool{map[string][]byte{}, map[uint64]recordSpan{}, map[string]int{}, s.next, s.Stats().Card.Total, o.Overflow == Downsample}
 	for name, node := range d.names {
 		w.files[name] = node.data
 	}
@@ -124,7 +124,7 @@ func (w closedSpool) damage(rng *rand.Rand) (files map[string][]byte, hits []dam
 // damaged files are found, counted and quarantined.
 func TestDamage(t *testing.T) {
 	whole := makeClosedSpool(t, 800)
-	thin := makeClosedSpoolWith(t, 2000, Options{MaxBytes: 500 << 10, Full: Downsample, Series: func(data []byte) (string, float64, bool) {
+	thin := makeClosedSpoolWith(t, 2000, Options{MaxBytes: 500 << 10, Overflow: Downsample, Series: func(data []byte) (string, float64, bool) {
 		return "", 0, data[len(data)-1]%4 != 0
 	}})
 	rng := rand.New(rand.NewPCG(2, 2))
@@ -221,7 +221,7 @@ func (w closedSpool) checkDamaged(files map[string][]byte, hits []damagedRange) 
 		return fmt.Errorf("not noticed: %+v", st)
 	}
 	reported, records, missing, known := uint64(0), uint64(0), map[uint64]bool{}, true
-	for _, l := range st.Damage.Losses {
+	for _, l := range st.Damage.Findings {
 		if l.Cause == Missing && w.downsampled {
 			known = false // the number of downsampled records was lost with the file
 		}
@@ -335,7 +335,7 @@ func TestWalk(t *testing.T) {
 	}
 	closeSpool(t, s)
 	rep, err := Verify(dir)
-	if err != nil || rep.Records != 90 || rep.First != 11 || rep.Last != 100 || rep.Next != 101 || !rep.Closed || len(rep.Losses) != 0 || rep.Readers[0].Queued != 90 {
+	if err != nil || rep.Records != 90 || rep.First != 11 || rep.Last != 100 || rep.Next != 101 || !rep.Closed || len(rep.Findings) != 0 || rep.Readers[0].Queued != 90 {
 		t.Errorf("Verify: %+v, %v", rep, err)
 	}
 	stop := errors.New("stop")

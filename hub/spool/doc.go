@@ -16,7 +16,7 @@
 // costs at most what was accepted in the last Options.FlushEvery and not confirmed.
 // An accepted record is handed to every reader at least once, in order, until it
 // is confirmed, is dropped by the retention bounds (Options.MaxBytes, MaxRecords,
-// MaxAge, Full) or turns out to be damaged. Each of these is counted, and the counts
+// MaxAge, Overflow) or turns out to be damaged. Each of these is counted, and the counts
 // add up (Stats). What a reader has confirmed does not come again once its position is
 // on the card: with the next write, after Options.CommitEvery, at Sync or Close.
 //

@@ -105,7 +105,7 @@ func TestOneSyncFails(t *testing.T) {
 	closeSpool(t, s)
 	s = open(t, "faults", Options{disk: d, SegmentSize: minSegment})
 	expect(t, reader(t, s, "up"), 1, 10)
-	if st := checkAccounting(t, s); st.Accepted != 10 || st.Damage.Found != 0 || len(st.Damage.Losses) != 0 {
+	if st := checkAccounting(t, s); st.Accepted != 10 || st.Damage.Found != 0 || len(st.Damage.Findings) != 0 {
 		t.Errorf("got %+v", st)
 	}
 	closeSpool(t, s)
@@ -140,7 +140,7 @@ func TestPositionsFail(t *testing.T) {
 		closeSpool(t, s)
 		s = open(t, "faults", o)
 		expect(t, reader(t, s, "up"), 1, 5)
-		if st := checkAccounting(t, s); len(st.Damage.Losses) != 0 {
+		if st := checkAccounting(t, s); len(st.Damage.Findings) != 0 {
 			t.Errorf("got %+v", st)
 		}
 		closeSpool(t, s)

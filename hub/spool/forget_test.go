@@ -36,8 +36,8 @@ func TestForgetPowerCut(t *testing.T) {
 			}
 			_, after := newCrashDisk(c.cut(rand.New(rand.NewPCG(1, 1))))
 			cat, err := inspect(after)
-			if err != nil || len(cat.losses) > 0 && cat.losses[0].Cause != Torn {
-				t.Fatalf("after %s %s: %+v, %v", op.kind, op.from+op.to, cat.losses, err)
+			if err != nil || len(cat.findings) > 0 && cat.findings[0].Cause != Torn {
+				t.Fatalf("after %s %s: %+v, %v", op.kind, op.from+op.to, cat.findings, err)
 			}
 		}
 		closeSpool(t, s)

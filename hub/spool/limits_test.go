@@ -223,7 +223,7 @@ func TestDownsampleReaderFirst(t *testing.T) {
 		return nil
 	}
 	log := &logRecorder{}
-	s = open(t, "first", Options{disk: d, SegmentSize: minSegment, MaxBytes: 300 << 10, Full: Downsample, Log: slog.New(log)})
+	s = open(t, "first", Options{disk: d, SegmentSize: minSegment, MaxBytes: 300 << 10, Overflow: Downsample, Log: slog.New(log)})
 	for s.Stats().Dropped.Downsampled == 0 {
 		if _, err := s.Append(t.Context(), make([]byte, 1000)); err != nil {
 			t.Fatal(err)
@@ -282,7 +282,7 @@ func TestDownsampleFails(t *testing.T) {
 		}
 		return nil
 	}
-	s := open(t, "full", Options{disk: d, SegmentSize: minSegment, MaxBytes: 300 << 10, Full: Downsample})
+	s := open(t, "full", Options{disk: d, SegmentSize: minSegment, MaxBytes: 300 << 10, Overflow: Downsample})
 	for i := range 10000 {
 		if err := s.AppendAsync(make([]byte, 100), nil); err != nil {
 			t.Fatal(err)

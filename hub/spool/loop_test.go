@@ -236,7 +236,7 @@ func TestLoopOutages(t *testing.T) {
 		for _, kind := range outageKinds {
 			t.Run(fmt.Sprintf("%v/hold=%v/%s", o.Class, o.Hold, kind.name), func(t *testing.T) {
 				fs := loopFS(t, 24<<20)
-				o.SegmentSize, o.MaxBytes, o.Full = 256<<10, 8<<20, Wait
+				o.SegmentSize, o.MaxBytes, o.Overflow = 256<<10, 8<<20, Wait
 				if kind.class == ErrNoSpace {
 					o.MaxBytes = 1 << 30
 				}

@@ -64,7 +64,7 @@ func (m *model) append(data []byte) (uint64, bool) {
 	case len(data) > m.o.MaxRecord:
 		m.refused.TooLarge++
 		return 0, false
-	case m.over(1, r.size()) && (m.o.Full == DropNewest || m.o.Full == Wait):
+	case m.over(1, r.size()) && (m.o.Overflow == DropNewest || m.o.Overflow == Wait):
 		m.refused.Full++
 		return 0, false
 	}
@@ -83,11 +83,11 @@ func (m *model) add(r modelRecord) {
 
 // enforceBounds frees space for n more records, if that is the policy.
 func (m *model) enforceBounds(n, size uint64) {
-	if m.o.Full != DropOldest && m.o.Full != Downsample {
+	if m.o.Overflow != DropOldest && m.o.Overflow != Downsample {
 		return
 	}
 	for m.over(n, size) {
-		if m.o.Full == Downsample && m.downsample() {
+		if m.o.Overflow == Downsample && m.downsample() {
 			continue
 		}
 		if len(m.queue) == 0 {
@@ -325,7 +325,7 @@ func (m *model) compare(st Stats) error {
 	}
 	if st.Accepted != m.accepted || st.Found != m.found || st.Queued != uint64(len(m.queue)) || st.QueuedBytes != m.bytes ||
 		st.Delivered != m.delivered || st.Expired != m.expired || d != (Dropped{Oldest: m.oldest, Downsampled: m.downsampled}) ||
-		st.Refused != m.refused || len(st.Damage.Losses) != 0 || st.Failing != nil {
+		st.Refused != m.refused || len(st.Damage.Findings) != 0 || st.Failing != nil {
 		return fmt.Errorf("got %+v\nwant accepted %d, found %d, queued %d of %d bytes, delivered %d, expired %d, dropped %d, thinned %d, refused %+v",
 			st, m.accepted, m.found, len(m.queue), m.bytes, m.delivered, m.expired, m.oldest, m.downsampled, m.refused)
 	}

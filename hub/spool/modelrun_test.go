@@ -23,17 +23,17 @@ func TestModel(t *testing.T) {
 	all := []Options{
 		{MaxRecords: 200},
 		{MaxBytes: 1 << 20, MaxRecords: 3000},
-		{MaxBytes: 100 << 10, Full: DropNewest, MaxAge: 2 * time.Hour},
+		{MaxBytes: 100 << 10, Overflow: DropNewest, MaxAge: 2 * time.Hour},
 		{MaxBytes: 300 << 10, MaxAge: 20 * time.Minute},
 		{Class: Telemetry, MaxBytes: 200 << 10, MaxAge: time.Hour},
-		{Class: Telemetry, MaxRecords: 100, Full: Wait},
-		{MaxRecords: 300, Full: Wait, MaxAge: time.Hour},
-		{MaxBytes: 400 << 10, Full: Downsample, Series: modelSeries},
-		{MaxRecords: 2000, Full: Downsample, MaxAge: 3 * time.Hour, DownsampleEvery: 10 * time.Second},
-		{Class: Telemetry, MaxBytes: 400 << 10, Full: Downsample, Series: modelSeries, DownsampleEvery: 10 * time.Minute, MaxAge: 8 * time.Hour},
+		{Class: Telemetry, MaxRecords: 100, Overflow: Wait},
+		{MaxRecords: 300, Overflow: Wait, MaxAge: time.Hour},
+		{MaxBytes: 400 << 10, Overflow: Downsample, Series: modelSeries},
+		{MaxRecords: 2000, Overflow: Downsample, MaxAge: 3 * time.Hour, DownsampleEvery: 10 * time.Second},
+		{Class: Telemetry, MaxBytes: 400 << 10, Overflow: Downsample, Series: modelSeries, DownsampleEvery: 10 * time.Minute, MaxAge: 8 * time.Hour},
 	}
 	for i, o := range all {
-		t.Run(fmt.Sprintf("%d-%d-%d", i, o.Class, o.Full), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%d-%d-%d", i, o.Class, o.Overflow), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				runModel(t, o, n/len(all), uint64(i))
@@ -96,7 +96,7 @@ func runModel(t *testing.T, o Options, n int, seed uint64) {
 		t.FailNow()
 	}
 	t.Logf("%d operations, %d lives: %d dropped, %d expired, %d thinned out, %d refused", n, x.lives, x.seen[0], x.seen[1], x.seen[2], x.seen[3])
-	for i, want := range []bool{o.Full == DropOldest && o.MaxAge == 0, o.MaxAge > 0, o.Full == Downsample, o.Full == DropNewest || o.Full == Wait} {
+	for i, want := range []bool{o.Overflow == DropOldest && o.MaxAge == 0, o.MaxAge > 0, o.Overflow == Downsample, o.Overflow == DropNewest || o.Overflow == Wait} {
 		if want && x.seen[i] == 0 && n >= 20000 {
 			t.Errorf("none dropped, expired, thinned out or refused: %v", x.seen)
 		}
@@ -117,7 +117,7 @@ func (x *run) step() string {
 	}
 	switch {
 	case op < 45:
-		for range 1 + rng.IntN(4)*rng.IntN(2)*min(1, int(Downsample-m.o.Full)*int(Downsample-m.o.Full)) {
+		for range 1 + rng.IntN(4)*rng.IntN(2)*min(1, int(Downsample-m.o.Overflow)*int(Downsample-m.o.Overflow)) {
 			x.append()
 		}
 		return "append"
@@ -144,7 +144,7 @@ func (x *run) step() string {
 	case op == 96 && rng.IntN(10) == 0:
 		x.reopen(x.nextOptions())
 		return "reopen"
-	case op == 97 && m.o.Full == Wait:
+	case op == 97 && m.o.Overflow == Wait:
 		x.wait()
 		return "wait"
 	case op == 98 && rng.IntN(4) == 0:
@@ -322,7 +322,7 @@ func (x *run) nextOptions() Options {
 	case 2:
 		o.Class = Telemetry - o.Class
 	case 3:
-		o.Full, o.MaxRecords, o.Series = Policy(x.rng.IntN(4)), uint64(50+x.rng.IntN(400)), modelSeries
+		o.Overflow, o.MaxRecords, o.Series = OverflowPolicy(x.rng.IntN(4)), uint64(50+x.rng.IntN(400)), modelSeries
 	}
 	return o
 }

@@ -29,7 +29,7 @@ type catalog struct {
 	segs         []*segment  // in order, with ends and sizes; the newest is last
 	foreign      []candidate // files that are not segments of this log
 	damaged      []*segment  // segments that are known to be damaged
-	losses       []Loss
+	findings     []Finding
 	state        *state
 	newest       scanResult
 	preallocated []string
@@ -175,11 +175,11 @@ func (c *catalog) linkSegments(d disk, found []candidate) (err error) {
 			lost.sub(f.head.before)
 			lost.sub(v.size)
 			lost.n = min(lost.n, next.prevLast-min(v.last, next.prevLast)) // without the losses in holes
-			c.losses = append(c.losses, Loss{Gap{v.last + 1, next.prevLast}, lost.n, Missing, segmentName(next.prev)})
+			c.findings = append(c.findings, Finding{Gap{v.last + 1, next.prevLast}, lost.n, Missing, segmentName(next.prev)})
 		}
 		if f.damaged {
 			seg.addHole(0, true)
-			c.losses = append(c.losses, Loss{Cause: Damaged, File: f.name})
+			c.findings = append(c.findings, Finding{Cause: Damaged, File: f.name})
 		}
 		c.segs = append(c.segs, seg)
 		next = f.head
@@ -196,7 +196,7 @@ func (c *catalog) noteHoles(seg *segment, v scanResult, cause Cause) {
 	}
 	for _, h := range v.holes {
 		seg.addHole(h.off, cause == Damaged)
-		c.losses = append(c.losses, Loss{Gap{h.from, h.to}, h.to + 1 - h.from, cause, seg.name})
+		c.findings = append(c.findings, Finding{Gap{h.from, h.to}, h.to + 1 - h.from, cause, seg.name})
 	}
 }
 
@@ -204,26 +204,26 @@ func (c *catalog) noteHoles(seg *segment, v scanResult, cause Cause) {
 func (c *catalog) noteMissing(first *header) {
 	floor, high := c.floor()
 	if first != nil && first.prev != 0 && floor < first.prevLast {
-		c.losses = append(c.losses, Loss{Gap{floor + 1, first.prevLast}, first.prevLast - floor, Missing, segmentName(first.prev)})
+		c.findings = append(c.findings, Finding{Gap{floor + 1, first.prevLast}, first.prevLast - floor, Missing, segmentName(first.prev)})
 	}
 	last := uint64(0)
 	if n := len(c.segs); n > 0 {
 		newest := c.segs[n-1]
 		if last = newest.last; newest.head.first < c.next && !c.state.closed {
 			newest.addHole(newest.end, true) // it was closed, and now its end is missing
-			c.losses = append(c.losses, Loss{Cause: Damaged, File: newest.name})
+			c.findings = append(c.findings, Finding{Cause: Damaged, File: newest.name})
 		}
 	}
 	from := max(last, floor) + 1
 	switch {
 	case c.state.closed:
 	case c.next > from: // the log was longer when it was closed
-		c.losses = append(c.losses, Loss{Gap{from, c.next - 1}, c.next - from, Missing, ""})
+		c.findings = append(c.findings, Finding{Gap{from, c.next - 1}, c.next - from, Missing, ""})
 		from = c.next
 		fallthrough
 	default:
 		if c.state.reserved > from {
-			c.losses = append(c.losses, Loss{Gap{from, c.state.reserved - 1}, 0, PowerCut, ""})
+			c.findings = append(c.findings, Finding{Gap{from, c.state.reserved - 1}, 0, PowerCut, ""})
 		}
 	}
 	c.next = max(c.next, c.state.reserved, last+1, floor+1, high+1)
@@ -267,12 +267,12 @@ func (s *Spool) load(w *writer) error {
 	}
 	w.findPreallocated(c.preallocated, len(c.segs))
 	for _, f := range c.foreign {
-		s.noteLoss(Loss{Cause: Foreign, File: f.name})
+		s.noteFinding(Finding{Cause: Foreign, File: f.name})
 		s.logWarning("file set aside", fmt.Errorf("%s: %s", f.name, f.why))
 		s.quarantine(f.name)
 	}
-	for _, l := range c.losses {
-		s.noteLoss(l)
+	for _, l := range c.findings {
+		s.noteFinding(l)
 	}
 	s.segs, s.next = c.segs, c.next
 	floor, _ := c.floor()

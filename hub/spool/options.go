@@ -23,12 +23,12 @@ const (
 	Telemetry
 )
 
-// A Policy says what happens to records when the spool is full.
-type Policy int
+// An OverflowPolicy says what happens to records when the spool is full.
+type OverflowPolicy int
 
 const (
 	// DropOldest drops the oldest records, delivered or not.
-	DropOldest Policy = iota
+	DropOldest OverflowPolicy = iota
 	// DropNewest refuses the new record with ErrFull.
 	DropNewest
 	// Downsample reduces older segments: of each series in each interval it keeps the
@@ -64,8 +64,8 @@ type Options struct {
 	// Between two runs it advances by what the machine's clock says, if that is not
 	// negative. If zero, records are kept for ever.
 	MaxAge time.Duration
-	// Full says what happens at MaxBytes or MaxRecords. If zero, DropOldest.
-	Full Policy
+	// Overflow says what happens at MaxBytes or MaxRecords. If zero, DropOldest.
+	Overflow OverflowPolicy
 	// DownsampleEvery is the first interval of Downsample. If zero, one minute.
 	DownsampleEvery time.Duration
 	// Series tells Downsample which series a record belongs to and its value there. If
@@ -84,7 +84,7 @@ type Options struct {
 	// Memory bounds the records in memory on their way to the card, in bytes; it is at
 	// least four times MaxRecord. When memory is full, Append waits and AppendAsync
 	// returns ErrFull (backpressure); while the card fails, Telemetry drops the oldest in
-	// memory instead if Full says so. If zero, 1 MiB or four times MaxRecord, whichever
+	// memory instead if Overflow says so. If zero, 1 MiB or four times MaxRecord, whichever
 	// is more.
 	Memory int
 	// InFlight bounds the records that each reader has handed out and not confirmed;
@@ -126,8 +126,8 @@ func (o *Options) applyDefaults() error {
 	switch {
 	case o.Class != Durable && o.Class != Telemetry:
 		return fmt.Errorf("unknown class %d", o.Class)
-	case o.Full < DropOldest || o.Full > Wait:
-		return fmt.Errorf("unknown policy %d", o.Full)
+	case o.Overflow < DropOldest || o.Overflow > Wait:
+		return fmt.Errorf("unknown policy %d", o.Overflow)
 	case o.FlushEvery < 0 || o.CommitEvery < 0 || o.MaxAge < 0 || o.DownsampleEvery < 0:
 		return fmt.Errorf("a duration is negative")
 	case o.SegmentSize < minSegment || o.SegmentSize > maxSegment || o.SegmentSize%pageSize != 0:

@@ -208,7 +208,7 @@ func (w *oracle) read(s *Spool, name string) (last uint64, err error) {
 // A lifeKind is how the spool of a workload is configured.
 type lifeKind struct {
 	class Class
-	full  Policy
+	full  OverflowPolicy
 	age   time.Duration
 	fails bool // the card does, now and then
 }
@@ -216,7 +216,7 @@ type lifeKind struct {
 func (k lifeKind) options(d disk) Options {
 	o := Options{Class: k.class, SegmentSize: minSegment, MaxBytes: 1 << 40, MaxRecord: 8 << 10, MaxAge: k.age, disk: d}
 	if k.full == Downsample {
-		o.MaxBytes, o.Full, o.DownsampleEvery, o.Series = 200<<10, Downsample, time.Hour, cutSeries
+		o.MaxBytes, o.Overflow, o.DownsampleEvery, o.Series = 200<<10, Downsample, time.Hour, cutSeries
 	}
 	return o
 }

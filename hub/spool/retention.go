@@ -77,7 +77,7 @@ func (w *writer) expire(now time.Time) {
 // is the policy.
 func (w *writer) enforceBounds() {
 	s := w.s
-	if s.opt.Full != DropOldest && s.opt.Full != Downsample {
+	if s.opt.Overflow != DropOldest && s.opt.Overflow != Downsample {
 		return
 	}
 	for {
@@ -91,7 +91,7 @@ func (w *writer) enforceBounds() {
 		if !over {
 			return
 		}
-		if s.opt.Full == Downsample && w.downsample() {
+		if s.opt.Overflow == Downsample && w.downsample() {
 			continue
 		}
 		r, ok := w.peekOldest()

@@ -15,7 +15,7 @@ import (
 
 func TestOptions(t *testing.T) {
 	for _, o := range []Options{
-		{Class: 7}, {Full: 9}, {SegmentSize: 1000}, {SegmentSize: 100 << 10, MaxRecord: 50 << 10}, {Memory: 1, MaxRecord: 10},
+		{Class: 7}, {Overflow: 9}, {SegmentSize: 1000}, {SegmentSize: 100 << 10, MaxRecord: 50 << 10}, {Memory: 1, MaxRecord: 10},
 		{MaxAge: -1}, {InFlight: -1}, {MaxBytes: 100, MaxRecord: 100},
 	} {
 		if _, err := Open(t.TempDir(), o); err == nil {
@@ -97,7 +97,7 @@ func TestClock(t *testing.T) {
 }
 
 func TestWaitForSpace(t *testing.T) {
-	s := open(t, t.TempDir(), Options{MaxRecords: 10, Full: Wait})
+	s := open(t, t.TempDir(), Options{MaxRecords: 10, Overflow: Wait})
 	r := reader(t, s, "up")
 	appendAll(t, s, 1, 10)
 	if err := s.AppendAsync(payload(11), nil); !errors.Is(err, ErrFull) {
@@ -133,7 +133,7 @@ func TestDownsample(t *testing.T) {
 			}
 			return string(b[:1]), float64(binary.LittleEndian.Uint64(b[1:])), true
 		}
-		o := Options{disk: d, SegmentSize: minSegment, MaxBytes: 600 << 10, MaxRecord: 1 << 10, Full: Downsample, DownsampleEvery: time.Minute, Series: series}
+		o := Options{disk: d, SegmentSize: minSegment, MaxBytes: 600 << 10, MaxRecord: 1 << 10, Overflow: Downsample, DownsampleEvery: time.Minute, Series: series}
 		s := open(t, "thin", o)
 		reader(t, s, "up")
 		type sample struct {
@@ -274,7 +274,7 @@ func TestTelemetryPowerCut(t *testing.T) {
 			t.Errorf("a sequence was given twice: %d, %v", seq, err)
 		}
 		st := after.Stats()
-		if len(st.Damage.Losses) != 1 || st.Damage.Losses[0].Cause != PowerCut || st.Damage.Found != 0 {
+		if len(st.Damage.Findings) != 1 || st.Damage.Findings[0].Cause != PowerCut || st.Damage.Found != 0 {
 			t.Errorf("got %+v", st.Damage)
 		}
 		closeSpool(t, after)

@@ -253,14 +253,14 @@ func (s *Spool) admit(size uint64, length int, wait bool) (<-chan struct{}, erro
 	case s.failing != nil && s.opt.Class == Durable && !s.opt.Hold:
 		s.count.refused.Failed++
 		return nil, s.failing
-	case s.opt.Full == Wait && s.overBounds(pending):
+	case s.opt.Overflow == Wait && s.overBounds(pending):
 		return full()
-	case s.opt.Full == DropNewest && s.overBounds(pending):
+	case s.opt.Overflow == DropNewest && s.overBounds(pending):
 		wait = false
 		return full()
 	}
 	for s.mem.size.bytes+size > uint64(s.opt.Memory) {
-		if s.failing == nil || s.opt.Class == Durable || s.writing || s.opt.Full == Wait || s.opt.Full == DropNewest {
+		if s.failing == nil || s.opt.Class == Durable || s.writing || s.opt.Overflow == Wait || s.opt.Overflow == DropNewest {
 			return full()
 		}
 		s.dropFromMemory()

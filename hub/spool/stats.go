@@ -63,14 +63,14 @@ type ReaderStats struct {
 type Damage struct {
 	Found       uint64 // places, not counting Torn and PowerCut, which are not damage
 	Quarantined uint64 // files renamed to .damaged
-	// Losses are the latest of them, at most 16.
-	Losses []Loss
+	// Findings are the latest of them, at most 16.
+	Findings []Finding
 }
 
 // A Cause says how records came to be missing.
 type Cause string
 
-// The causes of a Loss.
+// The causes of a Finding.
 const (
 	Damaged  Cause = "damaged"   // what is there is not what was written
 	Missing  Cause = "missing"   // a file, or its end, is not there
@@ -79,8 +79,8 @@ const (
 	PowerCut Cause = "power cut" // telemetry that was only in memory; Records is not known
 )
 
-// A Loss is one instance of damage or of missing records.
-type Loss struct {
+// A Finding is one instance of damage or of missing records.
+type Finding struct {
 	Gap     Gap    // the sequences that may be missing, zero or empty (To < From) if none
 	Records uint64 // how many records of those; at most, where the log does not tell
 	Cause   Cause
@@ -113,12 +113,12 @@ func (c *counters) accept(payload uint64) {
 	c.wear.payload += payload
 }
 
-const lossesKept = 16
+const maxFindings = 16
 
-// noteLoss records a loss, once. Called under mu, or before any other goroutine runs.
-func (s *Spool) noteLoss(l Loss) {
+// noteFinding records a loss, once. Called under mu, or before any other goroutine runs.
+func (s *Spool) noteFinding(l Finding) {
 	d := &s.count.damage
-	for _, have := range d.Losses {
+	for _, have := range d.Findings {
 		if have.File == l.File && have.Gap == l.Gap && have.Cause == l.Cause {
 			return
 		}
@@ -126,10 +126,10 @@ func (s *Spool) noteLoss(l Loss) {
 	if l.Cause != Torn && l.Cause != PowerCut {
 		d.Found++
 	}
-	if len(d.Losses) == lossesKept {
-		d.Losses = append(d.Losses[:0], d.Losses[1:]...)
+	if len(d.Findings) == maxFindings {
+		d.Findings = append(d.Findings[:0], d.Findings[1:]...)
 	}
-	d.Losses = append(d.Losses, l)
+	d.Findings = append(d.Findings, l)
 	if s.opt.Log != nil {
 		s.opt.Log.Warn("spool: something is wrong on the card", "cause", string(l.Cause), "file", l.File, "from", l.Gap.From, "to", l.Gap.To, "records", l.Records)
 	}
@@ -150,7 +150,7 @@ func (s *Spool) Stats() Stats {
 		Card: Card{Payload: c.payload, Stored: c.stored, Written: c.written, Syncs: c.syncs,
 			LongestSync: c.longest, Day: c.wear.day(), Budget: s.opt.DayBudget, Total: c.wear.summary()},
 	}
-	st.Damage.Losses = append([]Loss(nil), c.damage.Losses...)
+	st.Damage.Findings = append([]Finding(nil), c.damage.Findings...)
 	for _, r := range s.list {
 		st.Readers = append(st.Readers, ReaderStats{
 			Name: r.name, Position: r.committed, Queued: s.total.n - r.passed.n, InFlight: r.window.n,

@@ -17,13 +17,13 @@ import (
 // order and each record once, and the figures add up at every moment.
 func TestStress(t *testing.T) {
 	for i, o := range []Options{
-		{MaxBytes: 300 << 10, Full: Downsample, DownsampleEvery: time.Millisecond, MaxAge: 2 * time.Second},
-		{Class: Telemetry, MaxBytes: 300 << 10, Full: Downsample, DownsampleEvery: time.Second, FlushEvery: time.Millisecond, CommitEvery: time.Millisecond},
+		{MaxBytes: 300 << 10, Overflow: Downsample, DownsampleEvery: time.Millisecond, MaxAge: 2 * time.Second},
+		{Class: Telemetry, MaxBytes: 300 << 10, Overflow: Downsample, DownsampleEvery: time.Second, FlushEvery: time.Millisecond, CommitEvery: time.Millisecond},
 		{MaxRecords: 500, MaxAge: 20 * time.Millisecond},
-		{Class: Telemetry, MaxBytes: 200 << 10, Full: Wait, CommitEvery: time.Millisecond, Memory: 32 << 10},
-		{MaxBytes: 200 << 10, Full: Wait},
+		{Class: Telemetry, MaxBytes: 200 << 10, Overflow: Wait, CommitEvery: time.Millisecond, Memory: 32 << 10},
+		{MaxBytes: 200 << 10, Overflow: Wait},
 	} {
-		t.Run(fmt.Sprintf("%d-%d-%d", i, o.Class, o.Full), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%d-%d-%d", i, o.Class, o.Overflow), func(t *testing.T) {
 			t.Parallel()
 			stress(t, o, short(20000))
 		})
@@ -62,7 +62,7 @@ func stress(t *testing.T, o Options, n int) {
 	cancel()
 	others.Wait()
 	st := checkAccounting(t, s)
-	if st.Accepted < uint64(n/4*4) || len(st.Damage.Losses) > 0 || st.Failures > 0 {
+	if st.Accepted < uint64(n/4*4) || len(st.Damage.Findings) > 0 || st.Failures > 0 {
 		t.Errorf("got %+v", st)
 	}
 	t.Logf("%d accepted, %d delivered, %d dropped, %d thinned out, %d expired, %d queued", st.Accepted, st.Delivered, st.Dropped.Oldest, st.Dropped.Downsampled, st.Expired, st.Queued)

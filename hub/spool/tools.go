@@ -31,15 +31,15 @@ type Report struct {
 	InUse       int    // the process that has the spool open; 0 if none has or it is not known
 	Readers     []ReaderStats
 	Card        Wear              // the newest figures in the log; at most an hour old if the spool is open
-	Losses      []Loss            // all losses, Torn and PowerCut included
+	Findings    []Finding         // all of them, Torn and PowerCut included
 	Foreign     map[string]string // files that do not belong there, with the reason
 	// Gap is what is missing at the end of a Selection that ends before the log does.
 	Gap Gap
 }
 
-// Damage counts the losses that are damage: not Torn, not PowerCut.
+// Damage counts the findings that are damage: not Torn, not PowerCut.
 func (r *Report) Damage() (n int) {
-	for _, l := range r.Losses {
+	for _, l := range r.Findings {
 		if l.Cause != Torn && l.Cause != PowerCut {
 			n++
 		}

@@ -106,7 +106,7 @@ func TestBrowse(t *testing.T) {
 		if want = max(want, 0); len(rep.Segments) != want {
 			t.Errorf("%+v: %d segments read, want %d", test.sel, len(rep.Segments), want)
 		}
-		if rep.Records != uint64(len(seqs)) || len(rep.Losses) > 0 || !rep.Closed {
+		if rep.Records != uint64(len(seqs)) || len(rep.Findings) > 0 || !rep.Closed {
 			t.Errorf("%+v: %+v", test.sel, rep)
 		}
 	}
@@ -129,35 +129,35 @@ func TestBrowseDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	rep, _, gaps := seqsOf(t, dir, Selection{})
-	if len(gaps) != 1 || len(rep.Losses) != 1 || rep.Losses[0].Gap != gaps[0] || rep.Losses[0].File != second.File || rep.Damage() != 1 || !rep.Segments[1].Damaged {
+	if len(gaps) != 1 || len(rep.Findings) != 1 || rep.Findings[0].Gap != gaps[0] || rep.Findings[0].File != second.File || rep.Damage() != 1 || !rep.Segments[1].Damaged {
 		t.Fatalf("gaps %v, %+v", gaps, rep)
 	}
 	damagedGap := gaps[0]
-	if rep, _, gaps := seqsOf(t, dir, Selection{From: damagedGap.From + 1, To: damagedGap.To + 1}); len(gaps) != 1 || gaps[0] != (Gap{damagedGap.From + 1, damagedGap.To}) || len(rep.Losses) != 1 {
-		t.Errorf("from within: gaps %v, %+v", gaps, rep.Losses)
+	if rep, _, gaps := seqsOf(t, dir, Selection{From: damagedGap.From + 1, To: damagedGap.To + 1}); len(gaps) != 1 || gaps[0] != (Gap{damagedGap.From + 1, damagedGap.To}) || len(rep.Findings) != 1 {
+		t.Errorf("from within: gaps %v, %+v", gaps, rep.Findings)
 	}
-	if rep, seqs, gaps := seqsOf(t, dir, Selection{From: damagedGap.From - 1, To: damagedGap.To}); len(seqs) != 1 || len(gaps) != 0 || rep.Gap != damagedGap || len(rep.Losses) != 1 {
-		t.Errorf("up to its end: %v, gaps %v, at the end %v, %+v", seqs, gaps, rep.Gap, rep.Losses)
+	if rep, seqs, gaps := seqsOf(t, dir, Selection{From: damagedGap.From - 1, To: damagedGap.To}); len(seqs) != 1 || len(gaps) != 0 || rep.Gap != damagedGap || len(rep.Findings) != 1 {
+		t.Errorf("up to its end: %v, gaps %v, at the end %v, %+v", seqs, gaps, rep.Gap, rep.Findings)
 	}
-	if rep, _, gaps := seqsOf(t, dir, Selection{From: damagedGap.To + 1}); len(gaps) != 0 || len(rep.Losses) != 0 {
-		t.Errorf("behind it: gaps %v, %+v", gaps, rep.Losses)
+	if rep, _, gaps := seqsOf(t, dir, Selection{From: damagedGap.To + 1}); len(gaps) != 0 || len(rep.Findings) != 0 {
+		t.Errorf("behind it: gaps %v, %+v", gaps, rep.Findings)
 	}
 	if err := os.Remove(filepath.Join(dir, idName)); err != nil {
 		t.Fatal(err)
 	}
 	rep, _, _ = seqsOf(t, dir, Selection{})
-	if !slices.Contains(rep.Losses, Loss{Cause: Missing, File: idName}) {
-		t.Errorf("without the id: %+v", rep.Losses)
+	if !slices.Contains(rep.Findings, Finding{Cause: Missing, File: idName}) {
+		t.Errorf("without the id: %+v", rep.Findings)
 	}
 }
 
 // A spool that is being written to, dropped from and downsampled is not taken for a
 // damaged one.
 func TestBrowseOpen(t *testing.T) {
-	for name, full := range map[string]Policy{"drop": DropOldest, "thin": Downsample} {
+	for name, full := range map[string]OverflowPolicy{"drop": DropOldest, "thin": Downsample} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "spool")
-			s := open(t, dir, Options{SegmentSize: minSegment, MaxBytes: 8 * minSegment, Full: full})
+			s := open(t, dir, Options{SegmentSize: minSegment, MaxBytes: 8 * minSegment, Overflow: full})
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error)
 			go func() {
@@ -175,7 +175,7 @@ func TestBrowseOpen(t *testing.T) {
 			for n := 0; n < short(40) || dropped() < uint64(short(200)); n++ {
 				rep, err := Verify(dir)
 				if err != nil || rep.Damage() > 0 {
-					t.Errorf("%+v, %v", rep.Losses, err)
+					t.Errorf("%+v, %v", rep.Findings, err)
 					break
 				}
 				if pid := rep.InUse; pid != 0 && pid != os.Getpid() {
@@ -266,21 +266,21 @@ func TestBrowseDamage(t *testing.T) {
 		}
 		rep, seqs := look(Selection{})
 		if touched != (rep.Damage() > 0) {
-			t.Fatalf("round %d: %+v: touched %v, reported %+v", round, hits, touched, rep.Losses)
+			t.Fatalf("round %d: %+v: touched %v, reported %+v", round, hits, touched, rep.Findings)
 		}
 		for seq := uint64(1); seq <= n; seq++ {
-			if _, read := slices.BinarySearch(seqs, seq); read == slices.ContainsFunc(rep.Losses, func(l Loss) bool { return l.Gap.From <= seq && seq <= l.Gap.To }) {
-				t.Fatalf("round %d: %+v: record %d: read %v, reported %+v", round, hits, seq, read, rep.Losses)
+			if _, read := slices.BinarySearch(seqs, seq); read == slices.ContainsFunc(rep.Findings, func(l Finding) bool { return l.Gap.From <= seq && seq <= l.Gap.To }) {
+				t.Fatalf("round %d: %+v: record %d: read %v, reported %+v", round, hits, seq, read, rep.Findings)
 			}
 		}
 		told := 0
-		for _, l := range rep.Losses {
+		for _, l := range rep.Findings {
 			if l.Gap.From <= l.Gap.To && l.Gap.To > 0 {
 				told += int(l.Gap.To + 1 - l.Gap.From)
 			}
 		}
 		if told != n-len(seqs) {
-			t.Fatalf("round %d: %+v: %d records cannot be read, reported %+v", round, hits, n-len(seqs), rep.Losses)
+			t.Fatalf("round %d: %+v: %d records cannot be read, reported %+v", round, hits, n-len(seqs), rep.Findings)
 		}
 		from, count := 1+uint64(rng.IntN(n)), 1+rng.IntN(n)
 		at, _ := slices.BinarySearch(seqs, from)

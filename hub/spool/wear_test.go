@@ -240,8 +240,8 @@ func TestWearOnCard(t *testing.T) {
 // The totals over several runs on real files, of both classes, include downsampled,
 // dropped and never written records. Verify reports the same.
 func TestWearReopen(t *testing.T) {
-	for _, o := range []Options{{}, {Class: Telemetry}, {MaxBytes: 400 << 10, Full: Downsample}, {MaxBytes: 200 << 10}} {
-		t.Run(fmt.Sprint(o.Class, o.Full, o.MaxBytes), func(t *testing.T) {
+	for _, o := range []Options{{}, {Class: Telemetry}, {MaxBytes: 400 << 10, Overflow: Downsample}, {MaxBytes: 200 << 10}} {
+		t.Run(fmt.Sprint(o.Class, o.Overflow, o.MaxBytes), func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "s")
 			o.SegmentSize, o.MaxRecord = minSegment, 8<<10
 			payload, written := uint64(0), uint64(0)
@@ -270,7 +270,7 @@ func TestWearReopen(t *testing.T) {
 				if err != nil || rep.Card.Payload != payload || rep.Card.Written != written || st.Card.Total.Written != written || rep.Card.Since != st.Card.Total.Since || rep.Card.Day != written {
 					t.Fatalf("life %d: %+v, %v; want %d and %d; %+v", life, rep.Card, err, payload, written, st.Card)
 				}
-				if o.Full == Downsample && life == 0 && st.Dropped.Downsampled == 0 {
+				if o.Overflow == Downsample && life == 0 && st.Dropped.Downsampled == 0 {
 					t.Error("nothing was thinned out")
 				}
 			}

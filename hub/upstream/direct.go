@@ -30,18 +30,18 @@ type Options struct {
 	// AnswerTimeout is how long a server may take to answer and close after it was sent a
 	// message. Then the next message goes to it. If zero, 2 s.
 	AnswerTimeout time.Duration
-	// Queue is how many messages may wait for one server. If zero, 256.
-	Queue int
-	// Bytes is how much data may wait for one server. If zero, 4 MiB.
-	Bytes int
+	// QueueMessages is how many messages may wait for one server. If zero, 256.
+	QueueMessages int
+	// QueueBytes is how many bytes of data may wait for one server. If zero, 4 MiB.
+	QueueBytes int
 	// Unnamed are the servers without a name that may be sent to. SetServers replaces them.
 	Unnamed Unnamed
 	// Log gets a line when the state of a named server changes, and rate-limited ones for
 	// what fails. If nil, nothing is logged.
 	Log *slog.Logger
-	// Servers is how many servers may have messages waiting. Beyond that a message for a
+	// MaxServers is how many servers may have messages waiting. Beyond that a message for a
 	// further server without a name is refused. If zero, 64.
-	Servers int
+	MaxServers int
 }
 
 // A Direct is the hub.Sink of all servers: the named ones and any host:port that
@@ -79,9 +79,9 @@ type knownServers struct {
 func NewDirect(o Options) *Direct {
 	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
 	o.AnswerTimeout = cmp.Or(o.AnswerTimeout, 2*time.Second)
-	o.Queue = cmp.Or(o.Queue, 256)
-	o.Bytes = cmp.Or(o.Bytes, 4<<20)
-	o.Servers = cmp.Or(o.Servers, 64)
+	o.QueueMessages = cmp.Or(o.QueueMessages, 256)
+	o.QueueBytes = cmp.Or(o.QueueBytes, 4<<20)
+	o.MaxServers = cmp.Or(o.MaxServers, 64)
 	d := &Direct{o: o, logLimiter: newLimiter(), servers: make(map[string]*destination)}
 	d.ctx, d.stop = context.WithCancel(context.Background())
 	d.SetServers(o.Addresses, o.Unnamed)

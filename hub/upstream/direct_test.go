@@ -108,7 +108,7 @@ func TestQueueIsBounded(t *testing.T) {
 	proceed := make(chan bool)
 	slow := listen(t, "tcp4", "127.0.0.1:0", func(*net.TCPConn, string) { <-proceed })
 	other := listen(t, "tcp4", "127.0.0.1:0", nil)
-	d := direct(t, Options{Queue: 3, Bytes: 1000, Servers: 2, AnswerTimeout: testTimeout})
+	d := direct(t, Options{QueueMessages: 3, QueueBytes: 1000, MaxServers: 2, AnswerTimeout: testTimeout})
 	r := make(receipts, 10)
 	put(t, d, "@"+slow.address, 1, r)
 	<-slow.got // in flight
@@ -138,7 +138,7 @@ func TestServersAreBounded(t *testing.T) {
 	proceed := make(chan bool)
 	hold := func(*net.TCPConn, string) { <-proceed }
 	first, second := listen(t, "tcp4", "127.0.0.1:0", hold), listen(t, "tcp4", "127.0.0.1:0", nil)
-	d := direct(t, Options{Servers: 1, AnswerTimeout: testTimeout})
+	d := direct(t, Options{MaxServers: 1, AnswerTimeout: testTimeout})
 	r := make(receipts, 2)
 	put(t, d, "@"+first.address, 1, r)
 	<-first.got

@@ -301,7 +301,7 @@ func endless(c net.Conn, frame []byte) {
 func TestShutdownSendsWhatWaits(t *testing.T) {
 	proceed := make(chan bool)
 	s := listen(t, "tcp4", "127.0.0.1:0", func(*net.TCPConn, string) { <-proceed })
-	d := NewDirect(Options{AnswerTimeout: testTimeout, Servers: 1, Unnamed: Unnamed{All: true}})
+	d := NewDirect(Options{AnswerTimeout: testTimeout, MaxServers: 1, Unnamed: Unnamed{All: true}})
 	r := make(receipts, 10)
 	for tag := range uint64(3) {
 		put(t, d, "@"+s.address, tag, r)

@@ -47,12 +47,12 @@ func (d *Direct) add(address string, j job) error {
 	}
 	s := d.servers[address]
 	if s == nil {
-		if j.status == nil && len(d.servers) >= d.o.Servers {
+		if j.status == nil && len(d.servers) >= d.o.MaxServers {
 			return fmt.Errorf("server %s: %w: messages wait for %d servers already", address, hub.ErrFull, len(d.servers))
 		}
 		s = &destination{address: address, queues: make(map[int]*queue)}
 	}
-	if s.waiting >= d.o.Queue || s.bytes+len(j.frame) > d.o.Bytes {
+	if s.waiting >= d.o.QueueMessages || s.bytes+len(j.frame) > d.o.QueueBytes {
 		return fmt.Errorf("server %s: %w: %d messages of %d bytes wait for it", j.status.label(address), hub.ErrFull, s.waiting, s.bytes)
 	}
 	d.servers[address] = s

@@ -19,7 +19,7 @@ func TestRefusedMessagesAreCounted(t *testing.T) {
 	var log bytes.Buffer
 	d := direct(t, Options{
 		Addresses: map[hub.ServerName]string{"far": s.address, "odd": "no port"}, Unnamed: Unnamed{Hosts: []string{"h:1"}},
-		Queue: 2, AnswerTimeout: testTimeout, Log: slog.New(slog.NewTextHandler(&log, nil)),
+		QueueMessages: 2, AnswerTimeout: testTimeout, Log: slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	r := make(receipts, 10)
 	put(t, d, "@far", 1, r)

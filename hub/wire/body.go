@@ -20,7 +20,7 @@ type helloBody struct {
 	Name     string    `msg:"n,omitempty"`
 	Types    *[]string `msg:"t,omitempty"` // nil: it does not say, unlike an empty list
 	Credits  uint64    `msg:"c,omitempty"`
-	Frame    uint64    `msg:"f,omitempty"`
+	MaxFrame uint64    `msg:"f,omitempty"`
 	SendOnly bool      `msg:"s,omitempty"`
 }
 

@@ -129,7 +129,7 @@ func (z *helloBody) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x80
 	}
-	if z.Frame == 0 {
+	if z.MaxFrame == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x100
 	}
@@ -188,7 +188,7 @@ func (z *helloBody) MarshalMsg(b []byte) (o []byte, err error) {
 		if (zb0001Mask & 0x100) == 0 { // if not omitted
 			// string "f"
 			o = append(o, 0xa1, 0x66)
-			o = msgp.AppendUint64(o, z.Frame)
+			o = msgp.AppendUint64(o, z.MaxFrame)
 		}
 		if (zb0001Mask & 0x200) == 0 { // if not omitted
 			// string "s"
@@ -298,9 +298,9 @@ func (z *helloBody) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				return
 			}
 		case "f":
-			z.Frame, bts, err = msgp.ReadUint64Bytes(bts)
+			z.MaxFrame, bts, err = msgp.ReadUint64Bytes(bts)
 			if err != nil {
-				err = msgp.WrapError(err, "Frame")
+				err = msgp.WrapError(err, "MaxFrame")
 				return
 			}
 		case "s":

@@ -29,9 +29,9 @@ type Hello struct {
 	// Credits is how many requests in flight the sender of the hello accepts; 0 if it
 	// does not say.
 	Credits int
-	// Frame is the largest payload, in bytes, that the sender of the hello accepts; 0 if
+	// MaxFrame is the largest payload, in bytes, that the sender of the hello accepts; 0 if
 	// it does not say.
-	Frame int
+	MaxFrame int
 	// SendOnly says that a client takes no deliveries, but replies to what it sends.
 	SendOnly bool
 }
@@ -45,7 +45,7 @@ const (
 func AppendHello(dst []byte, h *Hello) []byte {
 	b := helloBody{
 		Version: uint64(max(h.Version, 0)), Role: h.Role, User: h.User, Password: h.Password, Token: h.Token,
-		Name: h.Name, Credits: uint64(max(h.Credits, 0)), Frame: uint64(max(h.Frame, 0)), SendOnly: h.SendOnly,
+		Name: h.Name, Credits: uint64(max(h.Credits, 0)), MaxFrame: uint64(max(h.MaxFrame, 0)), SendOnly: h.SendOnly,
 	}
 	if h.Types != nil {
 		b.Types = &h.Types
@@ -97,7 +97,7 @@ func ParseHello(body []byte) (*Hello, error) {
 	}
 	return &Hello{
 		Version: toInt(b.Version), Role: b.Role, User: b.User, Password: b.Password, Token: b.Token,
-		Name: b.Name, Types: types, Credits: toInt(b.Credits), Frame: toInt(b.Frame), SendOnly: b.SendOnly,
+		Name: b.Name, Types: types, Credits: toInt(b.Credits), MaxFrame: toInt(b.MaxFrame), SendOnly: b.SendOnly,
 	}, nil
 }
 

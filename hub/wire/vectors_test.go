@@ -153,7 +153,7 @@ func decode(d *Decoder, payload []byte) (k Kind, means any, again []byte, err er
 		if err != nil {
 			return k, nil, nil, err
 		}
-		return k, wantHello{h.Version, h.Role, h.User, h.Password, h.Token, h.Name, h.Types, h.Credits, h.Frame, h.SendOnly}, AppendHello(nil, h), nil
+		return k, wantHello{h.Version, h.Role, h.User, h.Password, h.Token, h.Name, h.Types, h.Credits, h.MaxFrame, h.SendOnly}, AppendHello(nil, h), nil
 	case KindSend, KindDeliver, KindHandle:
 		var m hub.Message
 		if err := d.Message(body, &m); err != nil {
