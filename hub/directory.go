@@ -74,7 +74,7 @@ func (d *Directory) Users() []UserName {
 			names = append(names, name)
 		}
 	}
-	slices.SortFunc(names, func(a, b UserName) int { return strings.Compare(string(a), string(b)) })
+	slices.Sort(names)
 	return names
 }
 

@@ -63,14 +63,13 @@ func newRoutingTable(routes []Route, d *Directory, handlers ...map[Pattern]Handl
 		}
 		pipelines[r.Match] = pl
 	}
-	for p, pl := range pipelines {
+	for _, p := range slices.SortedFunc(maps.Keys(pipelines), Pattern.Compare) {
 		if p.Exact() {
-			t.exact[Type(p)] = pl
+			t.exact[Type(p)] = pipelines[p]
 		} else {
-			t.patterns = append(t.patterns, patternPipeline{p, pl})
+			t.patterns = append(t.patterns, patternPipeline{p, pipelines[p]})
 		}
 	}
-	slices.SortFunc(t.patterns, func(a, b patternPipeline) int { return a.pattern.Compare(b.pattern) })
 	t.cache.Store(&map[Type]*pipeline{})
 	return t
 }

@@ -6,7 +6,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
+	"sort"
 	"time"
 
 	"github.com/besterhub/bester/devices"
@@ -129,7 +129,7 @@ func (d *daemon) status() []byte {
 	if r.Handlers == nil {
 		r.Handlers = []link.Stats{} // [] and not null, like the other lists
 	}
-	slices.SortFunc(r.Handlers, func(a, b link.Stats) int { return strings.Compare(a.Name, b.Name) })
+	sort.SliceStable(r.Handlers, func(i, j int) bool { return r.Handlers[i].Name < r.Handlers[j].Name })
 	b, err := json.Marshal(r)
 	if err != nil {
 		d.log.Error("status", "err", err)

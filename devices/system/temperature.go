@@ -1,6 +1,7 @@
 package system
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -101,7 +102,11 @@ func cpuTemperatures(root string) []temperature {
 	if len(known) == 0 {
 		return unknown
 	}
-	slices.SortStableFunc(known, func(a, b temperature) int { return a.rank - b.rank })
+	byRank := make([][]temperature, len(cpuZones))
+	for _, t := range known {
+		byRank[t.rank] = append(byRank[t.rank], t)
+	}
+	known = slices.Concat(byRank...)
 	return known[:min(len(known), maxSources)]
 }
 
@@ -134,7 +139,7 @@ func sortedByNumber(names []string) []string {
 		n, _ := strconv.Atoi(s[strings.LastIndexFunc(s, func(r rune) bool { return r < '0' || r > '9' })+1:])
 		return n
 	}
-	slices.SortStableFunc(names, func(a, b string) int { return number(a) - number(b) })
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(number(a)-number(b), strings.Compare(a, b)) })
 	return names
 }
 

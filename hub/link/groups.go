@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -338,14 +339,13 @@ func (gs *Groups) Stats() []Stats {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
 	all := make([]Stats, 0, len(gs.registrations))
-	for g, reg := range gs.registrations {
+	for _, g := range slices.SortedFunc(maps.Keys(gs.registrations), func(a, b *Group) int { return strings.Compare(a.name, b.name) }) {
 		s := g.Stats()
-		for _, p := range reg.types {
+		for _, p := range gs.registrations[g].types {
 			s.Types = append(s.Types, string(p))
 		}
 		all = append(all, s)
 	}
-	slices.SortFunc(all, func(a, b Stats) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
 

@@ -1,9 +1,9 @@
 package session
 
 import (
-	"cmp"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -179,10 +179,9 @@ func (s *Server) Users() []UserStats {
 	if gone.Lost = gone.Losses.Total(); gone.Lost+gone.Delivered > 0 {
 		all = append(all, gone)
 	}
-	for _, u := range l.users {
-		all = append(all, u.statsLocked())
+	for _, name := range slices.Sorted(maps.Keys(l.users)) {
+		all = append(all, l.users[name].statsLocked())
 	}
-	slices.SortFunc(all, func(a, b UserStats) int { return cmp.Compare(a.User, b.User) })
 	return all
 }
 

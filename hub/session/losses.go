@@ -52,19 +52,14 @@ func appendGap(dst []byte, missed bformat.Losses) []byte {
 // lossText lists the reasons with their numbers, the most frequent first; if there is only
 // one reason, without its number.
 func lossText(l hub.Losses) string {
-	var why []hub.Loss
-	for i, n := range l {
-		if n > 0 {
-			why = append(why, hub.Loss(i))
-		}
+	if why := mostFrequent(l); l[why] == l.Total() {
+		return why.String()
 	}
-	if len(why) == 1 {
-		return why[0].String()
-	}
-	slices.SortStableFunc(why, func(a, b hub.Loss) int { return cmp.Compare(l[b], l[a]) })
 	var parts []string
-	for _, w := range why {
-		parts = append(parts, fmt.Sprintf("%s: %d", w, l[w]))
+	for l.Total() > 0 {
+		why := mostFrequent(l)
+		parts = append(parts, fmt.Sprintf("%s: %d", why, l[why]))
+		l[why] = 0
 	}
 	return strings.Join(parts, ", ")
 }
@@ -107,9 +102,9 @@ func (l *ledger) logLosses() {
 	l.mu.Lock()
 	now := time.Now()
 	l.scheduled, l.lastLog = false, now
-	lines := make([]line, 0, len(l.unlogged))
+	lines := make([]*line, 0, len(l.unlogged))
 	for _, u := range l.unlogged {
-		v := line{user: u.name, since: u.since}
+		v := &line{user: u.name, since: u.since}
 		u.logQueued.Store(false) // what comes from here on is logged next time, if it is not seen below
 		for i := range u.newLosses {
 			v.lost[i] = u.newLosses[i].Swap(0)
@@ -121,7 +116,7 @@ func (l *ledger) logLosses() {
 	l.unlogged = nil
 	l.mu.Unlock()
 
-	slices.SortFunc(lines, func(a, b line) int {
+	slices.SortFunc(lines, func(a, b *line) int {
 		return cmp.Or(cmp.Compare(b.lost.Total(), a.lost.Total()), cmp.Compare(a.user, b.user))
 	})
 	var others hub.Losses
@@ -144,15 +139,20 @@ func (l *ledger) logLosses() {
 	}
 }
 
-// remedyFor says what an operator can do about the most frequent reason.
-func remedyFor(l hub.Losses) string {
-	most := hub.Loss(0)
+// mostFrequent returns the reason that counts most.
+func mostFrequent(l hub.Losses) hub.Loss {
+	most := 0
 	for i, n := range l {
 		if n > l[most] {
-			most = hub.Loss(i)
+			most = i
 		}
 	}
-	switch most {
+	return hub.Loss(most)
+}
+
+// remedyFor says what an operator can do about the most frequent reason.
+func remedyFor(l hub.Losses) string {
+	switch mostFrequent(l) {
 	case hub.LossMemory:
 		return remedyMemory
 	case hub.LossDisconnected:

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/besterhub/bester/hub"
@@ -93,9 +94,10 @@ func (s *Server) findVictims(r *bformat.Reader, n int, now time.Duration) (victi
 		slow := now-p.since >= reclaimAfter && h.user != self.user && frames[h.user] > 1 && accounts[h.user] > accounts[self.user]
 		return !stopped && !slow
 	})
-	slices.SortFunc(all, func(a, b memoryHolder) int {
+	sort.SliceStable(all, func(i, j int) bool {
+		a, b := &all[i], &all[j]
 		return cmp.Or(cmp.Compare(accounts[b.user], accounts[a.user]), cmp.Compare(addresses[b.address], addresses[a.address]),
-			cmp.Compare(a.c.since, b.c.since))
+			cmp.Compare(a.c.since, b.c.since)) < 0
 	})
 	for i, h := range all {
 		if n -= h.bytes; n <= 0 {

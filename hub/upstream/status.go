@@ -3,8 +3,8 @@ package upstream
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -157,11 +157,11 @@ func (r *serverStatus) label(address string) string {
 func (d *Direct) Servers() []ServerStats {
 	named := d.known.Load().named
 	all := make([]ServerStats, 0, len(named))
-	for _, r := range named {
+	for _, name := range slices.Sorted(maps.Keys(named)) {
+		r := named[name]
 		r.mu.Lock()
 		all = append(all, r.ServerStats)
 		r.mu.Unlock()
 	}
-	slices.SortFunc(all, func(a, b ServerStats) int { return strings.Compare(string(a.Name), string(b.Name)) })
 	return all
 }

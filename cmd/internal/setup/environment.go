@@ -1,7 +1,6 @@
 package setup
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +11,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strconv"
 	"syscall"
 	"time"
@@ -63,8 +63,9 @@ func CheckEnvironment(c *config.Config) (refused, warnings []config.Problem) {
 }
 
 func sortByPosition(all []config.Problem) {
-	slices.SortStableFunc(all, func(a, b config.Problem) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	sort.SliceStable(all, func(i, j int) bool {
+		a, b := &all[i], &all[j]
+		return a.Line < b.Line || a.Line == b.Line && a.Column < b.Column
 	})
 }
 
