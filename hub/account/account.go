@@ -129,7 +129,7 @@ type Account struct {
 	permissions                   Permissions
 	send, receive                 []rule
 	sendAll, receiveAll, reachAll bool
-	trusted                       bool
+	unrestricted                  bool
 }
 
 var _ hub.Reach = (*Account)(nil)
@@ -157,9 +157,9 @@ func (a *Account) MayReceive(t hub.Type) bool { return a.receiveAll || match(a.r
 
 // MayReach reports whether the account's messages may be handed to an address.
 // Everyone covers only servers that the config names. A host:port may be reached only
-// by an account that lists it, or by a trusted one (see Trusted).
+// by an account that lists it, or by an Unrestricted one.
 func (a *Account) MayReach(to hub.Address) bool {
-	if a.reachAll && (a.trusted || !strings.Contains(string(to.Server), ":")) {
+	if a.reachAll && (a.unrestricted || !strings.Contains(string(to.Server), ":")) {
 		return true
 	}
 	return slices.Contains(a.permissions.Reach, to)

@@ -19,20 +19,20 @@ import (
 
 // connections returns how many connections may be open for a further one to be admitted. The
 // hub's own processes are admitted past the limit, by a quarter of it, but at least 16.
-func (l *Limits) connections(trusted bool) int {
-	if trusted {
+func (l *Limits) connections(byPeerCredentials bool) int {
+	if byPeerCredentials {
 		return l.Connections + max(l.Connections/4, 16)
 	}
 	return l.Connections
 }
 
 // sessions returns how many sessions there may be, without those of administrators and
-// trusted peers. The other places are for peers that have not logged in yet.
+// peers with trusted credentials. The other places are for peers that have not logged in yet.
 func (l *Limits) sessions() int { return l.Connections - l.Connections/16 }
 
 // countSession counts a session that has logged in, until its connection closes. It returns what the peer is told if there are too many.
 func (s *Server) countSession(n *session) error {
-	if n.trusted || n.account.Load().IsAdmin() {
+	if n.mayUsePeerCredentials || n.account.Load().IsAdmin() {
 		return nil
 	}
 	err := s.tryCount(n.connection, n.name)
@@ -102,7 +102,7 @@ func (s *Server) evictOne(c *connection) *connection {
 
 // preAuthenticated reports whether o has not logged in, where n is its session.
 func (o *connection) preAuthenticated(n *session) bool {
-	return n == nil && !o.counted && !o.trusted && !o.evicted && !o.loggedOut
+	return n == nil && !o.counted && !o.mayUsePeerCredentials && !o.evicted && !o.loggedOut
 }
 
 // evictedBefore reports whether o gives way before p: silent ones first, then those of the

@@ -70,7 +70,7 @@ func TestClassicServerAtATLSPort(t *testing.T) {
 }
 
 // The commands of a handler that logs in are bounded by its account, as it is at the time;
-// one that the operating system vouches for is the operator's own.
+// one that the operating system authenticates is the operator's own.
 func TestRightsOfHandlers(t *testing.T) {
 	got := make(chan HandlerConn, 1)
 	h := run(t, Options{Handler: func(s HandlerConn) { got <- s; waitForEnd(s) }})

@@ -25,23 +25,23 @@ import (
 // A connection is an accepted connection. It lives as long as the session on it, if there
 // is one.
 type connection struct {
-	server     *Server
-	conn       net.Conn
-	trusted    bool         // UNIX peer credentials replace the password
-	handedOff  bool         // to Options.Handler; under Server.mu
-	address    netip.Prefix // whom it counts for: see peerPrefix
-	accepted   time.Time    // when it was
-	heard      atomic.Bool  // its first frame has come
-	evicted    bool         // it gives way to another; under Server.mu
-	loggedOut  bool         // its session has ended; under Server.mu
-	counted    bool         // by Server.countSession, for an account; under Server.mu
-	countedFor hub.UserName
-	in         *bformat.Reader
-	out        *bformat.Queue
-	user       *userLedger   // of the session; nil if there is none
-	writerDone chan struct{} // closed when writeLoop has ended; nil if it has not begun
-	log        *slog.Logger
-	limits     *Limits
+	server                *Server
+	conn                  net.Conn
+	mayUsePeerCredentials bool         // UNIX peer credentials replace the password
+	handedOff             bool         // to Options.Handler; under Server.mu
+	address               netip.Prefix // whom it counts for: see peerPrefix
+	accepted              time.Time    // when it was
+	heard                 atomic.Bool  // its first frame has come
+	evicted               bool         // it gives way to another; under Server.mu
+	loggedOut             bool         // its session has ended; under Server.mu
+	counted               bool         // by Server.countSession, for an account; under Server.mu
+	countedFor            hub.UserName
+	in                    *bformat.Reader
+	out                   *bformat.Queue
+	user                  *userLedger   // of the session; nil if there is none
+	writerDone            chan struct{} // closed when writeLoop has ended; nil if it has not begun
+	log                   *slog.Logger
+	limits                *Limits
 	frameProgress
 }
 
@@ -59,12 +59,12 @@ func (s *Server) newConnection(l *Listener, conn net.Conn) *connection {
 	in := bformat.NewReader(conn, maxLoginFrame)
 	in.SetBudget(s.memory)
 	c := &connection{
-		server:  s,
-		conn:    conn,
-		trusted: l.trusted(conn),
-		in:      in,
-		log:     s.o.Log.With("peer", conn.RemoteAddr().String()),
-		limits:  limits,
+		server:                s,
+		conn:                  conn,
+		mayUsePeerCredentials: l.hasPeerCredentials(conn),
+		in:                    in,
+		log:                   s.o.Log.With("peer", conn.RemoteAddr().String()),
+		limits:                limits,
 
 		accepted: time.Now(),
 	}
@@ -189,7 +189,7 @@ func (c *connection) abort() {
 
 // classicPeerAllowed reports whether a classic server may connect from this address.
 func (c *connection) classicPeerAllowed() bool {
-	if c.trusted {
+	if c.mayUsePeerCredentials {
 		return true
 	}
 	ip, err := netip.ParseAddr(c.host())

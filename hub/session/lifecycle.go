@@ -37,8 +37,8 @@ func (s *Server) admit(c *connection) (out *connection, err error) {
 	switch {
 	case s.shuttingDown:
 		return nil, errShuttingDown
-	case len(s.open)-s.evicting < c.limits.connections(c.trusted):
-	case c.trusted:
+	case len(s.open)-s.evicting < c.limits.connections(c.mayUsePeerCredentials):
+	case c.mayUsePeerCredentials:
 		return nil, errTooMany
 	default:
 		if out = s.evictOne(c); out == nil {
@@ -155,7 +155,7 @@ func (s *Server) Recheck() {
 }
 
 func (s *session) recheck() {
-	if s.account.Load() == nil || s.peerCred { // a classic server has no account
+	if s.account.Load() == nil || s.usedPeerCredentials { // a classic server has no account
 		return
 	}
 	s.server.checking.Lock() // an older account must not replace a newer one

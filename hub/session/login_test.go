@@ -164,7 +164,7 @@ func TestTooManyConnections(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 	h.log.want(t, "it has not logged in, and another needs its place", "limit=3")
-	h.native(t, "ann").lives() // trusted processes are admitted past the limit
+	h.native(t, "ann").lives() // peers with trusted credentials are admitted past the limit
 	last.text(classicLogin("ann", "p"))
 	last.want(classicIn)
 	for range 3 { // sessions give way to nobody

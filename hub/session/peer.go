@@ -51,7 +51,7 @@ func (n *native) checkOrigin(m *hub.Message) {
 
 // mayUseOrigin reports whether the peer may say that a message comes from a hub of that name.
 func (n *native) mayUseOrigin(name string) bool {
-	if n.peerCred || name == string(n.name) {
+	if n.usedPeerCredentials || name == string(n.name) {
 		return true
 	}
 	may := n.server.limits.Load().MayUseOrigin

@@ -25,7 +25,8 @@ type Options struct {
 	Router *hub.Router
 	// Hub is this hub's name, told to native peers.
 	Hub string
-	// Accounts is asked at each login. If nil, only trusted UNIX peers get in.
+	// Accounts is asked at each login. If nil, only UNIX peers with trusted
+	// credentials get in: see ListenOptions.
 	Accounts Accounts
 	// Handler serves and closes the connection of a handler process, as its hello
 	// identifies it; it returns when the connection has ended. Shutdown does not wait
@@ -62,7 +63,7 @@ type HandlerConn struct {
 	Hello   *wire.Hello      // its Token is the one to answer it with
 	Account *account.Account // may serve all types in Hello
 	// Rights are those of the account as it is when they are asked for; nil if the
-	// operating system vouches for the process, which may do everything then.
+	// operating system authenticates the process (peer credentials), which may do everything then.
 	Rights Rights
 }
 
@@ -76,8 +77,8 @@ type Rights interface {
 // connection keeps the limits that were in force when it was accepted.
 type Limits struct {
 	Login       time.Duration          // a connection has this long to log in; if zero, 10 s
-	Connections int                    // open at once, logged in or not, and a quarter more for trusted peers; a sixteenth is kept for logins of administrators; if zero, 1024
-	PerAccount  int                    // sessions of one account, but for administrators and trusted peers; if zero, a quarter of Connections, but at least 4
+	Connections int                    // open at once, logged in or not, and a quarter more for peers with trusted credentials; a sixteenth is kept for logins of administrators; if zero, 1024
+	PerAccount  int                    // sessions of one account, but for administrators and peers with trusted credentials; if zero, a quarter of Connections, but at least 4
 	MaxFrame    int                    // bytes of a frame after the login (4 KiB before); if zero, 1 MiB
 	QueueBytes  int                    // bytes that may wait to be written to one session; if zero, 256 KiB
 	Overflow    bformat.OverflowPolicy // what happens when they would be more; if zero, drop the oldest
@@ -153,7 +154,7 @@ type Server struct {
 	open                map[*connection]*session // nil: not logged in
 	evicting            int                      // of those, evicted ones that are not closed yet
 	sessions            int                      // of those, without the handed off
-	counted             int                      // sessions, without those of administrators and trusted peers
+	counted             int                      // sessions, without those of administrators and peers with trusted credentials
 	perAccount          map[hub.UserName]int     // of those counted
 	serving             int                      // connections that Shutdown waits for
 	undrained           int                      // sessions that may still put messages into the hub
@@ -232,7 +233,7 @@ func (s *Server) Serve(l *Listener) error {
 		c := s.newConnection(l, conn)
 		if spent {
 			spent = false
-			if !s.spare.fill() && !c.trusted {
+			if !s.spare.fill() && !c.mayUsePeerCredentials {
 				s.stats.noDescriptors.Add(1)
 				c.warn(&s.logLimiters.accept, "connection closed: no descriptors are left but for the hub's own user",
 					slog.String("remedy", "raise the limit (LimitNOFILE=, ulimit -n), or lower session.connections"))

@@ -45,14 +45,14 @@ import (
 //     flushed and the connection closed.
 type session struct {
 	*connection
-	batch    hub.Batch
-	name     hub.UserName
-	account  atomic.Pointer[account.Account] // nil: a classic server
-	peerCred bool                            // authenticated by UNIX peer credentials, not by an account
-	sendOnly bool                            // takes no deliveries but replies
-	role     string                          // wire.RoleClient, RoleServer or RoleHandler, for good
-	serves   []string                        // patterns of a handler
-	handler  string                          // its name
+	batch               hub.Batch
+	name                hub.UserName
+	account             atomic.Pointer[account.Account] // nil: a classic server
+	usedPeerCredentials bool                            // authenticated by UNIX peer credentials, not by an account
+	sendOnly            bool                            // takes no deliveries but replies
+	role                string                          // wire.RoleClient, RoleServer or RoleHandler, for good
+	serves              []string                        // patterns of a handler
+	handler             string                          // its name
 
 	owner     atomic.Pointer[hub.Batch] // the batch that will flush the session; only its goroutine may use stage
 	stage     *bformat.Stage

@@ -92,12 +92,12 @@ func TestOutOfDescriptors(t *testing.T) {
 	}
 	h.log.want(t, "no descriptors are left", "LimitNOFILE=")
 
-	l.trust.Store(true)
+	l.trustPeerCredentials.Store(true)
 	own := h.peer(t, "unix", path)
 	own.hello(&wire.Hello{Role: wire.RoleClient, User: "own"})
 	own.wantIn("hello")
 	own.lives()
-	l.trust.Store(false)
+	l.trustPeerCredentials.Store(false)
 
 	for range len(idle) + 1 {
 		scarceDescriptor{few}.Close()
