@@ -97,8 +97,8 @@ func (s *Server) unregister(n *session) {
 }
 
 func (s *Server) connectionClosed(c *connection) {
-	if !s.spare.full() {
-		s.spare.fill()
+	if !s.descriptors.full() {
+		s.descriptors.fill()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -217,7 +217,7 @@ func (s *Server) Drain(ctx context.Context) error {
 	s.mu.Lock()
 	s.shuttingDown = true
 	s.cancel()
-	s.spare.close()
+	s.descriptors.close()
 	for l := range s.listeners {
 		l.Close()
 	}

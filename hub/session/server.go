@@ -143,7 +143,7 @@ type Server struct {
 	throttle    loginThrottle
 	ledger      ledger
 	rate        totalRate
-	spare       spare
+	descriptors descriptorReserve
 	oneCore     atomic.Bool     // see sampleCores
 	ctx         context.Context // ends when Shutdown begins
 	cancel      context.CancelFunc
@@ -183,7 +183,7 @@ func NewServer(o Options) *Server {
 	}
 	s.ledger.log = o.Log
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.spare.open = openNull
+	s.descriptors.open = openNull
 	s.memory = bformat.NewBudget(0)
 	s.memory.SetReclaim(s.reclaim)
 	s.setLimits(o.Limits)
@@ -193,7 +193,7 @@ func NewServer(o Options) *Server {
 // SetLimits sets the limits of the connections accepted from now on; Memory applies to all.
 func (s *Server) SetLimits(l Limits) {
 	s.setLimits(l)
-	s.spare.fill()
+	s.descriptors.fill()
 }
 
 func (s *Server) setLimits(l Limits) {
@@ -210,19 +210,19 @@ func (s *Server) Serve(l *Listener) error {
 		return nil
 	}
 	defer s.removeListener(l)
-	s.spare.fill()
-	spent := false // a spare descriptor is, or was, for the next connection
+	s.descriptors.fill()
+	released := false // a descriptor of the reserve is, or was, for the next connection
 	for {
 		conn, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
-		if outOfDescriptors(err) && !spent && s.spare.spend() {
-			spent = true
+		if outOfDescriptors(err) && !released && s.descriptors.release() {
+			released = true
 			continue
 		}
 		if err != nil { // open connections go on
-			spent = false
+			released = false
 			s.warn(&s.logLimiters.accept, "cannot accept connections", slog.String("listener", l.String()), slog.Any("err", err))
 			select {
 			case <-time.After(100 * time.Millisecond):
@@ -231,14 +231,14 @@ func (s *Server) Serve(l *Listener) error {
 			continue
 		}
 		c := s.newConnection(l, conn)
-		if spent {
-			spent = false
-			if !s.spare.fill() && !c.mayUsePeerCredentials {
+		if released {
+			released = false
+			if !s.descriptors.fill() && !c.mayUsePeerCredentials {
 				s.stats.noDescriptors.Add(1)
 				c.warn(&s.logLimiters.accept, "connection closed: no descriptors are left but for the hub's own user",
 					slog.String("remedy", "raise the limit (LimitNOFILE=, ulimit -n), or lower session.connections"))
 				c.abort()
-				s.spare.fill()
+				s.descriptors.fill()
 				continue
 			}
 		}
