@@ -38,7 +38,7 @@ type connection struct {
 	countedFor            hub.UserName
 	in                    *bformat.Reader
 	out                   *bformat.Queue
-	user                  *userLedger   // of the session; nil if there is none
+	user                  *userCounters // of the session; nil if there is none
 	writerDone            chan struct{} // closed when writeLoop has ended; nil if it has not begun
 	log                   *slog.Logger
 	limits                *Limits
@@ -134,7 +134,7 @@ func (c *connection) recoverPanics(f func()) {
 // teardown closes the connection and removes it from the server.
 func (c *connection) teardown() {
 	c.close()
-	c.server.ledger.close(c)
+	c.server.deliveries.close(c)
 	c.server.connectionClosed(c)
 }
 

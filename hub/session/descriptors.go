@@ -12,9 +12,8 @@ import (
 const reservedDescriptors = 8
 
 // A descriptorReserve holds open descriptors. When the process has no more, one is closed so
-// that a connection can be accepted: a peer with trusted credentials
-// gets it, and others are closed at once
-// instead of waiting in the backlog.
+// that a connection can be accepted: a peer with trusted
+// credentials gets it, and others are closed at once instead of waiting in the backlog.
 type descriptorReserve struct {
 	mu       sync.Mutex
 	open     func() (io.Closer, error) // opens one

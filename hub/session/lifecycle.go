@@ -60,7 +60,7 @@ func (s *Server) register(n *session) error {
 		return errShuttingDown
 	}
 	s.open[n.connection] = n
-	s.ledger.open(n)
+	s.deliveries.open(n)
 	s.sessions++
 	s.undrained++
 	s.stats.logins.Add(1)
@@ -249,7 +249,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	closeOnce(s.released)
 	s.mu.Unlock()
-	defer s.ledger.logLosses() // who has lost something is not only in the sum at the end
+	defer s.deliveries.logLosses() // who has lost something is not only in the sum at the end
 	select {
 	case <-s.allClosed:
 		return nil

@@ -141,7 +141,7 @@ type Server struct {
 	started     time.Time
 	memory      *bformat.Budget
 	throttle    loginThrottle
-	ledger      ledger
+	deliveries  deliveryCounters
 	rate        totalRate
 	descriptors descriptorReserve
 	oneCore     atomic.Bool     // see sampleCores
@@ -181,7 +181,7 @@ func NewServer(o Options) *Server {
 		released:   make(chan struct{}),
 		allClosed:  make(chan struct{}),
 	}
-	s.ledger.log = o.Log
+	s.deliveries.log = o.Log
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.descriptors.open = openNull
 	s.memory = bformat.NewBudget(0)
