@@ -48,7 +48,7 @@ func (s *Server) tryCount(c *connection, user hub.UserName) error {
 	defer s.mu.Unlock()
 	switch have := s.perAccount[user]; {
 	case have >= c.limits.PerAccount:
-		s.stats.tooManyOfAccount.Add(1)
+		s.stats.ofAccount.Add(1)
 		return fmt.Errorf("%w: account %q has %d sessions, as many as one may have: end some, use further accounts, or raise session.per_account",
 			hub.ErrFull, user, have)
 	case s.counted >= c.limits.sessions():
@@ -82,22 +82,22 @@ func (s *Server) evictOne(c *connection) *connection {
 			waiting[o.address]++
 		}
 	}
-	var out *connection
+	var victim *connection
 	for o, n := range s.open {
-		if o.preAuthenticated(n) && (out == nil || o.evictedBefore(out, waiting)) {
-			out = o
+		if o.preAuthenticated(n) && (victim == nil || o.evictedBefore(victim, waiting)) {
+			victim = o
 		}
 	}
 	switch {
-	case out == nil:
+	case victim == nil:
 		return nil
-	case out.address == c.address && out.heard.Load(): // it is about to log in
+	case victim.address == c.address && victim.firstFrameRead.Load(): // it is about to log in
 		return nil
-	case out.address != c.address && waiting[out.address] <= waiting[c.address]: // c's address has more
+	case victim.address != c.address && waiting[victim.address] <= waiting[c.address]: // c's address has more
 		return nil
 	}
-	out.evicted = true
-	return out
+	victim.evicted = true
+	return victim
 }
 
 // preAuthenticated reports whether o has not logged in, where n is its session.
@@ -108,7 +108,7 @@ func (o *connection) preAuthenticated(n *session) bool {
 // evictedBefore reports whether o gives way before p: silent ones first, then those of the
 // address that has most, then the oldest.
 func (o *connection) evictedBefore(p *connection, waiting map[netip.Prefix]int) bool {
-	if a, b := o.heard.Load(), p.heard.Load(); a != b {
+	if a, b := o.firstFrameRead.Load(), p.firstFrameRead.Load(); a != b {
 		return b
 	}
 	if a, b := waiting[o.address], waiting[p.address]; a != b {

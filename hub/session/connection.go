@@ -31,7 +31,7 @@ type connection struct {
 	handedOff             bool         // to Options.Handler; under Server.mu
 	address               netip.Prefix // whom it counts for: see peerPrefix
 	accepted              time.Time    // when it was
-	heard                 atomic.Bool  // its first frame has come
+	firstFrameRead        atomic.Bool  // its first frame has come
 	evicted               bool         // it gives way to another; under Server.mu
 	loggedOut             bool         // its session has ended; under Server.mu
 	counted               bool         // by Server.countSession, for an account; under Server.mu
@@ -100,7 +100,7 @@ func (c *connection) handshake() func() {
 		c.in.SetLimit(c.limits.MaxFrame)
 	}
 	first, err := c.in.Next()
-	c.heard.Store(true)
+	c.firstFrameRead.Store(true)
 	switch {
 	case err != nil:
 		c.refuse(err, "first frame")
@@ -148,8 +148,8 @@ func (c *connection) writeLoop() {
 	defer close(c.writerDone)
 	if err := c.out.Run(); err != nil {
 		if errors.Is(err, bformat.ErrFull) || errors.Is(err, os.ErrDeadlineExceeded) {
-			c.server.stats.slow.Add(1)
-			c.warn(&c.server.logLimiters.slow, "session closed: it does not read what it is sent", slog.Int("queue", c.limits.QueueBytes), slog.Duration("write", c.limits.Write))
+			c.server.stats.slowReaders.Add(1)
+			c.warn(&c.server.logLimiters.slowReaders, "session closed: it does not read what it is sent", slog.Int("queue", c.limits.QueueBytes), slog.Duration("write", c.limits.Write))
 		}
 		c.abort() // wakes the reader
 	}

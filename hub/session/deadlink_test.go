@@ -50,7 +50,7 @@ func TestAcceptedConnectionsHaveTimeouts(t *testing.T) {
 // deadLink names an environment variable: the part that the process plays.
 const deadLink = "BESTER_TEST_DEAD_LINK"
 
-// A session whose link goes dead without a word while messages are sent to it ends within
+// A session whose peer becomes unreachable while messages are sent to it ends within
 // Limits.Write or little more, not after the quarter of an hour that TCP waits.
 func TestDeadLink(t *testing.T) {
 	switch os.Getenv(deadLink) {

@@ -158,8 +158,8 @@ func (s *session) recheck() {
 	if s.account.Load() == nil || s.usedPeerCredentials { // a classic server has no account
 		return
 	}
-	s.server.checking.Lock() // an older account must not replace a newer one
-	defer s.server.checking.Unlock()
+	s.server.recheckMu.Lock() // an older account must not replace a newer one
+	defer s.server.recheckMu.Unlock()
 	a := s.server.o.Accounts.Lookup(s.name)
 	switch {
 	case a == nil:

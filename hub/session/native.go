@@ -181,7 +181,7 @@ func (n *native) handOff(h *wire.Hello) {
 
 // readLoop reads frames until the input ends.
 func (n *native) readLoop() error {
-	n.forget = func() { n.message.Data = hub.Data{} } // it may be large
+	n.clearMessage = func() { n.message.Data = hub.Data{} } // it may be large
 	n.in.SetIdle(n.endBurst)
 	for {
 		frame, err := n.nextFrame()

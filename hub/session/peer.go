@@ -42,8 +42,8 @@ func (n *native) checkOrigin(m *hub.Message) {
 		m.Hops = 1
 	}
 	if denied != "" {
-		n.server.stats.restamped.Add(1)
-		n.warn(&n.server.logLimiters.claims, "message of a peer gets another origin: its account may not speak for the one it names",
+		n.server.stats.originsDenied.Add(1)
+		n.warn(&n.server.logLimiters.origins, "message of a peer gets another origin: its account may not speak for the one it names",
 			slog.String("user", own), slog.String("origin", denied),
 			slog.String("remedy", fmt.Sprintf("if it may: peers.origins = { %q = [%q] }", own, denied)))
 	}

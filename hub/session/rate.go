@@ -136,8 +136,8 @@ func (s *session) limitRate(n int) {
 		return
 	}
 	account, total := s.limits.Rate, s.limits.TotalRate
-	s.server.stats.slowed.Add(1)
-	s.warn(&s.server.logLimiters.slowed, "a sender is slowed down: it sends more than the limit",
+	s.server.stats.sendsSlowed.Add(1)
+	s.warn(&s.server.logLimiters.sendsSlowed, "a sender is slowed down: it sends more than the limit",
 		slog.String("user", string(s.name)), slog.String("limit", limit),
 		slog.Int("messages", cmp.Or(account.Messages, total.Messages)), slog.Int("bytes", cmp.Or(account.Bytes, total.Bytes)))
 }

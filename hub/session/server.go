@@ -148,7 +148,7 @@ type Server struct {
 	ctx         context.Context // ends when Shutdown begins
 	cancel      context.CancelFunc
 
-	checking            sync.Mutex // held while a session is checked against the accounts
+	recheckMu           sync.Mutex // held while a session is checked against the accounts
 	mu                  sync.Mutex
 	listeners           map[*Listener]bool
 	open                map[*connection]*session // nil: not logged in
@@ -242,12 +242,12 @@ func (s *Server) Serve(l *Listener) error {
 				continue
 			}
 		}
-		out, err := s.admit(c)
-		if out != nil {
-			s.stats.preAuth.Add(1)
-			out.warnFor(&s.logLimiters.tooMany, out.address.String(), "connection closed: it has not logged in, and another needs its place",
+		victim, err := s.admit(c)
+		if victim != nil {
+			s.stats.loginsEvicted.Add(1)
+			victim.warnFor(&s.logLimiters.tooMany, victim.address.String(), "connection closed: it has not logged in, and another needs its place",
 				slog.Int("limit", c.limits.Connections))
-			out.abort()
+			victim.abort()
 		}
 		switch {
 		case err == errTooMany:
@@ -284,7 +284,7 @@ var errTooMany = errors.New("too many connections")
 // logLimiters limit the rate of log lines that any peer can cause: each kind is logged at
 // most once a second.
 type logLimiters struct {
-	accept, tooMany, closed, login, hello, malformed, peer, slow, password, memory, stalled, throttled, forbidden, claims, slowed, panics lograte.Limiter
+	accept, tooMany, closed, login, hello, malformed, peer, slowReaders, password, memory, stalled, loginsThrottled, sendsDenied, origins, sendsSlowed, panics lograte.Limiter
 }
 
 func (s *Server) warn(l *lograte.Limiter, text string, attrs ...slog.Attr) {

@@ -3,7 +3,7 @@ package session
 import "sync/atomic"
 
 type stats struct {
-	accepted, logins, denied, tooMany, tooManyOfAccount, noDescriptors, tooLong, tooSlow, malformed, slow, panics, noMemory, stalled, throttled, forbidden, restamped, slowed, preAuth atomic.Uint64
+	accepted, logins, denied, tooMany, ofAccount, noDescriptors, tooLong, tooSlow, malformed, slowReaders, panics, noMemory, stalled, loginsThrottled, sendsDenied, originsDenied, sendsSlowed, loginsEvicted atomic.Uint64
 }
 
 // Stats counts what came over the listeners since the start.
@@ -44,9 +44,9 @@ func (s *Server) Stats() Stats {
 	return Stats{
 		Sessions: sessions, Open: open,
 		Accepted: c.accepted.Load(), Logins: c.logins.Load(), Denied: c.denied.Load(),
-		TooMany: c.tooMany.Load(), LoginsEvicted: c.preAuth.Load(), OfAccount: c.tooManyOfAccount.Load(), NoDescriptors: c.noDescriptors.Load(), TooLong: c.tooLong.Load(), TooSlow: c.tooSlow.Load(),
-		SendsDenied: c.forbidden.Load(), OriginsDenied: c.restamped.Load(), Malformed: c.malformed.Load(), SlowReaders: c.slow.Load(), Dropped: dropped, Panics: c.panics.Load(),
-		SendsSlowed: c.slowed.Load(), LoginsThrottled: c.throttled.Load(), Stalled: c.stalled.Load(), NoMemory: c.noMemory.Load(),
+		TooMany: c.tooMany.Load(), LoginsEvicted: c.loginsEvicted.Load(), OfAccount: c.ofAccount.Load(), NoDescriptors: c.noDescriptors.Load(), TooLong: c.tooLong.Load(), TooSlow: c.tooSlow.Load(),
+		SendsDenied: c.sendsDenied.Load(), OriginsDenied: c.originsDenied.Load(), Malformed: c.malformed.Load(), SlowReaders: c.slowReaders.Load(), Dropped: dropped, Panics: c.panics.Load(),
+		SendsSlowed: c.sendsSlowed.Load(), LoginsThrottled: c.loginsThrottled.Load(), Stalled: c.stalled.Load(), NoMemory: c.noMemory.Load(),
 		MemoryRefused: s.memory.Refused(), Memory: s.memory.Used(),
 	}
 }

@@ -178,18 +178,18 @@ func (c *connection) throttleLogin(user string, cached func() bool, check func(c
 		if cached != nil && cached() {
 			return nil
 		}
-		s.stats.throttled.Add(1)
+		s.stats.loginsThrottled.Add(1)
 		return err
 	}
 	stop := context.AfterFunc(wait, cancel)
 	err = check(ctx)
 	stop()
 	if err != nil && !errors.Is(err, account.ErrDenied) && wait.Err() != nil {
-		s.stats.throttled.Add(1)
+		s.stats.loginsThrottled.Add(1)
 		err = throttled(interval)
 	}
 	if s.throttle.end(key, b, err, time.Now(), interval, limit) {
-		s.warnFor(&s.logLimiters.throttled, user+address.String(), "logins held off: too many have failed", slog.String("user", user), slog.String("address", address.String()),
+		s.warnFor(&s.logLimiters.loginsThrottled, user+address.String(), "logins held off: too many have failed", slog.String("user", user), slog.String("address", address.String()),
 			slog.Int("failures", limit), slog.String("remedy", "see which client there has a wrong password; session.failures says how many failures a minute may have"))
 	}
 	return err
