@@ -59,8 +59,8 @@ func (n *native) mayUseOrigin(name string) bool {
 }
 
 // isHubID reports whether a message's id, a raw JSON string, is one that a hub of this kind
-// has given: origin/number. Only such a hub reads why it was refused; an original is closed
-// without a word.
+// has given: origin/number. Only such a hub reads why it was refused; the connection of an
+// original is closed without an answer.
 func isHubID(id []byte) bool {
 	origin, number, ok := bytes.Cut(bytes.Trim(id, `"`), []byte("/"))
 	_, err := strconv.ParseUint(string(number), 10, 64)

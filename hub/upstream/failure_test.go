@@ -162,7 +162,7 @@ func TestServerAtATLSPort(t *testing.T) {
 	}
 }
 
-// A server that has confirmed messages and then closes without a word has failed.
+// A server that has confirmed messages and then closes without an answer has failed.
 func TestServerThatFallsSilent(t *testing.T) {
 	s := listen(t, "tcp4", "127.0.0.1:0", func(c *net.TCPConn, f string) {
 		if f == frame(1) {

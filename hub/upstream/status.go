@@ -17,7 +17,7 @@ type ServerStats struct {
 	Name        hub.ServerName `json:"name"`
 	Address     string         `json:"address"`
 	Confirmed   uint64         `json:"sent"`           // messages that it has confirmed
-	Unconfirmed uint64         `json:"unconfirmed"`    // messages that it took without a word
+	Unconfirmed uint64         `json:"unconfirmed"`    // messages that it took without an answer
 	Failed      uint64         `json:"failed"`         // messages that failed: it could not be reached, or refused, or too much waited for it
 	Waiting     int            `json:"waiting"`        // messages now
 	State       State          `json:"state"`          // by the last message
