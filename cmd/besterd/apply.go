@@ -169,7 +169,7 @@ func (d *daemon) makeServers(c *config.Config) *serverChange {
 	s := &serverChange{d, serverOptions(d.config, d.log), serverOptions(c, d.log)}
 	if d.servers == nil {
 		d.mu.Lock()
-		d.servers = upstream.NewDirect(s.old)
+		d.servers = upstream.NewClassicForwarder(s.old)
 		d.mu.Unlock()
 	}
 	return s

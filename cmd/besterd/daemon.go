@@ -39,7 +39,7 @@ type daemon struct {
 	mu               sync.Mutex // guards what follows, all of it made from the config in force
 	config           *config.Config
 	limits           limitsReport
-	servers          *upstream.Direct
+	servers          *upstream.ClassicForwarder
 	listeners        map[listenAddress]*session.Listener
 	handlers         map[string]*handler
 	filters          map[string]*filter
