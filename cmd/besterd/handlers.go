@@ -127,7 +127,7 @@ func (d *daemon) startHandler(have *handler) {
 		return
 	}
 	l := link.NewClassic(link.ClassicConfig{
-		Name: h.Name, Path: h.Socket, Options: options, Connections: h.Connections,
+		Name: h.Name, Path: h.Socket, Options: options, MaxConnections: h.Connections,
 		Command: command, Needed: h.Start == config.StartNeeded,
 	})
 	d.setStarted(have, l.Retire, l.Stats)

@@ -21,14 +21,14 @@ import (
 // hub's own processes are admitted past the limit, by a quarter of it, but at least 16.
 func (l *Limits) connections(byPeerCredentials bool) int {
 	if byPeerCredentials {
-		return l.Connections + max(l.Connections/4, 16)
+		return l.MaxConnections + max(l.MaxConnections/4, 16)
 	}
-	return l.Connections
+	return l.MaxConnections
 }
 
 // sessions returns how many sessions there may be, without those of administrators and
 // peers with trusted credentials. The other places are for peers that have not logged in yet.
-func (l *Limits) sessions() int { return l.Connections - l.Connections/16 }
+func (l *Limits) sessions() int { return l.MaxConnections - l.MaxConnections/16 }
 
 // countSession counts a session that has logged in, until its connection closes. It returns what the peer is told if there are too many.
 func (s *Server) countSession(n *session) error {
@@ -47,7 +47,7 @@ func (s *Server) tryCount(c *connection, user hub.UserName) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch have := s.perAccount[user]; {
-	case have >= c.limits.PerAccount:
+	case have >= c.limits.MaxPerAccount:
 		s.stats.ofAccount.Add(1)
 		return fmt.Errorf("%w: account %q has %d sessions, as many as one may have: end some, use further accounts, or raise session.per_account",
 			hub.ErrFull, user, have)

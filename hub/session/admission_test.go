@@ -25,7 +25,7 @@ func (h *running) loginNative(t *testing.T, user hub.UserName) (*client.Client, 
 // why. Others, administrators and peers with trusted credentials still get in.
 func TestSessionsOfOneAccount(t *testing.T) {
 	h := run(t, Options{
-		Limits:  Limits{Connections: 100, PerAccount: 3},
+		Limits:  Limits{MaxConnections: 100, MaxPerAccount: 3},
 		Handler: func(hs HandlerConn) { hs.In.Next(); hs.Conn.Close() },
 	})
 	h.account(t, "greedy", func(p *account.Permissions) { p.Serve = []hub.Pattern{"#"} })
@@ -83,7 +83,7 @@ func TestSessionsOfOneAccount(t *testing.T) {
 // When all sessions are taken, there is still room for an administrator and peers with trusted credentials,
 // and the others are told why they are refused.
 func TestRoomForAdministrators(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Connections: 32, PerAccount: 32}})
+	h := run(t, Options{Limits: Limits{MaxConnections: 32, MaxPerAccount: 32}})
 	h.account(t, "ann", nil)
 	h.account(t, "root", func(p *account.Permissions) { p.Admin = true })
 	for range 30 {

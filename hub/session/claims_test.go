@@ -61,7 +61,7 @@ func TestClaimsOfAPeer(t *testing.T) {
 
 // A server at a TLS port is told so, in the classic dialect, which it understands.
 func TestClassicServerAtATLSPort(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Peer: func(netip.Addr) bool { return true }}})
+	h := run(t, Options{Limits: Limits{MayPeer: func(netip.Addr) bool { return true }}})
 	p := h.peer(t, "tcp", h.tls)
 	p.text(classicServer("", `"type":"t","data":1,"id":"x"`))
 	p.wantIn(`"status":"bad"`, "this port speaks TLS")

@@ -51,11 +51,11 @@ const linger = 500 * time.Millisecond
 
 func (s *Server) newConnection(l *Listener, conn net.Conn) *connection {
 	limits := s.limits.Load()
-	socket.SetTimeouts(conn, limits.Write)
+	socket.SetTimeouts(conn, limits.WriteTimeout)
 	if unix, ok := conn.(*net.UnixConn); ok && limits.SocketBuffer > 0 {
 		unix.SetWriteBuffer(limits.SocketBuffer)
 	}
-	conn.SetDeadline(time.Now().Add(limits.Login)) // a TLS handshake writes, too
+	conn.SetDeadline(time.Now().Add(limits.LoginTimeout)) // a TLS handshake writes, too
 	in := bformat.NewReader(conn, maxLoginFrame)
 	in.SetBudget(s.memory)
 	c := &connection{
@@ -70,8 +70,8 @@ func (s *Server) newConnection(l *Listener, conn net.Conn) *connection {
 	}
 	c.address, _ = peerPrefix(conn.RemoteAddr())
 	c.out = bformat.NewQueue(queueWriter(conn), bformat.QueueOptions{
-		Limit: limits.QueueBytes, Overflow: limits.Overflow, Timeout: limits.Write,
-		Budget: s.memory, Lost: c.countLost,
+		Limit: limits.QueueBytes, Overflow: limits.Overflow, Timeout: limits.WriteTimeout,
+		Budget: s.memory, OnLoss: c.countLost,
 	})
 	return c
 }
@@ -149,7 +149,7 @@ func (c *connection) writeLoop() {
 	if err := c.out.Run(); err != nil {
 		if errors.Is(err, bformat.ErrFull) || errors.Is(err, os.ErrDeadlineExceeded) {
 			c.server.stats.slowReaders.Add(1)
-			c.warn(&c.server.logLimiters.slowReaders, "session closed: it does not read what it is sent", slog.Int("queue", c.limits.QueueBytes), slog.Duration("write", c.limits.Write))
+			c.warn(&c.server.logLimiters.slowReaders, "session closed: it does not read what it is sent", slog.Int("queue", c.limits.QueueBytes), slog.Duration("write", c.limits.WriteTimeout))
 		}
 		c.abort() // wakes the reader
 	}
@@ -196,7 +196,7 @@ func (c *connection) classicPeerAllowed() bool {
 	if err != nil {
 		ip = netip.Addr{} // a UNIX socket: allowed only if every address is
 	}
-	return c.limits.Peer != nil && c.limits.Peer(ip.Unmap().WithZone(""))
+	return c.limits.MayPeer != nil && c.limits.MayPeer(ip.Unmap().WithZone(""))
 }
 
 func (c *connection) host() string {

@@ -61,11 +61,11 @@ func run(t testing.TB, o Options) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.Limits.Login == 0 { // who is slow on a busy machine is not what is tested
-		o.Limits.Login = patience
+	if o.Limits.LoginTimeout == 0 { // who is slow on a busy machine is not what is tested
+		o.Limits.LoginTimeout = patience
 	}
-	if o.Limits.Write == 0 {
-		o.Limits.Write = patience
+	if o.Limits.WriteTimeout == 0 {
+		o.Limits.WriteTimeout = patience
 	}
 	if blocked, ok := o.Accounts.(*blockedAccounts); ok {
 		blocked.Accounts = h.accounts

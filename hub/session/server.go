@@ -76,17 +76,17 @@ type Rights interface {
 // Limits bound the resources that a peer can use. The zero value is the defaults. A
 // connection keeps the limits that were in force when it was accepted.
 type Limits struct {
-	Login       time.Duration          // a connection has this long to log in; if zero, 10 s
-	Connections int                    // open at once, logged in or not, and a quarter more for peers with trusted credentials; a sixteenth is kept for logins of administrators; if zero, 1024
-	PerAccount  int                    // sessions of one account, but for administrators and peers with trusted credentials; if zero, a quarter of Connections, but at least 4
-	MaxFrame    int                    // bytes of a frame after the login (4 KiB before); if zero, 1 MiB
-	QueueBytes  int                    // bytes that may wait to be written to one session; if zero, 256 KiB
-	Overflow    bformat.OverflowPolicy // what happens when they would be more; if zero, drop the oldest
-	Write       time.Duration          // a peer that reads nothing, or stalls in a frame, for so long is closed; if zero, 30 s
-	Credits     int                    // messages of one native session in flight; if zero, 256
-	Failures    int                    // failed logins of one account from one address in a minute until they are throttled; if zero, 10
-	Rate        Rate                   // of what one account may send, in all its sessions; over it, it is read more slowly
-	TotalRate   Rate                   // of what all sessions together may send
+	LoginTimeout   time.Duration          // a connection has this long to log in; if zero, 10 s
+	MaxConnections int                    // open at once, logged in or not, and a quarter more for peers with trusted credentials; a sixteenth is kept for logins of administrators; if zero, 1024
+	MaxPerAccount  int                    // sessions of one account, but for administrators and peers with trusted credentials; if zero, a quarter of MaxConnections, but at least 4
+	MaxFrame       int                    // bytes of a frame after the login (4 KiB before); if zero, 1 MiB
+	QueueBytes     int                    // bytes that may wait to be written to one session; if zero, 256 KiB
+	Overflow       bformat.OverflowPolicy // what happens when they would be more; if zero, drop the oldest
+	WriteTimeout   time.Duration          // a peer that reads nothing, or stalls in a frame, for so long is closed; if zero, 30 s
+	Credits        int                    // messages of one native session in flight; if zero, 256
+	LoginFailures  int                    // failed logins of one account from one address in a minute until they are throttled; if zero, 10
+	Rate           Rate                   // of what one account may send, in all its sessions; over it, it is read more slowly
+	TotalRate      Rate                   // of what all sessions together may send
 	// Memory is how many bytes all connections together may hold for frames that are being
 	// read, if they are over 56 KiB or have stopped after more than 512 bytes, and for each
 	// session's waiting frames, and frames being written, over 8 KiB each. No connection gets
@@ -99,8 +99,8 @@ type Limits struct {
 	// UNIX socket and are not read; it takes twice as much memory for them. If zero, what the
 	// system has by default, mostly 208 KiB. It counts for new connections.
 	SocketBuffer int
-	// Peer says which addresses classic servers may connect from; if nil, none.
-	Peer func(netip.Addr) bool
+	// MayPeer says which addresses classic servers may connect from; if nil, none.
+	MayPeer func(netip.Addr) bool
 	// MayUseOrigin says which hubs and servers, beside itself, a peer account may say that a
 	// message comes from; if nil, none. It counts at once for all connections.
 	MayUseOrigin func(account, name string) bool
@@ -108,7 +108,7 @@ type Limits struct {
 
 // Cost and CostTLS are the memory in bytes that a connection takes, apart from Memory: its
 // goroutines, structures, the small buffers that are exempt from Memory, and for TLS the
-// buffers and keys of crypto/tls. Connections of them should fit into what there is.
+// buffers and keys of crypto/tls. MaxConnections of them should fit into what there is.
 const (
 	Cost    = 40 << 10
 	CostTLS = 72 << 10
@@ -119,14 +119,14 @@ const maxLoginFrame = 4 << 10
 
 // WithDefaults returns l with its defaults in place of zeros.
 func (l Limits) WithDefaults() Limits {
-	l.Login = cmp.Or(l.Login, 10*time.Second)
-	l.Connections = cmp.Or(l.Connections, 1024)
-	l.PerAccount = cmp.Or(l.PerAccount, max(l.Connections/4, 4))
+	l.LoginTimeout = cmp.Or(l.LoginTimeout, 10*time.Second)
+	l.MaxConnections = cmp.Or(l.MaxConnections, 1024)
+	l.MaxPerAccount = cmp.Or(l.MaxPerAccount, max(l.MaxConnections/4, 4))
 	l.MaxFrame = cmp.Or(l.MaxFrame, bformat.DefaultLimit)
 	l.QueueBytes = cmp.Or(l.QueueBytes, 256<<10)
-	l.Write = cmp.Or(l.Write, 30*time.Second)
+	l.WriteTimeout = cmp.Or(l.WriteTimeout, 30*time.Second)
 	l.Credits = cmp.Or(l.Credits, 256)
-	l.Failures = cmp.Or(l.Failures, 10)
+	l.LoginFailures = cmp.Or(l.LoginFailures, 10)
 	l.Memory = cmp.Or(l.Memory, 32<<20)
 	return l
 }
@@ -246,13 +246,13 @@ func (s *Server) Serve(l *Listener) error {
 		if victim != nil {
 			s.stats.loginsEvicted.Add(1)
 			victim.warnFor(&s.logLimiters.tooMany, victim.address.String(), "connection closed: it has not logged in, and another needs its place",
-				slog.Int("limit", c.limits.Connections))
+				slog.Int("limit", c.limits.MaxConnections))
 			victim.abort()
 		}
 		switch {
 		case err == errTooMany:
 			s.stats.tooMany.Add(1)
-			c.warn(&s.logLimiters.tooMany, "connection closed: too many; session.connections sets the limit", slog.Int("limit", c.limits.Connections))
+			c.warn(&s.logLimiters.tooMany, "connection closed: too many; session.connections sets the limit", slog.Int("limit", c.limits.MaxConnections))
 			c.abort()
 		case err != nil:
 			c.abort()

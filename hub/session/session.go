@@ -162,13 +162,13 @@ func (s *session) queueError(err error) error {
 		return nil
 	}
 	if dropped, ok := err.(*bformat.DropError); ok {
-		if dropped.Why == bformat.LossMemory {
+		if dropped.Reason == bformat.LossMemory {
 			return errNoMemory
 		}
 		return errQueueFull
 	}
 	if errors.Is(err, bformat.ErrFull) {
-		s.abort() // a write in flight would hold the session for Limits.Write
+		s.abort() // a write in flight would hold the session for Limits.WriteTimeout
 	}
 	return hub.ErrClosed
 }

@@ -13,9 +13,9 @@ type Stats struct {
 	Accepted        uint64 `json:"accepted"`            // connections
 	Logins          uint64 `json:"logins"`              // sessions begun
 	Denied          uint64 `json:"denied"`              // logins refused
-	TooMany         uint64 `json:"too_many"`            // connections and sessions over Limits.Connections
+	TooMany         uint64 `json:"too_many"`            // connections and sessions over Limits.MaxConnections
 	LoginsEvicted   uint64 `json:"logins_evicted"`      // connections that had not logged in, closed for others
-	OfAccount       uint64 `json:"too_many_of_account"` // sessions over Limits.PerAccount
+	OfAccount       uint64 `json:"too_many_of_account"` // sessions over Limits.MaxPerAccount
 	NoDescriptors   uint64 `json:"no_descriptors"`      // connections closed since no descriptors were left
 	TooLong         uint64 `json:"frames_too_long"`     // connections closed for a frame over the limit
 	TooSlow         uint64 `json:"logins_too_slow"`     // connections closed for not logging in in time
