@@ -39,8 +39,8 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// requestLimit is the longest request in bytes.
-const requestLimit = 4 << 10
+// maxRequest is the longest request in bytes.
+const maxRequest = 4 << 10
 
 // A Server answers queries on any number of listeners.
 type Server struct {
@@ -128,7 +128,7 @@ func (s *Server) serve(conn net.Conn) (err error) {
 			err = fmt.Errorf("a bug in the hub; please report it: %v\n%s", p, debug.Stack())
 		}
 	}()
-	in := bformat.NewReader(conn, requestLimit)
+	in := bformat.NewReader(conn, maxRequest)
 	defer in.Release()
 	var out []byte
 	for {

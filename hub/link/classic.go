@@ -202,7 +202,7 @@ func (c *Classic) end(j *job, w *worker, successor hub.Handler) (failed bool) {
 		}
 	}()
 	if successor != nil {
-		j.handOver(successor, &w.batch)
+		j.handOff(successor, &w.batch)
 		return false
 	}
 	return c.handle(j, w) != nil
