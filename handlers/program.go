@@ -137,7 +137,7 @@ func (p Program) flags(startedAs string) (*settings, *flag.FlagSet) {
 	fs.StringVar(&set.socket, "socket", socket, "the hub's UNIX socket, `PATH`")
 	fs.StringVar(&set.name, "name", name, "`NAME` of the handler; processes of one name share the work")
 	fs.StringVar(&set.types, "types", strings.Join(p.Types, ","), "`LIST` of the patterns it serves, separated by commas")
-	fs.StringVar(&set.user, "user", "", "`NAME` of the account to serve as, where the socket does not vouch for it")
+	fs.StringVar(&set.user, "user", "", "`NAME` of the account to serve as, where the socket does not authenticate it")
 	fs.StringVar(&set.passwordFile, "password-file", "", "`PATH` of a file whose first line is that account's password")
 	fs.IntVar(&set.concurrency, "concurrency", 1, "`N` messages are handled at once; those of one sender and type never are")
 	fs.BoolVar(&set.version, "version", false, "print the version and exit")

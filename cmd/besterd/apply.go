@@ -169,7 +169,7 @@ func (d *daemon) makeServers(c *config.Config) *serverChange {
 	s := &serverChange{d, serverOptions(d.config, d.log), serverOptions(c, d.log)}
 	if d.servers == nil {
 		d.mu.Lock()
-		d.servers = upstream.NewDirect(s.old)
+		d.servers = upstream.NewClassicForwarder(s.old)
 		d.mu.Unlock()
 	}
 	return s
@@ -203,7 +203,7 @@ func (s *serverChange) finish() { s.set(s.new) }
 
 // logHops says that hubs send messages in a circle.
 func (d *daemon) logHops(m *hub.Message, route hub.Pattern, err error) {
-	d.circles.Log(d.log, slog.LevelWarn, "message refused: it went in a circle",
+	d.hopsLogLimiter.Log(d.log, slog.LevelWarn, "message refused: it went in a circle",
 		slog.String("type", string(m.Type)), slog.String("route", string(route)), slog.Int("hops", m.Hops),
 		slog.String("hub", d.router.Name()), slog.Any("err", err),
 		slog.String("remedy", "have only one of the hubs send this type on to the other"))

@@ -28,18 +28,18 @@ type daemon struct {
 	startedAt time.Time
 	router    *hub.Router
 
-	accounts *accounts
-	sessions *session.Server
-	groups   *link.Groups
-	informer *informer.Server
-	circles  lograte.Limiter // of messages that go in a circle
+	accounts       *accounts
+	sessions       *session.Server
+	groups         *link.Groups
+	informer       *informer.Server
+	hopsLogLimiter lograte.Limiter // of messages that go in a circle
 
 	applyMu sync.Mutex // held while a config is put into force, and by shutdown
 
 	mu               sync.Mutex // guards what follows, all of it made from the config in force
 	config           *config.Config
 	limits           limitsReport
-	servers          *upstream.Direct
+	servers          *upstream.ClassicForwarder
 	listeners        map[listenAddress]*session.Listener
 	handlers         map[string]*handler
 	filters          map[string]*filter
@@ -55,7 +55,7 @@ type daemon struct {
 // were lost.
 func start(c *config.Config, log *slog.Logger, logLost func() uint64) (*daemon, error) {
 	d := &daemon{
-		log: log, logLost: logLost, startedAt: time.Now(), config: new(config.Config), circles: lograte.Limiter{Every: time.Minute, Burst: 4},
+		log: log, logLost: logLost, startedAt: time.Now(), config: new(config.Config), hopsLogLimiter: lograte.Limiter{Every: time.Minute, Burst: 4},
 		listeners: make(map[listenAddress]*session.Listener),
 		handlers:  make(map[string]*handler),
 		filters:   make(map[string]*filter),

@@ -35,7 +35,7 @@ type handlerSpec struct {
 func (d *daemon) makeHandlers(c *config.Config) (map[string]*handler, error) {
 	all := make(map[string]*handler)
 	for _, h := range c.Handlers {
-		spec := handlerSpec{h, c.Hub.Frame, trustedSocket(c)}
+		spec := handlerSpec{h, c.Hub.Frame, peerCredentialsSocket(c)}
 		if h.Dialect == config.Native && len(h.Command) > 0 && spec.socket == "" {
 			return nil, fmt.Errorf("handler %q: no way for its process into the hub: add a listener with network = \"unix\" and trust = true", h.Name)
 		}
@@ -127,7 +127,7 @@ func (d *daemon) startHandler(have *handler) {
 		return
 	}
 	l := link.NewClassic(link.ClassicConfig{
-		Name: h.Name, Path: h.Socket, Options: options, Connections: h.Connections,
+		Name: h.Name, Path: h.Socket, Options: options, MaxConnections: h.Connections,
 		Command: command, Needed: h.Start == config.StartNeeded,
 	})
 	d.setStarted(have, l.Retire, l.Stats)
