@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/besterhub/bester/hub/config"
+	"github.com/besterhub/bester/hub/errtext"
 )
 
 // version is set by the Makefile.
@@ -97,7 +98,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	if outputErr := out.failure(); outputErr != nil && (err == nil || errors.Is(err, errors.Unwrap(outputErr))) {
-		fmt.Fprintln(stderr, "bester:", escapeText(outputErr.Error()))
+		fmt.Fprintln(stderr, "bester:", escapeText(errtext.Of(outputErr)))
 		return exitFailed
 	}
 	if err == nil {
@@ -118,10 +119,10 @@ func report(ctx context.Context, cmd *cobra.Command, err error, stderr io.Writer
 		fmt.Fprintln(stderr, "bester: interrupted")
 		return exitInterrupted
 	case errors.As(err, &problems): // each begins with its position, for editors to jump to
-		fmt.Fprintln(stderr, escapeText(err.Error()))
+		fmt.Fprintln(stderr, escapeText(errtext.Of(err)))
 		return exitFailed
 	}
-	fmt.Fprintln(stderr, "bester:", escapeText(flagError(err).Error()))
+	fmt.Fprintln(stderr, "bester:", escapeText(errtext.Of(flagError(err))))
 	switch {
 	case exit != nil:
 		return exit.code

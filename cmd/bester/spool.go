@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/besterhub/bester/hub/resource"
 	"github.com/besterhub/bester/hub/spool"
 )
 
@@ -184,20 +185,6 @@ func ignoreBrokenPipe(err error) error {
 // spoolTime is a time of the spool's clock.
 func spoolTime(ms uint64) time.Time { return time.UnixMilli(int64(min(ms, 1<<47))) }
 
-// sizeText writes a number of bytes for people.
-func sizeText(n uint64) string {
-	v, unit := float64(n), "B"
-	for _, larger := range []string{"kB", "MB", "GB", "TB"} {
-		if v >= 1000 {
-			v, unit = v/1000, larger
-		}
-	}
-	if unit == "B" {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", v, unit)
-}
-
 // sequences writes a range for people.
 func sequences(from, to uint64) string {
 	if from == to {
@@ -226,7 +213,7 @@ func (p *progress) show(done, total uint64) {
 		return
 	}
 	p.next = time.Now().Add(200 * time.Millisecond)
-	text := fmt.Sprintf("%3d %% of %s", done*100/total, sizeText(total))
+	text := fmt.Sprintf("%3d %% of %s", done*100/total, resource.Size(total))
 	p.width = max(p.width, len(text))
 	fmt.Fprintf(p.out, "\r%-*s", p.width, text)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/besterhub/bester/hub/resource"
 	"github.com/besterhub/bester/hub/spool"
 )
 
@@ -60,7 +61,7 @@ With --json it writes one object:
               to (sequences; both 0 if no record is missing), records (at most; 0 if
               not known), why`,
 		Example: `  bester spool verify /var/lib/bester/spool/upstream
-  bester spool verify --budget 5MB DIR
+  bester spool verify --budget 5MiB DIR
   bester spool verify --json DIR | jq '.losses[] | select(.cause == "damaged")'`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeFolder,
@@ -87,7 +88,7 @@ With --json it writes one object:
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
-	cmd.Flags().Var(&budget, "budget", "compare with this `size` a day, such as 5MB or \"256 KiB\"")
+	cmd.Flags().Var(&budget, "budget", "compare with this `size` a day, such as 5MiB or \"256 KiB\"")
 	cmd.RegisterFlagCompletionFunc("budget", cobra.NoFileCompletions)
 	return cmd
 }
@@ -247,7 +248,7 @@ func stateText(rep spool.Report) string {
 func recordsText(rep spool.Report) string {
 	text := "none"
 	if rep.Records > 0 {
-		text = fmt.Sprintf("%d, %s, sequences %s", rep.Records, sizeText(rep.Bytes), sequences(rep.First, rep.Last))
+		text = fmt.Sprintf("%d, %s, sequences %s", rep.Records, resource.Size(rep.Bytes), sequences(rep.First, rep.Last))
 	}
 	if spoolState(rep) == "closed" { // else it is not known which ones were given out
 		text += fmt.Sprintf("; the next gets %d", rep.Next)
