@@ -22,28 +22,6 @@ import (
 // version is set by the Makefile.
 var version = "devel"
 
-// Exit codes.
-const (
-	exitFailed      = 1 // the message failed, the config is wrong, and so on
-	exitUsage       = 2 // the arguments make no sense
-	exitUnreachable = 3 // the hub cannot be reached
-	exitDenied      = 4 // the hub does not let the user in
-	exitSkipped     = 5 // send --lines has skipped lines; all others were sent
-
-	exitInterrupted = 130 // Ctrl-C, except where it is the normal way to end
-)
-
-// exitHelp says what the exit codes mean, for --help and man pages.
-const exitHelp = `Exit status:
-
-  0    good
-  1    failed: the message, the config, and so on
-  2    wrong usage
-  3    the hub cannot be reached, or has not answered in time
-  4    the hub does not let the user in
-  5    bester send --lines has skipped lines, and sent all others
-  130  interrupted, except where Ctrl-C is the way to end`
-
 // An exitError is an error with its own exit code. If err is nil, the reason has been printed
 // already.
 type exitError struct {
@@ -144,7 +122,7 @@ The hub is found on its UNIX socket on this machine, or where --hub or BESTER_HU
 says: a path, host:port, or tls://host:port; the port is 2223, with tls:// 2224, if it
 is left out.
 
-` + exitHelp,
+Exit codes are the same for all commands; each says which it has, and why.`,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true, // one line says where it is explained
@@ -161,6 +139,7 @@ is left out.
 		accountCommand(), handleCommand(), demoCommand(), spoolCommand())
 	root.AddCommand(manCommand())
 	strictHelp(root)
+	documentExits(root)
 	explainArgs(root)
 	return root
 }

@@ -32,10 +32,7 @@ what was on the card when they began. What a reader has confirmed shows a few se
 later.
 
 Times are of the spool's own clock. It is near Unix time where the machine's clock was
-right when the spool was opened, and it never goes back.
-
-Exit status: 0 good, 1 something is damaged or lost, or the output failed, 2 wrong
-usage, or it is no spool or cannot be read, 130 interrupted.`,
+right when the spool was opened, and it never goes back.`,
 		Example: `  bester spool verify /var/lib/bester/spool/upstream
   bester spool peek /var/lib/bester/spool/upstream --last 3
   bester spool export /var/lib/bester/spool/upstream --output upstream.jsonl`,
