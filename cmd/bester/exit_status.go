@@ -70,11 +70,11 @@ var exitMeanings = map[string][]exitMeaning{
 		{exitUsage, whenUsage},
 	},
 	"bester account":        {{0, "good"}, {exitFailed, "the config that names the accounts file cannot be used"}, {exitUsage, whenUsage}},
-	"bester account add":    {{0, "the account is added"}, {exitFailed, accountFailed}, {exitUsage, whenUsage}, {exitInterrupted, whenInterrupted + ": nothing was changed"}},
-	"bester account allow":  {{0, "what it may do is changed"}, {exitFailed, accountFailed}, {exitUsage, whenUsage}},
-	"bester account list":   {{0, "the accounts are listed"}, {exitFailed, "the accounts file, or the config that names it, cannot be used; or " + whenUnwritten}, {exitUsage, whenUsage}},
-	"bester account passwd": {{0, "the password is changed"}, {exitFailed, accountFailed}, {exitUsage, whenUsage}, {exitInterrupted, whenInterrupted + ": nothing was changed"}},
-	"bester account remove": {{0, "the account is removed"}, {exitFailed, accountFailed}, {exitUsage, whenUsage}},
+	"bester account add":    {{0, "the account is added"}, {exitFailed, "there is one of that name already, the password cannot be one, or " + accountsUnusable}, {exitUsage, whenUsage}, {exitInterrupted, whenInterrupted + ": nothing was changed"}},
+	"bester account allow":  {{0, "what it may do is changed"}, {exitFailed, accountMissing}, {exitUsage, whenUsage}},
+	"bester account list":   {{0, "the accounts are listed"}, {exitFailed, accountsUnusable + ", or " + whenUnwritten}, {exitUsage, whenUsage}},
+	"bester account passwd": {{0, "the password is changed"}, {exitFailed, "the password cannot be one, " + accountMissing}, {exitUsage, whenUsage}, {exitInterrupted, whenInterrupted + ": nothing was changed"}},
+	"bester account remove": {{0, "the account is removed"}, {exitFailed, accountMissing}, {exitUsage, whenUsage}},
 	"bester handle": {
 		{0, "it was told to stop, by a signal or by the hub that started it"},
 		{exitFailed, "the hub started it, and its connection failed or could not be made"},
@@ -86,7 +86,7 @@ var exitMeanings = map[string][]exitMeaning{
 		{exitUsage, whenUsage}, {exitUnreachable, "the hub that it started cannot be reached"}, {exitInterrupted, whenInterrupted + " before the hub was there"},
 	},
 	"bester spool":        {{0, "good"}, {exitFailed, whenUnwritten}, {exitUsage, whenUsage}},
-	"bester spool verify": {{0, "no damage; what a power cut or kill -9 costs by rights is none"}, {exitFailed, "damage, or " + whenUnwritten}, {exitUsage, spoolUsage}, {exitInterrupted, whenInterrupted}},
+	"bester spool verify": {{0, "there is no damage; what a power cut or kill -9 may cost is none"}, {exitFailed, "damage, or " + whenUnwritten}, {exitUsage, spoolUsage}, {exitInterrupted, whenInterrupted}},
 	"bester spool peek":   {{0, "the records are shown"}, {exitFailed, whenUnwritten}, {exitUsage, spoolUsage}, {exitInterrupted, whenInterrupted}},
 	"bester spool export": {
 		{0, "all records were written"}, {exitFailed, "records are damaged or missing, and all others were written; or " + whenUnwritten},
@@ -102,8 +102,9 @@ var exitMeanings = map[string][]exitMeaning{
 }
 
 const (
-	accountFailed = "there is no such account, or there is one already; the password cannot be one; or the accounts file cannot be used"
-	spoolUsage    = whenUsage + ", or DIR is no spool or cannot be read"
+	accountMissing   = "there is no such account, or " + accountsUnusable
+	accountsUnusable = "the accounts file, or the config that names it, cannot be used"
+	spoolUsage       = whenUsage + ", or DIR is no spool or cannot be read"
 )
 
 // exitHeading stands before the exit codes at the end of a command's help.

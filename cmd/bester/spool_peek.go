@@ -20,7 +20,7 @@ func spoolPeekCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "peek DIR",
 		Short: "Show the first records of a spool, or the last",
-		Long: `Show the first records of the spool in the folder DIR that are not done with, one a
+		Long: `Show the first records of the spool in the folder DIR that are not finished yet, one a
 line: sequence, time by the spool's clock, size, and data. JSON is shown in one line,
 other text as it is, and what is no text in quotation marks with \x escapes. Long data
 is cut, with ... at its end, unless --full is given.

@@ -53,13 +53,13 @@ func wearText(rep spool.Report, budget size) string {
 	case w.Since == 0:
 		return "nothing was written yet"
 	}
-	text := fmt.Sprintf("%s written for %s accepted", resource.Size(w.Written), resource.Size(w.Payload))
+	text := fmt.Sprintf("%s written for %s of data", resource.Size(w.Written), resource.Size(w.Payload))
 	if a := w.Amplification(); w.Payload > 0 {
 		digits := 2
 		if a >= 100 {
 			digits = 0
 		}
-		text += fmt.Sprintf(" (%.*f x)", digits, a)
+		text += fmt.Sprintf(" (%.*f times as much)", digits, a)
 	}
 	since, until := spoolTime(w.Since), spoolTime(w.Until)
 	text += fmt.Sprintf(" since %s; %s a day", since.UTC().Format(time.RFC3339), resource.Size(w.Average()))
