@@ -94,22 +94,22 @@ func reportLimits(l session.Limits, has resources) limitsReport {
 
 // logLimits says what was found, and warns of settings that do not fit in.
 func logLimits(log *slog.Logger, c *config.Config, l session.Limits, has resources) {
-	log.Info("limits", "memory", has.memory.String(), "session_memory", config.Bytes(l.Memory).String(),
+	log.Info("limits", "memory", has.memory.String(), "session_memory", resource.Size(uint64(l.Memory)),
 		"connections", l.MaxConnections, "descriptors", has.descriptors)
 	if l.MaxConnections < c.Session.Connections {
 		log.Warn("session.connections is lowered to what the memory and the descriptors allow", "from", c.Session.Connections, "to", l.MaxConnections,
 			"remedy", "raise the limit of the control group (MemoryMax=, docker -m) or of descriptors (LimitNOFILE=, ulimit -n), or lower session.connections")
 	}
 	if set := c.Session.Memory; set > config.Bytes(l.Memory) {
-		log.Warn("session.memory is lowered to half of the memory that the hub may use", "from", set.String(), "to", config.Bytes(l.Memory).String(),
+		log.Warn("session.memory is lowered to half of the memory that the hub may use", "from", resource.Size(uint64(set)), "to", resource.Size(uint64(l.Memory)),
 			"remedy", "raise the limit of the control group (MemoryMax=, docker -m), or lower session.memory")
 	}
 	if n := filterMemory(c); has.memory.Limit > 0 && n > has.memory.Limit/4 {
-		log.Warn("filters may remember more than a quarter of the memory that the hub may use", "filters", config.Bytes(n).String(), "memory", has.memory.String(),
+		log.Warn("filters may remember more than a quarter of the memory that the hub may use", "filters", resource.Size(uint64(n)), "memory", has.memory.String(),
 			"remedy", "lower the option memory of filters, or raise the limit of the control group (MemoryMax=, docker -m)")
 	}
 	if n, limited := resource.AddressSpace(); limited && n < resource.AddressSpaceNeeded {
-		log.Warn("the address space is limited to less than the hub may need: it would end with a stack trace", "limit_mib", n>>20,
+		log.Warn("the address space is limited to less than the hub may need: it would end with a stack trace", "limit", resource.Size(n),
 			"remedy", "remove the limit (ulimit -v, LimitAS=): it does not limit memory. MemoryMax= does")
 	}
 }

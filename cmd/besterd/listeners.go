@@ -91,7 +91,7 @@ func (d *daemon) listen(c config.Listen) (*session.Listener, error) {
 	}
 	l, err := session.Listen(c.Network, c.Address, o)
 	if remedy := setup.PortRemedy(err); remedy != "" && c.Network != config.Unix {
-		err = fmt.Errorf("%w: %s", err, remedy)
+		err = fmt.Errorf("listen %s %s: %s", c.Network, c.Address, remedy)
 	}
 	return l, err
 }

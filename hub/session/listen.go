@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/socket"
 )
 
@@ -58,7 +59,7 @@ func Listen(network, address string, o ListenOptions) (*Listener, error) {
 		if network == "unix" {
 			other = "path"
 		}
-		return nil, fmt.Errorf("listen %s %s: in use by another program: stop it or choose another %s (%w)", network, address, other, syscall.EADDRINUSE)
+		return nil, hub.Reason(syscall.EADDRINUSE, "listen %s %s: in use by another program: stop it or choose another %s", network, address, other)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen %s %s: %w", network, address, err)
