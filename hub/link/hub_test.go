@@ -28,7 +28,7 @@ type testHub struct {
 	t      testing.TB
 	router *hub.Router
 	socket string
-	rights Rights         // of all processes
+	rights hub.Rights     // of all processes
 	conns  sync.WaitGroup // Attach calls
 	log    *logRecorder
 }
