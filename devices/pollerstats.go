@@ -18,8 +18,8 @@ type PollerStats struct {
 	Refused  uint64 `json:"refused"`  // messages that the sink has refused; they are lost
 	Failed   uint64 `json:"lost"`     // messages accepted, but then a handler or server failed
 	Failing  bool   `json:"failing"`  // the last read failed, or is overdue
-	State    State  `json:"state"`
-	Error    string `json:"error"` // why the last read failed, which parts of it did, or why nothing gets through; "" if all is well
+	State    State  `json:"state"`    // by the last read and the last message
+	Error    string `json:"error"`    // why the last read failed, which parts of it did, or why nothing gets through; "" if all is well
 }
 
 // State says how a device is doing, by its last read and its last message.

@@ -21,7 +21,7 @@ type Answers struct {
 
 // An Answer records what a handler did with one message.
 type Answer struct {
-	Message  hub.Message
+	Message  hub.Message   // a copy of the one that was asked
 	Commands []hub.Command // copies
 	Err      error         // what Done was called with
 }

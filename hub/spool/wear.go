@@ -13,13 +13,13 @@ type Card struct {
 	Payload uint64 // bytes of data accepted
 	Stored  uint64 // of which written
 	Written uint64 // bytes
-	Syncs   uint64
+	Syncs   uint64 // how often it was synced
 	// LongestSync is the longest write with its sync.
 	LongestSync time.Duration
 	// Day is what was written in the last 24 hours, this one included, by the spool's
 	// clock; Budget is Options.DayBudget.
 	Day, Budget uint64
-	Total       Wear
+	Total       Wear // since the log began
 }
 
 // Amplification is the write amplification: bytes written for each byte accepted.
