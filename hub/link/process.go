@@ -9,7 +9,6 @@ import (
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/bformat"
-	"github.com/besterhub/bester/hub/tristanable"
 	"github.com/besterhub/bester/hub/wire"
 )
 
@@ -206,11 +205,7 @@ func (p *process) readLoop() error {
 
 // handleFrame handles one frame.
 func (p *process) handleFrame(frame []byte) error {
-	tag, rest, err := tristanable.Cut(frame)
-	if err != nil {
-		return err
-	}
-	kind, body, err := wire.CutKind(rest)
+	tag, kind, body, err := wire.Cut(frame)
 	if err != nil {
 		return err
 	}
