@@ -13,7 +13,7 @@ type PollerStats struct {
 	Failures uint64 `json:"failures"` // of these, those with an error
 	Skipped  uint64 `json:"skipped"`  // ticks that came while the sensor was still being read
 	Missing  uint64 `json:"missing"`  // times that a part could not be read while others could
-	Invalid  uint64 `json:"bad"`      // readings left out: their name or value cannot be written
+	Invalid  uint64 `json:"invalid"`  // readings left out: their name or value cannot be written
 	Sent     uint64 `json:"sent"`     // messages that the sink has accepted
 	Refused  uint64 `json:"refused"`  // messages that the sink has refused; they are lost
 	Failed   uint64 `json:"lost"`     // messages accepted, but then a handler or server failed
