@@ -35,7 +35,7 @@ const (
 )
 
 type pollerStats struct {
-	reads, failures, skipped, missing, bad, sent, refused atomic.Uint64
+	reads, failures, skipped, missing, invalid, sent, refused atomic.Uint64
 
 	last atomic.Pointer[lastRead]
 	send atomic.Pointer[string] // why the sink refused the last message; nil: it did not
@@ -51,7 +51,7 @@ type lastRead struct {
 func (p *Poller) Stats() PollerStats {
 	s := &p.stats
 	all := PollerStats{
-		Reads: s.reads.Load(), Failures: s.failures.Load(), Skipped: s.skipped.Load(), Missing: s.missing.Load(), Invalid: s.bad.Load(),
+		Reads: s.reads.Load(), Failures: s.failures.Load(), Skipped: s.skipped.Load(), Missing: s.missing.Load(), Invalid: s.invalid.Load(),
 		Sent: s.sent.Load(), Refused: s.refused.Load(), Failed: p.receipt.lost.Load(), State: Works,
 	}
 	send := p.receipt.failure()

@@ -44,7 +44,7 @@ func Lookup(ctx context.Context, name string) ([]netip.Addr, error) {
 	if err != nil {
 		return nil, notFound(name, err)
 	}
-	found := make(chan []netip.Addr, len(groups)) // so that nobody waits to be heard
+	found := make(chan []netip.Addr, len(groups)) // so that no sender blocks
 	var asked int
 	for network := range groups {
 		s, err := openLink(network)
