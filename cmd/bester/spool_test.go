@@ -180,7 +180,7 @@ func TestSpoolWear(t *testing.T) {
 		{young, 9, 278_500, "278.5 kB written for 100 B accepted (2785 x) since 2026-11-01T10:00:00Z; 278.5 kB a day, 100 % of the budget of 278.5 kB a day", false},
 		{idle, 1, 0, "8.2 kB written for 0 B accepted since 2026-11-01T10:00:00Z; 8.2 kB a day", false},
 	} {
-		if got := wearText(spool.Report{Card: test.w, Next: test.next}, test.budget); got != test.want {
+		if got := wearText(spool.Report{Wear: test.w, Next: test.next}, test.budget); got != test.want {
 			t.Errorf("%+v: got %q, want %q", test.w, got, test.want)
 		}
 		var b strings.Builder

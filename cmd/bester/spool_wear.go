@@ -48,7 +48,7 @@ func roundText(n uint64) string { return strings.Replace(sizeText(n), ".0 ", " "
 
 // wearText says how much was written to the card, and the write amplification.
 func wearText(rep spool.Report, budget size) string {
-	w := rep.Card
+	w := rep.Wear
 	switch {
 	case w.Since == 0 && rep.Next > 1:
 		return "not known: no file that tells is left"

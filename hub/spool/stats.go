@@ -26,7 +26,7 @@ type Stats struct {
 	Segments int
 	Readers  []ReaderStats // how far each has read
 	Damage   Damage        // found since Open
-	Card     Card          // what was written
+	Writes   WriteStats    // what was written
 	// Failing is the error with which the card fails, nil if it does not; Failures counts
 	// how often it began to fail.
 	Failing  error  // nil: it works
@@ -99,8 +99,8 @@ type counters struct {
 	wear                            wearCounters
 }
 
-// card counts one write.
-func (c *counters) card(written, syncs uint64, took time.Duration, at uint64) {
+// countWrite counts one write.
+func (c *counters) countWrite(written, syncs uint64, took time.Duration, at uint64) {
 	c.written += written
 	c.syncs += syncs
 	c.longest = max(c.longest, took)
@@ -147,7 +147,7 @@ func (s *Spool) Stats() Stats {
 		Queued: s.total.n - s.passed.n, QueuedBytes: s.total.bytes - s.passed.bytes,
 		InMemory: s.mem.size.n, Segments: len(s.segs), Damage: c.damage,
 		Failing: s.failing, Failures: c.failures, Clock: s.clock(),
-		Card: Card{Payload: c.payload, Stored: c.stored, Written: c.written, Syncs: c.syncs,
+		Writes: WriteStats{Payload: c.payload, Stored: c.stored, Written: c.written, Syncs: c.syncs,
 			LongestSync: c.longest, Day: c.wear.day(), Budget: s.opt.DayBudget, Total: c.wear.summary()},
 	}
 	st.Damage.Findings = append([]Finding(nil), c.damage.Findings...)

@@ -30,7 +30,7 @@ type Report struct {
 	Closed      bool              // the last program closed the spool
 	InUse       int               // the process that has the spool open; 0 if none has or it is not known
 	Readers     []ReaderStats     // and how far each has read
-	Card        Wear              // the newest figures in the log; at most an hour old if the spool is open
+	Wear        Wear              // the newest figures in the log; at most an hour old if the spool is open
 	Findings    []Finding         // all of them, Torn and PowerCut included
 	Foreign     map[string]string // files that do not belong there, with the reason
 	// Gap is what is missing at the end of a Selection that ends before the log does.
