@@ -9,9 +9,9 @@ import (
 // A Route is the operator's pipeline: the types it matches, the handlers that process
 // a message in turn, and the receivers it goes to then.
 type Route struct {
-	Match   Pattern
-	Through []Handler
-	To      []Address
+	Match   Pattern   // the types that take the route
+	Through []Handler // called one after the other, each with what the one before passes on
+	To      []Address // where it goes in the end
 }
 
 // A pipeline is a route or a single handler in the form that the router executes.
