@@ -9,6 +9,7 @@ import (
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/account"
 	"github.com/besterhub/bester/hub/config"
+	"github.com/besterhub/bester/hub/errtext"
 	"github.com/besterhub/bester/hub/link"
 	"github.com/besterhub/bester/hub/session"
 )
@@ -119,7 +120,7 @@ func (d *daemon) startHandler(have *handler) {
 		g, err := d.groups.Add(link.Config{Name: h.Name, Types: types, Options: options, Command: command})
 		if err != nil { // makeHandlers has checked it: not reached
 			d.log.Error("handler could not be started", "handler", h.Name, "err", err)
-			have.slot.Close(hub.Reason(hub.ErrHandler, "handler %q could not be started: %v", h.Name, err))
+			have.slot.Close(hub.Reason(hub.ErrHandler, "handler %q could not be started: %s", h.Name, errtext.Of(err)))
 			return
 		}
 		d.setStarted(have, g.Retire, g.Stats)
