@@ -254,7 +254,7 @@ func connect(ctx context.Context, socket string, h hub.Handler, types []string, 
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", socket)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: does besterd run, and is that its socket (--socket)?", err)
 	}
 	return Serve(ctx, c, h, types, o)
 }
