@@ -18,6 +18,7 @@ import (
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/asynclog"
 	"github.com/besterhub/bester/hub/backoff"
+	"github.com/besterhub/bester/hub/errtext"
 )
 
 // DefaultSocket is the hub's socket if neither --socket nor BESTER_SOCKET is set.
@@ -112,7 +113,7 @@ func (p Program) Run(ctx context.Context, args []string, stdout, stderr io.Write
 }
 
 func (p Program) usageError(stderr io.Writer, err error) int {
-	fmt.Fprintf(stderr, "%s: %v\nTry '%s --help'.\n", p.Call, err, p.Call)
+	fmt.Fprintf(stderr, "%s: %s\nTry '%s --help'.\n", p.Call, errtext.Of(err), p.Call)
 	return ExitUsage
 }
 
@@ -137,7 +138,7 @@ func (p Program) flags(startedAs string) (*settings, *flag.FlagSet) {
 	fs.StringVar(&set.socket, "socket", socket, "the hub's UNIX socket, `PATH`")
 	fs.StringVar(&set.name, "name", name, "`NAME` of the handler; processes of one name share the work")
 	fs.StringVar(&set.types, "types", strings.Join(p.Types, ","), "`LIST` of the patterns it serves, separated by commas")
-	fs.StringVar(&set.user, "user", "", "`NAME` of the account to serve as, where the socket does not vouch for it")
+	fs.StringVar(&set.user, "user", "", "`NAME` of the account to serve as, where the socket does not authenticate it")
 	fs.StringVar(&set.passwordFile, "password-file", "", "`PATH` of a file whose first line is that account's password")
 	fs.IntVar(&set.concurrency, "concurrency", 1, "`N` messages are handled at once; those of one sender and type never are")
 	fs.BoolVar(&set.version, "version", false, "print the version and exit")
@@ -200,7 +201,7 @@ func (p Program) serveOnce(ctx context.Context, socket string, h hub.Handler, ty
 	if err == nil || ctx.Err() != nil {
 		return ExitOK
 	}
-	o.Log.Error("ended", "reason", err)
+	o.Log.Error("ended", "reason", errtext.Of(err))
 	if denied(err) {
 		return ExitRefused
 	}
@@ -223,12 +224,12 @@ func (p Program) serveReconnecting(ctx context.Context, socket string, h hub.Han
 			return ExitOK
 		}
 		if denied(err) {
-			o.Log.Error("refused", "reason", err)
+			o.Log.Error("refused", "reason", errtext.Of(err))
 			return ExitRefused
 		}
 		text := "the hub said goodbye"
 		if err != nil {
-			text = err.Error()
+			text = errtext.Of(err)
 		}
 		if text != lastLogged {
 			o.Log.Warn("not connected: trying again", "reason", text)

@@ -85,7 +85,7 @@ func (b *Batch) unstage() {
 // of the messages before and of their senders and routes.
 func (b *Batch) Flush() {
 	for _, a := range b.freeAnswers {
-		a.forget()
+		a.clear()
 	}
 	b.lastLookup = cachedLookup{}
 	b.callFlushers()
@@ -140,13 +140,13 @@ func (a *Answer) recycle(b *Batch) {
 		b.freeAnswers = append(b.freeAnswers, a)
 		return
 	}
-	a.forget()
+	a.clear()
 	a.router.answers.Put(a)
 }
 
-// forget drops what a free answer would keep alive: data, which may be large, sessions that
+// clear drops what a free answer would keep alive: data, which may be large, sessions that
 // have ended, and their batches.
-func (a *Answer) forget() {
+func (a *Answer) clear() {
 	a.m.Data, a.m.To, a.m.Receipt, a.m.Reach, a.m.Batch = Data{}, nil, nil, nil, nil
 	a.out.Data, a.out.Batch = Data{}, nil
 }

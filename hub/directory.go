@@ -26,8 +26,8 @@ type user struct {
 }
 
 type servers struct {
-	named  map[ServerName]Sink
-	direct Sink
+	named     map[ServerName]Sink
+	byAddress Sink
 }
 
 // Join adds a session of the user. The sink gets what is sent to that name until
@@ -78,11 +78,11 @@ func (d *Directory) Users() []UserName {
 	return names
 }
 
-// SetServers replaces all servers: the sinks of the configured names, and direct,
+// SetServers replaces all servers: the sinks of the configured names, and byAddress,
 // which takes the messages to any host:port (nil if they are not allowed). Message.To
 // then holds exactly one address, that of the server.
-func (d *Directory) SetServers(named map[ServerName]Sink, direct Sink) {
-	d.servers.Store(&servers{named, direct})
+func (d *Directory) SetServers(named map[ServerName]Sink, byAddress Sink) {
+	d.servers.Store(&servers{named, byAddress})
 }
 
 // Server returns the sink that leads to the server, or nil.
@@ -95,7 +95,7 @@ func (d *Directory) Server(name ServerName) Sink {
 		return sink
 	}
 	if strings.Contains(string(name), ":") {
-		return s.direct
+		return s.byAddress
 	}
 	return nil
 }

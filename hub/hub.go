@@ -9,8 +9,8 @@
 // (sendClients), to other servers (sendServers) or to another handler
 // (sendHandler), where routing begins again.
 //
-// What becomes of each message and of each delivery is counted in two ledgers, which
-// balance: see RouterStats.
+// What becomes of each message and of each delivery is counted in two sets of counters, which
+// add up: see RouterStats.
 //
 // The package imports only the standard library and no other package of the
 // project. Sessions, links and devices all import it.

@@ -12,7 +12,7 @@ type panickingSink struct{}
 func (panickingSink) Put(*Message) error { panic("out of range") }
 
 // A receiver whose Put panics fails its own delivery: others get theirs, the message ends,
-// the sender is told, and both ledgers balance.
+// the sender is told, and the counters of messages and deliveries add up.
 func TestReceiverPanics(t *testing.T) {
 	for _, through := range []Handler{nil, add("!"), do(Command{Verb: SendHandler, Type: "inner"})} {
 		var log strings.Builder

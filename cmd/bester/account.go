@@ -61,12 +61,8 @@ input is no terminal, its first line is the password.`,
 			cmd.SilenceUsage = true
 			return f.resolve()
 		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q: want add, allow, list, passwd or remove", args[0])}
-			}
-			return cmd.Help()
-		},
+		Args: cobra.ArbitraryArgs,
+		RunE: runGroup,
 	}
 	cmd.PersistentFlags().StringVar(&f.file, "file", "", "`path` of the accounts file (default $BESTER_ACCOUNTS, else that of besterd's config)")
 	cmd.PersistentFlags().StringVar(&f.config, "config", "", "`path` of the config that names the accounts file")

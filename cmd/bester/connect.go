@@ -128,11 +128,11 @@ func (t *target) tls(address string) (*tls.Config, error) {
 	if t.ca != "" {
 		pem, err := os.ReadFile(t.ca)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--ca: %w", err)
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s: no certificate in PEM form", t.ca)
+			return nil, fmt.Errorf("--ca: %s: there is no certificate in PEM form in it (-----BEGIN CERTIFICATE-----)", t.ca)
 		}
 	}
 	return c, nil
@@ -171,7 +171,7 @@ func (t *target) requestError(err error, unknown string) error {
 		p, _, _ := t.endpoint()
 		return &exitError{exitUnreachable, fmt.Errorf("the hub at %s did not answer in %v%s", p, t.timeout, unknown)}
 	case errors.Is(err, client.ErrDisconnected):
-		return &exitError{exitUnreachable, fmt.Errorf("the hub closed the connection: %w%s", err, unknown)}
+		return &exitError{exitUnreachable, closedError(err, unknown)}
 	}
 	return err
 }

@@ -18,8 +18,11 @@ import (
 	"time"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/account"
+	"github.com/besterhub/bester/hub/client"
 	"github.com/besterhub/bester/hub/config"
 	"github.com/besterhub/bester/hub/dial"
+	"github.com/besterhub/bester/hub/errtext"
 )
 
 // An endpoint is the address at which the hub is expected.
@@ -50,6 +53,16 @@ func (e *unreachableError) Error() string {
 
 func (e *unreachableError) Unwrap() error { return e.cause }
 
+// closedError is the error of a session that the hub has ended, or that broke. consequence
+// is added to it; it may be empty.
+func closedError(reason error, consequence string) error {
+	text := strings.TrimPrefix(errtext.Of(reason), hub.ErrClosed.Error()+": ")
+	if errors.Is(reason, client.ErrNoReason) || text == "" {
+		text = "it gave no reason, but its log may"
+	}
+	return hub.Reason(reason, "the hub closed the connection: %s%s", text, consequence)
+}
+
 // unreachable returns an error that says why the hub at p cannot be reached, and on a
 // second line what to do.
 func (p endpoint) unreachable(err error, timeout time.Duration) error {
@@ -75,7 +88,7 @@ func (p endpoint) explain(err error, timeout time.Duration) (what, remedy string
 	case errors.As(err, &name) && name.IsNotFound:
 		return fmt.Sprintf("there is no host %q", name.Name), "Look for a slip of the pen in --hub, or give its IP address"
 	case errors.As(err, &name):
-		return fmt.Sprintf("cannot find out the address of %q: %v", name.Name, err), "Is there a network? An IP address needs no looking up"
+		return fmt.Sprintf("cannot find out the address of %q", name.Name), "Is there a network? An IP address needs no looking up"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Sprintf("the hub at %s did not answer in %v", p, timeout), "Is it the right address, and does a firewall let it through? --timeout waits longer"
 	case p.network == "unix":
@@ -88,7 +101,7 @@ func (p endpoint) explain(err error, timeout time.Duration) (what, remedy string
 		return fmt.Sprintf("%s closed the connection without a word", p.address),
 			fmt.Sprintf("Is that a TLS port? Then it is --hub tls://%s", p.address)
 	}
-	return err.Error(), "Is besterd running? Say where with --hub"
+	return errtext.Of(err), "Is besterd running? Say where with --hub"
 }
 
 // connectionClosed reports whether the peer has closed the connection.
@@ -116,7 +129,7 @@ func (p endpoint) explainSocket(err error) (what, remedy string) {
 	case connectionClosed(err):
 		return fmt.Sprintf("who listens on the socket %s closed the connection without a word", path), "Is it besterd? Its log says why"
 	}
-	return err.Error(), "Is besterd running? Say where with --hub"
+	return errtext.Of(err), "Is besterd running? Say where with --hub"
 }
 
 // explainPermission says who may connect to a socket that is closed to this user.
@@ -144,9 +157,15 @@ func explainPermission(path string) (what, remedy string) {
 	}
 	what = fmt.Sprintf("permission denied: the socket %s is of user %s and group %s, mode %04o; you are %s", path, owner, group, info.Mode().Perm(), self)
 	if info.Mode().Perm()&0o020 == 0 || group == "root" {
-		return what, "Run this as " + owner + ", or give the socket a group and mode in the hub's config: [[listen]] group and mode"
+		return what, "Run this as " + owner + ", or give the socket a group that you are in: [[listen]] group in the hub's config\n" + accountNeeded(self)
 	}
-	return what, fmt.Sprintf("Join the group and log in anew: sudo usermod -aG %s %s", group, self)
+	return what, fmt.Sprintf("Join the group and log in anew: sudo usermod -aG %s %s\n%s", group, self, accountNeeded(self))
+}
+
+// accountNeeded says what a user needs beside the right to connect to a socket, which
+// authenticates only its owner and root.
+func accountNeeded(self string) string {
+	return fmt.Sprintf("The hub lets other users in with an account and its password: sudo bester account add %s, and here\n--password-file FILE or BESTER_PASSWORD", account.Quote(self))
 }
 
 func (p endpoint) explainTLS(err error) (what, remedy string) {
@@ -170,7 +189,7 @@ func (p endpoint) explainTLS(err error) (what, remedy string) {
 		remedy = "If it vouches for itself, or is of an authority of your own, give that certificate with --ca FILE"
 		return "nobody whom this machine trusts vouches for its certificate", remedy
 	}
-	return err.Error(), "Is it a TLS port of besterd? It speaks TLS 1.3"
+	return errtext.Of(err), "Is it a TLS port of besterd? It speaks TLS 1.3"
 }
 
 func formatTime(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
@@ -195,9 +214,9 @@ func (p endpoint) denied(user hub.UserName, password string, err error) error {
 	remedy := "Is the account there (bester account list on the hub's machine), and the password right? Another user: --user NAME"
 	switch {
 	case password == "" && p.network == "unix":
-		remedy = "No password was given, and the socket trusts the hub's own user and root alone: --password-file FILE or BESTER_PASSWORD. Another user: --user NAME"
+		remedy = "No password was given, and the socket trusts the hub's own user and root alone: --password-file FILE or BESTER_PASSWORD.\nNo account yet? sudo bester account add " + account.Quote(string(user)) + " (on the hub's machine). Another user: --user NAME"
 	case password == "":
-		remedy = "No password was given, and this way in needs one: --password-file FILE or BESTER_PASSWORD. Another user: --user NAME"
+		remedy = "No password was given, and this way in needs one: --password-file FILE or BESTER_PASSWORD.\nNo account yet? bester account add " + account.Quote(string(user)) + " (on the hub's machine). Another user: --user NAME"
 	}
 	return &exitError{exitDenied, fmt.Errorf("user %q: %w\n%s", user, err, remedy)}
 }

@@ -73,7 +73,7 @@ type demo struct {
 
 func (d *demo) run(ctx context.Context) (err error) {
 	if d.folder, err = os.MkdirTemp("", "bester-demo-"); err != nil {
-		return err
+		return fmt.Errorf("no temporary folder can be made: %w; TMPDIR says where else", err)
 	}
 	defer os.RemoveAll(d.folder)
 	alive, err := d.startRemover()
@@ -114,7 +114,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	select {
 	case <-ctx.Done():
 	case <-client.Done():
-		return fmt.Errorf("the hub closed the connection: %w", client.Err())
+		return endedError(client.Err())
 	}
 	return d.summary(out, p, time.Since(began))
 }
@@ -175,7 +175,7 @@ func (d *demo) start(alive *os.File) (*exec.Cmd, error) {
 	runtime.LockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("besterd: %w", err)
+		return nil, fmt.Errorf("the hub cannot be started: %w\nThe demo runs the besterd beside this program; --besterd PATH names another. Without an\ninstalled one, make build makes both", err)
 	}
 	return cmd, nil
 }

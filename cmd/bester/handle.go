@@ -44,6 +44,9 @@ in JSON.`,
 			if len(args) == 0 || args[0] == "--help" || args[0] == "-h" {
 				return cmd.Help()
 			}
+			if args[0] == "help" {
+				return showHelp(cmd, cmd, args[1:])
+			}
 			kind := args[0]
 			if !slices.Contains(kindNames(), kind) {
 				return usageError{fmt.Errorf("no handler of kind %q: there are %s", kind, strings.Join(kindNames(), ", "))}

@@ -28,9 +28,7 @@ func TestHelp(t *testing.T) {
 	walk = func(cmd *cobra.Command) {
 		help(strings.Fields(cmd.CommandPath())[1:]...)
 		for _, c := range cmd.Commands() {
-			if c.Name() != "help" && c.Name() != "completion" {
-				walk(c)
-			}
+			walk(c)
 		}
 	}
 	walk(rootCommand())
@@ -64,6 +62,12 @@ func TestManPages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		name := strings.ReplaceAll(strings.TrimSuffix(p.Name(), ".1"), "-", " ")
+		var own bytes.Buffer
+		manText(&own, exitTable(exitMeanings[name]))
+		if !bytes.Contains(page, append([]byte(".SH EXIT STATUS\n"), own.Bytes()...)) {
+			t.Errorf("%s: has not the exit codes of %s alone", p.Name(), name)
+		}
 		literal := false // what the formatter does not fill must fit as it is
 		for n, line := range strings.Split(string(page), "\n") {
 			literal = line == ".nf" || literal && line != ".fi"
@@ -72,11 +76,13 @@ func TestManPages(t *testing.T) {
 			}
 		}
 	}
-	page, err := os.ReadFile(filepath.Join(folder, "bester-listen.1"))
-	if err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"bester.1", "bester-completion.1", "bester-listen.1", "bester-spool-verify.1"} {
+		page, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, "testdata/"+name, page)
 	}
-	golden(t, "testdata/bester-listen.1", page)
 }
 
 // Completion offers the flags that every handler has, and no others.

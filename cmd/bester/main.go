@@ -16,32 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/besterhub/bester/hub/config"
+	"github.com/besterhub/bester/hub/errtext"
 )
 
 // version is set by the Makefile.
 var version = "devel"
-
-// Exit codes.
-const (
-	exitFailed      = 1 // the message failed, the config is wrong, and so on
-	exitUsage       = 2 // the arguments make no sense
-	exitUnreachable = 3 // the hub cannot be reached
-	exitDenied      = 4 // the hub does not let the user in
-	exitSkipped     = 5 // send --lines has skipped lines; all others were sent
-
-	exitInterrupted = 130 // Ctrl-C, except where it is the normal way to end
-)
-
-// exitHelp says what the exit codes mean, for --help and man pages.
-const exitHelp = `Exit status:
-
-  0    good
-  1    failed: the message, the config, and so on
-  2    wrong usage
-  3    the hub cannot be reached, or has not answered in time
-  4    the hub does not let the user in
-  5    bester send --lines has skipped lines, and sent all others
-  130  interrupted, except where Ctrl-C is the way to end`
 
 // An exitError is an error with its own exit code. If err is nil, the reason has been printed
 // already.
@@ -97,7 +76,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	if outputErr := out.failure(); outputErr != nil && (err == nil || errors.Is(err, errors.Unwrap(outputErr))) {
-		fmt.Fprintln(stderr, "bester:", escapeText(outputErr.Error()))
+		fmt.Fprintln(stderr, "bester:", escapeText(errtext.Of(outputErr)))
 		return exitFailed
 	}
 	if err == nil {
@@ -118,10 +97,10 @@ func report(ctx context.Context, cmd *cobra.Command, err error, stderr io.Writer
 		fmt.Fprintln(stderr, "bester: interrupted")
 		return exitInterrupted
 	case errors.As(err, &problems): // each begins with its position, for editors to jump to
-		fmt.Fprintln(stderr, escapeText(err.Error()))
+		fmt.Fprintln(stderr, escapeText(errtext.Of(err)))
 		return exitFailed
 	}
-	fmt.Fprintln(stderr, "bester:", escapeText(flagError(err).Error()))
+	fmt.Fprintln(stderr, "bester:", escapeText(errtext.Of(flagError(err))))
 	switch {
 	case exit != nil:
 		return exit.code
@@ -143,7 +122,7 @@ The hub is found on its UNIX socket on this machine, or where --hub or BESTER_HU
 says: a path, host:port, or tls://host:port; the port is 2223, with tls:// 2224, if it
 is left out.
 
-` + exitHelp,
+Exit codes are the same for all commands; each says which it has, and why.`,
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true, // one line says where it is explained
@@ -160,6 +139,7 @@ is left out.
 		accountCommand(), handleCommand(), demoCommand(), spoolCommand())
 	root.AddCommand(manCommand())
 	strictHelp(root)
+	documentExits(root)
 	explainArgs(root)
 	return root
 }

@@ -32,6 +32,7 @@ func manCommand() *cobra.Command {
 // that only shells and scripts use.
 func manPages(cmd *cobra.Command, folder string) error {
 	cmd.InitDefaultHelpFlag()
+	cmd.InitDefaultVersionFlag()
 	if err := os.WriteFile(filepath.Join(folder, manName(cmd)+".1"), manPage(cmd), 0o644); err != nil {
 		return err
 	}
@@ -67,10 +68,7 @@ func manPage(cmd *cobra.Command) []byte {
 		fmt.Fprintf(&b, ".br\n.B %s\n.I command\n", roff(cmd.CommandPath()))
 	}
 	b.WriteString(".SH DESCRIPTION\n")
-	text := cmd.Long
-	if text == "" {
-		text = cmd.Short + "."
-	}
+	text, exits, _ := strings.Cut(cmd.Long, exitHeading)
 	text += cmd.Annotations[manMore]
 	for paragraph := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {
 		manText(&b, paragraph)
@@ -86,10 +84,8 @@ func manPage(cmd *cobra.Command) []byte {
 	if cmd.Example != "" {
 		fmt.Fprintf(&b, ".SH EXAMPLES\n.nf\n%s\n.fi\n", roff(cmd.Example))
 	}
-	if !strings.Contains(text, "Exit status:") { // its own
-		b.WriteString(".SH EXIT STATUS\n")
-		manText(&b, strings.TrimPrefix(exitHelp, "Exit status:\n\n"))
-	}
+	b.WriteString(".SH EXIT STATUS\n")
+	manText(&b, exits)
 	b.WriteString(".SH SEE ALSO\n")
 	if cmd.HasParent() {
 		fmt.Fprintf(&b, ".BR %s (1),\n", roff(manName(cmd.Parent())))

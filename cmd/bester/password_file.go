@@ -27,10 +27,13 @@ func readPasswordFile(ctx context.Context, path string, timeout time.Duration) (
 	}()
 	select {
 	case r := <-done:
-		return r.password, r.err
+		if r.err != nil {
+			return "", fmt.Errorf("--password-file: %w", r.err)
+		}
+		return r.password, nil
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return "", fmt.Errorf("%s: no line came out of it within %v", path, timeout)
+			return "", fmt.Errorf("--password-file: %s: no line came out of it within %v", path, timeout)
 		}
 		return "", ctx.Err()
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/besterhub/bester/devices/senml"
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/resource"
 	"github.com/besterhub/bester/hub/wire"
 )
 
@@ -161,10 +162,8 @@ func appendValue(dst []byte, r *senml.Record) []byte {
 		case "Cel":
 			unit = "°C"
 		case "B":
-			for _, larger := range []string{"kB", "MB", "GB", "TB"} {
-				if math.Abs(v) >= 1000 {
-					unit, v = larger, v/1000
-				}
+			if v == math.Trunc(v) && v >= 0 && v < 1<<63 {
+				return append(dst, resource.Size(uint64(v))...)
 			}
 		default:
 			unit = escapeName(unit)

@@ -118,7 +118,7 @@ func endedError(reason error) error {
 	if errors.Is(reason, hub.ErrDenied) {
 		code = exitDenied
 	}
-	return &exitError{code, fmt.Errorf("the hub closed the connection: %w", reason)}
+	return &exitError{code, closedError(reason, "")}
 }
 
 // retryable reports whether another attempt may succeed.

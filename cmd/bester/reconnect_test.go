@@ -27,7 +27,7 @@ func newFakeSession() *fakeSession { return &fakeSession{credits: 3, done: make(
 func (s *fakeSession) Hub() string        { return "fake" }
 func (s *fakeSession) Receives() []string { return nil }
 func (s *fakeSession) Credits() int       { return s.credits }
-func (s *fakeSession) MaxFrame() int         { return s.frame }
+func (s *fakeSession) MaxFrame() int      { return s.frame }
 func (s *fakeSession) Flush()             { s.flushed++ }
 func (s *fakeSession) GoWithNote(m *hub.Message, _ func(*hub.Message), done func(string, error)) error {
 	return s.send(m, func(err error) { done("", err) })

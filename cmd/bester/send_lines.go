@@ -62,7 +62,7 @@ type lineSender struct {
 	dial     func(ctx context.Context) (session, error)
 	input    func() io.Reader
 	report   func(text string) // tells the operator; called from two goroutines
-	progress io.Writer         // nil: none
+	progress *progressLine     // nil: none
 
 	limit    atomic.Int64 // bytes of a line; read by the lineReader
 	lastDial atomic.Pointer[error]
@@ -81,7 +81,6 @@ type lineSender struct {
 	ended        error // why no more is read; nil: more is
 	wrong        error // of the line at which strict stopped
 	lastProgress time.Time
-	lastShown    time.Time
 	lineCounts
 }
 
@@ -103,8 +102,10 @@ func (o *messageOptions) sendLines(cmd *cobra.Command, args []string, lines line
 		input:  func() io.Reader { return input(cmd) },
 		report: func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), escapeText(text)) },
 	}
-	if isTerminal(cmd.ErrOrStderr()) && !lines.quiet {
-		s.progress = cmd.ErrOrStderr()
+	// What is typed at the terminal would be in the same line.
+	if isTerminal(cmd.ErrOrStderr()) && !isTerminal(cmd.InOrStdin()) && !lines.quiet {
+		s.progress = newProgressLine(cmd.ErrOrStderr(), 0, time.Second)
+		cmd.SetErr(s.progress)
 	}
 	return s.run(cmd.Context())
 }
@@ -153,7 +154,7 @@ func (s *lineSender) run(command context.Context) error {
 			return s.outcome(nil)
 		}
 		s.sendKept()
-		s.showProgress(time.Second)
+		s.showProgress()
 		var in chan batch // nil: no more is taken for now
 		if s.ended == nil && s.sessions > 0 && s.bytes < maxKept {
 			in = batches

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 )
 
 // A lineCounts counts what became of the lines of send --lines.
@@ -130,18 +129,19 @@ func resumeCommand(line int, typ string) string {
 	return fmt.Sprintf("  tail -n +%d FILE | bester send --lines %s", line, typ)
 }
 
-// showProgress shows the counts on a terminal, if it has not for so long.
-func (s *lineSender) showProgress(every time.Duration) {
-	if s.progress == nil || time.Since(s.lastShown) < every {
-		return
+// showProgress shows the counts on a terminal.
+func (s *lineSender) showProgress() {
+	if s.progress != nil {
+		s.progress.show(s.progressText)
 	}
-	s.lastShown = time.Now()
-	fmt.Fprintf(s.progress, "\r%d sent, %d failed ", s.answered, s.failed)
+}
+
+func (s *lineSender) progressText() string {
+	return fmt.Sprintf("%d sent, %d failed", s.answered, s.failed)
 }
 
 func (s *lineSender) endProgress() {
 	if s.progress != nil {
-		s.showProgress(0)
-		fmt.Fprintln(s.progress)
+		s.progress.end(s.progressText())
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/user"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/besterhub/bester/hub/resource"
 	"github.com/besterhub/bester/hub/spool"
 )
 
@@ -31,20 +31,12 @@ what was on the card when they began. What a reader has confirmed shows a few se
 later.
 
 Times are of the spool's own clock. It is near Unix time where the machine's clock was
-right when the spool was opened, and it never goes back.
-
-Exit status: 0 good, 1 something is damaged or lost, or the output failed, 2 wrong
-usage, or it is no spool or cannot be read, 130 interrupted.`,
+right when the spool was opened, and it never goes back.`,
 		Example: `  bester spool verify /var/lib/bester/spool/upstream
   bester spool peek /var/lib/bester/spool/upstream --last 3
   bester spool export /var/lib/bester/spool/upstream --output upstream.jsonl`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q: want verify, peek or export", args[0])}
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: cobra.ArbitraryArgs,
+		RunE: runGroup,
 	}
 	cmd.AddCommand(spoolVerifyCommand(), spoolPeekCommand(), spoolExportCommand())
 	return cmd
@@ -184,20 +176,6 @@ func ignoreBrokenPipe(err error) error {
 // spoolTime is a time of the spool's clock.
 func spoolTime(ms uint64) time.Time { return time.UnixMilli(int64(min(ms, 1<<47))) }
 
-// sizeText writes a number of bytes for people.
-func sizeText(n uint64) string {
-	v, unit := float64(n), "B"
-	for _, larger := range []string{"kB", "MB", "GB", "TB"} {
-		if v >= 1000 {
-			v, unit = v/1000, larger
-		}
-	}
-	if unit == "B" {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", v, unit)
-}
-
 // sequences writes a range for people.
 func sequences(from, to uint64) string {
 	if from == to {
@@ -206,35 +184,18 @@ func sequences(from, to uint64) string {
 	return fmt.Sprintf("%d to %d", from, to)
 }
 
-// A progress shows the progress of long work on a terminal. It shows nothing on other
-// outputs, nor in the first second.
-type progress struct {
-	out   io.Writer // nil: none
-	next  time.Time
-	width int // columns
+// showRead returns a function that shows on p how much of a spool has been read.
+func showRead(p *progressLine) func(done, total uint64) {
+	return func(done, total uint64) {
+		if total > 0 {
+			p.show(func() string { return fmt.Sprintf("%3d %% of %s", done*100/total, resource.Size(total)) })
+		}
+	}
 }
 
-func newProgress(out io.Writer) *progress {
-	if !isTerminal(out) {
-		out = nil
-	}
-	return &progress{out: out, next: time.Now().Add(time.Second)}
-}
-
-func (p *progress) show(done, total uint64) {
-	if p.out == nil || total == 0 || time.Now().Before(p.next) {
-		return
-	}
-	p.next = time.Now().Add(200 * time.Millisecond)
-	text := fmt.Sprintf("%3d %% of %s", done*100/total, sizeText(total))
-	p.width = max(p.width, len(text))
-	fmt.Fprintf(p.out, "\r%-*s", p.width, text)
-}
-
-// clear removes the progress from the terminal.
-func (p *progress) clear() {
-	if p.width > 0 {
-		fmt.Fprintf(p.out, "\r%*s\r", p.width, "")
-		p.width = 0
-	}
+// spoolProgress is the progress of a command that reads a spool. Short work has none.
+func spoolProgress(cmd *cobra.Command) *progressLine {
+	p := newProgressLine(cmd.ErrOrStderr(), time.Second, 200*time.Millisecond)
+	cmd.SetErr(p)
+	return p
 }

@@ -17,7 +17,7 @@ func spoolExportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export DIR",
 		Short: "Write the records of a spool in a form that other programs read",
-		Long: `Write the records of the spool in the folder DIR that are not done with, in order, to
+		Long: `Write the records of the spool in the folder DIR that are not finished yet, in order, to
 standard output or a file. --from, --to and --reader say which.
 
 The formats:
@@ -69,10 +69,10 @@ func (e *exportOptions) run(cmd *cobra.Command, args []string) error {
 	case e.force && e.output == "":
 		return usageError{errors.New("--force is for --output")}
 	}
-	p := newProgress(cmd.ErrOrStderr())
+	p := spoolProgress(cmd)
 	if e.output == "" {
 		if isTerminal(cmd.OutOrStdout()) {
-			p.out = nil // it would appear between the records
+			p.terminal = false // it would appear between the records
 		}
 		rep, err := e.write(cmd, args[0], cmd.OutOrStdout(), p)
 		if err == nil {
@@ -97,11 +97,10 @@ func (e *exportOptions) run(cmd *cobra.Command, args []string) error {
 }
 
 // write writes the records to out.
-func (e *exportOptions) write(cmd *cobra.Command, dir string, out io.Writer, p *progress) (spool.Report, error) {
+func (e *exportOptions) write(cmd *cobra.Command, dir string, out io.Writer, p *progressLine) (spool.Report, error) {
 	b := bufio.NewWriterSize(out, 64<<10)
 	say := func(g spool.Gap) {
 		if g.To > 0 {
-			p.clear()
 			fmt.Fprintf(cmd.ErrOrStderr(), "missing: %s\n", sequences(g.From, g.To))
 		}
 	}
@@ -113,14 +112,14 @@ func (e *exportOptions) write(cmd *cobra.Command, dir string, out io.Writer, p *
 		return append(binary.LittleEndian.AppendUint32(line, uint32(len(rec.Data))), rec.Data...)
 	}
 	sel := e.Selection
-	sel.Progress = p.show
+	sel.Progress = showRead(p)
 	var line []byte
 	rep, err := browse(cmd.Context(), dir, sel, func(rec spool.Record) error {
 		line = put(rec, line[:0])
 		_, err := b.Write(line)
 		return err
 	})
-	p.clear()
+	p.end("")
 	if err != nil {
 		return rep, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/besterhub/bester/hub/resource"
 	"github.com/besterhub/bester/hub/spool"
 )
 
@@ -19,7 +20,7 @@ func spoolPeekCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "peek DIR",
 		Short: "Show the first records of a spool, or the last",
-		Long: `Show the first records of the spool in the folder DIR that are not done with, one a
+		Long: `Show the first records of the spool in the folder DIR that are not finished yet, one a
 line: sequence, time by the spool's clock, size, and data. JSON is shown in one line,
 other text as it is, and what is no text in quotation marks with \x escapes. Long data
 is cut, with ... at its end, unless --full is given.
@@ -102,7 +103,7 @@ func (p *peekOptions) appendLine(dst []byte, rec spool.Record, colour bool) []by
 		dst = fmt.Appendf(dst, "%s%10s  missing: %s%s\n", dim, "-", sequences(rec.Gap.From, rec.Gap.To), reset)
 	}
 	dst = fmt.Appendf(dst, "%10d  %s%s%s  %9s  ", rec.Seq, dim,
-		spoolTime(rec.Time).Local().Format("2006-01-02 15:04:05.000"), reset, sizeText(uint64(len(rec.Data))))
+		spoolTime(rec.Time).Local().Format("2006-01-02 15:04:05.000"), reset, resource.Size(uint64(len(rec.Data))))
 	start := len(dst)
 	dst = p.appendData(dst, rec.Data)
 	if !p.full && utf8.RuneCount(dst[start:]) > peekWidth {

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/besterhub/bester/hub/spool"
 )
@@ -58,31 +57,6 @@ func TestSpoolPeekLine(t *testing.T) {
 	gap := string(p.appendLine(nil, spool.Record{Seq: 7, Time: 1 << 62, Gap: spool.Gap{From: 5, To: 6}}, false))
 	if !strings.Contains(gap, "missing: 5 to 6\n") {
 		t.Errorf("gap: %q", gap)
-	}
-}
-
-// Progress shows only for long work, stays on its line, and is removed.
-func TestProgress(t *testing.T) {
-	var b bytes.Buffer
-	if p := newProgress(&b); p.out != nil {
-		t.Error("progress without a terminal")
-	}
-	p := &progress{out: &b, next: time.Now().Add(time.Hour)}
-	p.show(1, 2)
-	p.clear()
-	if b.Len() > 0 {
-		t.Errorf("at once: %q", &b)
-	}
-	p.next = time.Time{}
-	p.show(500_000_000, 1_000_000_000)
-	p.show(600_000_000, 1_000_000_000)
-	if got, want := b.String(), "\r 50 % of 1.0 GB"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	b.Reset()
-	p.clear()
-	if got, want := b.String(), "\r"+strings.Repeat(" ", len(" 50 % of 1.0 GB"))+"\r"; got != want {
-		t.Errorf("end: got %q, want %q", got, want)
 	}
 }
 
@@ -174,17 +148,17 @@ func TestSpoolWear(t *testing.T) {
 	}{
 		{spool.Wear{}, 1, 5e6, "nothing was written yet", false},
 		{spool.Wear{}, 7, 0, "not known: no file that tells is left", false},
-		{week, 9, 0, "12.4 MB written for 7.1 MB accepted (1.75 x) since 2026-11-01T10:00:00Z; 1.8 MB a day, 1.2 MB in the last 24 hours", false},
-		{week, 9, 5e6, "12.4 MB written for 7.1 MB accepted (1.75 x) since 2026-11-01T10:00:00Z; 1.8 MB a day, 1.2 MB in the last 24 hours, 25 % of the budget of 5 MB a day", false},
-		{week, 9, 1_200_000, "12.4 MB written for 7.1 MB accepted (1.75 x) since 2026-11-01T10:00:00Z; 1.8 MB a day, 1.2 MB in the last 24 hours, 101 % of the budget of 1.2 MB a day", true},
-		{young, 9, 278_500, "278.5 kB written for 100 B accepted (2785 x) since 2026-11-01T10:00:00Z; 278.5 kB a day, 100 % of the budget of 278.5 kB a day", false},
-		{idle, 1, 0, "8.2 kB written for 0 B accepted since 2026-11-01T10:00:00Z; 8.2 kB a day", false},
+		{week, 9, 0, "11.8 MiB written for 6.8 MiB of data (1.75 times as much) since 2026-11-01T10:00:00Z; 1.7 MiB a day, 1.1 MiB in the last 24 hours", false},
+		{week, 9, 5 << 20, "11.8 MiB written for 6.8 MiB of data (1.75 times as much) since 2026-11-01T10:00:00Z; 1.7 MiB a day, 1.1 MiB in the last 24 hours, 23 % of the budget of 5 MiB a day", false},
+		{week, 9, 1 << 20, "11.8 MiB written for 6.8 MiB of data (1.75 times as much) since 2026-11-01T10:00:00Z; 1.7 MiB a day, 1.1 MiB in the last 24 hours, 115 % of the budget of 1 MiB a day", true},
+		{young, 9, 278_500, "272 KiB written for 100 B of data (2785 times as much) since 2026-11-01T10:00:00Z; 272 KiB a day, 100 % of the budget of 272 KiB a day", false},
+		{idle, 1, 0, "8 KiB written for 0 B of data since 2026-11-01T10:00:00Z; 8 KiB a day", false},
 	} {
 		if got := wearText(spool.Report{Card: test.w, Next: test.next}, test.budget); got != test.want {
 			t.Errorf("%+v: got %q, want %q", test.w, got, test.want)
 		}
 		var b strings.Builder
-		if showBudget(&b, test.w, test.budget); test.over != strings.HasPrefix(b.String(), "Over the budget: 1.2 MB were written") {
+		if showBudget(&b, test.w, test.budget); test.over != strings.HasPrefix(b.String(), "Over the budget: 1.1 MiB were written") {
 			t.Errorf("%+v: over the budget: %q", test.w, &b)
 		}
 	}
@@ -205,7 +179,7 @@ func TestSpoolWear(t *testing.T) {
 	if err := s.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, test := range []struct{ flag, want string }{{"--budget=5MB", "nothing was written yet\n"}, {"--json", `"card":null`}} {
+	for _, test := range []struct{ flag, want string }{{"--budget=5MiB", "nothing was written yet\n"}, {"--json", `"card":null`}} {
 		var out bytes.Buffer
 		if code := run(t.Context(), []string{"spool", "verify", dir, test.flag}, nil, &out, &out); code != 0 || !strings.Contains(out.String(), test.want) {
 			t.Errorf("%s: %d, %s", test.flag, code, &out)

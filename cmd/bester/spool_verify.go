@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/besterhub/bester/hub/resource"
 	"github.com/besterhub/bester/hub/spool"
 )
 
@@ -24,10 +25,10 @@ func spoolVerifyCommand() *cobra.Command {
 it, how far its readers are, and what is damaged or missing: the cause, the file, and
 the sequences. It fails, with exit status 1, if there is damage.
 
-What a power cut or kill -9 costs by rights is shown, but is no damage: "torn" is a
-write that nobody was told was safe, "power cut" is telemetry that was in memory only.
-A spool with damage may be used: who reads from it is led past it, and when all that can
-be read of a damaged file was, that is renamed to *.damaged.
+What a power cut or kill -9 may cost is shown, but is no damage: "torn" is a write that
+was not finished, so that nobody was told that it is safe; "power cut" is telemetry that
+was in memory only. A spool with damage can be used as it is: readers skip what is
+damaged, and once everything else in its file has been read, that is renamed to *.damaged.
 
 The line "card" says what was written to the card since the spool began, in whole pages
 without the file system's journal, for how many bytes of data, by the newest figures in
@@ -46,7 +47,7 @@ With --json it writes one object:
   bytes       that they take on the card
   first,last  their lowest and highest sequence; 0 if there are none
   next        no sequence from here on was given out; if closed, the next record's
-  floor       records up to this sequence are done with
+  floor       records up to this sequence are finished: confirmed, expired or dropped
   segments    a list: file, first, last (first - 1 if it has no record), records, bytes,
               began (a time), thinned (how often), damaged
   readers     a list: name, position (confirmed up to there), queued
@@ -60,14 +61,14 @@ With --json it writes one object:
               to (sequences; both 0 if no record is missing), records (at most; 0 if
               not known), why`,
 		Example: `  bester spool verify /var/lib/bester/spool/upstream
-  bester spool verify --budget 5MB DIR
+  bester spool verify --budget 5MiB DIR
   bester spool verify --json DIR | jq '.losses[] | select(.cause == "damaged")'`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeFolder,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p := newProgress(cmd.ErrOrStderr())
-			rep, err := browse(cmd.Context(), args[0], spool.Selection{Progress: p.show}, nil)
-			p.clear()
+			p := spoolProgress(cmd)
+			rep, err := browse(cmd.Context(), args[0], spool.Selection{Progress: showRead(p)}, nil)
+			p.end("")
 			if err != nil {
 				return err
 			}
@@ -87,7 +88,7 @@ With --json it writes one object:
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
-	cmd.Flags().Var(&budget, "budget", "compare with this `size` a day, such as 5MB or \"256 KiB\"")
+	cmd.Flags().Var(&budget, "budget", "compare with this `size` a day, such as 5MiB or \"256 KiB\"")
 	cmd.RegisterFlagCompletionFunc("budget", cobra.NoFileCompletions)
 	return cmd
 }
@@ -190,12 +191,12 @@ func showSpool(out io.Writer, dir string, rep spool.Report, budget size, colour 
 	fmt.Fprintf(w, "state\t%s\n", stateText(rep))
 	fmt.Fprintf(w, "records\t%s\n", recordsText(rep))
 	if rep.Floor > 0 {
-		fmt.Fprintf(w, "done with\tall up to sequence %d: confirmed, expired, or dropped for want of room\n", rep.Floor)
+		fmt.Fprintf(w, "finished\tall up to sequence %d: confirmed, expired, or dropped since the spool was full\n", rep.Floor)
 	}
 	fmt.Fprintf(w, "segments\t%s\n", segmentsText(rep))
 	fmt.Fprintf(w, "card\t%s\n", wearText(rep, budget))
 	if damaged := damagedFiles(dir); len(damaged) > 0 {
-		fmt.Fprintf(w, "set aside\t%s: found damaged before; what could be read was given out, the rest is lost\n",
+		fmt.Fprintf(w, "set aside\t%s: found damaged before; what could be read was handed to readers, the rest is lost\n",
 			escapeName(strings.Join(damaged, ", ")))
 	}
 	if len(rep.Readers) > 0 {
@@ -206,7 +207,7 @@ func showSpool(out io.Writer, dir string, rep spool.Report, budget size, colour 
 	}
 	list := losses(rep)
 	if len(list) > 0 {
-		fmt.Fprintf(w, "\nWRONG\tFILE\tSEQUENCES\tRECORDS\n")
+		fmt.Fprintf(w, "\nCAUSE\tFILE\tSEQUENCES\tRECORDS LOST\n")
 	}
 	for _, l := range list {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", l.Cause, lossFile(l), lossSequences(l, rep), lossRecords(l))
@@ -247,10 +248,10 @@ func stateText(rep spool.Report) string {
 func recordsText(rep spool.Report) string {
 	text := "none"
 	if rep.Records > 0 {
-		text = fmt.Sprintf("%d, %s, sequences %s", rep.Records, sizeText(rep.Bytes), sequences(rep.First, rep.Last))
+		text = fmt.Sprintf("%d, %s, sequences %s", rep.Records, resource.Size(rep.Bytes), sequences(rep.First, rep.Last))
 	}
 	if spoolState(rep) == "closed" { // else it is not known which ones were given out
-		text += fmt.Sprintf("; the next gets %d", rep.Next)
+		text += fmt.Sprintf("; the next record gets %d", rep.Next)
 	}
 	return text
 }
@@ -290,7 +291,7 @@ func lossSequences(l lossObject, rep spool.Report) string {
 	case l.To == 0:
 		return "none"
 	case l.To <= rep.Floor:
-		return sequences(l.From, l.To) + " (done with)"
+		return sequences(l.From, l.To) + " (finished)"
 	}
 	return sequences(l.From, l.To)
 }
@@ -325,7 +326,7 @@ func showVerdict(out io.Writer, rep spool.Report, colour bool) error {
 	}
 	n := rep.Damage()
 	if n == 0 {
-		_, err := fmt.Fprintln(out, paint(green, "Good."))
+		_, err := fmt.Fprintln(out, paint(green, "No damage: every record that waits can be read."))
 		return err
 	}
 	lost := uint64(0)
@@ -334,11 +335,14 @@ func showVerdict(out io.Writer, rep spool.Report, colour bool) error {
 			lost += l.Records
 		}
 	}
-	what := "No record is lost."
-	if lost > 0 {
-		what = fmt.Sprintf("At most %d of the records are lost; all others can be read.", lost)
+	what := fmt.Sprintf("At most %d records are lost; all others can be read.", lost)
+	switch lost {
+	case 0:
+		what = "No record is lost."
+	case 1:
+		what = "At most 1 record is lost; all others can be read."
 	}
-	_, err := fmt.Fprintf(out, "%s %s\nNothing need be done: who reads from the spool is led past it. A damaged file is renamed\nto *.damaged when all that can be read of it was.\n",
+	_, err := fmt.Fprintf(out, "%s %s\nNothing needs to be done: readers of the spool skip what is damaged. The file is renamed to\n*.damaged once everything else in it has been read.\n",
 		paint(red, "Damaged in "+places(n)+"."), what)
 	return err
 }

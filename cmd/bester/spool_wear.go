@@ -8,11 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/besterhub/bester/hub/resource"
 	"github.com/besterhub/bester/hub/spool"
 )
 
 // A size is a number of bytes as a flag: "4096", "256 KiB" or "1 MiB", as in a
-// bester.toml, or with a unit of ten, as sizeText writes it; in small letters or large.
+// bester.toml, or with a unit of ten; in small letters or large.
 type size uint64
 
 func (s *size) Set(text string) error {
@@ -28,7 +29,7 @@ func (s *size) Set(text string) error {
 	}
 	n, err := strconv.ParseFloat(number, 64)
 	if err != nil || strings.Trim(number, "0123456789.") != "" || n*unit < 1 || n*unit > 1e15 {
-		return fmt.Errorf(`want a size such as 4096, "5 MB" or "256 KiB"`)
+		return fmt.Errorf(`want a size such as 4096, "5 MiB" or "256 KiB"`)
 	}
 	*s = size(math.Round(n * unit))
 	return nil
@@ -38,13 +39,10 @@ func (s *size) String() string {
 	if *s == 0 {
 		return ""
 	}
-	return roundText(uint64(*s))
+	return resource.Size(uint64(*s))
 }
 
 func (*size) Type() string { return "size" }
-
-// roundText is sizeText without a decimal of 0.
-func roundText(n uint64) string { return strings.Replace(sizeText(n), ".0 ", " ", 1) }
 
 // wearText says how much was written to the card, and the write amplification.
 func wearText(rep spool.Report, budget size) string {
@@ -55,21 +53,21 @@ func wearText(rep spool.Report, budget size) string {
 	case w.Since == 0:
 		return "nothing was written yet"
 	}
-	text := fmt.Sprintf("%s written for %s accepted", sizeText(w.Written), sizeText(w.Payload))
+	text := fmt.Sprintf("%s written for %s of data", resource.Size(w.Written), resource.Size(w.Payload))
 	if a := w.Amplification(); w.Payload > 0 {
 		digits := 2
 		if a >= 100 {
 			digits = 0
 		}
-		text += fmt.Sprintf(" (%.*f x)", digits, a)
+		text += fmt.Sprintf(" (%.*f times as much)", digits, a)
 	}
 	since, until := spoolTime(w.Since), spoolTime(w.Until)
-	text += fmt.Sprintf(" since %s; %s a day", since.UTC().Format(time.RFC3339), sizeText(w.Average()))
+	text += fmt.Sprintf(" since %s; %s a day", since.UTC().Format(time.RFC3339), resource.Size(w.Average()))
 	if until.Sub(since) > 24*time.Hour {
-		text += fmt.Sprintf(", %s in the last 24 hours", sizeText(w.Day))
+		text += fmt.Sprintf(", %s in the last 24 hours", resource.Size(w.Day))
 	}
 	if budget > 0 {
-		text += fmt.Sprintf(", %s of the budget of %s a day", percent(w.Day, budget), roundText(uint64(budget)))
+		text += fmt.Sprintf(", %s of the budget of %s a day", percent(w.Day, budget), resource.Size(uint64(budget)))
 	}
 	return text
 }
@@ -85,7 +83,7 @@ func showBudget(out io.Writer, w spool.Wear, budget size) error {
 		return nil
 	}
 	_, err := fmt.Fprintf(out, "Over the budget: %s were written to the card in 24 hours, %s are allowed. Larger batches,\nthe class Telemetry, or a larger FlushEvery or CommitEvery write less.\n",
-		sizeText(w.Day), roundText(uint64(budget)))
+		resource.Size(w.Day), resource.Size(uint64(budget)))
 	return err
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/resource"
 	"github.com/besterhub/bester/hub/wire"
 )
 
@@ -142,19 +143,23 @@ func showStatus(out io.Writer, report []byte, self string) error {
 	}
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	up := (time.Duration(r.Uptime) * time.Second).String()
-	fmt.Fprintf(w, "hub\t%s (besterd %s, pid %d), up %s, %.1f MB\n", escapeName(r.Hub), escapeName(r.Version), r.PID, up, float64(r.Memory)/1e6)
+	fmt.Fprintf(w, "hub\t%s (besterd %s, pid %d), up %s, %s of memory\n", escapeName(r.Hub), escapeName(r.Version), r.PID, up, resource.Size(r.Memory))
 	if r.LogLost > 0 {
 		fmt.Fprintf(w, "log\t%s lost: its reader was not there, or did not read\n", counterList(map[string]uint64{"lost": r.LogLost}, logCounts))
 	}
 	if l := r.Limits; l.Connections > 0 {
 		fmt.Fprintf(w, "limits\t%s, %s for sessions, %d connections (%d of one account)\n",
-			memoryLimit(l.Memory, l.From), sizeText(uint64(l.SessionMemory)), l.Connections, l.PerAccount)
+			memoryLimit(l.Memory, l.From), resource.Size(uint64(l.SessionMemory)), l.Connections, l.PerAccount)
 	}
 	fmt.Fprintf(w, "listens\t%s\n", escapeText(strings.Join(r.Listeners, " ")))
 	fmt.Fprintf(w, "users\t%s\n", userList(r.Users, r.Receivers))
 	fmt.Fprintf(w, "messages\t%s%s\n", counterList(r.Router.counts, messageCounts), reasonList(r.Router.Failures))
 	fmt.Fprintf(w, "deliveries\t%s%s\n", counterList(r.Router.counts, deliveryCounts), reasonList(r.Router.Losses))
-	fmt.Fprintf(w, "sessions\t%s\n", counterList(r.Sessions, sessionCounts))
+	sessions := counterList(r.Sessions, sessionCounts)
+	if n := r.Sessions["memory"]; n > 0 {
+		sessions += fmt.Sprintf(", %s of session.memory taken", resource.Size(n))
+	}
+	fmt.Fprintf(w, "sessions\t%s\n", sessions)
 	if r.Servers["sent"]+r.Servers["unconfirmed"]+r.Servers["failed"]+r.Servers["waiting"] > 0 {
 		fmt.Fprintf(w, "servers\t%s\n", counterList(r.Servers, serverCounts))
 	}
@@ -230,7 +235,7 @@ func memoryLimit(bytes uint64, from string) string {
 	if bytes == 0 {
 		return "memory unknown"
 	}
-	return fmt.Sprintf("%s of memory (%s)", sizeText(bytes), escapeText(from))
+	return fmt.Sprintf("%s of memory (%s)", resource.Size(bytes), escapeText(from))
 }
 
 // nameList lists names, or says that there are none.
@@ -293,7 +298,7 @@ var (
 		{"slow_readers_closed", "slow reader closed", "slow readers closed"}, {"dropped", "delivery dropped", "deliveries dropped"},
 		{"logins_held_off", "login held off", "logins held off"}, {"logins_evicted", "silent connection closed for others", "silent connections closed for others"}, {"stopped_in_a_frame", "stopped in a frame", "stopped in a frame"},
 		{"frames_no_memory", "long frame refused for memory", "long frames refused for memory"},
-		{"memory_refused", "time short of memory", "times short of memory"}, {"memory", "byte of session.memory taken", "bytes of session.memory taken"},
+		{"memory_refused", "time short of memory", "times short of memory"},
 	}
 	logCounts    = []counter{{"lost", "line", "lines"}}
 	serverCounts = []counter{{"sent", "sent", "sent"}, {"unconfirmed", "not confirmed", "not confirmed"}, {"waiting", "waiting", "waiting"}, {"failed", "failed", "failed"}, {"panics", "bug of the hub", "bugs of the hub"}}

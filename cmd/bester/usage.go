@@ -123,18 +123,13 @@ func strictHelp(root *cobra.Command) {
 	for _, c := range root.Commands() {
 		switch c.Name() {
 		case "help":
-			c.Run, c.RunE = nil, func(_ *cobra.Command, args []string) error {
-				about, rest, err := root.Find(args)
-				if err != nil || len(rest) > 0 {
-					if about == nil {
-						about = root
-					}
-					return usageError{rejectUnknown(about, append(rest, args...))}
-				}
-				about.InitDefaultHelpFlag()
-				return about.Help()
+			c.Short = "Show the help of a command"
+			c.Long = "Show what --help shows of a command, or of a kind of handler: bester help spool verify,\nbester help handle alarm."
+			c.Run, c.RunE = nil, func(c *cobra.Command, args []string) error {
+				return showHelp(c, root, args)
 			}
 		case "completion":
+			ownCompletionHelp(c)
 			c.Args, c.RunE = func(c *cobra.Command, args []string) error {
 				if len(args) == 0 {
 					return nil
@@ -143,6 +138,40 @@ func strictHelp(root *cobra.Command) {
 			}, func(c *cobra.Command, _ []string) error { return c.Help() }
 		}
 	}
+}
+
+// showHelp shows the help of the command that args name, below a command.
+func showHelp(called, below *cobra.Command, args []string) error {
+	about, rest, err := below.Find(args)
+	if err == nil && about.Name() == "handle" && len(rest) == 1 { // its kinds are no commands of their own
+		about.SetContext(called.Context())
+		return about.RunE(about, append(rest, "--help"))
+	}
+	if err != nil || len(rest) > 0 {
+		if about == nil {
+			about = below
+		}
+		return usageError{rejectUnknown(about, append(rest, args...))}
+	}
+	about.InitDefaultHelpFlag()
+	return about.Help()
+}
+
+// runGroup is for commands that only hold others: it shows their help, also by the word help,
+// and rejects what is none of them.
+func runGroup(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 && args[0] == "help" {
+		return showHelp(cmd, cmd, args[1:])
+	}
+	if len(args) > 0 {
+		var names []string
+		for _, c := range cmd.Commands() {
+			names = append(names, c.Name())
+		}
+		last := len(names) - 1
+		return usageError{fmt.Errorf("unknown command %q: want %s or %s", args[0], strings.Join(names[:last], ", "), names[last])}
+	}
+	return cmd.Help()
 }
 
 // flagError puts an error about a flag in own words.

@@ -31,6 +31,11 @@ func TestUsageErrors(t *testing.T) {
 		"listen --hub ::1:2223":       "--hub ::1:2223: an IPv6 address stands in brackets: [::1]:2223",
 		"send --hub h:p chat 1":       `--hub h:p: "p" is no port`,
 		"status --timeout 0":          "--timeout 0s",
+		"help handle nonsense":        `no handler of kind "nonsense": there are alarm, deadband, throttle`,
+		"handle help nonsense":        `no handler of kind "nonsense"`,
+		"account nonsense":            `unknown command "nonsense": want add, allow, list, passwd or remove`,
+		"spool nonsense":              `unknown command "nonsense": want export, peek or verify`,
+		"spool help nonsense":         `unknown command "nonsense"`,
 		"listen --hub a:1 --ca x.pem": "--ca is for a TLS port",
 	} {
 		var out, stderr bytes.Buffer
@@ -49,7 +54,39 @@ func TestUsageErrors(t *testing.T) {
 	if code := run(t.Context(), []string{"status"}, nil, &out, &stderr); code != exitUsage || !strings.Contains(stderr.String(), `BESTER_TIMEOUT="soon"`) {
 		t.Errorf("exit code %d, %q", code, &stderr)
 	}
-	if code := run(t.Context(), []string{"help", "spool", "verify"}, nil, &out, &stderr); code != 0 || !strings.Contains(out.String(), "Read every record") {
-		t.Errorf("exit code %d, %q", code, &out)
+}
+
+// Help of whatever there is, however deep, is asked for in several ways.
+func TestHelpOfAnything(t *testing.T) {
+	for args, want := range map[string]string{
+		"help spool verify":    "Read every record",
+		"spool help verify":    "Read every record",
+		"spool help":           "Look into a spool",
+		"help account add":     "Add an account",
+		"account help add":     "Add an account",
+		"help completion bash": "It needs the package bash-completion",
+		"help handle":          "The kinds are:",
+		"handle help":          "The kinds are:",
+		"help handle alarm":    "above=NUMBER",
+		"handle help alarm":    "above=NUMBER",
+		"handle alarm --help":  "above=NUMBER",
+		"help help":            "bester help handle alarm",
+	} {
+		var out, stderr bytes.Buffer
+		if code := run(t.Context(), strings.Fields(args), nil, &out, &stderr); code != 0 || stderr.Len() > 0 || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: exit code %d, %q, %q; want %q", args, code, &stderr, &out, want)
+		}
+	}
+	// The scripts are for the shells that the help names, and it says how each is installed.
+	var help, out bytes.Buffer
+	run(t.Context(), []string{"help", "completion"}, nil, &help, &help)
+	for _, shell := range completionShells {
+		if !strings.Contains(help.String(), "  "+shell.install+"\n") || !strings.Contains(shell.install, "bester completion "+shell.name) {
+			t.Errorf("the help does not say how the script for %s is installed: %s", shell.name, &help)
+		}
+		out.Reset()
+		if code := run(t.Context(), []string{"completion", shell.name}, nil, &out, &out); code != 0 || !strings.Contains(out.String(), "__bester") {
+			t.Errorf("completion %s: exit code %d, %.100q", shell.name, code, &out)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/besterhub/bester/cmd/internal/setup"
 	"github.com/besterhub/bester/hub"
@@ -14,9 +15,17 @@ import (
 	"github.com/besterhub/bester/hub/upstream"
 )
 
+// reloadWarning is how long a reload takes before the log says that it is not done.
+const reloadWarning = 10 * time.Second
+
 // reload reads the config again and applies it, or logs why not. When ctx ends, the hub
-// is to shut down, and reload does not wait for what it replaces.
+// is to shut down, and reload makes nothing more.
 func (d *daemon) reload(ctx context.Context, path string, log *slog.Logger) {
+	warning := time.AfterFunc(reloadWarning, func() {
+		log.Warn("the reload is not done yet", "config", configName(path), "after", reloadWarning,
+			"reason", "a file that it reads hangs, or a handler that it replaces has messages to answer; SIGHUP is heeded again after it")
+	})
+	defer warning.Stop()
 	c, err := load(path)
 	if err == nil {
 		err = d.apply(ctx, c)
@@ -34,7 +43,8 @@ func (d *daemon) reload(ctx context.Context, path string, log *slog.Logger) {
 //
 //  1. What is new is made. Only this can fail.
 //  2. The routes change to it at once: a message goes by the old config or by the new one.
-//  3. What is old finishes what it has, and ends.
+//  3. What is old finishes what it has, and ends. Nothing is locked meanwhile: shutdown
+//     may begin, and what is in flight here is drained like the rest.
 func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	old := d.config
 	if first := old.Hub.Name == ""; !first {
@@ -60,7 +70,7 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return rollback(err)
 	}
-	devices, err := d.makeDevices(c)
+	devices, err := d.makeDevices(ctx, c)
 	if err != nil {
 		return rollback(err)
 	}
@@ -77,7 +87,8 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 		return rollback(err)
 	}
 	d.applyMu.Lock()
-	defer d.applyMu.Unlock()
+	unlock := sync.OnceFunc(d.applyMu.Unlock)
+	defer unlock()
 	if d.shuttingDown {
 		return rollback(errors.New("the hub is ending"))
 	}
@@ -131,9 +142,12 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	d.mu.Unlock()
 	d.sessions.Recheck() // it may log users out, and change which process may be a handler
 
+	d.background.Add(1)
+	defer d.background.Done()
+	unlock()
 	var wg sync.WaitGroup
-	wg.Go(func() { d.replaceDevices(devices) })
-	wg.Go(func() { replacement.finish(ctx) })
+	wg.Go(func() { d.replaceDevices(d.replacing, devices) })
+	wg.Go(func() { replacement.finish(d.replacing) })
 	wg.Wait()
 	servers.finish()
 	return nil
@@ -169,7 +183,7 @@ func (d *daemon) makeServers(c *config.Config) *serverChange {
 	s := &serverChange{d, serverOptions(d.config, d.log), serverOptions(c, d.log)}
 	if d.servers == nil {
 		d.mu.Lock()
-		d.servers = upstream.NewDirect(s.old)
+		d.servers = upstream.NewClassicForwarder(s.old)
 		d.mu.Unlock()
 	}
 	return s
@@ -203,7 +217,7 @@ func (s *serverChange) finish() { s.set(s.new) }
 
 // logHops says that hubs send messages in a circle.
 func (d *daemon) logHops(m *hub.Message, route hub.Pattern, err error) {
-	d.circles.Log(d.log, slog.LevelWarn, "message refused: it went in a circle",
+	d.hopsLogLimiter.Log(d.log, slog.LevelWarn, "message refused: it went in a circle",
 		slog.String("type", string(m.Type)), slog.String("route", string(route)), slog.Int("hops", m.Hops),
 		slog.String("hub", d.router.Name()), slog.Any("err", err),
 		slog.String("remedy", "have only one of the hubs send this type on to the other"))

@@ -28,18 +28,20 @@ type daemon struct {
 	startedAt time.Time
 	router    *hub.Router
 
-	accounts *accounts
-	sessions *session.Server
-	groups   *link.Groups
-	informer *informer.Server
-	circles  lograte.Limiter // of messages that go in a circle
+	accounts       *accounts
+	sessions       *session.Server
+	groups         *link.Groups
+	informer       *informer.Server
+	hopsLogLimiter lograte.Limiter // of messages that go in a circle
 
-	applyMu sync.Mutex // held while a config is put into force, and by shutdown
+	applyMu       sync.Mutex         // held while a config is put into force, and when shutdown begins: never while something may hang
+	replacing     context.Context    // ends when shutdown no longer waits for what a config replaces
+	stopReplacing context.CancelFunc // ends it
 
 	mu               sync.Mutex // guards what follows, all of it made from the config in force
 	config           *config.Config
 	limits           limitsReport
-	servers          *upstream.Direct
+	servers          *upstream.ClassicForwarder
 	listeners        map[listenAddress]*session.Listener
 	handlers         map[string]*handler
 	filters          map[string]*filter
@@ -55,12 +57,13 @@ type daemon struct {
 // were lost.
 func start(c *config.Config, log *slog.Logger, logLost func() uint64) (*daemon, error) {
 	d := &daemon{
-		log: log, logLost: logLost, startedAt: time.Now(), config: new(config.Config), circles: lograte.Limiter{Every: time.Minute, Burst: 4},
+		log: log, logLost: logLost, startedAt: time.Now(), config: new(config.Config), hopsLogLimiter: lograte.Limiter{Every: time.Minute, Burst: 4},
 		listeners: make(map[listenAddress]*session.Listener),
 		handlers:  make(map[string]*handler),
 		filters:   make(map[string]*filter),
 		devices:   make(map[string]*device),
 	}
+	d.replacing, d.stopReplacing = context.WithCancel(context.Background())
 	d.router = hub.NewRouter(hub.RouterOptions{Name: c.Hub.Name, MaxHops: c.Hub.MaxHops, OnHops: d.logHops, Log: log})
 	d.accounts = newAccounts(log, func() { d.sessions.Recheck() })
 	d.groups = link.NewGroups(link.GroupsOptions{Router: d.router, Name: c.Hub.Name, Options: link.Options{Log: log}})
@@ -123,35 +126,20 @@ const (
 // Each step has a limit of its own: what hangs in one leaves the next its time.
 func (d *daemon) shutdown(log *slog.Logger) error {
 	d.applyMu.Lock()
-	defer d.applyMu.Unlock() // no config is applied from now on
 	d.mu.Lock()
-	d.shuttingDown = true
+	d.shuttingDown = true // no config is applied from now on
 	devices, servers, handlers := d.devices, d.servers, d.handlers
 	d.mu.Unlock()
+	d.applyMu.Unlock()
 	drained, cancel := context.WithTimeout(context.Background(), d.drain())
 	defer cancel()
 	if d.stopWatching != nil {
 		d.stopWatching()
 	}
-	devicesEnded := make(chan struct{})
-	go func() {
-		defer close(devicesEnded)
-		var wg sync.WaitGroup
-		for _, v := range devices {
-			wg.Go(v.stop)
-		}
-		wg.Wait()
-	}()
+	devicesEnded := make(chan error, 1)
+	go func() { devicesEnded <- stopDevices(drained, devices) }()
 	err := cutOffError("messages were", d.sessions.Drain(drained))
-	select {
-	case <-devicesEnded:
-	case <-drained.Done():
-	}
-	select {
-	case <-devicesEnded:
-	default:
-		err = errors.Join(err, cutOffError("devices were", drained.Err()))
-	}
+	err = errors.Join(err, <-devicesEnded)
 	if err == nil { // the last readings may have come meanwhile
 		err = cutOffError("messages were", d.router.Drain(drained))
 	}
@@ -171,6 +159,9 @@ func (d *daemon) shutdown(log *slog.Logger) error {
 			}
 		})
 	}
+	d.mu.Lock()
+	d.stopReplacing() // no handler is started from now on
+	d.mu.Unlock()
 	shutDown(forced, "handlers were", d.groups.Shutdown)
 	for name, h := range handlers {
 		if h.retire != nil {

@@ -18,7 +18,8 @@ import (
 type handler struct {
 	handlerSpec
 	slot *link.Slot
-	// The following are set once it has started; daemon.mu guards them.
+	// The following are set once it has started, which daemon.mu guards. It does not start
+	// when daemon.replacing has ended.
 	retire func(ctx context.Context, successor hub.Handler) error
 	stats  func() link.Stats
 }
@@ -35,7 +36,7 @@ type handlerSpec struct {
 func (d *daemon) makeHandlers(c *config.Config) (map[string]*handler, error) {
 	all := make(map[string]*handler)
 	for _, h := range c.Handlers {
-		spec := handlerSpec{h, c.Hub.Frame, trustedSocket(c)}
+		spec := handlerSpec{h, c.Hub.Frame, peerCredentialsSocket(c)}
 		if h.Dialect == config.Native && len(h.Command) > 0 && spec.socket == "" {
 			return nil, fmt.Errorf("handler %q: no way for its process into the hub: add a listener with network = \"unix\" and trust = true", h.Name)
 		}
@@ -106,8 +107,16 @@ func linkOptions(m handlerSpec, d *daemon) link.Options {
 	return link.Options{Timeout: m.config.Timeout, QueueMessages: m.config.Queue, MaxFrame: int(m.frame), Log: d.log}
 }
 
-// startHandler starts a handler and gives it the messages that wait in its slot.
+// errEnding is why a handler is not started when the hub is to end.
+var errEnding = fmt.Errorf("%w: the hub is ending", hub.ErrClosed)
+
+// startHandler starts a handler and gives it the messages that wait in its slot, unless
+// d.replacing has ended.
 func (d *daemon) startHandler(have *handler) {
+	if d.replacing.Err() != nil {
+		have.slot.Close(errEnding)
+		return
+	}
 	h := have.config
 	options := linkOptions(have.handlerSpec, d)
 	command := link.Command{Argv: h.Command, Socket: have.socket}
@@ -117,27 +126,38 @@ func (d *daemon) startHandler(have *handler) {
 			types = []hub.Pattern{} // its slot serves them
 		}
 		g, err := d.groups.Add(link.Config{Name: h.Name, Types: types, Options: options, Command: command})
-		if err != nil { // makeHandlers has checked it: not reached
-			d.log.Error("handler could not be started", "handler", h.Name, "err", err)
+		if err != nil {
+			if d.replacing.Err() == nil { // makeHandlers has checked it: not reached
+				d.log.Error("handler could not be started", "handler", h.Name, "err", err)
+			}
 			have.slot.Close(hub.Reason(hub.ErrHandler, "handler %q could not be started: %v", h.Name, err))
 			return
 		}
-		d.setStarted(have, g.Retire, g.Stats)
-		have.slot.Install(g)
+		d.install(have, g, g.Retire, g.Stats)
 		return
 	}
 	l := link.NewClassic(link.ClassicConfig{
-		Name: h.Name, Path: h.Socket, Options: options, Connections: h.Connections,
+		Name: h.Name, Path: h.Socket, Options: options, MaxConnections: h.Connections,
 		Command: command, Needed: h.Start == config.StartNeeded,
 	})
-	d.setStarted(have, l.Retire, l.Stats)
-	have.slot.Install(l)
+	d.install(have, l, l.Retire, l.Stats)
 }
 
-func (d *daemon) setStarted(h *handler, retire func(context.Context, hub.Handler) error, stats func() link.Stats) {
+// install puts what has been started for h into its slot. If d.replacing has ended, shutdown
+// does not know of it any more, and install ends it.
+func (d *daemon) install(h *handler, started hub.Handler, retire func(context.Context, hub.Handler) error, stats func() link.Stats) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	h.retire, h.stats = retire, stats
+	ending := d.replacing.Err() != nil
+	if !ending {
+		h.retire, h.stats = retire, stats
+	}
+	d.mu.Unlock()
+	if ending {
+		retire(d.replacing, nil)
+		h.slot.Close(errEnding)
+		return
+	}
+	h.slot.Install(started)
 }
 
 // attachHandler links a handler process that has connected. Groups log what comes of it.

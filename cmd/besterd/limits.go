@@ -39,9 +39,9 @@ type limitsReport struct {
 func limits(c *config.Config, has resources) session.Limits {
 	overflow := map[string]bformat.OverflowPolicy{config.DropOldest: bformat.DropOldest, config.DropNewest: bformat.DropNewest, config.Close: bformat.Close}
 	l := session.Limits{
-		Login: c.Session.Login, Connections: c.Session.Connections, PerAccount: c.Session.PerAccount, MaxFrame: int(c.Hub.Frame),
-		QueueBytes: int(c.Session.Queue), Overflow: overflow[c.Session.Full], Write: c.Session.Write,
-		Credits: c.Session.Credits, Peer: c.Peers.Allow, MayUseOrigin: c.Peers.MayUseOrigin, Memory: int(c.SessionMemory(has.memory.Limit)), Failures: c.Session.Failures,
+		LoginTimeout: c.Session.Login, MaxConnections: c.Session.Connections, MaxPerAccount: c.Session.PerAccount, MaxFrame: int(c.Hub.Frame),
+		QueueBytes: int(c.Session.Queue), Overflow: overflow[c.Session.Full], WriteTimeout: c.Session.Write,
+		Credits: c.Session.Credits, MayPeer: c.Peers.Allow, MayUseOrigin: c.Peers.MayUseOrigin, Memory: int(c.SessionMemory(has.memory.Limit)), LoginFailures: c.Session.Failures,
 		Rate:      session.Rate{Messages: c.Session.Rate, Bytes: int(c.Session.RateBytes)},
 		TotalRate: session.Rate{Messages: c.Session.TotalRate, Bytes: int(c.Session.TotalRateBytes)},
 	}
@@ -54,14 +54,14 @@ func limits(c *config.Config, has resources) session.Limits {
 		}
 		sockets := has.memory.Limit / 8
 		rest := has.memory.Limit - programMemory - int64(l.Memory) - filterMemory(c) - sockets
-		l.Connections = int(min(int64(l.Connections), max(rest/int64(cost), minConnections)))
+		l.MaxConnections = int(min(int64(l.MaxConnections), max(rest/int64(cost), minConnections)))
 		// The system takes twice as much, and 4 KiB at least.
-		if each := int(sockets) / 2 / l.Connections; each < systemSocketBuffer {
+		if each := int(sockets) / 2 / l.MaxConnections; each < systemSocketBuffer {
 			l.SocketBuffer = max(each, 2<<10)
 		}
 	}
 	if has.descriptors > 0 {
-		l.Connections = min(l.Connections, max(has.descriptors-min(reservedDescriptors, has.descriptors/2), 1))
+		l.MaxConnections = min(l.MaxConnections, max(has.descriptors-min(reservedDescriptors, has.descriptors/2), 1))
 	}
 	return l.WithDefaults()
 }
@@ -88,28 +88,28 @@ const reservedDescriptors = 64
 func reportLimits(l session.Limits, has resources) limitsReport {
 	return limitsReport{
 		Memory: has.memory.Limit, From: has.memory.From, Session: l.Memory,
-		Connections: l.Connections, PerAccount: l.PerAccount, Descriptors: has.descriptors,
+		Connections: l.MaxConnections, PerAccount: l.MaxPerAccount, Descriptors: has.descriptors,
 	}
 }
 
 // logLimits says what was found, and warns of settings that do not fit in.
 func logLimits(log *slog.Logger, c *config.Config, l session.Limits, has resources) {
-	log.Info("limits", "memory", has.memory.String(), "session_memory", config.Bytes(l.Memory).String(),
-		"connections", l.Connections, "descriptors", has.descriptors)
-	if l.Connections < c.Session.Connections {
-		log.Warn("session.connections is lowered to what the memory and the descriptors allow", "from", c.Session.Connections, "to", l.Connections,
+	log.Info("limits", "memory", has.memory.String(), "session_memory", resource.Size(uint64(l.Memory)),
+		"connections", l.MaxConnections, "descriptors", has.descriptors)
+	if l.MaxConnections < c.Session.Connections {
+		log.Warn("session.connections is lowered to what the memory and the descriptors allow", "from", c.Session.Connections, "to", l.MaxConnections,
 			"remedy", "raise the limit of the control group (MemoryMax=, docker -m) or of descriptors (LimitNOFILE=, ulimit -n), or lower session.connections")
 	}
 	if set := c.Session.Memory; set > config.Bytes(l.Memory) {
-		log.Warn("session.memory is lowered to half of the memory that the hub may use", "from", set.String(), "to", config.Bytes(l.Memory).String(),
+		log.Warn("session.memory is lowered to half of the memory that the hub may use", "from", resource.Size(uint64(set)), "to", resource.Size(uint64(l.Memory)),
 			"remedy", "raise the limit of the control group (MemoryMax=, docker -m), or lower session.memory")
 	}
 	if n := filterMemory(c); has.memory.Limit > 0 && n > has.memory.Limit/4 {
-		log.Warn("filters may remember more than a quarter of the memory that the hub may use", "filters", config.Bytes(n).String(), "memory", has.memory.String(),
+		log.Warn("filters may remember more than a quarter of the memory that the hub may use", "filters", resource.Size(uint64(n)), "memory", has.memory.String(),
 			"remedy", "lower the option memory of filters, or raise the limit of the control group (MemoryMax=, docker -m)")
 	}
 	if n, limited := resource.AddressSpace(); limited && n < resource.AddressSpaceNeeded {
-		log.Warn("the address space is limited to less than the hub may need: it would end with a stack trace", "limit_mib", n>>20,
+		log.Warn("the address space is limited to less than the hub may need: it would end with a stack trace", "limit", resource.Size(n),
 			"remedy", "remove the limit (ulimit -v, LimitAS=): it does not limit memory. MemoryMax= does")
 	}
 }

@@ -49,9 +49,9 @@ func TestLimitsFollowTheSystem(t *testing.T) {
 			c := parse(v.config)
 			has := resources{resource.Memory{Limit: int64(v.group), Machine: int64(v.machine), From: "/group"}, v.descriptors}
 			l := limits(c, has)
-			if l.Memory != v.memory || l.Connections != v.connections || l.PerAccount != v.account {
+			if l.Memory != v.memory || l.MaxConnections != v.connections || l.MaxPerAccount != v.account {
 				t.Errorf("got memory %d, connections %d, of one account %d; want %d, %d, %d",
-					l.Memory, l.Connections, l.PerAccount, v.memory, v.connections, v.account)
+					l.Memory, l.MaxConnections, l.MaxPerAccount, v.memory, v.connections, v.account)
 			}
 			if got := gcLimit(has.memory); v.gc > 0 && got != v.gc {
 				t.Errorf("the collector works to %d, want %d", got, v.gc)

@@ -91,13 +91,13 @@ func (d *daemon) listen(c config.Listen) (*session.Listener, error) {
 	}
 	l, err := session.Listen(c.Network, c.Address, o)
 	if remedy := setup.PortRemedy(err); remedy != "" && c.Network != config.Unix {
-		err = fmt.Errorf("%w: %s", err, remedy)
+		err = fmt.Errorf("listen %s %s: %s", c.Network, c.Address, remedy)
 	}
 	return l, err
 }
 
 func listenOptions(c config.Listen) session.ListenOptions {
-	return session.ListenOptions{Mode: c.Mode, Group: c.Group, Trust: c.Trust}
+	return session.ListenOptions{Mode: c.Mode, Group: c.Group, TrustPeerCredentials: c.Trust}
 }
 
 // makeSocketDir makes the folder of a socket. If the hub runs as root, or the socket's
@@ -168,9 +168,9 @@ func (d *daemon) listenerNames() []string {
 	return all
 }
 
-// trustedSocket returns the socket on which the hub's own handler processes connect: the
+// peerCredentialsSocket returns the socket on which the hub's own handler processes connect: the
 // first UNIX socket that trusts the hub's own user, or "" if there is none.
-func trustedSocket(c *config.Config) string {
+func peerCredentialsSocket(c *config.Config) string {
 	for _, l := range c.Listen {
 		if l.Network == config.Unix && l.Trust {
 			return l.Address

@@ -14,6 +14,7 @@ import (
 
 	"github.com/besterhub/bester/hub/asynclog"
 	"github.com/besterhub/bester/hub/config"
+	"github.com/besterhub/bester/hub/errtext"
 )
 
 // version is set by the Makefile.
@@ -51,7 +52,7 @@ func main() {
 	case errors.Is(err, errUsage):
 		code = 2
 	case err != nil:
-		fmt.Fprintln(stderr, "besterd:", err)
+		fmt.Fprintln(stderr, "besterd:", errtext.Of(err))
 		code = 1
 	}
 	stderr.Close(closeTimeout)

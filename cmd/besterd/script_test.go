@@ -118,7 +118,7 @@ func buildCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 }
 
-// certificateCommand makes a certificate for a host that vouches for itself.
+// certificateCommand makes a self-signed certificate for a host.
 func certificateCommand(ts *testscript.TestScript, _ bool, args []string) {
 	certificate, key, err := makeCertificate(args[0], len(args) > 1)
 	ts.Check(err)
@@ -126,7 +126,7 @@ func certificateCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs("key.pem"), key, 0o600))
 }
 
-// makeCertificate makes a certificate for a host that vouches for itself, and its key.
+// makeCertificate makes a self-signed certificate for a host, and its key.
 func makeCertificate(host string, expired bool) (certificate, privateKey []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

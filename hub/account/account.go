@@ -123,26 +123,26 @@ func DefaultPermissions() Permissions {
 
 // Account is the account of a session and what it may do. It is immutable: a
 // change in the file makes a new Account, which Store.Lookup returns. Its methods
-// may be called from many goroutines, and allocate nothing.
+// permissions be called from many goroutines, and allocate nothing.
 type Account struct {
 	name                          hub.UserName
-	may                           Permissions
+	permissions                   Permissions
 	send, receive                 []rule
 	sendAll, receiveAll, reachAll bool
-	trusted                       bool
+	unrestricted                  bool
 }
 
 var _ hub.Reach = (*Account)(nil)
 
 func newAccount(name hub.UserName, p Permissions) *Account {
 	return &Account{
-		name:       name,
-		may:        p,
-		send:       newRules(p.Send),
-		receive:    newRules(p.Receive),
-		sendAll:    slices.Contains(p.Send, "#"),
-		receiveAll: slices.Contains(p.Receive, "#"),
-		reachAll:   slices.Contains(p.Reach, Everyone),
+		name:        name,
+		permissions: p,
+		send:        newRules(p.Send),
+		receive:     newRules(p.Receive),
+		sendAll:     slices.Contains(p.Send, "#"),
+		receiveAll:  slices.Contains(p.Receive, "#"),
+		reachAll:    slices.Contains(p.Reach, Everyone),
 	}
 }
 
@@ -157,31 +157,31 @@ func (a *Account) MayReceive(t hub.Type) bool { return a.receiveAll || match(a.r
 
 // MayReceiveAll reports whether all messages whose types match p may be given to the
 // account: one of its receive patterns must match all of them.
-func (a *Account) MayReceiveAll(p hub.Pattern) bool { return coversAny(a.may.Receive, p) }
+func (a *Account) MayReceiveAll(p hub.Pattern) bool { return coversAny(a.permissions.Receive, p) }
 
 // MayReach reports whether the account's messages may be handed to an address.
 // Everyone covers only servers that the config names. A host:port may be reached only
-// by an account that lists it, or by a trusted one (see Trusted).
+// by an account that lists it, or by an Unrestricted one.
 func (a *Account) MayReach(to hub.Address) bool {
-	if a.reachAll && (a.trusted || !strings.Contains(string(to.Server), ":")) {
+	if a.reachAll && (a.unrestricted || !strings.Contains(string(to.Server), ":")) {
 		return true
 	}
-	return slices.Contains(a.may.Reach, to)
+	return slices.Contains(a.permissions.Reach, to)
 }
 
 // MayServe reports whether the account may be the handler of all types that match p:
 // one of its serve patterns must match all of them. Types that only two of its patterns
 // together match are refused.
-func (a *Account) MayServe(p hub.Pattern) bool { return coversAny(a.may.Serve, p) }
+func (a *Account) MayServe(p hub.Pattern) bool { return coversAny(a.permissions.Serve, p) }
 
 // MayPeer reports whether the account may connect with scope server.
-func (a *Account) MayPeer() bool { return a.may.Peer }
+func (a *Account) MayPeer() bool { return a.permissions.Peer }
 
 // IsAdmin reports whether the account may ask for the hub's status.
-func (a *Account) IsAdmin() bool { return a.may.Admin }
+func (a *Account) IsAdmin() bool { return a.permissions.Admin }
 
 // Permissions returns a copy of all that the account may do.
-func (a *Account) Permissions() Permissions { return a.may.clone() }
+func (a *Account) Permissions() Permissions { return a.permissions.clone() }
 
 func (p Permissions) clone() Permissions {
 	p.Send, p.Receive = slices.Clone(p.Send), slices.Clone(p.Receive)

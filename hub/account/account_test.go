@@ -166,12 +166,12 @@ func TestRulesAreWhatMatchSays(t *testing.T) {
 }
 
 func TestPermissionsAreACopy(t *testing.T) {
-	may := DefaultPermissions()
+	permissions := DefaultPermissions()
 	s := newStore(t)
-	if err := s.Add("a", "secret", may); err != nil {
+	if err := s.Add("a", "secret", permissions); err != nil {
 		t.Fatal(err)
 	}
-	may.Send[0] = "x"
+	permissions.Send[0] = "x"
 	a := s.Lookup("a")
 	a.Permissions().Send[0] = "y"
 	mine := []hub.Pattern{"z"}

@@ -128,7 +128,7 @@ func TestOneChangeOfAGroupIsTooLarge(t *testing.T) {
 		}
 		return nil
 	}}
-	good := &change{edit: func(d *document) error { d.find("ann").may.Admin = true; return nil }}
+	good := &change{edit: func(d *document) error { d.find("ann").permissions.Admin = true; return nil }}
 	s.mu.Lock()
 	s.write([]*change{fill, good})
 	s.mu.Unlock()

@@ -32,16 +32,16 @@ func (d *document) encode() []byte {
 		line(&b, "account", string(e.name))
 		lines(&b, "  ", e.notes)
 		line(&b, "  password", e.hash)
-		patterns(&b, "  send    ", e.may.Send)
-		patterns(&b, "  receive ", e.may.Receive)
-		for _, to := range e.may.Reach {
+		patterns(&b, "  send    ", e.permissions.Send)
+		patterns(&b, "  receive ", e.permissions.Receive)
+		for _, to := range e.permissions.Reach {
 			line(&b, "  reach   ", to.String())
 		}
-		patterns(&b, "  serve   ", e.may.Serve)
-		if e.may.Peer {
+		patterns(&b, "  serve   ", e.permissions.Serve)
+		if e.permissions.Peer {
 			line(&b, "  peer    ", "yes")
 		}
-		if e.may.Admin {
+		if e.permissions.Admin {
 			line(&b, "  admin   ", "yes")
 		}
 	}

@@ -18,7 +18,7 @@ func open(path string) (*os.File, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if to, linkErr := os.Readlink(path); linkErr == nil { // not a file that is yet to be made
-			return nil, fmt.Errorf("account: open %s: it is a link to %s, which is not there", path, to)
+			return nil, fmt.Errorf("account: %s is a link to %s, which is not there", path, to)
 		}
 		return nil, fmt.Errorf(`account: %w: make it with "bester account add"`, err)
 	case errors.Is(err, fs.ErrPermission):
@@ -31,9 +31,9 @@ func open(path string) (*os.File, error) {
 	case err != nil:
 		err = fmt.Errorf("account: %w", err)
 	case !st.Mode().IsRegular():
-		err = fmt.Errorf("account: open %s: not a regular file", path)
+		err = fmt.Errorf("account: %s is not a regular file: name the file that the accounts are in", path)
 	case st.Mode().Perm()&0o077 != 0:
-		err = fmt.Errorf("account: open %s: group or others have access to it (mode %04o): chmod 600 %[1]s", path, st.Mode().Perm())
+		err = fmt.Errorf("account: %s: group or others have access to it (mode %04o): chmod 600 %[1]s", path, st.Mode().Perm())
 	default:
 		return f, nil
 	}

@@ -219,18 +219,18 @@ func TestChangedWhileALoginWaits(t *testing.T) {
 func TestChangedWhileAHashRuns(t *testing.T) {
 	s := newStore(t)
 	must(t, s.Add("alice", "secret", DefaultPermissions()))
-	was := s.table.Load().records["alice"]
+	record := s.table.Load().records["alice"]
 	must(t, s.Allow("alice", func(p *Permissions) { p.Admin = true }))
-	if now := s.current(was); now == nil || !now.account.IsAdmin() {
+	if now := s.current(record); now == nil || !now.account.IsAdmin() {
 		t.Errorf("got %v, want the account as it is now", now)
 	}
 	must(t, s.SetPassword("alice", "secret"))
-	if s.current(was) != nil {
+	if s.current(record) != nil {
 		t.Error("a login with the old hash is let in")
 	}
-	was = s.table.Load().records["alice"]
+	record = s.table.Load().records["alice"]
 	must(t, s.Remove("alice"))
-	if s.current(was) != nil {
+	if s.current(record) != nil {
 		t.Error("a login of an account that is gone is let in")
 	}
 }

@@ -34,11 +34,11 @@ type document struct {
 
 // An entry is one account in a document.
 type entry struct {
-	above []string // comments and blank lines above it
-	name  hub.UserName
-	notes []string // comments in it
-	hash  string
-	may   Permissions
+	above       []string // comments and blank lines above it
+	name        hub.UserName
+	notes       []string // comments in it
+	hash        string
+	permissions Permissions
 }
 
 func (d *document) find(name hub.UserName) *entry {
@@ -216,17 +216,17 @@ func (p *parser) field(keyAt int, key string, at int, value string) error {
 	case "password":
 		e.hash, err = value, checkHash(value)
 	case "send":
-		e.may.Send, err = appendUnique(e.may.Send, value, ParsePattern)
+		e.permissions.Send, err = appendUnique(e.permissions.Send, value, ParsePattern)
 	case "receive":
-		e.may.Receive, err = appendUnique(e.may.Receive, value, ParsePattern)
+		e.permissions.Receive, err = appendUnique(e.permissions.Receive, value, ParsePattern)
 	case "serve":
-		e.may.Serve, err = appendUnique(e.may.Serve, value, ParsePattern)
+		e.permissions.Serve, err = appendUnique(e.permissions.Serve, value, ParsePattern)
 	case "reach":
-		e.may.Reach, err = appendUnique(e.may.Reach, value, ParseReach)
+		e.permissions.Reach, err = appendUnique(e.permissions.Reach, value, ParseReach)
 	case "peer":
-		e.may.Peer, err = parseYesNo(value)
+		e.permissions.Peer, err = parseYesNo(value)
 	case "admin":
-		e.may.Admin, err = parseYesNo(value)
+		e.permissions.Admin, err = parseYesNo(value)
 	}
 	if err != nil {
 		return p.errorAt(at, "%s: %s", key, strings.TrimPrefix(err.Error(), "account: "))

@@ -156,7 +156,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		for _, e := range d.entries {
-			if err := e.may.check(); err != nil {
+			if err := e.permissions.check(); err != nil {
 				t.Fatalf("accepted, but could not be written: %v", err)
 			}
 		}
@@ -176,7 +176,7 @@ func FuzzParse(f *testing.F) {
 
 func meaning(d *document) (m []entry) {
 	for _, e := range d.entries {
-		m = append(m, entry{name: e.name, hash: e.hash, may: e.may})
+		m = append(m, entry{name: e.name, hash: e.hash, permissions: e.permissions})
 	}
 	return m
 }

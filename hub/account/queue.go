@@ -99,10 +99,10 @@ func (q *hashQueue) acquire(ctx context.Context, c hashRequest) (shed bool, err 
 	}
 	w := q.add(c)
 	if w.address.waiting > q.perAddress {
-		q.remove(q.newestOf(w))
+		q.refuse(q.newestOf(w))
 	}
 	if len(q.waiting) > q.limit {
-		q.remove(q.evictionVictim())
+		q.refuse(q.evictionVictim())
 	}
 	refused := !slices.Contains(q.waiting, w)
 	q.mu.Unlock()
@@ -122,7 +122,7 @@ func (q *hashQueue) acquire(ctx context.Context, c hashRequest) (shed bool, err 
 			q.releaseLocked()
 		}
 	default:
-		q.forget(w)
+		q.remove(w)
 	}
 	return false, ctx.Err()
 }
@@ -142,7 +142,7 @@ func (q *hashQueue) releaseLocked() {
 	}
 	q.turn++
 	w.class.last, w.source.last = q.turn, q.turn
-	q.forget(w)
+	q.remove(w)
 	w.outcome <- nil
 }
 
@@ -152,7 +152,7 @@ func (q *hashQueue) answer(name hub.UserName, password string) {
 	defer q.mu.Unlock()
 	for _, w := range slices.Clone(q.waiting) {
 		if w.hashRequest.class == name && w.password == password {
-			q.forget(w)
+			q.remove(w)
 			w.outcome <- errAnswered
 		}
 	}
@@ -242,14 +242,14 @@ func dropShare[K comparable](m map[K]*share, k K) {
 	}
 }
 
-// remove refuses w.
-func (q *hashQueue) remove(w *waiter) {
-	q.forget(w)
+// refuse removes w and lets its login fail with ErrBusy.
+func (q *hashQueue) refuse(w *waiter) {
+	q.remove(w)
 	w.outcome <- ErrBusy
 }
 
-// forget takes w out of the queue.
-func (q *hashQueue) forget(w *waiter) {
+// remove takes w out of the queue.
+func (q *hashQueue) remove(w *waiter) {
 	i := slices.Index(q.waiting, w)
 	q.waiting = slices.Delete(q.waiting, i, i+1)
 	class := classKey{w.hashRequest.class, w.known}

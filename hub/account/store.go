@@ -139,10 +139,10 @@ func (s *Store) setTable(doc *document) {
 	old := s.table.Load()
 	t := &table{records: make(map[hub.UserName]*record, len(doc.entries))}
 	for _, e := range doc.entries {
-		r := &record{account: newAccount(e.name, e.may), hash: []byte(e.hash)}
+		r := &record{account: newAccount(e.name, e.permissions), hash: []byte(e.hash)}
 		r.cost, _ = bcrypt.Cost(r.hash) // parse has checked it
-		if was := old.records[e.name]; was != nil && bytes.Equal(was.hash, r.hash) {
-			r.cached.Store(was.cached.Load())
+		if previous := old.records[e.name]; previous != nil && bytes.Equal(previous.hash, r.hash) {
+			r.cached.Store(previous.cached.Load())
 		}
 		t.records[e.name] = r
 		t.sorted = append(t.sorted, r)
@@ -174,11 +174,11 @@ func (s *Store) List() []*Account {
 
 // Add adds an account to the file and the Store. The error wraps ErrExists if there is one
 // of that name.
-func (s *Store) Add(name hub.UserName, password string, may Permissions) error {
+func (s *Store) Add(name hub.UserName, password string, permissions Permissions) error {
 	if err := CheckName(string(name)); err != nil {
 		return err
 	}
-	if err := may.check(); err != nil {
+	if err := permissions.check(); err != nil {
 		return err
 	}
 	hash, err := s.hash(context.Background(), name, password)
@@ -189,7 +189,7 @@ func (s *Store) Add(name hub.UserName, password string, may Permissions) error {
 		if d.find(name) != nil {
 			return fmt.Errorf("account: add %q: %w", name, ErrExists)
 		}
-		d.add(&entry{name: name, hash: hash, may: may.clone()})
+		d.add(&entry{name: name, hash: hash, permissions: permissions.clone()})
 		return nil
 	})
 }
@@ -215,12 +215,12 @@ func (s *Store) Allow(name hub.UserName, edit func(*Permissions)) error {
 		if e == nil {
 			return fmt.Errorf("account: allow %q: %w", name, ErrUnknown)
 		}
-		may := e.may.clone()
-		edit(&may)
-		if err := may.check(); err != nil {
+		permissions := e.permissions.clone()
+		edit(&permissions)
+		if err := permissions.check(); err != nil {
 			return err
 		}
-		e.may = may.clone()
+		e.permissions = permissions.clone()
 		return nil
 	})
 }
@@ -257,15 +257,16 @@ func (s *Store) ChangePassword(ctx context.Context, name hub.UserName, old, pass
 	return s.setHash(name, r.hash, hash)
 }
 
-// setHash replaces the password hash of an account if it still equals was, or if was is nil.
-func (s *Store) setHash(name hub.UserName, was []byte, hash string) error {
+// setHash replaces the password hash of an account if it still equals oldHash, or if
+// oldHash is nil.
+func (s *Store) setHash(name hub.UserName, oldHash []byte, hash string) error {
 	return s.change(func(d *document) error {
 		e := d.find(name)
 		switch {
-		case e != nil && (was == nil || e.hash == string(was)):
+		case e != nil && (oldHash == nil || e.hash == string(oldHash)):
 			e.hash = hash
 			return nil
-		case was != nil: // the password was changed meanwhile, or the account removed
+		case oldHash != nil: // the password was changed meanwhile, or the account removed
 			return ErrDenied
 		}
 		return fmt.Errorf("account: password of %q: %w", name, ErrUnknown)

@@ -178,7 +178,7 @@ func (w *Writer) writeLines(lines []byte, report ReportFunc) {
 			}
 		}
 		if rest, err := w.write(lines[:n]); err != nil {
-			w.lose(countLines(rest), err)
+			w.drop(countLines(rest), err)
 		}
 		lines = lines[n:]
 	}
@@ -202,8 +202,8 @@ func (w *Writer) write(lines []byte) (rest []byte, err error) {
 	return lines[whole:], err
 }
 
-// lose counts lines that could not be written.
-func (w *Writer) lose(lines uint64, reason error) {
+// drop counts lines that could not be written.
+func (w *Writer) drop(lines uint64, reason error) {
 	w.unreported += lines
 	w.reason = reason
 	w.mu.Lock()

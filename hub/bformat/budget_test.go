@@ -132,7 +132,7 @@ func TestQueueWithoutBudget(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := NewBudget(0)
 			told := 0
-			q := NewQueue(io.Discard, QueueOptions{Overflow: c.full, Budget: b, Lost: func(l Losses) { told += int(l.Total()) }})
+			q := NewQueue(io.Discard, QueueOptions{Overflow: c.full, Budget: b, OnLoss: func(l Losses) { told += int(l.Total()) }})
 			q.busy = c.busy
 			const n = 1000
 			var err error

@@ -61,7 +61,7 @@ func TestQueueOverloadCountsEveryFrame(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	a, b := net.Pipe()
 	var told, refused atomic.Int64
-	q := NewQueue(a, QueueOptions{Limit: 16000, Lost: func(l Losses) { told.Add(int64(l.Total())) }})
+	q := NewQueue(a, QueueOptions{Limit: 16000, OnLoss: func(l Losses) { told.Add(int64(l.Total())) }})
 	done := run(q)
 	const n = 20000
 	go func() {

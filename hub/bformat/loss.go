@@ -82,12 +82,12 @@ func (q *Queue) Stats() QueueStats {
 }
 
 // A DropError says that a droppable frame was dropped at once.
-type DropError struct{ Why Loss }
+type DropError struct{ Reason Loss }
 
 var dropErrors = [...]*DropError{LossFull: {LossFull}, LossMemory: {LossMemory}}
 
 func (e *DropError) Error() string {
-	if e.Why == LossMemory {
+	if e.Reason == LossMemory {
 		return "bformat: queue: no memory left for the frame"
 	}
 	return "bformat: queue: no room for the frame"
@@ -238,10 +238,10 @@ func (q *Queue) releaseIfEmpty() {
 	}
 }
 
-// reportLosses calls QueueOptions.Lost. It is called without the lock.
+// reportLosses calls QueueOptions.OnLoss. It is called without the lock.
 func (q *Queue) reportLosses(lost *Losses) {
-	if q.o.Lost != nil && *lost != (Losses{}) {
-		q.o.Lost(*lost)
+	if q.o.OnLoss != nil && *lost != (Losses{}) {
+		q.o.OnLoss(*lost)
 	}
 }
 

@@ -55,10 +55,10 @@ type QueueOptions struct {
 	// earlier. If nil, there is no limit.
 	Budget *Budget
 
-	// Lost is called after deliveries were lost, with their number by reason. It may be
+	// OnLoss is called after deliveries were lost, with their number by reason. It may be
 	// called from several goroutines at once and blocks the one whose frame was dropped.
 	// If nil, losses are only counted.
-	Lost func(Losses)
+	OnLoss func(Losses)
 }
 
 // maxHint bounds the preallocation, in bytes.

@@ -144,7 +144,7 @@ func TestQueueFull(t *testing.T) {
 			t.Run(c.name+" "+way, func(t *testing.T) {
 				var out bytes.Buffer
 				var told Losses
-				q := NewQueue(&out, QueueOptions{Limit: 80, Overflow: c.full, Lost: func(l Losses) {
+				q := NewQueue(&out, QueueOptions{Limit: 80, Overflow: c.full, OnLoss: func(l Losses) {
 					for why, n := range l {
 						told[why] += n
 					}
@@ -163,7 +163,7 @@ func TestQueueFull(t *testing.T) {
 						}
 						err = q.Put(class, payload)
 					}
-					if dropped := new(DropError); errors.As(err, &dropped) && dropped.Why == LossFull {
+					if dropped := new(DropError); errors.As(err, &dropped) && dropped.Reason == LossFull {
 						refused++
 						err = nil
 						continue

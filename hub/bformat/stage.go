@@ -110,7 +110,7 @@ func (q *Queue) enqueueStaged(b []byte, classes []Class) (uncounted int, err err
 		}
 		if dropped, ok := err.(*DropError); ok {
 			q.accepted++
-			q.countLost(dropped.Why, 1, &lost)
+			q.countLost(dropped.Reason, 1, &lost)
 			err = nil
 		}
 		if err != nil {

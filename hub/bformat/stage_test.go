@@ -18,7 +18,7 @@ func TestStageCountsEveryFrame(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a, b := net.Pipe()
 			told := 0
-			q := NewQueue(a, QueueOptions{Limit: limit, Lost: func(l Losses) { told += int(l.Total()) }})
+			q := NewQueue(a, QueueOptions{Limit: limit, OnLoss: func(l Losses) { told += int(l.Total()) }})
 			done := run(q)
 			const n = 20000
 			put := make(chan bool)

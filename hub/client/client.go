@@ -100,8 +100,9 @@ type disconnectedError struct{ error }
 func (e disconnectedError) Is(target error) bool { return target == ErrDisconnected }
 func (e disconnectedError) Unwrap() error        { return e.error }
 
-// errConnectionEnded is the error of a connection that the hub ended without a reason.
-var errConnectionEnded = fmt.Errorf("%w: the hub ended the connection", hub.ErrClosed)
+// ErrNoReason is the error of a connection that the hub ended without a reason. It wraps
+// hub.ErrClosed.
+var ErrNoReason = fmt.Errorf("%w: the hub ended the connection", hub.ErrClosed)
 
 // Hub returns the hub's name.
 func (c *Client) Hub() string { return c.hello.Name }
@@ -292,7 +293,7 @@ func (c *Client) connError(err error) error {
 		return fmt.Errorf("%w: %w", hub.ErrClosed, errNoAnswer)
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, tristanable.ErrClosed) {
-		return errConnectionEnded
+		return ErrNoReason
 	}
 	return err
 }

@@ -21,7 +21,7 @@ func Example() {
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "hub.sock")
-	l, err := session.Listen("unix", path, session.ListenOptions{Trust: true})
+	l, err := session.Listen("unix", path, session.ListenOptions{TrustPeerCredentials: true})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -79,9 +79,9 @@ func TestHubThatCloses(t *testing.T) {
 		last []byte
 		text string
 	}{
-		"without a word": {nil, "the hub ended the connection"},
-		"goodbye":        {wire.AppendGoodbye(nil, "the hub is shutting down"), "the hub is shutting down"},
-		"status":         {wire.AppendStatus(nil, 0, fmt.Errorf("%w: go away", hub.ErrClosed)), "go away"},
+		"without an answer": {nil, "the hub ended the connection"},
+		"goodbye":           {wire.AppendGoodbye(nil, "the hub is shutting down"), "the hub is shutting down"},
+		"status":            {wire.AppendStatus(nil, 0, fmt.Errorf("%w: go away", hub.ErrClosed)), "go away"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := connect(t, nil, func(s *fakeHub) {

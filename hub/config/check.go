@@ -44,7 +44,7 @@ func (c *Config) checkListen(r *reader) {
 			r.problem(p.key("key"), "missing: want the path of the certificate's private key, a PEM file")
 		}
 		for j := range c.Listen[:i] {
-			if other := &c.Listen[j]; clash(l, other) {
+			if other := &c.Listen[j]; conflict(l, other) {
 				r.problem(p.key("address"), "%q: the [[listen]] with network = %q and address = %q takes the same: remove one", l.Address, other.Network, other.Address)
 				break
 			}
@@ -56,15 +56,15 @@ func (c *Config) checkListen(r *reader) {
 func (c *Config) checkInformer(r *reader) {
 	informer := Listen{Network: Unix, Address: c.Informer.Socket}
 	for i := range c.Listen {
-		if c.Informer.Socket != "" && clash(&c.Listen[i], &informer) {
+		if c.Informer.Socket != "" && conflict(&c.Listen[i], &informer) {
 			r.problem(path{"informer", "socket"}, "%q: a [[listen]] takes the same: choose another path", c.Informer.Socket)
 		}
 	}
 }
 
-// clash reports whether two listeners cannot both be opened: the same socket, or the same port
+// conflict reports whether two listeners cannot both be opened: the same socket, or the same port
 // on addresses of which one includes the other.
-func clash(a, b *Listen) bool {
+func conflict(a, b *Listen) bool {
 	for _, l := range []*Listen{a, b} {
 		if l.Network == "" || checkListenAddress(l.Network, l.Address) != nil {
 			return false // already reported

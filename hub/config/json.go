@@ -14,7 +14,7 @@ func parseJSON(data []byte) (*table, error) {
 	if err := json.Unmarshal(data, &whole); err != nil {
 		var se *json.SyntaxError
 		if errors.As(err, &se) {
-			return nil, errorAt(max(int(se.Offset)-1, 0), "%s", inOurWords(se.Error()))
+			return nil, errorAt(max(int(se.Offset)-1, 0), "%s", rephrase(se.Error()))
 		}
 		return nil, errorAt(0, "%w", err)
 	}

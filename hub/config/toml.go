@@ -65,9 +65,9 @@ func parseTOML(data []byte) (*table, error) {
 	if err := p.Error(); err != nil {
 		var pe *unstable.ParserError
 		if errors.As(err, &pe) && len(pe.Highlight) > 0 {
-			return nil, errorAt(int(p.Range(pe.Highlight).Offset), "%s", inOurWords(pe.Message))
+			return nil, errorAt(int(p.Range(pe.Highlight).Offset), "%s", rephrase(pe.Message))
 		}
-		return nil, errorAt(0, "%s", inOurWords(err.Error()))
+		return nil, errorAt(0, "%s", rephrase(err.Error()))
 	}
 	return t.root, nil
 }

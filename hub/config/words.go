@@ -40,8 +40,8 @@ var words = []struct {
 	{`\ begins a special character, such as \n: for a backslash write \\`, []string{"invalid character * in string escape code", `invalid character * in \u hexadecimal character escape`}},
 }
 
-// inOurWords returns what a parser says is wrong with a file in the words of this project.
-func inOurWords(message string) string {
+// rephrase returns what a parser says is wrong with a file in the words of this project.
+func rephrase(message string) string {
 	for _, w := range words {
 		for _, pattern := range w.theirs {
 			if matches(pattern, message) {

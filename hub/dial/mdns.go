@@ -158,14 +158,14 @@ func (q *question) addresses(answer []byte, zone string) (addrs []netip.Addr) {
 
 // A link is a socket that asks all interfaces of this machine.
 type link struct {
-	conn  *net.UDPConn
-	ways  []way
-	port  uint16 // where answers come from
-	pause time.Duration
+	conn         *net.UDPConn
+	destinations []destination
+	port         uint16 // where answers come from
+	pause        time.Duration
 }
 
-// A way is where one copy of a question goes: through one interface to the group.
-type way struct {
+// A destination is where one copy of a question goes: through one interface to the group.
+type destination struct {
 	to      *net.UDPAddr
 	prepare func() error // has the next packet leave through the interface; nil: the zone of to says so
 }
@@ -181,21 +181,21 @@ func openLink(network string) (*link, error) {
 	const usable = net.FlagUp | net.FlagMulticast
 	all, err := net.Interfaces()
 	if err != nil { // as in a sandbox without netlink: the system chooses the interface
-		l.ways = []way{{to: &net.UDPAddr{IP: groups[network], Port: mdnsPort}}}
+		l.destinations = []destination{{to: &net.UDPAddr{IP: groups[network], Port: mdnsPort}}}
 	}
 	for _, i := range all {
 		if i.Flags&usable != usable || i.Flags&net.FlagPointToPoint != 0 {
 			continue
 		}
-		w := way{to: &net.UDPAddr{IP: groups[network], Port: mdnsPort}}
+		w := destination{to: &net.UDPAddr{IP: groups[network], Port: mdnsPort}}
 		if network == "udp4" {
 			w.prepare = func() error { return leaveThrough(conn, i.Index) }
 		} else {
 			w.to.Zone = i.Name
 		}
-		l.ways = append(l.ways, w)
+		l.destinations = append(l.destinations, w)
 	}
-	if len(l.ways) == 0 {
+	if len(l.destinations) == 0 {
 		conn.Close()
 		return nil, errors.New("no interface")
 	}
@@ -257,7 +257,7 @@ func earlier(a, b time.Time) time.Time {
 // send sends the question every way. One that does not work is as one where nobody
 // answers.
 func (l *link) send(q *question) {
-	for _, w := range l.ways {
+	for _, w := range l.destinations {
 		if w.prepare == nil || w.prepare() == nil {
 			l.conn.WriteToUDP(q.bytes, w.to)
 		}

@@ -80,7 +80,7 @@ func linkTo(t *testing.T, c *net.UDPConn) *link {
 	}
 	t.Cleanup(func() { conn.Close() })
 	to := c.LocalAddr().(*net.UDPAddr)
-	return &link{conn: conn, ways: []way{{to: to}}, port: uint16(to.Port), pause: patience}
+	return &link{conn: conn, destinations: []destination{{to: to}}, port: uint16(to.Port), pause: patience}
 }
 
 func mustAsk(t *testing.T, name string) *question {

@@ -31,16 +31,16 @@ type Options struct {
 	Listeners func() []string
 	// Admin returns the operator's information about this hub: one JSON value, or nil.
 	Admin func() []byte
-	// Idle is how long a connection may be idle before it is closed. If zero, 5 min.
-	Idle time.Duration
-	// Connections is how many may be open. If zero, 64.
-	Connections int
+	// IdleTimeout is how long a connection may be idle before it is closed. If zero, 5 min.
+	IdleTimeout time.Duration
+	// MaxConnections is how many may be open. If zero, 64.
+	MaxConnections int
 	// Log takes one line for each event. If nil, nothing is logged.
 	Log *slog.Logger
 }
 
-// requestLimit is the longest request in bytes.
-const requestLimit = 4 << 10
+// maxRequest is the longest request in bytes.
+const maxRequest = 4 << 10
 
 // A Server answers queries on any number of listeners.
 type Server struct {
@@ -55,11 +55,11 @@ type Server struct {
 
 // NewServer returns a Server without listeners.
 func NewServer(o Options) *Server {
-	if o.Idle == 0 {
-		o.Idle = 5 * time.Minute
+	if o.IdleTimeout == 0 {
+		o.IdleTimeout = 5 * time.Minute
 	}
-	if o.Connections == 0 {
-		o.Connections = 64
+	if o.MaxConnections == 0 {
+		o.MaxConnections = 64
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -86,7 +86,7 @@ func (s *Server) Serve(l net.Listener) error {
 		}
 		if !s.register(conn, 1) {
 			conn.Close()
-			s.logLimiter.Log(s.o.Log, slog.LevelWarn, "informer: connection closed: too many", slog.Int("limit", s.o.Connections))
+			s.logLimiter.Log(s.o.Log, slog.LevelWarn, "informer: connection closed: too many", slog.Int("limit", s.o.MaxConnections))
 			continue
 		}
 		go func() {
@@ -103,7 +103,7 @@ func (s *Server) Serve(l net.Listener) error {
 func (s *Server) register(c io.Closer, n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.conns+n > s.o.Connections {
+	if s.closed || s.conns+n > s.o.MaxConnections {
 		return false
 	}
 	s.conns += n
@@ -128,11 +128,11 @@ func (s *Server) serve(conn net.Conn) (err error) {
 			err = fmt.Errorf("a bug in the hub; please report it: %v\n%s", p, debug.Stack())
 		}
 	}()
-	in := bformat.NewReader(conn, requestLimit)
+	in := bformat.NewReader(conn, maxRequest)
 	defer in.Release()
 	var out []byte
 	for {
-		conn.SetDeadline(time.Now().Add(s.o.Idle))
+		conn.SetDeadline(time.Now().Add(s.o.IdleTimeout))
 		frame, err := in.Next()
 		if err == io.EOF || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil

@@ -191,7 +191,7 @@ func TestFragmentedRequest(t *testing.T) {
 
 func TestTooManyConnections(t *testing.T) {
 	log := make(lines, 10)
-	_, path, _ := start(t, Options{Connections: 2, Log: slog.New(slog.NewTextHandler(log, nil))})
+	_, path, _ := start(t, Options{MaxConnections: 2, Log: slog.New(slog.NewTextHandler(log, nil))})
 	first, second := dial(t, path), dial(t, path)
 	for _, p := range []*peer{first, second} {
 		p.ask("{}")
@@ -218,7 +218,7 @@ func TestTooManyConnections(t *testing.T) {
 }
 
 func TestIdleConnectionIsClosed(t *testing.T) {
-	_, path, _ := start(t, Options{Idle: time.Second})
+	_, path, _ := start(t, Options{IdleTimeout: time.Second})
 	p := dial(t, path)
 	p.Write([]byte{9})
 	if got := p.next(); got != "end" {

@@ -17,7 +17,7 @@ import (
 // The way of a message through a Classic:
 //
 //  1. Handle copies it into a job, at the end of its stream.
-//  2. One of at most Connections workers takes the head of a stream. Only one message of
+//  2. One of at most MaxConnections workers takes the head of a stream. Only one message of
 //     a stream is with the handler at a time.
 //  3. sendRequest connects and sends the data as one frame.
 //  4. readAnswer reads one frame and closes the connection.
@@ -30,9 +30,9 @@ type ClassicConfig struct {
 	// Path is the UNIX socket on which the handler listens.
 	Path string
 	Options
-	// Connections is how many connections to the handler there may be at once, each
+	// MaxConnections is how many connections to the handler there may be at once, each
 	// for one message. If zero, 16.
-	Connections int
+	MaxConnections int
 	// Command is the handler's program. If its Argv is empty, the hub starts none.
 	Command Command
 	// Needed starts the program on demand: only once nobody listens on Path, and only if
@@ -78,8 +78,8 @@ var workers = sync.Pool{New: func() any { return new(worker) }}
 // NewClassic returns the handler that c describes, and starts its program if that is due.
 func NewClassic(c ClassicConfig) *Classic {
 	c.Options = c.Options.withDefaults()
-	if c.Connections <= 0 {
-		c.Connections = DefaultConnections
+	if c.MaxConnections <= 0 {
+		c.MaxConnections = DefaultMaxConnections
 	}
 	h := &Classic{
 		c:       c,
@@ -127,7 +127,7 @@ func (c *Classic) take(m *hub.Message, a *hub.Answer) error {
 		c.ready.push(s)
 	}
 	// A worker ends when nothing is ready, so all workers there are now are busy.
-	if c.ready.head != nil && len(c.workers) < c.c.Connections {
+	if c.ready.head != nil && len(c.workers) < c.c.MaxConnections {
 		w := workers.Get().(*worker)
 		c.workers[w] = struct{}{}
 		go c.work(w)
@@ -202,7 +202,7 @@ func (c *Classic) end(j *job, w *worker, successor hub.Handler) (failed bool) {
 		}
 	}()
 	if successor != nil {
-		j.handOver(successor, &w.batch)
+		j.handOff(successor, &w.batch)
 		return false
 	}
 	return c.handle(j, w) != nil

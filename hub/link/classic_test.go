@@ -238,7 +238,7 @@ func TestClassicConnectionsAreBoundedAndStreamsInTurn(t *testing.T) {
 		now.Add(-1)
 		io.WriteString(c, frame(good))
 	})
-	h := newClassic(t, ClassicConfig{Path: path, Connections: 3})
+	h := newClassic(t, ClassicConfig{Path: path, MaxConnections: 3})
 	var as hubtest.Answers
 	for i := range 100 {
 		as.Ask(h, message("t", fmt.Sprint("s", i%10), i/10, fmt.Sprint(i%10)))
@@ -328,7 +328,7 @@ func TestClassicRefusesWhenFullAndShutDown(t *testing.T) {
 		<-hold
 		answering(frame(good))(c)
 	})
-	h := newClassic(t, ClassicConfig{Path: path, Connections: 1, Options: Options{QueueMessages: 2}})
+	h := newClassic(t, ClassicConfig{Path: path, MaxConnections: 1, Options: Options{QueueMessages: 2}})
 	var as hubtest.Answers
 	as.Ask(h, message("t", "anna", 0, "0"))
 	until(t, "the first is with the handler", func() (Stats, bool) { s := h.Stats(); return s, s.Sent == 1 })

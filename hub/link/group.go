@@ -311,8 +311,8 @@ func (j *job) finish(g *Group, e *executionState) (failed bool) {
 		}
 	}()
 	a, err := j.answerWriter, j.err
-	if m, yes := err.(*handedOverError); yes {
-		j.handOver(m.to, e.batch)
+	if m, yes := err.(*handedOffError); yes {
+		j.handOff(m.to, e.batch)
 		return false
 	}
 	a.Resume(e.batch)

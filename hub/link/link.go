@@ -27,12 +27,12 @@ import (
 
 // Limits and defaults.
 const (
-	DefaultTimeout       = 10 * time.Second
-	DefaultQueueMessages = 1024
-	DefaultQueueBytes    = 4 << 20
-	DefaultConnections   = 16
-	DefaultCredits       = 64   // of a process whose hello names none
-	MaxCredits           = 4096 // of any process, whatever its hello names
+	DefaultTimeout        = 10 * time.Second
+	DefaultQueueMessages  = 1024
+	DefaultQueueBytes     = 4 << 20
+	DefaultMaxConnections = 16
+	DefaultCredits        = 64   // of a process whose hello names none
+	MaxCredits            = 4096 // of any process, whatever its hello names
 )
 
 // Options are what every kind of handler has. The zero value works.

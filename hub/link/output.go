@@ -72,7 +72,7 @@ func (l *outputLog) logLine() {
 	l.line, l.long = l.line[:0], false
 	switch {
 	case len(line) == 0:
-	case !l.spend(lineOverhead + loggedSize(line)):
+	case !l.takeBudget(lineOverhead + loggedSize(line)):
 		l.omitted++
 		l.total++
 		if l.summary == nil {
@@ -103,8 +103,8 @@ func (l *outputLog) summarize() {
 	l.summary, l.omitted, l.total = nil, 0, 0
 }
 
-// spend takes bytes from the budget and reports whether it had them.
-func (l *outputLog) spend(bytes int) bool {
+// takeBudget takes bytes from the budget and reports whether it had them.
+func (l *outputLog) takeBudget(bytes int) bool {
 	const full = outputBurst * time.Second / outputRate
 	now := time.Now()
 	if l.refilled.IsZero() {

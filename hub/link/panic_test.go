@@ -93,7 +93,7 @@ func TestPanicFailsOneMessage(t *testing.T) {
 		t.Run("classic, "+in, func(t *testing.T) {
 			path, log := filepath.Join(shortDir(t), "s"), newLogRecorder()
 			classicServer(t, path, answering(frame(good)))
-			c, b := newClassic(t, ClassicConfig{Path: path, Connections: 1, Options: Options{Log: newLogger(log)}}), newBug(in)
+			c, b := newClassic(t, ClassicConfig{Path: path, MaxConnections: 1, Options: Options{Log: newLogger(log)}}), newBug(in)
 			b.send(c)
 			b.wantOne(t, log, c.Stats)
 			var as hubtest.Answers

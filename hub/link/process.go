@@ -16,14 +16,14 @@ import (
 // A process is one connected handler process of a group. The group's lock guards its
 // fields, except those marked as the reading goroutine's.
 type process struct {
-	g        *Group
-	conn     net.Conn
-	in       *bformat.Reader // the reading goroutine's
-	out      *bformat.Queue
-	exec     executionState // the reading goroutine's
-	rights   Rights         // nil: all
-	b        hub.Batch      // the reading goroutine's
-	maxFrame int            // the longest frame it takes, in bytes
+	g         *Group
+	conn      net.Conn
+	in        *bformat.Reader // the reading goroutine's
+	out       *bformat.Queue
+	execution executionState // the reading goroutine's
+	rights    Rights         // nil: all
+	b         hub.Batch      // the reading goroutine's
+	maxFrame  int            // the longest frame it takes, in bytes
 
 	inFlight  []*job   // by tag; inFlight[0] is not used
 	tags      []uint16 // a ring of the free tags: free and reuseDistance more
@@ -66,7 +66,7 @@ func newProcess(g *Group, c net.Conn, in *bformat.Reader, h *wire.Hello, rights 
 	// The group's limit in bytes bounds the messages, so the queue never overflows while
 	// the process reads slowly. Twice that limit, because JSON can grow when it is encoded.
 	p.out = bformat.NewQueue(c, bformat.QueueOptions{Limit: 2*g.o.QueueBytes + credits*jobOverhead})
-	p.exec.batch = &p.b
+	p.execution.batch = &p.b
 	return p
 }
 
@@ -250,7 +250,7 @@ func (p *process) sendStatus(tag uint64, reason error) {
 // flight do not suffer for it.
 func (p *process) answer(tag uint64, body []byte) {
 	g := p.g
-	answer, bad := p.exec.dec.Answer(body)
+	answer, bad := p.execution.dec.Answer(body)
 	if bad != nil {
 		bad = hub.Reason(hub.ErrHandler, "handler %q: %v", g.name, bad)
 	}
@@ -284,7 +284,7 @@ func (p *process) finish(tag uint64, body []byte, answer *wire.Answer, bad error
 		p.overdue--
 		g.stats.Late++
 		g.dispatch(&p.b, 0)
-		g.executeDue(&p.exec)
+		g.executeDue(&p.execution)
 		p.closeIfDrained()
 		return true
 	}
@@ -302,13 +302,13 @@ func (p *process) finish(tag uint64, body []byte, answer *wire.Answer, bad error
 		g.markDue(s)
 	case s.head == j && !s.busy:
 		j.done = true
-		p.exec.job, p.exec.answer = j, answer
-		g.execute(s, &p.exec) // j comes first and takes the answer
+		p.execution.job, p.execution.answer = j, answer
+		g.execute(s, &p.execution) // j comes first and takes the answer
 	default:
 		g.bufferAnswer(j, body)
 		g.markDue(s)
 	}
-	g.executeDue(&p.exec)
+	g.executeDue(&p.execution)
 	p.closeIfDrained()
 	return true
 }

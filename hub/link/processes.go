@@ -21,7 +21,7 @@ func (g *Group) addProcess(p *process) {
 		p.close(errors.New(g.goodbye()), false)
 	}
 	g.dispatch(&p.b, 0)
-	g.executeDue(&p.exec)
+	g.executeDue(&p.execution)
 }
 
 // removeProcess removes p, whose connection has ended with err. Its messages in flight
@@ -76,7 +76,7 @@ func (g *Group) detach(p *process, err error) (atFault bool, why error) {
 		}
 	}
 	g.dispatch(&p.b, 0)
-	g.executeDue(&p.exec)
+	g.executeDue(&p.execution)
 	return atFault, err
 }
 

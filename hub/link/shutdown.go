@@ -116,7 +116,7 @@ func (g *Group) forceDisconnect() {
 // closedError is the error of messages that a closing group does not handle.
 func (g *Group) closedError() error {
 	if g.successor != nil {
-		return &handedOverError{g.successor}
+		return &handedOffError{g.successor}
 	}
 	return hub.Reason(hub.ErrClosed, "handler %q is being ended", g.name)
 }

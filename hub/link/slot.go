@@ -95,7 +95,7 @@ func (s *Slot) Install(h hub.Handler) {
 	var batch hub.Batch
 	s.mu.Lock()
 	for j := s.pop(); j != nil; j = s.pop() {
-		s.unlocked(j, func() { j.handOver(h, &batch) })
+		s.unlocked(j, func() { j.handOff(h, &batch) })
 	}
 	s.handler.Store(&h)
 	s.vacant, s.closed = false, nil
@@ -157,15 +157,15 @@ func (s *Slot) pop() *job {
 	return j
 }
 
-// handOver gives a message that was queued and not handled to another handler.
-func (j *job) handOver(to hub.Handler, b *hub.Batch) {
+// handOff gives a message that was queued and not handled to another handler.
+func (j *job) handOff(to hub.Handler, b *hub.Batch) {
 	j.answerWriter.Resume(b)
 	j.m.Batch = b
 	j.ended = true
 	to.Handle(&j.m, j.answerWriter)
 }
 
-// handedOverError is the error of a job that is handed over to a successor.
-type handedOverError struct{ to hub.Handler }
+// handedOffError is the error of a job that is handed over to a successor.
+type handedOffError struct{ to hub.Handler }
 
-func (m *handedOverError) Error() string { return "left to another handler" }
+func (m *handedOffError) Error() string { return "left to another handler" }

@@ -117,7 +117,7 @@ func (k *kind) quiet(now time.Time) bool { return now.Sub(k.last) >= max(2*k.eve
 // has been quiet gives way, or else the message is of one kind with all others.
 func (l *Limiter) kind(msg string, now time.Time) *kind {
 	k := l.kinds[msg]
-	if k == nil && len(l.kinds) >= maxKinds && !l.forget(now) {
+	if k == nil && len(l.kinds) >= maxKinds && !l.evict(now) {
 		msg = ""
 		k = l.kinds[msg]
 	}
@@ -131,9 +131,9 @@ func (l *Limiter) kind(msg string, now time.Time) *kind {
 	return k
 }
 
-// forget removes a kind of which nothing has come for a while. The lines of it that were
+// evict removes a kind of which nothing has come for a while. The lines of it that were
 // suppressed count with those of all other kinds.
-func (l *Limiter) forget(now time.Time) bool {
+func (l *Limiter) evict(now time.Time) bool {
 	for msg, k := range l.kinds {
 		if msg == "" || !k.quiet(now) {
 			continue

@@ -4,7 +4,6 @@ package resource
 import (
 	"bufio"
 	"bytes"
-	"fmt"
 	"math"
 	"os"
 	"path"
@@ -75,7 +74,7 @@ func (m Memory) String() string {
 	if m.Limit == 0 {
 		return "unknown"
 	}
-	return fmt.Sprintf("%d MiB (%s)", m.Limit>>20, m.From)
+	return Size(uint64(m.Limit)) + " (" + m.From + ")"
 }
 
 // A version is a version of control groups.

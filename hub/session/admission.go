@@ -19,20 +19,20 @@ import (
 
 // connections returns how many connections may be open for a further one to be admitted. The
 // hub's own processes are admitted past the limit, by a quarter of it, but at least 16.
-func (l *Limits) connections(trusted bool) int {
-	if trusted {
-		return l.Connections + max(l.Connections/4, 16)
+func (l *Limits) connections(byPeerCredentials bool) int {
+	if byPeerCredentials {
+		return l.MaxConnections + max(l.MaxConnections/4, 16)
 	}
-	return l.Connections
+	return l.MaxConnections
 }
 
 // sessions returns how many sessions there may be, without those of administrators and
-// trusted peers. The other places are for peers that have not logged in yet.
-func (l *Limits) sessions() int { return l.Connections - l.Connections/16 }
+// peers with trusted credentials. The other places are for peers that have not logged in yet.
+func (l *Limits) sessions() int { return l.MaxConnections - l.MaxConnections/16 }
 
 // countSession counts a session that has logged in, until its connection closes. It returns what the peer is told if there are too many.
 func (s *Server) countSession(n *session) error {
-	if n.trusted || n.account.Load().IsAdmin() {
+	if n.mayUsePeerCredentials || n.account.Load().IsAdmin() {
 		return nil
 	}
 	err := s.tryCount(n.connection, n.name)
@@ -47,8 +47,8 @@ func (s *Server) tryCount(c *connection, user hub.UserName) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch have := s.perAccount[user]; {
-	case have >= c.limits.PerAccount:
-		s.stats.tooManyOfAccount.Add(1)
+	case have >= c.limits.MaxPerAccount:
+		s.stats.ofAccount.Add(1)
 		return fmt.Errorf("%w: account %q has %d sessions, as many as one may have: end some, use further accounts, or raise session.per_account",
 			hub.ErrFull, user, have)
 	case s.counted >= c.limits.sessions():
@@ -82,33 +82,33 @@ func (s *Server) evictOne(c *connection) *connection {
 			waiting[o.address]++
 		}
 	}
-	var out *connection
+	var victim *connection
 	for o, n := range s.open {
-		if o.preAuthenticated(n) && (out == nil || o.evictedBefore(out, waiting)) {
-			out = o
+		if o.preAuthenticated(n) && (victim == nil || o.evictedBefore(victim, waiting)) {
+			victim = o
 		}
 	}
 	switch {
-	case out == nil:
+	case victim == nil:
 		return nil
-	case out.address == c.address && out.heard.Load(): // it is about to log in
+	case victim.address == c.address && victim.firstFrameRead.Load(): // it is about to log in
 		return nil
-	case out.address != c.address && waiting[out.address] <= waiting[c.address]: // c's address has more
+	case victim.address != c.address && waiting[victim.address] <= waiting[c.address]: // c's address has more
 		return nil
 	}
-	out.evicted = true
-	return out
+	victim.evicted = true
+	return victim
 }
 
 // preAuthenticated reports whether o has not logged in, where n is its session.
 func (o *connection) preAuthenticated(n *session) bool {
-	return n == nil && !o.counted && !o.trusted && !o.evicted && !o.loggedOut
+	return n == nil && !o.counted && !o.mayUsePeerCredentials && !o.evicted && !o.loggedOut
 }
 
 // evictedBefore reports whether o gives way before p: silent ones first, then those of the
 // address that has most, then the oldest.
 func (o *connection) evictedBefore(p *connection, waiting map[netip.Prefix]int) bool {
-	if a, b := o.heard.Load(), p.heard.Load(); a != b {
+	if a, b := o.firstFrameRead.Load(), p.firstFrameRead.Load(); a != b {
 		return b
 	}
 	if a, b := waiting[o.address], waiting[p.address]; a != b {

@@ -22,10 +22,10 @@ func (h *running) loginNative(t *testing.T, user hub.UserName) (*client.Client, 
 }
 
 // One account has no more than its share of sessions, in all dialects and roles, and is told
-// why. Others, administrators and trusted peers still get in.
+// why. Others, administrators and peers with trusted credentials still get in.
 func TestSessionsOfOneAccount(t *testing.T) {
 	h := run(t, Options{
-		Limits:  Limits{Connections: 100, PerAccount: 3},
+		Limits:  Limits{MaxConnections: 100, MaxPerAccount: 3},
 		Handler: func(hs HandlerConn) { hs.In.Next(); hs.Conn.Close() },
 	})
 	h.account(t, "greedy", func(p *account.Permissions) { p.Serve = []hub.Pattern{"#"} })
@@ -62,7 +62,7 @@ func TestSessionsOfOneAccount(t *testing.T) {
 		if _, err := h.loginNative(t, "root"); err != nil {
 			t.Errorf("administrator: %v", err)
 		}
-		h.native(t, "greedy").lives() // as a trusted peer
+		h.native(t, "greedy").lives() // with trusted credentials
 	}
 	if _, err := h.loginNative(t, "bob"); err != nil {
 		t.Error(err)
@@ -80,10 +80,10 @@ func TestSessionsOfOneAccount(t *testing.T) {
 	}
 }
 
-// When all sessions are taken, there is still room for an administrator and trusted peers,
+// When all sessions are taken, there is still room for an administrator and peers with trusted credentials,
 // and the others are told why they are refused.
 func TestRoomForAdministrators(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Connections: 32, PerAccount: 32}})
+	h := run(t, Options{Limits: Limits{MaxConnections: 32, MaxPerAccount: 32}})
 	h.account(t, "ann", nil)
 	h.account(t, "root", func(p *account.Permissions) { p.Admin = true })
 	for range 30 {
@@ -101,7 +101,7 @@ func TestRoomForAdministrators(t *testing.T) {
 	if s := h.Stats(); s.TooMany != 1 {
 		t.Errorf("counted %+v", s)
 	}
-	// Even trusted peers do not get any number of connections.
+	// Even peers with trusted credentials do not get any number of connections.
 	for range 2 {
 		h.native(t, "own").lives()
 	}

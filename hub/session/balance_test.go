@@ -144,7 +144,7 @@ func balance(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 77))
 	full := []bformat.OverflowPolicy{bformat.DropOldest, bformat.DropNewest, bformat.DropOldest, bformat.Close}[seed%4]
 	h := run(t, Options{Limits: Limits{
-		QueueBytes: 32 << 10 << rng.IntN(4), Overflow: full, Write: time.Minute, Memory: []int{32 << 20, 1 << 20}[seed%2],
+		QueueBytes: 32 << 10 << rng.IntN(4), Overflow: full, WriteTimeout: time.Minute, Memory: []int{32 << 20, 1 << 20}[seed%2],
 	}})
 	longest := []int{50_000, 3_000}[seed%2] // what Limits.Memory has room for, however it arrives
 	var far farServer

@@ -61,7 +61,7 @@ func TestWaitingLoginsHoldLittle(t *testing.T) {
 		for name, after := range map[string][]byte{"alone": nil, "with more": make([]byte, 20<<10)} {
 			t.Run(dialect+" "+name, func(t *testing.T) {
 				blocked := blockAccounts(true)
-				h := run(t, Options{Accounts: blocked, Limits: Limits{Memory: memory, PerAccount: n}})
+				h := run(t, Options{Accounts: blocked, Limits: Limits{Memory: memory, MaxPerAccount: n}})
 				defer close(blocked.release)
 				h.account(t, "ann", nil)
 				heap() // pools are empty after the second

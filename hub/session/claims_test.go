@@ -61,7 +61,7 @@ func TestClaimsOfAPeer(t *testing.T) {
 
 // A server at a TLS port is told so, in the classic dialect, which it understands.
 func TestClassicServerAtATLSPort(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Peer: func(netip.Addr) bool { return true }}})
+	h := run(t, Options{Limits: Limits{MayPeer: func(netip.Addr) bool { return true }}})
 	p := h.peer(t, "tcp", h.tls)
 	p.text(classicServer("", `"type":"t","data":1,"id":"x"`))
 	p.wantIn(`"status":"bad"`, "this port speaks TLS")
@@ -70,7 +70,7 @@ func TestClassicServerAtATLSPort(t *testing.T) {
 }
 
 // The commands of a handler that logs in are bounded by its account, as it is at the time;
-// one that the operating system vouches for is the operator's own.
+// one that the operating system authenticates is the operator's own.
 func TestRightsOfHandlers(t *testing.T) {
 	got := make(chan HandlerConn, 1)
 	h := run(t, Options{Handler: func(s HandlerConn) { got <- s; waitForEnd(s) }})

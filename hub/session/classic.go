@@ -68,7 +68,7 @@ func (c *classic) reject(id []byte, err error) {
 // readLoop reads frames until the input ends. It handles a message only after the previous
 // one has been answered.
 func (c *classic) readLoop() error {
-	c.forget = func() { c.message = wire.ClassicMessage{} } // it may be large
+	c.clearMessage = func() { c.message = wire.ClassicMessage{} } // it may be large
 	c.in.SetIdle(c.endBurst)
 	for {
 		frame, err := c.nextFrame()

@@ -25,23 +25,23 @@ import (
 // A connection is an accepted connection. It lives as long as the session on it, if there
 // is one.
 type connection struct {
-	server     *Server
-	conn       net.Conn
-	trusted    bool         // UNIX peer credentials replace the password
-	handedOff  bool         // to Options.Handler; under Server.mu
-	address    netip.Prefix // whom it counts for: see peerPrefix
-	accepted   time.Time    // when it was
-	heard      atomic.Bool  // its first frame has come
-	evicted    bool         // it gives way to another; under Server.mu
-	loggedOut  bool         // its session has ended; under Server.mu
-	counted    bool         // by Server.countSession, for an account; under Server.mu
-	countedFor hub.UserName
-	in         *bformat.Reader
-	out        *bformat.Queue
-	user       *userLedger   // of the session; nil if there is none
-	writerDone chan struct{} // closed when writeLoop has ended; nil if it has not begun
-	log        *slog.Logger
-	limits     *Limits
+	server                *Server
+	conn                  net.Conn
+	mayUsePeerCredentials bool         // UNIX peer credentials replace the password
+	handedOff             bool         // to Options.Handler; under Server.mu
+	address               netip.Prefix // whom it counts for: see peerPrefix
+	accepted              time.Time    // when it was
+	firstFrameRead        atomic.Bool  // its first frame has come
+	evicted               bool         // it gives way to another; under Server.mu
+	loggedOut             bool         // its session has ended; under Server.mu
+	counted               bool         // by Server.countSession, for an account; under Server.mu
+	countedFor            hub.UserName
+	in                    *bformat.Reader
+	out                   *bformat.Queue
+	user                  *userCounters // of the session; nil if there is none
+	writerDone            chan struct{} // closed when writeLoop has ended; nil if it has not begun
+	log                   *slog.Logger
+	limits                *Limits
 	frameProgress
 }
 
@@ -51,27 +51,27 @@ const linger = 500 * time.Millisecond
 
 func (s *Server) newConnection(l *Listener, conn net.Conn) *connection {
 	limits := s.limits.Load()
-	socket.SetTimeouts(conn, limits.Write)
+	socket.SetTimeouts(conn, limits.WriteTimeout)
 	if unix, ok := conn.(*net.UnixConn); ok && limits.SocketBuffer > 0 {
 		unix.SetWriteBuffer(limits.SocketBuffer)
 	}
-	conn.SetDeadline(time.Now().Add(limits.Login)) // a TLS handshake writes, too
+	conn.SetDeadline(time.Now().Add(limits.LoginTimeout)) // a TLS handshake writes, too
 	in := bformat.NewReader(conn, maxLoginFrame)
 	in.SetBudget(s.memory)
 	c := &connection{
-		server:  s,
-		conn:    conn,
-		trusted: l.trusted(conn),
-		in:      in,
-		log:     s.o.Log.With("peer", conn.RemoteAddr().String()),
-		limits:  limits,
+		server:                s,
+		conn:                  conn,
+		mayUsePeerCredentials: l.hasPeerCredentials(conn),
+		in:                    in,
+		log:                   s.o.Log.With("peer", conn.RemoteAddr().String()),
+		limits:                limits,
 
 		accepted: time.Now(),
 	}
 	c.address, _ = peerPrefix(conn.RemoteAddr())
 	c.out = bformat.NewQueue(queueWriter(conn), bformat.QueueOptions{
-		Limit: limits.QueueBytes, Overflow: limits.Overflow, Timeout: limits.Write,
-		Budget: s.memory, Lost: c.countLost,
+		Limit: limits.QueueBytes, Overflow: limits.Overflow, Timeout: limits.WriteTimeout,
+		Budget: s.memory, OnLoss: c.countLost,
 	})
 	return c
 }
@@ -100,7 +100,7 @@ func (c *connection) handshake() func() {
 		c.in.SetLimit(c.limits.MaxFrame)
 	}
 	first, err := c.in.Next()
-	c.heard.Store(true)
+	c.firstFrameRead.Store(true)
 	switch {
 	case err != nil:
 		c.refuse(err, "first frame")
@@ -134,7 +134,7 @@ func (c *connection) recoverPanics(f func()) {
 // teardown closes the connection and removes it from the server.
 func (c *connection) teardown() {
 	c.close()
-	c.server.ledger.close(c)
+	c.server.deliveries.close(c)
 	c.server.connectionClosed(c)
 }
 
@@ -148,8 +148,8 @@ func (c *connection) writeLoop() {
 	defer close(c.writerDone)
 	if err := c.out.Run(); err != nil {
 		if errors.Is(err, bformat.ErrFull) || errors.Is(err, os.ErrDeadlineExceeded) {
-			c.server.stats.slow.Add(1)
-			c.warn(&c.server.logLimiters.slow, "session closed: it does not read what it is sent", slog.Int("queue", c.limits.QueueBytes), slog.Duration("write", c.limits.Write))
+			c.server.stats.slowReaders.Add(1)
+			c.warn(&c.server.logLimiters.slowReaders, "session closed: it does not read what it is sent", slog.Int("queue", c.limits.QueueBytes), slog.Duration("write", c.limits.WriteTimeout))
 		}
 		c.abort() // wakes the reader
 	}
@@ -189,14 +189,14 @@ func (c *connection) abort() {
 
 // classicPeerAllowed reports whether a classic server may connect from this address.
 func (c *connection) classicPeerAllowed() bool {
-	if c.trusted {
+	if c.mayUsePeerCredentials {
 		return true
 	}
 	ip, err := netip.ParseAddr(c.host())
 	if err != nil {
 		ip = netip.Addr{} // a UNIX socket: allowed only if every address is
 	}
-	return c.limits.Peer != nil && c.limits.Peer(ip.Unmap().WithZone(""))
+	return c.limits.MayPeer != nil && c.limits.MayPeer(ip.Unmap().WithZone(""))
 }
 
 func (c *connection) host() string {

@@ -15,10 +15,10 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// Accepted TCP connections end when what was written is not acknowledged within Limits.Write,
+// Accepted TCP connections end when what was written is not acknowledged within Limits.WriteTimeout,
 // and are probed while they are idle.
 func TestAcceptedConnectionsHaveTimeouts(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Write: 20 * time.Second}})
+	h := run(t, Options{Limits: Limits{WriteTimeout: 20 * time.Second}})
 	h.account(t, "ann", nil)
 	for network, address := range map[string]string{"tcp": h.tcp, "tls": h.tls} {
 		p := h.peer(t, network, address)
@@ -50,8 +50,8 @@ func TestAcceptedConnectionsHaveTimeouts(t *testing.T) {
 // deadLink names an environment variable: the part that the process plays.
 const deadLink = "BESTER_TEST_DEAD_LINK"
 
-// A session whose link goes dead without a word while messages are sent to it ends within
-// Limits.Write or little more, not after the quarter of an hour that TCP waits.
+// A session whose peer becomes unreachable while messages are sent to it ends within
+// Limits.WriteTimeout or little more, not after the quarter of an hour that TCP waits.
 func TestDeadLink(t *testing.T) {
 	switch os.Getenv(deadLink) {
 	case "":
@@ -101,7 +101,7 @@ func TestDeadLink(t *testing.T) {
 	command("nsenter", "-t", pid, "-n", "ip", "addr", "add", "10.77.0.2/24", "dev", "vb")
 	command("nsenter", "-t", pid, "-n", "ip", "link", "set", "vb", "up")
 
-	h := run(t, Options{Limits: Limits{Write: 2 * time.Second}})
+	h := run(t, Options{Limits: Limits{WriteTimeout: 2 * time.Second}})
 	h.account(t, "far", nil)
 	h.route(t, "t", "far")
 	address := h.listen(t, "tcp4", "10.77.0.1:0", ListenOptions{})

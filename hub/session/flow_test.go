@@ -140,10 +140,10 @@ func TestSlowReaderPolicies(t *testing.T) {
 	}
 }
 
-// A session that reads nothing at all is closed after Limits.Write, and counted, also if
+// A session that reads nothing at all is closed after Limits.WriteTimeout, and counted, also if
 // its queue drops frames.
 func TestSlowReaderIsClosed(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Write: 2 * time.Second}})
+	h := run(t, Options{Limits: Limits{WriteTimeout: 2 * time.Second}})
 	h.route(t, "r", "slow")
 	h.native(t, "slow")
 	sam := h.native(t, "sam")

@@ -61,11 +61,11 @@ func run(t testing.TB, o Options) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.Limits.Login == 0 { // who is slow on a busy machine is not what is tested
-		o.Limits.Login = patience
+	if o.Limits.LoginTimeout == 0 { // who is slow on a busy machine is not what is tested
+		o.Limits.LoginTimeout = patience
 	}
-	if o.Limits.Write == 0 {
-		o.Limits.Write = patience
+	if o.Limits.WriteTimeout == 0 {
+		o.Limits.WriteTimeout = patience
 	}
 	if blocked, ok := o.Accounts.(*blockedAccounts); ok {
 		blocked.Accounts = h.accounts
@@ -75,7 +75,7 @@ func run(t testing.TB, o Options) *running {
 	o.Router, o.Hub = h.router, "test"
 	o.Log = slog.New(slog.NewTextHandler(h.log, nil))
 	h.Server = NewServer(o)
-	h.listen(t, "unix", h.unix, ListenOptions{Trust: true})
+	h.listen(t, "unix", h.unix, ListenOptions{TrustPeerCredentials: true})
 	h.listen(t, "unix", h.closed, ListenOptions{})
 	h.tcp = h.listen(t, "tcp4", "127.0.0.1:0", ListenOptions{})
 	h.tls = h.listen(t, "tls", "127.0.0.1:0", ListenOptions{TLS: &tls.Config{Certificates: []tls.Certificate{certificate()}}})

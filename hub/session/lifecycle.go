@@ -38,8 +38,8 @@ func (s *Server) admit(c *connection) (out *connection, err error) {
 	switch {
 	case s.shuttingDown:
 		return nil, errShuttingDown
-	case len(s.open)-s.evicting < c.limits.connections(c.trusted):
-	case c.trusted:
+	case len(s.open)-s.evicting < c.limits.connections(c.mayUsePeerCredentials):
+	case c.mayUsePeerCredentials:
 		return nil, errTooMany
 	default:
 		if out = s.evictOne(c); out == nil {
@@ -61,7 +61,7 @@ func (s *Server) register(n *session) error {
 		return errShuttingDown
 	}
 	s.open[n.connection] = n
-	s.ledger.open(n)
+	s.deliveries.open(n)
 	s.sessions++
 	s.undrained++
 	s.stats.logins.Add(1)
@@ -98,8 +98,8 @@ func (s *Server) unregister(n *session) {
 }
 
 func (s *Server) connectionClosed(c *connection) {
-	if !s.spare.full() {
-		s.spare.fill()
+	if !s.descriptors.full() {
+		s.descriptors.fill()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,11 +156,11 @@ func (s *Server) Recheck() {
 }
 
 func (s *session) recheck() {
-	if s.account.Load() == nil || s.peerCred { // a classic server has no account
+	if s.account.Load() == nil || s.usedPeerCredentials { // a classic server has no account
 		return
 	}
-	s.server.checking.Lock() // an older account must not replace a newer one
-	defer s.server.checking.Unlock()
+	s.server.recheckMu.Lock() // an older account must not replace a newer one
+	defer s.server.recheckMu.Unlock()
 	a := s.server.o.Accounts.Lookup(s.name)
 	switch {
 	case a == nil:
@@ -221,7 +221,7 @@ func (s *Server) Drain(ctx context.Context) error {
 	s.mu.Lock()
 	s.shuttingDown = true
 	s.cancel()
-	s.spare.close()
+	s.descriptors.close()
 	for l := range s.listeners {
 		l.Close()
 	}
@@ -253,7 +253,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	closeOnce(s.released)
 	s.mu.Unlock()
-	defer s.ledger.logLosses() // who has lost something is not only in the sum at the end
+	defer s.deliveries.logLosses() // who has lost something is not only in the sum at the end
 	select {
 	case <-s.allClosed:
 		return nil

@@ -15,15 +15,16 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/socket"
 )
 
 // A Listener accepts connections for a Server.
 type Listener struct {
 	net.Listener
-	network string // as in the config: unix, tcp4, tcp6, tls
-	trust   atomic.Bool
-	path    string // of a UNIX socket
+	network              string // as in the config: unix, tcp4, tcp6, tls
+	trustPeerCredentials atomic.Bool
+	path                 string // of a UNIX socket
 }
 
 // Listen opens a listener: network is "tcp4", "tcp6" (which takes IPv6 only),
@@ -32,7 +33,7 @@ type Listener struct {
 // A UNIX socket that a running program serves is an error; a stale one is replaced.
 func Listen(network, address string, o ListenOptions) (*Listener, error) {
 	l := &Listener{network: network}
-	l.trust.Store(o.Trust && network == "unix")
+	l.trustPeerCredentials.Store(o.TrustPeerCredentials && network == "unix")
 	var err error
 	switch network {
 	case "unix":
@@ -58,7 +59,7 @@ func Listen(network, address string, o ListenOptions) (*Listener, error) {
 		if network == "unix" {
 			other = "path"
 		}
-		return nil, fmt.Errorf("listen %s %s: in use by another program: stop it or choose another %s (%w)", network, address, other, syscall.EADDRINUSE)
+		return nil, hub.Reason(syscall.EADDRINUSE, "listen %s %s: in use by another program: stop it or choose another %s", network, address, other)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen %s %s: %w", network, address, err)
@@ -69,10 +70,10 @@ func Listen(network, address string, o ListenOptions) (*Listener, error) {
 // ListenOptions say how a listener is opened. The zero value is a UNIX socket of
 // mode 0660, or a TCP port.
 type ListenOptions struct {
-	Mode  fs.FileMode // of a UNIX socket; if zero, 0660
-	Group string      // that owns a UNIX socket; if empty, the hub's own
-	Trust bool        // UNIX: peers with the hub's own uid, or root's, need no password
-	TLS   *tls.Config // for "tls": its certificates; TLS 1.3 is always the least
+	Mode                 fs.FileMode // of a UNIX socket; if zero, 0660
+	Group                string      // that owns a UNIX socket; if empty, the hub's own
+	TrustPeerCredentials bool        // UNIX: peers with the hub's own uid, or root's, need no password
+	TLS                  *tls.Config // for "tls": its certificates; TLS 1.3 is always the least
 }
 
 // String returns what the original prints of a listener: "tcp4://127.0.0.1:2223".
@@ -139,7 +140,7 @@ func (l *Listener) SetAccess(o ListenOptions) error {
 	if l.network != "unix" {
 		return nil
 	}
-	l.trust.Store(o.Trust)
+	l.trustPeerCredentials.Store(o.TrustPeerCredentials)
 	return setAccess(l.path, o)
 }
 
@@ -155,11 +156,11 @@ func chgrp(path, name string) error {
 	return os.Chown(path, -1, gid)
 }
 
-// trusted reports whether l trusts peer credentials and c comes from a UNIX peer with the
-// hub's own uid or root's.
-func (l *Listener) trusted(c net.Conn) bool {
+// hasPeerCredentials reports whether l trusts peer credentials and c comes from a UNIX peer
+// with the hub's own uid or root's.
+func (l *Listener) hasPeerCredentials(c net.Conn) bool {
 	uc, ok := c.(*net.UnixConn)
-	if !l.trust.Load() || !ok {
+	if !l.trustPeerCredentials.Load() || !ok {
 		return false
 	}
 	raw, err := uc.SyscallConn()

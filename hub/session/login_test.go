@@ -94,7 +94,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 }
 
 func TestLoginTimeout(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Login: 3 * time.Second}})
+	h := run(t, Options{Limits: Limits{LoginTimeout: 3 * time.Second}})
 	in := h.native(t, "ann")
 	late := map[string]*peer{"nothing": h.peer(t, "tcp", h.tcp), "half a frame": h.peer(t, "tcp", h.tcp)}
 	late["half a frame"].Write([]byte{200, 0, 0, 0, '{'})
@@ -153,7 +153,7 @@ func TestFramesAreShortBeforeTheLogin(t *testing.T) {
 }
 
 func TestTooManyConnections(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Connections: 3, PerAccount: 3}})
+	h := run(t, Options{Limits: Limits{MaxConnections: 3, MaxPerAccount: 3}})
 	h.account(t, "ann", nil)
 	in := []*peer{h.classic(t, "ann"), h.classic(t, "ann")}
 	silent := h.peer(t, "tcp", h.tcp) // whoever has not logged in counts, too
@@ -164,7 +164,7 @@ func TestTooManyConnections(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 	h.log.want(t, "it has not logged in, and another needs its place", "limit=3")
-	h.native(t, "ann").lives() // trusted processes are admitted past the limit
+	h.native(t, "ann").lives() // peers with trusted credentials are admitted past the limit
 	last.text(classicLogin("ann", "p"))
 	last.want(classicIn)
 	for range 3 { // sessions give way to nobody
@@ -206,7 +206,7 @@ func (h *running) peerFrom(t *testing.T, address string) *peer {
 // One address that opens connections and says nothing keeps nobody out, from wherever they
 // come.
 func TestSilentConnectionsGiveWay(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Connections: 32, PerAccount: 32, Login: time.Hour}})
+	h := run(t, Options{Limits: Limits{MaxConnections: 32, MaxPerAccount: 32, LoginTimeout: time.Hour}})
 	h.account(t, "ann", nil)
 	var slow []*peer // from other addresses, one each: they do not give way to the flood
 	for i := range 3 {

@@ -20,7 +20,7 @@ import (
 // countLost notes deliveries that the session's queue has lost; the queue has counted them.
 func (c *connection) countLost(lost bformat.Losses) {
 	if c.user != nil {
-		c.server.ledger.note(c.user, hub.Losses(lost))
+		c.server.deliveries.noteLosses(c.user, hub.Losses(lost))
 	}
 }
 
@@ -33,7 +33,7 @@ func (s *session) refused(err error) error {
 	s.user.refused[why].Add(1)
 	var lost hub.Losses
 	lost[why] = 1
-	s.server.ledger.note(s.user, lost)
+	s.server.deliveries.noteLosses(s.user, lost)
 	return err
 }
 
@@ -72,8 +72,8 @@ const (
 	logUsers = 10
 )
 
-// note adds losses to those that will be logged for a user.
-func (l *ledger) note(u *userLedger, lost hub.Losses) {
+// noteLosses adds losses to those that will be logged for a user.
+func (l *deliveryCounters) noteLosses(u *userCounters, lost hub.Losses) {
 	for i, n := range lost {
 		if n > 0 {
 			u.newLosses[i].Add(n)
@@ -93,7 +93,7 @@ func (l *ledger) note(u *userLedger, lost hub.Losses) {
 }
 
 // logLosses logs the losses that are not logged yet.
-func (l *ledger) logLosses() {
+func (l *deliveryCounters) logLosses() {
 	type line struct {
 		user  hub.UserName
 		since time.Time

@@ -73,7 +73,7 @@ func TestLongFrameMemoryIsReleased(t *testing.T) {
 // Sessions that each stall inside a long frame hold no more than Limits.Memory.
 func TestLongFramesShareMemory(t *testing.T) {
 	const n, memory, each = 300, 8 << 20, 32 << 10
-	h := run(t, Options{Limits: Limits{Memory: memory, Write: time.Hour}}) // none is closed for being slow
+	h := run(t, Options{Limits: Limits{Memory: memory, WriteTimeout: time.Hour}}) // none is closed for being slow
 	ann, bob := h.native(t, "ann"), h.native(t, "bob")
 	ends, almost := make(chan string, n), almost()
 	before := heap()
@@ -195,7 +195,7 @@ func TestFullQueueIsNotStarved(t *testing.T) {
 
 // A peer that stalls inside a frame is told and closed; one that is idle between frames stays.
 func TestStoppedInAFrame(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Write: time.Hour}})
+	h := run(t, Options{Limits: Limits{WriteTimeout: time.Hour}})
 	h.account(t, "ann", nil)
 	now := time.Hour // the server's own clock has not come so far
 	passTime := func() {
@@ -240,7 +240,7 @@ func TestStoppedInAFrame(t *testing.T) {
 
 // A slow peer is not stalled: it has the time limit for each 64 KiB.
 func TestSlowFrameIsNotStalled(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Write: time.Hour}})
+	h := run(t, Options{Limits: Limits{WriteTimeout: time.Hour}})
 	p := h.native(t, "ann")
 	s := h.sessionList()[0]
 	frame := bformat.Append(nil, sent(1, "dummy", fmt.Sprintf("%q", strings.Repeat("x", 300_000))))
@@ -266,7 +266,7 @@ func TestSlowFrameIsNotStalled(t *testing.T) {
 // A handler process that stalls inside a frame is cut off, too.
 func TestStalledHandlerIsCutOff(t *testing.T) {
 	ended := make(chan error, 1)
-	h := run(t, Options{Limits: Limits{Write: 20 * time.Millisecond}, Handler: func(hs HandlerConn) {
+	h := run(t, Options{Limits: Limits{WriteTimeout: 20 * time.Millisecond}, Handler: func(hs HandlerConn) {
 		_, err := hs.In.Next()
 		ended <- err
 		hs.Conn.Close()

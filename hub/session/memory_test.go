@@ -34,7 +34,7 @@ func serveIdle() {
 	if err != nil {
 		panic(err)
 	}
-	s := NewServer(Options{Router: hub.NewRouter(hub.RouterOptions{Name: "idle"}), Hub: "idle", Accounts: store, Limits: Limits{Connections: 10_000}})
+	s := NewServer(Options{Router: hub.NewRouter(hub.RouterOptions{Name: "idle"}), Hub: "idle", Accounts: store, Limits: Limits{MaxConnections: 10_000}})
 	for _, network := range []string{"tcp4", "tls"} {
 		l, err := Listen(network, "127.0.0.1:0", ListenOptions{TLS: &tls.Config{Certificates: []tls.Certificate{certificate()}}})
 		if err != nil {

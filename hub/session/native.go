@@ -123,14 +123,14 @@ func (n *native) authenticate(h *wire.Hello) (err error) {
 	if h.Role == wire.RoleHandler && h.Name == "" {
 		h.Name = strings.Join(h.Types, ",") // its only name from here on
 	}
-	if n.trusted && h.Password == "" {
+	if n.mayUsePeerCredentials && h.Password == "" {
 		if h.User == "" && h.Role == wire.RoleHandler {
 			h.User = h.Name // no message is ever sent to this name
 		} else if err := account.CheckName(h.User); err != nil {
 			return n.denied(fmt.Errorf("%w: user name: %v", hub.ErrDenied, err))
 		}
-		n.peerCred = true
-		n.setAccount(account.Trusted(hub.UserName(h.User)), h.User)
+		n.usedPeerCredentials = true
+		n.setAccount(account.Unrestricted(hub.UserName(h.User)), h.User)
 		h.Token = ""
 	} else if h.Token, err = n.login(h.User, h.Password, h.Token); err != nil {
 		return err
@@ -179,7 +179,7 @@ func (n *native) handOff(h *wire.Hello) {
 	}
 	n.recheck() // the account may have changed since the login
 	hs := HandlerConn{Conn: n.conn, In: n.in, Hello: h, Account: n.account.Load()}
-	if !n.peerCred {
+	if !n.usedPeerCredentials {
 		hs.Rights = n
 	}
 	n.server.o.Handler(hs)
@@ -187,7 +187,7 @@ func (n *native) handOff(h *wire.Hello) {
 
 // readLoop reads frames until the input ends.
 func (n *native) readLoop() error {
-	n.forget = func() { n.message.Data = hub.Data{} } // it may be large
+	n.clearMessage = func() { n.message.Data = hub.Data{} } // it may be large
 	n.in.SetIdle(n.endBurst)
 	for {
 		frame, err := n.nextFrame()

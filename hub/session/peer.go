@@ -42,8 +42,8 @@ func (n *native) checkOrigin(m *hub.Message) {
 		m.Hops = 1
 	}
 	if denied != "" {
-		n.server.stats.restamped.Add(1)
-		n.warn(&n.server.logLimiters.claims, "message of a peer gets another origin: its account may not speak for the one it names",
+		n.server.stats.originsDenied.Add(1)
+		n.warn(&n.server.logLimiters.origins, "message of a peer gets another origin: its account may not speak for the one it names",
 			slog.String("user", own), slog.String("origin", denied),
 			slog.String("remedy", fmt.Sprintf("if it may: peers.origins = { %q = [%q] }", own, denied)))
 	}
@@ -51,7 +51,7 @@ func (n *native) checkOrigin(m *hub.Message) {
 
 // mayUseOrigin reports whether the peer may say that a message comes from a hub of that name.
 func (n *native) mayUseOrigin(name string) bool {
-	if n.peerCred || name == string(n.name) {
+	if n.usedPeerCredentials || name == string(n.name) {
 		return true
 	}
 	may := n.server.limits.Load().MayUseOrigin
@@ -59,8 +59,8 @@ func (n *native) mayUseOrigin(name string) bool {
 }
 
 // isHubID reports whether a message's id, a raw JSON string, is one that a hub of this kind
-// has given: origin/number. Only such a hub reads why it was refused; an original is closed
-// without a word.
+// has given: origin/number. Only such a hub reads why it was refused; the connection of an
+// original is closed without an answer.
 func isHubID(id []byte) bool {
 	origin, number, ok := bytes.Cut(bytes.Trim(id, `"`), []byte("/"))
 	_, err := strconv.ParseUint(string(number), 10, 64)

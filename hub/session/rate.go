@@ -136,8 +136,8 @@ func (s *session) limitRate(n int) {
 		return
 	}
 	account, total := s.limits.Rate, s.limits.TotalRate
-	s.server.stats.slowed.Add(1)
-	s.warn(&s.server.logLimiters.slowed, "a sender is slowed down: it sends more than the limit",
+	s.server.stats.sendsSlowed.Add(1)
+	s.warn(&s.server.logLimiters.sendsSlowed, "a sender is slowed down: it sends more than the limit",
 		slog.String("user", string(s.name)), slog.String("limit", limit),
 		slog.Int("messages", cmp.Or(account.Messages, total.Messages)), slog.Int("bytes", cmp.Or(account.Bytes, total.Bytes)))
 }
@@ -173,7 +173,7 @@ var errHungUp = errors.New("the peer has hung up, and what it sent exceeds its r
 
 // waitForRate waits until the rates allow the session to go on, or the session ends. It
 // returns errHungUp if the connection breaks meanwhile. What a peer has sent before it closed
-// is read to the end, unless that takes longer than Limits.Write.
+// is read to the end, unless that takes longer than Limits.WriteTimeout.
 func (s *session) waitForRate() error {
 	until := s.readAfter
 	s.readAfter = 0
@@ -193,7 +193,7 @@ func (s *session) waitForRate() error {
 			return nil // the next read returns io.EOF
 		case s.closedAt == 0:
 			s.closedAt = max(now, 1)
-		case now-s.closedAt >= s.limits.Write:
+		case now-s.closedAt >= s.limits.WriteTimeout:
 			return errHungUp
 		}
 		timer.Reset(min(left, hangUpInterval))

@@ -147,7 +147,7 @@ func TestRateHoldsNoMemory(t *testing.T) {
 // What has been read ahead waits in a buffer that suits it, and is charged. It is not taken at
 // once when the peer closes, but until session.write has passed.
 func TestRateOfAPeerThatCloses(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Rate: Rate{Bytes: 1}, Write: 2 * time.Second}})
+	h := run(t, Options{Limits: Limits{Rate: Rate{Bytes: 1}, WriteTimeout: 2 * time.Second}})
 	h.account(t, "ann", nil)
 	other := h.native(t, "other")
 	p := h.rated(t, "unix", "ann")

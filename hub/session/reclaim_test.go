@@ -26,7 +26,7 @@ func TestStoppedFramesGiveWay(t *testing.T) {
 	const n, memory = 120, 2 << 20
 	for _, network := range []string{"unix", "tls"} {
 		t.Run(network, func(t *testing.T) {
-			h := run(t, Options{Limits: Limits{Memory: memory, Connections: 1000, PerAccount: 1000}})
+			h := run(t, Options{Limits: Limits{Memory: memory, MaxConnections: 1000, MaxPerAccount: 1000}})
 			h.account(t, "greedy", nil)
 			h.account(t, "modest", nil)
 			h.account(t, "ann", nil)
@@ -101,7 +101,7 @@ func (h *running) any(t *testing.T, user hub.UserName) *session {
 // Frames that get on do not give way, whoever needs memory; slow ones only to those who hold
 // less.
 func TestFramesThatGetOnStay(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Memory: 1 << 20, Write: time.Hour}})
+	h := run(t, Options{Limits: Limits{Memory: 1 << 20, WriteTimeout: time.Hour}})
 	for range 2 {
 		h.native(t, "greedy").Write(part(40 << 10))
 	}

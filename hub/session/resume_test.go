@@ -87,7 +87,7 @@ func TestClientsComeBackByToken(t *testing.T) {
 	}
 }
 
-// A handler process gets a token, too; one that the operating system vouches for does not.
+// A handler process gets a token, too; one that the operating system authenticates does not.
 func TestHandlerGetsAToken(t *testing.T) {
 	hellos := make(chan *wire.Hello, 1)
 	h := run(t, Options{Handler: func(hs HandlerConn) {

@@ -25,7 +25,8 @@ type Options struct {
 	Router *hub.Router
 	// Hub is this hub's name, told to native peers.
 	Hub string
-	// Accounts is asked at each login. If nil, only trusted UNIX peers get in.
+	// Accounts is asked at each login. If nil, only UNIX peers with trusted
+	// credentials get in: see ListenOptions.
 	Accounts Accounts
 	// Handler serves and closes the connection of a handler process, as its hello
 	// identifies it; it returns when the connection has ended. Shutdown does not wait
@@ -62,7 +63,7 @@ type HandlerConn struct {
 	Hello   *wire.Hello      // its Token is the one to answer it with
 	Account *account.Account // may serve all types in Hello
 	// Rights are those of the account as it is when they are asked for; nil if the
-	// operating system vouches for the process, which may do everything then.
+	// operating system authenticates the process (peer credentials), which may do everything then.
 	Rights Rights
 }
 
@@ -75,18 +76,18 @@ type Rights interface {
 // Limits bound the resources that a peer can use. The zero value is the defaults. A
 // connection keeps the limits that were in force when it was accepted.
 type Limits struct {
-	Login         time.Duration          // a connection has this long to log in; if zero, 10 s
-	Connections   int                    // open at once, logged in or not, and a quarter more for trusted peers; a sixteenth is kept for logins of administrators; if zero, 1024
-	PerAccount    int                    // sessions of one account, but for administrators and trusted peers; if zero, a quarter of Connections, but at least 4
-	MaxFrame      int                    // bytes of a frame after the login (4 KiB before); if zero, 1 MiB
-	QueueBytes    int                    // bytes that may wait to be written to one session; if zero, 256 KiB
-	Overflow      bformat.OverflowPolicy // what happens when they would be more; if zero, drop the oldest
-	Write         time.Duration          // a peer that reads nothing, or stalls in a frame, for so long is closed; if zero, 30 s
-	Credits       int                    // messages of one native session in flight; if zero, 256
-	Subscriptions int                    // of one session; if zero, 256
-	Failures      int                    // failed logins of one account from one address in a minute until they are throttled; if zero, 10
-	Rate          Rate                   // of what one account may send, in all its sessions; over it, it is read more slowly
-	TotalRate     Rate                   // of what all sessions together may send
+	LoginTimeout     time.Duration          // a connection has this long to log in; if zero, 10 s
+	MaxConnections   int                    // open at once, logged in or not, and a quarter more for peers with trusted credentials; a sixteenth is kept for logins of administrators; if zero, 1024
+	MaxPerAccount    int                    // sessions of one account, but for administrators and peers with trusted credentials; if zero, a quarter of MaxConnections, but at least 4
+	MaxFrame         int                    // bytes of a frame after the login (4 KiB before); if zero, 1 MiB
+	QueueBytes       int                    // bytes that may wait to be written to one session; if zero, 256 KiB
+	Overflow         bformat.OverflowPolicy // what happens when they would be more; if zero, drop the oldest
+	WriteTimeout     time.Duration          // a peer that reads nothing, or stalls in a frame, for so long is closed; if zero, 30 s
+	Credits          int                    // messages of one native session in flight; if zero, 256
+	MaxSubscriptions int                    // of one session; if zero, 256
+	LoginFailures    int                    // failed logins of one account from one address in a minute until they are throttled; if zero, 10
+	Rate             Rate                   // of what one account may send, in all its sessions; over it, it is read more slowly
+	TotalRate        Rate                   // of what all sessions together may send
 	// Memory is how many bytes all connections together may hold for frames that are being
 	// read, if they are over 56 KiB or have stopped after more than 512 bytes, and for each
 	// session's waiting frames, and frames being written, over 8 KiB each. No connection gets
@@ -99,8 +100,8 @@ type Limits struct {
 	// UNIX socket and are not read; it takes twice as much memory for them. If zero, what the
 	// system has by default, mostly 208 KiB. It counts for new connections.
 	SocketBuffer int
-	// Peer says which addresses classic servers may connect from; if nil, none.
-	Peer func(netip.Addr) bool
+	// MayPeer says which addresses classic servers may connect from; if nil, none.
+	MayPeer func(netip.Addr) bool
 	// MayUseOrigin says which hubs and servers, beside itself, a peer account may say that a
 	// message comes from; if nil, none. It counts at once for all connections.
 	MayUseOrigin func(account, name string) bool
@@ -108,7 +109,7 @@ type Limits struct {
 
 // Cost and CostTLS are the memory in bytes that a connection takes, apart from Memory: its
 // goroutines, structures, the small buffers that are exempt from Memory, and for TLS the
-// buffers and keys of crypto/tls. Connections of them should fit into what there is.
+// buffers and keys of crypto/tls. MaxConnections of them should fit into what there is.
 const (
 	Cost    = 40 << 10
 	CostTLS = 72 << 10
@@ -119,15 +120,15 @@ const maxLoginFrame = 4 << 10
 
 // WithDefaults returns l with its defaults in place of zeros.
 func (l Limits) WithDefaults() Limits {
-	l.Login = cmp.Or(l.Login, 10*time.Second)
-	l.Connections = cmp.Or(l.Connections, 1024)
-	l.PerAccount = cmp.Or(l.PerAccount, max(l.Connections/4, 4))
+	l.LoginTimeout = cmp.Or(l.LoginTimeout, 10*time.Second)
+	l.MaxConnections = cmp.Or(l.MaxConnections, 1024)
+	l.MaxPerAccount = cmp.Or(l.MaxPerAccount, max(l.MaxConnections/4, 4))
 	l.MaxFrame = cmp.Or(l.MaxFrame, bformat.DefaultLimit)
 	l.QueueBytes = cmp.Or(l.QueueBytes, 256<<10)
-	l.Write = cmp.Or(l.Write, 30*time.Second)
+	l.WriteTimeout = cmp.Or(l.WriteTimeout, 30*time.Second)
 	l.Credits = cmp.Or(l.Credits, 256)
-	l.Subscriptions = cmp.Or(l.Subscriptions, defaultSubscriptionsLimit)
-	l.Failures = cmp.Or(l.Failures, 10)
+	l.MaxSubscriptions = cmp.Or(l.MaxSubscriptions, 256)
+	l.LoginFailures = cmp.Or(l.LoginFailures, 10)
 	l.Memory = cmp.Or(l.Memory, 32<<20)
 	return l
 }
@@ -142,20 +143,20 @@ type Server struct {
 	started     time.Time
 	memory      *bformat.Budget
 	throttle    loginThrottle
-	ledger      ledger
+	deliveries  deliveryCounters
 	rate        totalRate
-	spare       spare
+	descriptors descriptorReserve
 	oneCore     atomic.Bool     // see sampleCores
 	ctx         context.Context // ends when Shutdown begins
 	cancel      context.CancelFunc
 
-	checking            sync.Mutex // held while a session is checked against the accounts
+	recheckMu           sync.Mutex // held while a session is checked against the accounts
 	mu                  sync.Mutex
 	listeners           map[*Listener]bool
 	open                map[*connection]*session // nil: not logged in
 	evicting            int                      // of those, evicted ones that are not closed yet
 	sessions            int                      // of those, without the handed off
-	counted             int                      // sessions, without those of administrators and trusted peers
+	counted             int                      // sessions, without those of administrators and peers with trusted credentials
 	perAccount          map[hub.UserName]int     // of those counted
 	subscriptions       int
 	subscriptionsOf     map[hub.UserName]int // by account
@@ -187,9 +188,9 @@ func NewServer(o Options) *Server {
 		released:   make(chan struct{}),
 		allClosed:  make(chan struct{}),
 	}
-	s.ledger.log = o.Log
+	s.deliveries.log = o.Log
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.spare.open = openNull
+	s.descriptors.open = openNull
 	s.memory = bformat.NewBudget(0)
 	s.memory.SetReclaim(s.reclaim)
 	s.setLimits(o.Limits)
@@ -199,7 +200,7 @@ func NewServer(o Options) *Server {
 // SetLimits sets the limits of the connections accepted from now on; Memory applies to all.
 func (s *Server) SetLimits(l Limits) {
 	s.setLimits(l)
-	s.spare.fill()
+	s.descriptors.fill()
 }
 
 func (s *Server) setLimits(l Limits) {
@@ -216,19 +217,19 @@ func (s *Server) Serve(l *Listener) error {
 		return nil
 	}
 	defer s.removeListener(l)
-	s.spare.fill()
-	spent := false // a spare descriptor is, or was, for the next connection
+	s.descriptors.fill()
+	released := false // a descriptor of the reserve is, or was, for the next connection
 	for {
 		conn, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
-		if outOfDescriptors(err) && !spent && s.spare.spend() {
-			spent = true
+		if outOfDescriptors(err) && !released && s.descriptors.release() {
+			released = true
 			continue
 		}
 		if err != nil { // open connections go on
-			spent = false
+			released = false
 			s.warn(&s.logLimiters.accept, "cannot accept connections", slog.String("listener", l.String()), slog.Any("err", err))
 			select {
 			case <-time.After(100 * time.Millisecond):
@@ -237,28 +238,28 @@ func (s *Server) Serve(l *Listener) error {
 			continue
 		}
 		c := s.newConnection(l, conn)
-		if spent {
-			spent = false
-			if !s.spare.fill() && !c.trusted {
+		if released {
+			released = false
+			if !s.descriptors.fill() && !c.mayUsePeerCredentials {
 				s.stats.noDescriptors.Add(1)
 				c.warn(&s.logLimiters.accept, "connection closed: no descriptors are left but for the hub's own user",
 					slog.String("remedy", "raise the limit (LimitNOFILE=, ulimit -n), or lower session.connections"))
 				c.abort()
-				s.spare.fill()
+				s.descriptors.fill()
 				continue
 			}
 		}
-		out, err := s.admit(c)
-		if out != nil {
-			s.stats.preAuth.Add(1)
-			out.warnFor(&s.logLimiters.tooMany, out.address.String(), "connection closed: it has not logged in, and another needs its place",
-				slog.Int("limit", c.limits.Connections))
-			out.abort()
+		victim, err := s.admit(c)
+		if victim != nil {
+			s.stats.loginsEvicted.Add(1)
+			victim.warnFor(&s.logLimiters.tooMany, victim.address.String(), "connection closed: it has not logged in, and another needs its place",
+				slog.Int("limit", c.limits.MaxConnections))
+			victim.abort()
 		}
 		switch {
 		case err == errTooMany:
 			s.stats.tooMany.Add(1)
-			c.warn(&s.logLimiters.tooMany, "connection closed: too many; session.connections sets the limit", slog.Int("limit", c.limits.Connections))
+			c.warn(&s.logLimiters.tooMany, "connection closed: too many; session.connections sets the limit", slog.Int("limit", c.limits.MaxConnections))
 			c.abort()
 		case err != nil:
 			c.abort()
@@ -290,7 +291,7 @@ var errTooMany = errors.New("too many connections")
 // logLimiters limit the rate of log lines that any peer can cause: each kind is logged at
 // most once a second.
 type logLimiters struct {
-	accept, tooMany, closed, login, hello, malformed, peer, slow, password, memory, stalled, throttled, forbidden, claims, slowed, panics lograte.Limiter
+	accept, tooMany, closed, login, hello, malformed, peer, slowReaders, password, memory, stalled, loginsThrottled, sendsDenied, origins, sendsSlowed, panics lograte.Limiter
 }
 
 func (s *Server) warn(l *lograte.Limiter, text string, attrs ...slog.Attr) {

@@ -45,12 +45,12 @@ func TestClassicServerIsLetInByItsAddress(t *testing.T) {
 	hand("unix", h.unix, "", `"type":"t","data":2`).want("end")
 	got.want("deliver 0: t  2")
 	listed := netip.MustParsePrefix("127.0.0.0/8")
-	h.SetLimits(Limits{Peer: listed.Contains})
+	h.SetLimits(Limits{MayPeer: listed.Contains})
 	hand("tcp", h.tcp, "", `"type":"t","data":3`).want("end")
 	got.want("deliver 0: t  3")
 	hand("unix", h.closed, "", `"type":"t","data":4`).want("end")
 	// If every address is allowed, so is the UNIX socket.
-	h.SetLimits(Limits{Peer: func(netip.Addr) bool { return true }})
+	h.SetLimits(Limits{MayPeer: func(netip.Addr) bool { return true }})
 	hand("unix", h.closed, "", `"type":"t","data":5,"id":"five"`).want(classicGood("five"), "end")
 	got.want("deliver 0: t  5")
 	got.lives()
@@ -74,7 +74,7 @@ func TestLongFrameOfAnUnknownServer(t *testing.T) {
 }
 
 func TestClassicServerHandsInOneMessage(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Peer: func(netip.Addr) bool { return true }}})
+	h := run(t, Options{Limits: Limits{MayPeer: func(netip.Addr) bool { return true }}})
 	ann, bob := h.native(t, "ann"), h.native(t, "bob")
 	h.route(t, "t", "ann")
 	for _, c := range []struct{ header, payload, answer string }{
@@ -108,7 +108,7 @@ func TestClassicServerHandsInOneMessage(t *testing.T) {
 }
 
 func TestClassicServerThatHasGone(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Peer: func(netip.Addr) bool { return true }}})
+	h := run(t, Options{Limits: Limits{MayPeer: func(netip.Addr) bool { return true }}})
 	slow := make(held, 1)
 	h.serve(t, "slow", slow)
 	ann := h.native(t, "ann")
@@ -147,7 +147,7 @@ func TestNativeServer(t *testing.T) {
 }
 
 func TestHopsAcrossHubsEnd(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Peer: func(netip.Addr) bool { return true }}})
+	h := run(t, Options{Limits: Limits{MayPeer: func(netip.Addr) bool { return true }}})
 	rounds := make(chan int, 100)
 	h.serve(t, "round", hub.HandlerFunc(func(m *hub.Message, a *hub.Answer) error {
 		rounds <- m.Hops
@@ -280,7 +280,7 @@ func TestShutdownAnswersInFlight(t *testing.T) {
 }
 
 func TestShutdownDropsUnauthenticated(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Login: time.Hour}})
+	h := run(t, Options{Limits: Limits{LoginTimeout: time.Hour}})
 	silent := h.peer(t, "tcp", h.tcp)
 	half := h.peer(t, "tls", h.tls)
 	half.Write([]byte{1, 2})

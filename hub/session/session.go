@@ -45,23 +45,23 @@ import (
 //     flushed and the connection closed.
 type session struct {
 	*connection
-	batch    hub.Batch
-	name     hub.UserName
-	account  atomic.Pointer[account.Account] // nil: a classic server
-	peerCred bool                            // authenticated by UNIX peer credentials, not by an account
-	sendOnly bool                            // takes no deliveries but replies
-	role     string                          // wire.RoleClient, RoleServer or RoleHandler, for good
-	serves   []string                        // patterns of a handler
-	handler  string                          // its name
+	batch               hub.Batch
+	name                hub.UserName
+	account             atomic.Pointer[account.Account] // nil: a classic server
+	usedPeerCredentials bool                            // authenticated by UNIX peer credentials, not by an account
+	sendOnly            bool                            // takes no deliveries but replies
+	role                string                          // wire.RoleClient, RoleServer or RoleHandler, for good
+	serves              []string                        // patterns of a handler
+	handler             string                          // its name
 
-	owner     atomic.Pointer[hub.Batch] // the batch that will flush the session; only its goroutine may use stage
-	stage     *bformat.Stage
-	staged    bool // the owner must unstage
-	inFlight  inFlight
-	credits   int
-	endReason atomic.Pointer[error] // why reading has stopped; nil while it goes on
-	ended     chan struct{}         // closed when endReason is set; nil without rate limits
-	forget    func()                // drops what the message read last points to; nil: nothing
+	owner        atomic.Pointer[hub.Batch] // the batch that will flush the session; only its goroutine may use stage
+	stage        *bformat.Stage
+	staged       bool // the owner must unstage
+	inFlight     inFlight
+	credits      int
+	endReason    atomic.Pointer[error] // why reading has stopped; nil while it goes on
+	ended        chan struct{}         // closed when endReason is set; nil without rate limits
+	clearMessage func()                // drops what the message read last points to; nil: nothing
 
 	onPermissions func(*account.Account) // called when the account may receive other types than before; nil: nothing is to be done
 	subscriptions subscriptions
@@ -167,13 +167,13 @@ func (s *session) queueError(err error) error {
 		return nil
 	}
 	if dropped, ok := err.(*bformat.DropError); ok {
-		if dropped.Why == bformat.LossMemory {
+		if dropped.Reason == bformat.LossMemory {
 			return errNoMemory
 		}
 		return errQueueFull
 	}
 	if errors.Is(err, bformat.ErrFull) {
-		s.abort() // a write in flight would hold the session for Limits.Write
+		s.abort() // a write in flight would hold the session for Limits.WriteTimeout
 	}
 	return hub.ErrClosed
 }
@@ -185,7 +185,7 @@ func (s *session) nextFrame() ([]byte, error) {
 		s.endBurst()
 	}
 	if s.readAfter != 0 {
-		s.forgetMessage()
+		s.releaseMessage()
 		if !s.in.Shrink() {
 			s.in.Hold()
 		}
@@ -204,9 +204,9 @@ func (s *session) beforeBlocking() {
 	s.batch.Flush()
 }
 
-func (s *session) forgetMessage() {
-	if s.forget != nil {
-		s.forget()
+func (s *session) releaseMessage() {
+	if s.clearMessage != nil {
+		s.clearMessage()
 	}
 }
 
@@ -224,7 +224,7 @@ func (s *session) shrinkInput() error {
 // backpressured. It is called when the input has run dry or the peer does not read its
 // answers.
 func (s *session) endBurst() {
-	s.forgetMessage()
+	s.releaseMessage()
 	s.batch.Flush()
 	if s.server.oneCore.Load() {
 		runtime.Gosched() // lets the writer run before more is read; no other core would run it
@@ -258,8 +258,8 @@ func (s *session) checkSend(t hub.Type) error {
 	if s.account.Load().MaySend(t) {
 		return nil
 	}
-	s.server.stats.forbidden.Add(1)
-	s.warn(&s.server.logLimiters.forbidden, "message refused: its account may not send the type",
+	s.server.stats.sendsDenied.Add(1)
+	s.warn(&s.server.logLimiters.sendsDenied, "message refused: its account may not send the type",
 		slog.String("user", string(s.name)), slog.String("type", string(t)), slog.String("remedy", "bester account allow --send"))
 	return fmt.Errorf("%w: %q may not send type %q", hub.ErrDenied, s.name, t)
 }

@@ -32,7 +32,7 @@ func (s *session) stageError(err error) error {
 		return nil
 	}
 	if n := s.stage.Lost(); n > 0 {
-		s.server.ledger.lostLate(s.user, uint64(n))
+		s.server.deliveries.lostLate(s.user, uint64(n))
 	}
 	return s.queueError(err)
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A peer must not stall inside a frame: it has Limits.Write for each 64 KiB of a frame, or
+// A peer must not stall inside a frame: it has Limits.WriteTimeout for each 64 KiB of a frame, or
 // for a whole shorter frame. Otherwise it could have the hub hold the incomplete frame
 // forever. Between frames a session may be idle without limit.
 //
@@ -40,7 +40,7 @@ func (s *Server) scheduleStallCheck() {
 // stallCheckInterval is the time between two calls of checkStalled. It is short, so that it is
 // known which frames have stopped when memory runs out: see reclaim.go.
 func (s *Server) stallCheckInterval() time.Duration {
-	return min(s.limits.Load().Write/4, reclaimAfter) + 1
+	return min(s.limits.Load().WriteTimeout/4, reclaimAfter) + 1
 }
 
 // checkStalled ends the sessions that have stalled inside a frame.
@@ -49,7 +49,7 @@ func (s *Server) checkStalled() { s.endStalled(time.Since(s.started)) }
 func (s *Server) endStalled(now time.Duration) {
 	for _, n := range s.findStalled(now) {
 		s.stats.stalled.Add(1)
-		n.warn(&s.logLimiters.stalled, "session closed: it stopped inside a frame; session.write says how long it may", slog.String("user", string(n.name)), slog.Duration("limit", n.limits.Write))
+		n.warn(&s.logLimiters.stalled, "session closed: it stopped inside a frame; session.write says how long it may", slog.String("user", string(n.name)), slog.Duration("limit", n.limits.WriteTimeout))
 		n.terminate(errStalled)
 	}
 }
@@ -66,7 +66,7 @@ func (s *Server) findStalled(now time.Duration) (all []*session) {
 		if n == nil { // the login timeout applies
 			continue
 		}
-		if c.value != 0 && now-c.since >= c.limits.Write && n.endReason.Load() == nil {
+		if c.value != 0 && now-c.since >= c.limits.WriteTimeout && n.endReason.Load() == nil {
 			all = append(all, n)
 		}
 	}

@@ -3,7 +3,7 @@ package session
 import "sync/atomic"
 
 type stats struct {
-	accepted, logins, denied, tooMany, tooManyOfAccount, noDescriptors, tooLong, tooSlow, malformed, slow, panics, noMemory, stalled, throttled, forbidden, restamped, slowed, preAuth, subscriptionsRefused atomic.Uint64
+	accepted, logins, denied, tooMany, ofAccount, noDescriptors, tooLong, tooSlow, malformed, slowReaders, panics, noMemory, stalled, loginsThrottled, sendsDenied, originsDenied, sendsSlowed, loginsEvicted, subscriptionsRefused atomic.Uint64
 }
 
 // Stats counts what came over the listeners since the start.
@@ -15,9 +15,9 @@ type Stats struct {
 	Accepted             uint64 `json:"accepted"`              // connections
 	Logins               uint64 `json:"logins"`                // sessions begun
 	Denied               uint64 `json:"denied"`                // logins refused
-	TooMany              uint64 `json:"too_many"`              // connections and sessions over Limits.Connections
+	TooMany              uint64 `json:"too_many"`              // connections and sessions over Limits.MaxConnections
 	LoginsEvicted        uint64 `json:"logins_evicted"`        // connections that had not logged in, closed for others
-	OfAccount            uint64 `json:"too_many_of_account"`   // sessions over Limits.PerAccount
+	OfAccount            uint64 `json:"too_many_of_account"`   // sessions over Limits.MaxPerAccount
 	NoDescriptors        uint64 `json:"no_descriptors"`        // connections closed since no descriptors were left
 	TooLong              uint64 `json:"frames_too_long"`       // connections closed for a frame over the limit
 	TooSlow              uint64 `json:"logins_too_slow"`       // connections closed for not logging in in time
@@ -46,9 +46,9 @@ func (s *Server) Stats() Stats {
 	return Stats{
 		Sessions: sessions, Open: open, Subscriptions: subscriptions, SubscriptionsRefused: c.subscriptionsRefused.Load(),
 		Accepted: c.accepted.Load(), Logins: c.logins.Load(), Denied: c.denied.Load(),
-		TooMany: c.tooMany.Load(), LoginsEvicted: c.preAuth.Load(), OfAccount: c.tooManyOfAccount.Load(), NoDescriptors: c.noDescriptors.Load(), TooLong: c.tooLong.Load(), TooSlow: c.tooSlow.Load(),
-		SendsDenied: c.forbidden.Load(), OriginsDenied: c.restamped.Load(), Malformed: c.malformed.Load(), SlowReaders: c.slow.Load(), Dropped: dropped, Panics: c.panics.Load(),
-		SendsSlowed: c.slowed.Load(), LoginsThrottled: c.throttled.Load(), Stalled: c.stalled.Load(), NoMemory: c.noMemory.Load(),
+		TooMany: c.tooMany.Load(), LoginsEvicted: c.loginsEvicted.Load(), OfAccount: c.ofAccount.Load(), NoDescriptors: c.noDescriptors.Load(), TooLong: c.tooLong.Load(), TooSlow: c.tooSlow.Load(),
+		SendsDenied: c.sendsDenied.Load(), OriginsDenied: c.originsDenied.Load(), Malformed: c.malformed.Load(), SlowReaders: c.slowReaders.Load(), Dropped: dropped, Panics: c.panics.Load(),
+		SendsSlowed: c.sendsSlowed.Load(), LoginsThrottled: c.loginsThrottled.Load(), Stalled: c.stalled.Load(), NoMemory: c.noMemory.Load(),
 		MemoryRefused: s.memory.Refused(), Memory: s.memory.Used(),
 	}
 }

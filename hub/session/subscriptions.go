@@ -10,12 +10,11 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// The number of subscriptions is bounded: by Limits.Subscriptions for a session, and so
+// The number of subscriptions is bounded: by Limits.MaxSubscriptions for a session, and so
 // that one account does not take all that the hub has.
 const (
-	maxSubscriptions          = 64 << 10 // of all sessions
-	maxAccountSubscriptions   = maxSubscriptions / 8
-	defaultSubscriptionsLimit = 256
+	maxSubscriptions        = 64 << 10 // of all sessions
+	maxAccountSubscriptions = maxSubscriptions / 8
 )
 
 // subscriptions are those of one session.
@@ -59,7 +58,7 @@ func (n *native) addSubscription(p hub.Pattern) error {
 	switch have := len(n.subscriptions.patterns); {
 	case slices.Contains(n.subscriptions.patterns, p):
 		return nil
-	case have >= n.limits.Subscriptions:
+	case have >= n.limits.MaxSubscriptions:
 		return hub.Reason(hub.ErrFull, "this session has %d subscriptions, as many as one may have: session.subscriptions", have)
 	}
 	if err := n.server.countSubscription(n.name); err != nil {

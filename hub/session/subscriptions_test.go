@@ -54,7 +54,7 @@ func TestSubscribe(t *testing.T) {
 
 // What cannot be subscribed to is refused by itself, with a reason; the session goes on.
 func TestSubscriptionsThatAreRefused(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Subscriptions: 3}})
+	h := run(t, Options{Limits: Limits{MaxSubscriptions: 3}})
 	h.account(t, "ann", func(p *account.Permissions) { p.Receive = []hub.Pattern{"mine/#", "ours/+"} })
 	ann := h.enter(t, "ann")
 	refused := 0

@@ -16,7 +16,7 @@ import (
 
 // Login throttling: who guesses passwords must not do so at any rate, and nobody else pays
 // for it. Each account and address together have a leaky bucket: a failed login adds one,
-// and one leaks out each minute/Limits.Failures. While the bucket holds Limits.Failures,
+// and one leaks out each minute/Limits.LoginFailures. While the bucket holds Limits.LoginFailures,
 // logins to that account from that address are refused unchecked, but for one whose
 // password has been checked before and is remembered. In a bucket that is not empty, logins
 // in flight count as failures. So one device with a wrong password holds off no other
@@ -164,8 +164,8 @@ var accountSeed = maphash.MakeSeed()
 // returns an error that wraps hub.ErrThrottled instead. cached, if not nil, looks whether
 // the password is remembered as right, which costs little and is never throttled.
 func (c *connection) throttleLogin(user string, cached func() bool, check func(context.Context) error) error {
-	s, limit := c.server, c.limits.Failures
-	ctx, cancel := context.WithTimeout(s.ctx, c.limits.Login)
+	s, limit := c.server, c.limits.LoginFailures
+	ctx, cancel := context.WithTimeout(s.ctx, c.limits.LoginTimeout)
 	defer cancel()
 	address, ok := peerPrefix(c.conn.RemoteAddr())
 	if !ok {
@@ -178,18 +178,18 @@ func (c *connection) throttleLogin(user string, cached func() bool, check func(c
 		if cached != nil && cached() {
 			return nil
 		}
-		s.stats.throttled.Add(1)
+		s.stats.loginsThrottled.Add(1)
 		return err
 	}
 	stop := context.AfterFunc(wait, cancel)
 	err = check(ctx)
 	stop()
 	if err != nil && !errors.Is(err, account.ErrDenied) && wait.Err() != nil {
-		s.stats.throttled.Add(1)
+		s.stats.loginsThrottled.Add(1)
 		err = throttled(interval)
 	}
 	if s.throttle.end(key, b, err, time.Now(), interval, limit) {
-		s.warnFor(&s.logLimiters.throttled, user+address.String(), "logins held off: too many have failed", slog.String("user", user), slog.String("address", address.String()),
+		s.warnFor(&s.logLimiters.loginsThrottled, user+address.String(), "logins held off: too many have failed", slog.String("user", user), slog.String("address", address.String()),
 			slog.Int("failures", limit), slog.String("remedy", "see which client there has a wrong password; session.failures says how many failures a minute may have"))
 	}
 	return err

@@ -105,7 +105,7 @@ func (f from) RemoteAddr() net.Addr { return f.address }
 
 // Logins of one address fail and succeed concurrently, for the race detector.
 func TestConcurrentLogins(t *testing.T) {
-	s := NewServer(Options{Limits: Limits{Failures: 1}})
+	s := NewServer(Options{Limits: Limits{LoginFailures: 1}})
 	c := &connection{server: s, conn: from{address: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}}, limits: s.limits.Load()}
 	var all sync.WaitGroup
 	for range 8 {
@@ -181,7 +181,7 @@ func TestPeerPrefix(t *testing.T) {
 // Logins of an account from an address with too many failures are not checked any more, but
 // for who is known to have the right password; those of other accounts and addresses are.
 func TestFailedLoginsAreThrottled(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Failures: 3}})
+	h := run(t, Options{Limits: Limits{LoginFailures: 3}})
 	h.account(t, "ann", nil)
 	login := func(password string) error {
 		n, err := client.Dial(t.Context(), "tcp", h.tcp, client.Options{User: "ann", Password: password})
@@ -281,7 +281,7 @@ func (*slowAccounts) ChangePassword(context.Context, hub.UserName, string, strin
 
 // Logins that wait for their check are canceled when the address is throttled.
 func TestWaitingLoginsAreCanceled(t *testing.T) {
-	h := run(t, Options{Limits: Limits{Failures: 2, Login: time.Minute}})
+	h := run(t, Options{Limits: Limits{LoginFailures: 2, LoginTimeout: time.Minute}})
 	const n = 20
 	a := &slowAccounts{make(chan struct{}), make(chan error, n)}
 	h.Server.o.Accounts = a

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// SetTimeouts lets the kernel end the TCP connection under conn when its peer has gone
-// without a word: the radio is off, the cable is out, a router forgot the connection.
-// Without it, bytes that were written wait up to 15 minutes for an acknowledgement, and
-// an idle connection waits for ever.
+// SetTimeouts lets the kernel end the TCP connection under conn when its peer has become
+// unreachable without closing it: the radio is off, the cable is out, a router has dropped
+// the connection from its table. Without it, bytes that were written wait up to 15 minutes
+// for an acknowledgement, and an idle connection waits for ever.
 //
 // What was written must be acknowledged within write (TCP_USER_TIMEOUT, on Linux; it is
 // also the longest that a peer may keep its receive window shut). An idle connection is

@@ -37,8 +37,8 @@ func (w *writer) gatherBatch(final bool) {
 			b.chunks = append(b.chunks, span{c, c.start, len(c.buf)})
 		}
 	}
-	for _, name := range s.forgetting { // before a new reader of the same name
-		b.positions = append(b.positions, position{name, forgottenPosition})
+	for _, name := range s.removedReaders { // before a new reader of the same name
+		b.positions = append(b.positions, position{name, removedPosition})
 	}
 	for _, r := range s.list {
 		if !r.known || r.committed > r.saved && (len(b.chunks) > 0 || s.onCard(r.saved, r.committed)) {
@@ -70,7 +70,7 @@ func (w *writer) gatherBatch(final bool) {
 
 // lowestSaved is the lowest position that is on the card.
 func (w *writer) lowestSaved() uint64 {
-	low := uint64(forgottenPosition)
+	low := uint64(removedPosition)
 	for _, r := range w.s.list {
 		low = min(low, r.saved)
 	}

@@ -304,13 +304,13 @@ func (w *writer) runCallbacks() {
 
 // notePersisted notes that a position is on the card. Called under mu.
 func (s *Spool) notePersisted(p position) {
-	if p.seq == forgottenPosition {
+	if p.seq == removedPosition {
 		if r := s.readers[p.name]; r != nil {
 			r.known = false // a new reader of that name; the header before this may already hold it
 		}
-		for i, name := range s.forgetting {
+		for i, name := range s.removedReaders {
 			if name == p.name {
-				s.forgetting = append(s.forgetting[:i], s.forgetting[i+1:]...)
+				s.removedReaders = append(s.removedReaders[:i], s.removedReaders[i+1:]...)
 				break
 			}
 		}

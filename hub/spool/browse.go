@@ -117,7 +117,7 @@ type browser struct {
 	to    uint64           // the last sequence selected
 	last  uint64           // the last sequence read
 	skip  uint64           // so many more records are skipped
-	known map[Finding]bool // losses known before the segments are read
+	known map[Finding]bool // findings known before the segments are read
 }
 
 // errSelectionEnd ends the reading at the end of the selection.
@@ -128,7 +128,7 @@ func browse(d *readOnlyDisk, sel Selection, fn func(Record) error) (Report, erro
 	if err != nil {
 		return Report{}, err
 	}
-	b := &browser{d: d, fn: fn, rep: newReport(d, c), to: cmp.Or(sel.To, forgottenPosition)}
+	b := &browser{d: d, fn: fn, rep: newReport(d, c), to: cmp.Or(sel.To, removedPosition)}
 	b.after = max(b.rep.Floor, max(sel.From, 1)-1)
 	if sel.Reader != "" {
 		at := slices.IndexFunc(b.rep.Readers, func(r ReaderStats) bool { return r.Name == sel.Reader })

@@ -25,7 +25,7 @@
 // caller of AppendAsync ever waits for the card. After a failed sync the state of its
 // batch is unknown: the batch is written again into another segment before anyone is
 // told. While the card fails (full, failing, read-only, folder gone), Durable records
-// are refused at once with the reason or, with Options.Hold, wait in memory; Telemetry
+// are refused at once with the reason or, with Options.BufferOnFailure, wait in memory; Telemetry
 // stays in memory, up to Options.Memory. The spool tries again every second. It creates
 // a removed folder anew. It waits for a folder that was moved away, or whose file
 // system was unmounted.
@@ -112,7 +112,7 @@
 // does the spool after a failed sync: it begins a new segment, so nothing half written
 // is ever continued.
 //
-//	kind 2, a reader's position:  0 8 sequence up to which all is confirmed; all ones: the reader was forgotten
+//	kind 2, a reader's position:  0 8 sequence up to which all is confirmed; all ones: the reader was removed
 //	                              8   the reader's name
 //	kind 3, the spool's state:    0 8 floor
 //	                              8 8 reserved

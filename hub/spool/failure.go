@@ -36,7 +36,7 @@ func (w *writer) enterFailure(err error, syncs []chan error) {
 	s.failing = err
 	s.retryAt = time.Now().Add(retryEvery)
 	w.callbacks = w.callbacks[:0]
-	if s.opt.Class == Durable && (!s.opt.Hold || s.closing) {
+	if s.opt.Class == Durable && (!s.opt.BufferOnFailure || s.closing) {
 		if r, ok := s.mem.first(); ok {
 			s.next = r.seq // nobody was told of these sequences
 		}

@@ -172,7 +172,7 @@ func TestMemoryWhileCardFails(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		d, on := failing(unix.EIO)
-		s := open(t, "faults", Options{disk: d, Hold: true, SegmentSize: minSegment})
+		s := open(t, "faults", Options{disk: d, BufferOnFailure: true, SegmentSize: minSegment})
 		on.Store(true)
 		done := make(chan result, 1)
 		if err := s.AppendAsync(payload(1), func(seq uint64, err error) { done <- result{seq, err} }); err != nil {

@@ -232,9 +232,9 @@ func readOnly(fs *loopfs.FS, g *loadRun) error {
 // Appends fail or wait, memory stays within its bound, the spool recovers by itself,
 // and no accepted record is lost.
 func TestLoopOutages(t *testing.T) {
-	for _, o := range []Options{{}, {Hold: true}, {Class: Telemetry, FlushEvery: 50 * time.Millisecond}} {
+	for _, o := range []Options{{}, {BufferOnFailure: true}, {Class: Telemetry, FlushEvery: 50 * time.Millisecond}} {
 		for _, kind := range outageKinds {
-			t.Run(fmt.Sprintf("%v/hold=%v/%s", o.Class, o.Hold, kind.name), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%v/hold=%v/%s", o.Class, o.BufferOnFailure, kind.name), func(t *testing.T) {
 				fs := loopFS(t, 24<<20)
 				o.SegmentSize, o.MaxBytes, o.Overflow = 256<<10, 8<<20, Wait
 				if kind.class == ErrNoSpace {
@@ -288,7 +288,7 @@ func runOutage(t *testing.T, fs *loopfs.FS, o Options, kind outage) {
 	}
 	cancel()
 	wait()
-	if o.Class == Durable && !o.Hold && g.failed[kind.class] == 0 {
+	if o.Class == Durable && !o.BufferOnFailure && g.failed[kind.class] == 0 {
 		t.Error("no caller was told")
 	}
 	t.Logf("%d accepted; refused %v, within %v; back within %v; heap %d KiB, before %d KiB",

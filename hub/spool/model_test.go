@@ -144,7 +144,7 @@ func (r *modelReader) advanceTo(seq uint64) {
 		}
 	}
 	for {
-		lowest := uint64(forgottenPosition)
+		lowest := uint64(removedPosition)
 		for s := range r.out {
 			lowest = min(lowest, s)
 		}
@@ -160,7 +160,7 @@ func (m *model) advance() {
 	if len(m.readers) == 0 {
 		return
 	}
-	low := uint64(forgottenPosition)
+	low := uint64(removedPosition)
 	for _, r := range m.readers {
 		low = min(low, r.committed)
 	}

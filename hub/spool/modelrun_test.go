@@ -148,10 +148,10 @@ func (x *run) step() string {
 		x.wait()
 		return "wait"
 	case op == 98 && rng.IntN(4) == 0:
-		s.Forget(name)
+		s.RemoveReader(name)
 		delete(m.readers, name)
 		m.advance()
-		return "forget"
+		return "remove reader"
 	case op == 99 && m.readers[name] == nil:
 		reader(t, s, name)
 		m.readers[name] = &modelReader{committed: m.floor, cursor: m.floor, out: map[uint64]bool{}}

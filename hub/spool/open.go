@@ -232,7 +232,7 @@ func (c *catalog) noteMissing(first *header) {
 // floor is the low-water mark, up to which all records are done with, and the highest
 // position.
 func (c *catalog) floor() (floor, high uint64) {
-	low := uint64(forgottenPosition)
+	low := uint64(removedPosition)
 	for _, seq := range c.state.readers {
 		low, high = min(low, seq), max(high, seq)
 	}

@@ -90,9 +90,9 @@ type Options struct {
 	// InFlight bounds the records that each reader has handed out and not confirmed;
 	// Next waits at the bound. If zero, 4096.
 	InFlight int
-	// Hold lets Durable records wait in memory while the card fails. If false they
+	// BufferOnFailure lets Durable records wait in memory while the card fails. If false they
 	// are refused at once with the card's error.
-	Hold bool
+	BufferOnFailure bool
 	// KeepDamaged is how many quarantined files are kept for inspection; the oldest are
 	// deleted. If zero, 4.
 	KeepDamaged int

@@ -213,7 +213,7 @@ func (l *life) append(n int) error {
 	return nil
 }
 
-// stepSecondReader creates the second reader, lets it read all there is, or forgets
+// stepSecondReader creates the second reader, lets it read all there is, or removes
 // it.
 func (l *life) stepSecondReader() error {
 	var err error
@@ -223,7 +223,7 @@ func (l *life) stepSecondReader() error {
 		l.down, err = l.s.Reader("down")
 	case l.down != nil && l.rng.IntN(3) == 0:
 		l.d.event(other{"end"})
-		l.s.Forget("down")
+		l.s.RemoveReader("down")
 		l.down = nil
 	case l.down != nil:
 		for {

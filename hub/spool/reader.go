@@ -29,7 +29,7 @@ type Reader struct {
 	window      window
 	rewinds     int // calls of Rewind
 	seenRewinds int // rewinds as of the last Next
-	forgotten   bool
+	removed     bool
 }
 
 // Reader returns the reader of that name; callers that ask for the same name share
@@ -49,7 +49,7 @@ func (s *Spool) Reader(name string) (*Reader, error) {
 		return r, nil
 	}
 	if len(s.readers) == maxReaders {
-		return nil, fmt.Errorf("spool: reader %q: there are %d already; Forget one", name, maxReaders)
+		return nil, fmt.Errorf("spool: reader %q: there are %d already: remove one with RemoveReader", name, maxReaders)
 	}
 	r := s.addReader(name, s.floor, s.passed)
 	s.scheduleCommit()
@@ -64,18 +64,18 @@ func (s *Spool) addReader(name string, at uint64, passed recordCount) *Reader {
 	return r
 }
 
-// Forget removes a reader for good: its position is forgotten, and no record is kept
+// RemoveReader removes a reader for good: its position is discarded, and no record is kept
 // for it any more. Its Next returns ErrClosed.
-func (s *Spool) Forget(name string) {
+func (s *Spool) RemoveReader(name string) {
 	s.mu.Lock()
 	r := s.readers[name]
 	if r == nil || s.closing {
 		s.mu.Unlock()
 		return
 	}
-	r.forgotten, r.waiting = true, true
+	r.removed, r.waiting = true, true
 	delete(s.readers, name)
-	s.forgetting = append(s.forgetting, name)
+	s.removedReaders = append(s.removedReaders, name)
 	s.wakeReaders()
 	s.list = slices.DeleteFunc(s.list, func(o *Reader) bool { return o == r })
 	s.advanceFloor()
@@ -124,7 +124,7 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 func (r *Reader) ready() (bool, error) {
 	s := r.s
 	s.mu.Lock()
-	if s.closing || r.forgotten {
+	if s.closing || r.removed {
 		r.cur.releaseLocked()
 		s.mu.Unlock()
 		return false, fmt.Errorf("spool: reader %q: %w", r.name, ErrClosed)
@@ -144,7 +144,7 @@ func (r *Reader) ready() (bool, error) {
 func (r *Reader) prepareWait() bool {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
-	if r.s.closing || r.seenRewinds != r.rewinds || r.forgotten {
+	if r.s.closing || r.seenRewinds != r.rewinds || r.removed {
 		return false
 	}
 	if r.window.canDeliver(r.s.opt.InFlight) && r.s.failing == nil && r.s.hasRecordAfter(r.cur.seq) {
@@ -196,7 +196,7 @@ func (r *Reader) Confirm(seq uint64) error {
 	s := r.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.forgotten || s.closed {
+	if r.removed || s.closed {
 		return fmt.Errorf("spool: reader %q: confirm: %w", r.name, ErrClosed)
 	}
 	if seq <= r.committed {

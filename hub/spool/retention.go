@@ -188,10 +188,10 @@ func (w *writer) retireSegments() (commitFirst bool) {
 }
 
 // savedFloor is the lowest position of all readers that is on the card. It is 0 while
-// a new or forgotten reader is not known to the card. Called under mu.
+// a new or removed reader is not known to the card. Called under mu.
 func (w *writer) savedFloor() uint64 {
 	s := w.s
-	if len(s.list) == 0 || len(s.forgetting) > 0 || slices.ContainsFunc(s.list, func(r *Reader) bool { return !r.known }) {
+	if len(s.list) == 0 || len(s.removedReaders) > 0 || slices.ContainsFunc(s.list, func(r *Reader) bool { return !r.known }) {
 		return 0
 	}
 	return w.lowestSaved()

@@ -304,7 +304,7 @@ func (s *state) apply(r rawRecord) {
 		}
 	case r.kind == kindPosition && len(r.data) > 8:
 		name := string(r.data[8:])
-		if seq := le.Uint64(r.data); seq == forgottenPosition {
+		if seq := le.Uint64(r.data); seq == removedPosition {
 			delete(s.readers, name)
 		} else if seq < maxPlausible {
 			s.readers[name] = max(s.readers[name], seq)
@@ -312,5 +312,5 @@ func (s *state) apply(r rawRecord) {
 	}
 }
 
-// forgottenPosition is the position of a reader that was forgotten.
-const forgottenPosition = 1<<64 - 1
+// removedPosition is the position of a reader that was removed.
+const removedPosition = 1<<64 - 1

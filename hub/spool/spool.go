@@ -26,31 +26,31 @@ type Spool struct {
 
 	damageMu sync.Mutex // held, before mu, by recordDamage
 
-	mu          sync.Mutex
-	id          uint64
-	segs        []*segment // oldest first; the last is the one written to, if any is
-	mem         memory
-	next        uint64      // the next sequence
-	floor       uint64      // the low-water mark: records up to it are done with
-	passed      recordCount // the part of total up to floor
-	total       recordCount // of the records accepted; see below
-	readers     map[string]*Reader
-	list        []*Reader     // the same readers, as a list
-	epoch       int           // changes when records above the floor vanish
-	forgetting  []string      // names of forgotten readers that the card still knows
-	spaceFreed  chan struct{} // closed, and made anew, when space may be free
-	spaceWanted bool          // someone waits for spaceFreed
-	replaced    *sync.Cond
-	writing     bool
-	closing     bool
-	closed      bool
-	closeErr    error
-	failing     error
-	retryAt     time.Time
-	commitAt    time.Time // when positions must be written; zero if they need not be
-	syncs       []chan error
-	saved       checkpoint // the state that is on the card
-	count       counters
+	mu             sync.Mutex
+	id             uint64
+	segs           []*segment // oldest first; the last is the one written to, if any is
+	mem            memory
+	next           uint64      // the next sequence
+	floor          uint64      // the low-water mark: records up to it are done with
+	passed         recordCount // the part of total up to floor
+	total          recordCount // of the records accepted; see below
+	readers        map[string]*Reader
+	list           []*Reader     // the same readers, as a list
+	epoch          int           // changes when records above the floor vanish
+	removedReaders []string      // names of removed readers that the card still knows
+	spaceFreed     chan struct{} // closed, and made anew, when space may be free
+	spaceWanted    bool          // someone waits for spaceFreed
+	replaced       *sync.Cond
+	writing        bool
+	closing        bool
+	closed         bool
+	closeErr       error
+	failing        error
+	retryAt        time.Time
+	commitAt       time.Time // when positions must be written; zero if they need not be
+	syncs          []chan error
+	saved          checkpoint // the state that is on the card
+	count          counters
 }
 
 // The invariants of the tallies, whenever mu is not held:
@@ -250,7 +250,7 @@ func (s *Spool) admit(size uint64, length int, wait bool) (<-chan struct{}, erro
 	case length > s.opt.MaxRecord:
 		s.count.refused.TooLarge++
 		return nil, fmt.Errorf("spool: append: %d bytes, at most %d: %w", length, s.opt.MaxRecord, ErrTooLarge)
-	case s.failing != nil && s.opt.Class == Durable && !s.opt.Hold:
+	case s.failing != nil && s.opt.Class == Durable && !s.opt.BufferOnFailure:
 		s.count.refused.Failed++
 		return nil, s.failing
 	case s.opt.Overflow == Wait && s.overBounds(pending):

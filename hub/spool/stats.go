@@ -115,7 +115,7 @@ func (c *counters) accept(payload uint64) {
 
 const maxFindings = 16
 
-// noteFinding records a loss, once. Called under mu, or before any other goroutine runs.
+// noteFinding records a finding, once. Called under mu, or before any other goroutine runs.
 func (s *Spool) noteFinding(l Finding) {
 	d := &s.count.damage
 	for _, have := range d.Findings {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Many append, read, rewind and forget at once while records are dropped, expire and
+// Many append, read, rewind and remove readers at once while records are dropped, expire and
 // are downsampled and segments are retired. Each reader gets what was written, in
 // order and each record once, and the figures add up at every moment.
 func TestStress(t *testing.T) {
@@ -117,7 +117,7 @@ func stressReader(ctx context.Context, t *testing.T, s *Spool, name string, rng 
 				r.Rewind()
 				last, out = r.Position(), nil
 			case name != "always" && rng.IntN(1000) == 0:
-				s.Forget(name)
+				s.RemoveReader(name)
 			case len(out) > rng.IntN(50):
 				rng.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
 				for _, seq := range out {

@@ -86,7 +86,7 @@ func Walk(dir string, f func(Record) error) error {
 
 // Browse is Verify and Walk of the records that sel selects; f may be nil. It reads
 // only the segments that hold some of them, and reports on those only: select
-// everything for all readers' queues and all losses. It returns ctx's error when ctx
+// everything for all readers' queues and all findings. It returns ctx's error when ctx
 // ends.
 func Browse(ctx context.Context, dir string, sel Selection, f func(Record) error) (Report, error) {
 	d := &readOnlyDisk{disk: folder(dir), ctx: ctx}

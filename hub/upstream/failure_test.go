@@ -33,7 +33,7 @@ func unreachable(t *testing.T) string {
 
 func TestServerThatCannotBeReached(t *testing.T) {
 	address := unreachable(t)
-	d := direct(t, Options{})
+	d := forwarder(t, Options{})
 	r := make(receipts, 100)
 	for tag := range uint64(100) {
 		put(t, d, "@"+address, tag, r)
@@ -57,7 +57,7 @@ func TestServerThatNeverCloses(t *testing.T) {
 			<-proceed
 		}
 	})
-	d := direct(t, Options{AnswerTimeout: time.Second})
+	d := forwarder(t, Options{AnswerTimeout: time.Second})
 	r := make(receipts, 10)
 	put(t, d, "@"+stuck.address, 1, r)
 	put(t, d, "@"+stuck.address, 2, r)
@@ -106,7 +106,7 @@ func TestServerStatus(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := listen(t, "tcp4", "127.0.0.1:0", func(conn *net.TCPConn, _ string) { c.do(conn) })
-			d := direct(t, Options{AnswerTimeout: testTimeout})
+			d := forwarder(t, Options{AnswerTimeout: testTimeout})
 			r := make(receipts, 1)
 			put(t, d, "@"+s.address, 1, r)
 			got := <-r
@@ -151,7 +151,7 @@ func TestServerAtATLSPort(t *testing.T) {
 		c.(*tls.Conn).Handshake()
 	}()
 	defer func() { l.Close(); <-done }()
-	d := direct(t, Options{Addresses: map[hub.ServerName]string{"far": l.Addr().String()}})
+	d := forwarder(t, Options{Addresses: map[hub.ServerName]string{"far": l.Addr().String()}})
 	r := make(receipts, 1)
 	put(t, d, "@far", 1, r)
 	if got := <-r; got.err == nil && got.notes != hub.NoteUnconfirmed {
@@ -162,7 +162,7 @@ func TestServerAtATLSPort(t *testing.T) {
 	}
 }
 
-// A server that has confirmed messages and then closes without a word has failed.
+// A server that has confirmed messages and then closes without an answer has failed.
 func TestServerThatFallsSilent(t *testing.T) {
 	s := listen(t, "tcp4", "127.0.0.1:0", func(c *net.TCPConn, f string) {
 		if f == frame(1) {
@@ -170,7 +170,7 @@ func TestServerThatFallsSilent(t *testing.T) {
 		}
 	})
 	var log bytes.Buffer
-	d := direct(t, Options{Addresses: map[hub.ServerName]string{"far": s.address}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	d := forwarder(t, Options{Addresses: map[hub.ServerName]string{"far": s.address}, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	r := make(receipts, 1)
 	put(t, d, "@far", 1, r)
 	r.want(t, 1)
@@ -194,7 +194,7 @@ func TestServerThatGetsSlow(t *testing.T) {
 		confirm(c)
 	})
 	var log bytes.Buffer
-	d := direct(t, Options{
+	d := forwarder(t, Options{
 		Addresses: map[hub.ServerName]string{"far": s.address}, AnswerTimeout: testTimeout,
 		Log: slog.New(slog.NewTextHandler(&log, nil)),
 	})
@@ -254,7 +254,7 @@ func TestMessageThatComesRoundAgain(t *testing.T) {
 			})
 		}
 	})
-	d := direct(t, Options{Addresses: map[hub.ServerName]string{"far": l.Addr().String()}, AnswerTimeout: testTimeout})
+	d := forwarder(t, Options{Addresses: map[hub.ServerName]string{"far": l.Addr().String()}, AnswerTimeout: testTimeout})
 	send := func(hops int) {
 		r := make(receipts, 1)
 		m := message("@far", uint64(hops), r)
@@ -282,7 +282,7 @@ func TestReasonOfACircle(t *testing.T) {
 	s := listen(t, "tcp4", "127.0.0.1:0", func(c *net.TCPConn, _ string) {
 		c.Write(bformat.Append(nil, wire.AppendClassicStatus(nil, nil, reason)))
 	})
-	d := direct(t, Options{Addresses: map[hub.ServerName]string{"b": s.address}})
+	d := forwarder(t, Options{Addresses: map[hub.ServerName]string{"b": s.address}})
 	r := make(receipts, 1)
 	put(t, d, "@b", 1, r)
 	if got := <-r; !errors.Is(got.err, hub.ErrHops) || got.err.Error() != reason.Error() {
@@ -301,7 +301,7 @@ func endless(c net.Conn, frame []byte) {
 func TestShutdownSendsWhatWaits(t *testing.T) {
 	proceed := make(chan bool)
 	s := listen(t, "tcp4", "127.0.0.1:0", func(*net.TCPConn, string) { <-proceed })
-	d := NewDirect(Options{AnswerTimeout: testTimeout, MaxServers: 1, Unnamed: Unnamed{All: true}})
+	d := NewClassicForwarder(Options{AnswerTimeout: testTimeout, MaxServers: 1, Unnamed: Unnamed{All: true}})
 	r := make(receipts, 10)
 	for tag := range uint64(3) {
 		put(t, d, "@"+s.address, tag, r)
@@ -331,7 +331,7 @@ func TestShutdownSendsWhatWaits(t *testing.T) {
 func TestShutdownIsBounded(t *testing.T) {
 	proceed := make(chan bool)
 	s := listen(t, "tcp4", "127.0.0.1:0", func(*net.TCPConn, string) { <-proceed })
-	d := NewDirect(Options{AnswerTimeout: time.Hour, Unnamed: Unnamed{All: true}})
+	d := NewClassicForwarder(Options{AnswerTimeout: time.Hour, Unnamed: Unnamed{All: true}})
 	r := make(receipts, 10)
 	put(t, d, "@"+s.address, 1, r)
 	<-s.got
@@ -348,7 +348,7 @@ func TestShutdownIsBounded(t *testing.T) {
 	close(proceed)
 }
 
-func ExampleDirect() {
+func ExampleClassicForwarder() {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		fmt.Println(err)
@@ -366,7 +366,7 @@ func ExampleDirect() {
 		got <- string(frame)
 	}()
 
-	d := NewDirect(Options{Addresses: map[hub.ServerName]string{"barn": l.Addr().String()}})
+	d := NewClassicForwarder(Options{Addresses: map[hub.ServerName]string{"barn": l.Addr().String()}})
 	defer d.Shutdown(context.Background())
 	directory := new(hub.Directory)
 	directory.SetServers(map[hub.ServerName]hub.Sink{"barn": d}, d) // d also takes what Options.Unnamed allows

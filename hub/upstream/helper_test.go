@@ -56,12 +56,12 @@ func listen(t *testing.T, network, address string, do func(c *net.TCPConn, frame
 	return s
 }
 
-func direct(t *testing.T, o Options) *Direct {
+func forwarder(t *testing.T, o Options) *ClassicForwarder {
 	t.Helper()
 	if o.Unnamed.Hosts == nil && o.Unnamed.Ranges == nil {
 		o.Unnamed.All = true // these tests run on loopback
 	}
-	d := NewDirect(o)
+	d := NewClassicForwarder(o)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
@@ -111,7 +111,7 @@ func message(to string, tag uint64, r hub.Receipt) *hub.Message {
 	}
 }
 
-func put(t *testing.T, d *Direct, to string, tag uint64, r hub.Receipt) {
+func put(t *testing.T, d *ClassicForwarder, to string, tag uint64, r hub.Receipt) {
 	t.Helper()
 	if err := d.Put(message(to, tag, r)); err != nil {
 		t.Fatalf("message %d: %v", tag, err)

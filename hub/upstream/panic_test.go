@@ -39,7 +39,7 @@ func TestPanicAtAMessage(t *testing.T) {
 	})
 	var log bytes.Buffer
 	when := "server works"
-	d := direct(t, Options{
+	d := forwarder(t, Options{
 		Addresses: map[hub.ServerName]string{"far": s.address}, AnswerTimeout: testTimeout,
 		Log: slog.New(panicOnce{slog.NewTextHandler(&log, nil), &when}),
 	})
@@ -61,7 +61,7 @@ func TestPanicAtAMessage(t *testing.T) {
 
 // A message at which sending panics fails.
 func TestPanicWhileSending(t *testing.T) {
-	d := direct(t, Options{Addresses: map[hub.ServerName]string{"far": unreachable(t)}})
+	d := forwarder(t, Options{Addresses: map[hub.ServerName]string{"far": unreachable(t)}})
 	d.ctx = nil
 	r := make(receipts, 2)
 	for tag := range uint64(2) {

@@ -39,29 +39,29 @@ type job struct {
 	message hub.Message // for the receipt
 }
 
-func (d *Direct) add(address string, j job) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
+func (f *ClassicForwarder) add(address string, j job) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
 		return fmt.Errorf("server %s: %w", j.status.label(address), hub.ErrClosed)
 	}
-	s := d.servers[address]
+	s := f.servers[address]
 	if s == nil {
-		if j.status == nil && len(d.servers) >= d.o.MaxServers {
-			return fmt.Errorf("server %s: %w: messages wait for %d servers already", address, hub.ErrFull, len(d.servers))
+		if j.status == nil && len(f.servers) >= f.o.MaxServers {
+			return fmt.Errorf("server %s: %w: messages wait for %d servers already", address, hub.ErrFull, len(f.servers))
 		}
 		s = &destination{address: address, queues: make(map[int]*queue)}
 	}
-	if s.waiting >= d.o.QueueMessages || s.bytes+len(j.frame) > d.o.QueueBytes {
+	if s.waiting >= f.o.QueueMessages || s.bytes+len(j.frame) > f.o.QueueBytes {
 		return fmt.Errorf("server %s: %w: %d messages of %d bytes wait for it", j.status.label(address), hub.ErrFull, s.waiting, s.bytes)
 	}
-	d.servers[address] = s
+	f.servers[address] = s
 	q := s.queues[j.message.Hops]
 	if q == nil {
 		q = &queue{to: s, hops: j.message.Hops}
 		s.queues[q.hops] = q
-		d.senders.Add(1)
-		go d.serve(q)
+		f.senders.Add(1)
+		go f.serve(q)
 	}
 	j.status.queued()
 	q.jobs = append(q.jobs, j)
@@ -71,22 +71,22 @@ func (d *Direct) add(address string, j job) error {
 }
 
 // serve sends the messages of a queue until it is empty.
-func (d *Direct) serve(q *queue) {
-	defer d.senders.Done()
+func (f *ClassicForwarder) serve(q *queue) {
+	defer f.senders.Done()
 	for {
-		j, ok := d.next(q)
+		j, ok := f.next(q)
 		if !ok {
 			return
 		}
 		reached, err := true, errBug
-		d.protect(&j, func() { reached, err = d.send(q.to, &j) })
+		f.protect(&j, func() { reached, err = f.send(q.to, &j) })
 		var rest []job
 		if !reached {
-			rest = d.takeAll(q)
+			rest = f.takeAll(q)
 		}
-		d.done(q.to, &j, err)
+		f.done(q.to, &j, err)
 		for i := range rest { // each would wait as long for the same error
-			d.done(q.to, &rest[i], err)
+			f.done(q.to, &rest[i], err)
 		}
 	}
 }
@@ -94,27 +94,27 @@ func (d *Direct) serve(q *queue) {
 // errBug is the outcome of a message at which the hub panicked.
 var errBug = hub.Reason(hub.ErrHandler, "the hub has a bug in what speaks to servers: its log says more")
 
-// protect calls f for a message. A panic of f ends nothing else.
-func (d *Direct) protect(j *job, f func()) {
+// protect calls act for a message. A panic of act ends nothing else.
+func (f *ClassicForwarder) protect(j *job, act func()) {
 	defer func() {
 		if p := recover(); p != nil {
-			d.panics.Add(1)
-			d.logLimiter.Log(d.o.Log, slog.LevelError, "the hub has a bug: it panicked at a message for a server",
+			f.panics.Add(1)
+			f.logLimiter.Log(f.o.Log, slog.LevelError, "the hub has a bug: it panicked at a message for a server",
 				slog.String("type", string(j.message.Type)), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 		}
 	}()
-	f()
+	act()
 }
 
 // next removes and returns the oldest message. If there is none, it removes the queue.
-func (d *Direct) next(q *queue) (job, bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+func (f *ClassicForwarder) next(q *queue) (job, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	s := q.to
 	if len(q.jobs) == 0 {
 		delete(s.queues, q.hops)
 		if len(s.queues) == 0 {
-			delete(d.servers, s.address)
+			delete(f.servers, s.address)
 		}
 		return job{}, false
 	}
@@ -127,9 +127,9 @@ func (d *Direct) next(q *queue) (job, bool) {
 }
 
 // takeAll removes and returns all messages of a queue.
-func (d *Direct) takeAll(q *queue) []job {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+func (f *ClassicForwarder) takeAll(q *queue) []job {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	all := q.jobs
 	q.jobs = nil
 	q.to.waiting -= len(all)
@@ -140,22 +140,22 @@ func (d *Direct) takeAll(q *queue) []job {
 }
 
 // done counts a message, logs what the operator should know, and tells the receipt.
-func (d *Direct) done(s *destination, j *job, err error) {
+func (f *ClassicForwarder) done(s *destination, j *job, err error) {
 	state := Fails
 	switch {
 	case err == nil:
 		state = Works
-		d.confirmed.Add(1)
+		f.confirmed.Add(1)
 	case err == errNoAnswer, err == errSilent && !j.status.confirms(s.address):
 		state = Unconfirmed
-		d.unconfirmed.Add(1)
+		f.unconfirmed.Add(1)
 		j.message.Notes |= hub.NoteUnconfirmed
 	default:
-		d.failed.Add(1)
+		f.failed.Add(1)
 		err = withServer(j.status.label(s.address), explain(err))
 	}
 	changed := j.status.done(s.address, state, err)
-	d.protect(j, func() { d.log(s, j, state, changed, err) })
+	f.protect(j, func() { f.log(s, j, state, changed, err) })
 	switch {
 	case state == Unconfirmed:
 		err = nil
@@ -164,14 +164,14 @@ func (d *Direct) done(s *destination, j *job, err error) {
 		err = hub.Reason(hub.ErrHandler, "server %s: the message could not be handed over; the hub's log says why", s.address)
 	}
 	if j.receipt != nil {
-		d.protect(j, func() { j.receipt.Done(&j.message, err) })
+		f.protect(j, func() { j.receipt.Done(&j.message, err) })
 	}
 }
 
 // refused counts and logs a message that Put has not taken.
-func (d *Direct) refused(known *knownServers, m *hub.Message, address string, err error) {
-	d.failed.Add(1)
-	limiter := d.logLimiter
+func (f *ClassicForwarder) refused(known *knownServers, m *hub.Message, address string, err error) {
+	f.failed.Add(1)
+	limiter := f.logLimiter
 	attrs := []slog.Attr{slog.String("server", address), slog.String("type", string(m.Type)), slog.Any("err", err)}
 	if len(m.To) == 1 {
 		if status := known.named[m.To[0].Server]; status != nil {
@@ -180,7 +180,7 @@ func (d *Direct) refused(known *knownServers, m *hub.Message, address string, er
 			attrs[0] = slog.String("server", string(status.Name))
 		}
 	}
-	limiter.Log(d.o.Log, slog.LevelWarn, "message for a server refused", attrs...)
+	limiter.Log(f.o.Log, slog.LevelWarn, "message for a server refused", attrs...)
 }
 
 // withServer says which server an error is of. The refusal of a message that went round several

@@ -17,7 +17,7 @@ func TestRefusedMessagesAreCounted(t *testing.T) {
 	proceed := make(chan bool)
 	s := listen(t, "tcp4", "127.0.0.1:0", func(*net.TCPConn, string) { <-proceed })
 	var log bytes.Buffer
-	d := direct(t, Options{
+	d := forwarder(t, Options{
 		Addresses: map[hub.ServerName]string{"far": s.address, "odd": "no port"}, Unnamed: Unnamed{Hosts: []string{"h:1"}},
 		QueueMessages: 2, AnswerTimeout: testTimeout, Log: slog.New(slog.NewTextHandler(&log, nil)),
 	})

@@ -21,10 +21,10 @@ import (
 // send connects, sends one frame, and waits for the status and for the server to close.
 // The error is errSilent or errNoAnswer if the server took the message and did not say what
 // became of it. send also reports whether the server could be reached.
-func (d *Direct) send(s *destination, j *job) (reached bool, err error) {
-	ctx, cancel := context.WithTimeout(d.ctx, d.o.Timeout)
+func (f *ClassicForwarder) send(s *destination, j *job) (reached bool, err error) {
+	ctx, cancel := context.WithTimeout(f.ctx, f.o.Timeout)
 	defer cancel()
-	dialer := dial.Dialer{Write: d.o.Timeout}
+	dialer := dial.Dialer{Write: f.o.Timeout}
 	if j.status == nil {
 		dialer.Check = func(at netip.AddrPort) error {
 			if j.known.unnamed.allows(s.address, at.Addr()) {
@@ -38,7 +38,7 @@ func (d *Direct) send(s *destination, j *job) (reached bool, err error) {
 		return false, err
 	}
 	defer conn.Close()
-	unblock := context.AfterFunc(d.ctx, func() { conn.Close() })
+	unblock := context.AfterFunc(f.ctx, func() { conn.Close() })
 	defer unblock()
 	deadline, _ := ctx.Deadline()
 	conn.SetDeadline(deadline)
@@ -46,7 +46,7 @@ func (d *Direct) send(s *destination, j *job) (reached bool, err error) {
 	if half, ok := conn.(interface{ CloseWrite() error }); ok && writeErr == nil {
 		half.CloseWrite() // if it fails, reading returns why
 	}
-	conn.SetReadDeadline(time.Now().Add(d.o.AnswerTimeout))
+	conn.SetReadDeadline(time.Now().Add(f.o.AnswerTimeout))
 	err = readStatus(conn) // counts first: a server may refuse before it has read everything
 	if (err == errSilent || err == errNoAnswer) && writeErr != nil {
 		err = writeErr

@@ -18,7 +18,7 @@ func confirm(c *net.TCPConn) {
 func TestSetServersKeepsOrderAndCounters(t *testing.T) {
 	proceed := make(chan bool)
 	s := listen(t, "tcp4", "127.0.0.1:0", func(c *net.TCPConn, _ string) { <-proceed; confirm(c) })
-	d := direct(t, Options{Addresses: map[hub.ServerName]string{"far": s.address}, Unnamed: Unnamed{Hosts: []string{"h:1"}}, AnswerTimeout: testTimeout})
+	d := forwarder(t, Options{Addresses: map[hub.ServerName]string{"far": s.address}, Unnamed: Unnamed{Hosts: []string{"h:1"}}, AnswerTimeout: testTimeout})
 	r := make(receipts, 10)
 	for tag := range uint64(4) {
 		put(t, d, "@far", 1+tag, r)
@@ -59,7 +59,7 @@ func TestSetServersChangesAnAddress(t *testing.T) {
 	proceed := make(chan bool)
 	old := listen(t, "tcp4", "127.0.0.1:0", func(c *net.TCPConn, _ string) { <-proceed; confirm(c) })
 	next := listen(t, "tcp4", "127.0.0.1:0", nil)
-	d := direct(t, Options{Addresses: map[hub.ServerName]string{"far": old.address}, AnswerTimeout: testTimeout})
+	d := forwarder(t, Options{Addresses: map[hub.ServerName]string{"far": old.address}, AnswerTimeout: testTimeout})
 	r := make(receipts, 10)
 	put(t, d, "@far", 1, r)
 	proceed <- true

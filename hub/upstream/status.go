@@ -17,7 +17,7 @@ type ServerStats struct {
 	Name        hub.ServerName `json:"name"`
 	Address     string         `json:"address"`
 	Confirmed   uint64         `json:"sent"`           // messages that it has confirmed
-	Unconfirmed uint64         `json:"unconfirmed"`    // messages that it took without a word
+	Unconfirmed uint64         `json:"unconfirmed"`    // messages that it took without an answer
 	Failed      uint64         `json:"failed"`         // messages that failed: it could not be reached, or refused, or too much waited for it
 	Waiting     int            `json:"waiting"`        // messages now
 	State       State          `json:"state"`          // by the last message
@@ -118,10 +118,10 @@ func (r *serverStatus) setState(address string, state State, err error) (changed
 
 // log logs the outcome of a message: each change of a named server's state, and at a
 // bounded rate what fails.
-func (d *Direct) log(s *destination, j *job, state State, changed bool, err error) {
+func (f *ClassicForwarder) log(s *destination, j *job, state State, changed bool, err error) {
 	if j.status == nil {
 		if state == Fails {
-			d.logLimiter.Log(d.o.Log, slog.LevelWarn, "message not handed over", slog.String("server", s.address),
+			f.logLimiter.Log(f.o.Log, slog.LevelWarn, "message not handed over", slog.String("server", s.address),
 				slog.String("type", string(j.message.Type)), slog.Any("err", err))
 		}
 		return
@@ -131,15 +131,15 @@ func (d *Direct) log(s *destination, j *job, state State, changed bool, err erro
 	at := slog.String("address", s.address)
 	switch {
 	case state == Fails: // another cause, or another message
-		limiter.Log(d.o.Log, slog.LevelWarn, "message not handed over", name,
+		limiter.Log(f.o.Log, slog.LevelWarn, "message not handed over", name,
 			slog.String("type", string(j.message.Type)), slog.Any("err", err))
 	case changed && state == Works:
-		limiter.Log(d.o.Log, slog.LevelInfo, "server works", name, at)
+		limiter.Log(f.o.Log, slog.LevelInfo, "server works", name, at)
 	case changed && j.status.confirms(s.address):
-		limiter.Log(d.o.Log, slog.LevelWarn, "server took a message and did not confirm it in time", name, at,
-			slog.String("limit", d.o.AnswerTimeout.String()), slog.String("remedy", "see what keeps that hub or its handlers busy"))
+		limiter.Log(f.o.Log, slog.LevelWarn, "server took a message and did not confirm it in time", name, at,
+			slog.String("limit", f.o.AnswerTimeout.String()), slog.String("remedy", "see what keeps that hub or its handlers busy"))
 	case changed:
-		limiter.Log(d.o.Log, slog.LevelWarn, "server took a message and did not confirm it, as an original Bester does", name, at,
+		limiter.Log(f.o.Log, slog.LevelWarn, "server took a message and did not confirm it, as an original Bester does", name, at,
 			slog.String("remedy", "if it is a hub of this kind, the address must be a port where it listens without TLS"))
 	}
 }
@@ -154,8 +154,8 @@ func (r *serverStatus) label(address string) string {
 
 // Servers returns the ServerStats of the named servers, sorted by name. Waiting includes the
 // message that is being sent.
-func (d *Direct) Servers() []ServerStats {
-	named := d.known.Load().named
+func (f *ClassicForwarder) Servers() []ServerStats {
+	named := f.known.Load().named
 	all := make([]ServerStats, 0, len(named))
 	for _, name := range slices.Sorted(maps.Keys(named)) {
 		r := named[name]

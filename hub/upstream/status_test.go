@@ -18,7 +18,7 @@ func TestServerStats(t *testing.T) {
 	}
 	away := l.Addr().String()
 	l.Close()
-	d := direct(t, Options{Addresses: map[hub.ServerName]string{"far": s.address, "away": away, "idle": "127.0.0.1:1"}})
+	d := forwarder(t, Options{Addresses: map[hub.ServerName]string{"far": s.address, "away": away, "idle": "127.0.0.1:1"}})
 	r := make(receipts, 1)
 	put(t, d, "ann@far", 1, r)
 	r.want(t, 1)

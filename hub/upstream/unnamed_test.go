@@ -79,7 +79,7 @@ func TestServerThatIsNotAllowed(t *testing.T) {
 	s := listen(t, "tcp4", "127.0.0.1:0", nil)
 	_, port, _ := net.SplitHostPort(s.address)
 	var log bytes.Buffer
-	d := direct(t, Options{
+	d := forwarder(t, Options{
 		Unnamed: Unnamed{Hosts: []string{"nothing.invalid:1"}, Ranges: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
 		Log:     slog.New(slog.NewTextHandler(&log, nil)),
 	})

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/besterhub/bester/hub/config"
+	"github.com/besterhub/bester/hub/errtext"
 	"github.com/besterhub/bester/hub/textfile"
 )
 
@@ -40,13 +41,13 @@ func loadCertificate(l config.Listen) (pair *tls.Certificate, errs []*Certificat
 	}
 	certificate, certErr := readPEM(l.Certificate)
 	if certErr != nil {
-		wrong("certificate", "%v", certErr)
+		wrong("certificate", "%s", errtext.Of(certErr))
 	} else if text := certificateProblem(l.Certificate, certificate); text != "" {
 		wrong("certificate", "%s", text)
 	}
 	key, keyErr := readPEM(l.Key)
 	if keyErr != nil {
-		wrong("key", "%v", keyErr)
+		wrong("key", "%s", errtext.Of(keyErr))
 	} else if text := keyProblem(l.Key, key); text != "" {
 		wrong("key", "%s", text)
 	}

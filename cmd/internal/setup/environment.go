@@ -20,6 +20,7 @@ import (
 
 	"github.com/besterhub/bester/hub/account"
 	"github.com/besterhub/bester/hub/config"
+	"github.com/besterhub/bester/hub/errtext"
 )
 
 // CheckEnvironment checks a valid config against this machine: whether the files, programs,
@@ -43,7 +44,7 @@ func CheckEnvironment(c *config.Config) (refused, warnings []config.Problem) {
 	}
 	if path := c.Accounts.File; path != "" {
 		if _, err := account.Open(path, account.Options{}); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			e.refuse(err.Error(), "accounts", "file")
+			e.refuse(errtext.Of(err), "accounts", "file")
 		}
 	}
 	if c.Informer.Socket != "" {
@@ -124,7 +125,7 @@ func (e *environment) socket(report func(text string, path ...string), socket st
 	case errors.Is(err, fs.ErrNotExist):
 		report(fmt.Sprintf("there is no folder %s: make it first", dir), path...)
 	case err != nil:
-		report(err.Error(), path...)
+		report(errtext.Of(err), path...)
 	case !info.IsDir():
 		report(fmt.Sprintf("%s is no folder", dir), path...)
 	case syscall.Access(dir, writable) != nil:
@@ -166,9 +167,9 @@ func (e *environment) program(name string, path ...string) {
 	case errors.Is(err, exec.ErrNotFound):
 		e.warn(fmt.Sprintf("%q is not in PATH, as it is here: install it, or write its whole path", name), path...)
 	case errors.As(err, &wrong):
-		e.warn(fmt.Sprintf("%q: %v", name, wrong.Err), path...)
+		e.warn(errtext.Of(wrong), path...)
 	default:
-		e.warn(err.Error(), path...)
+		e.warn(errtext.Of(err), path...)
 	}
 }
 

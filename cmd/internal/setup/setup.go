@@ -39,12 +39,12 @@ func checkKinds(c *config.Config) (problems []config.Problem) {
 
 // checkHandlerSockets checks that the handlers that the hub starts can connect to it.
 func checkHandlerSockets(c *config.Config) (problems []config.Problem) {
-	trusted := false
+	peerCredentials := false
 	for _, l := range c.Listen {
-		trusted = trusted || l.Network == config.Unix && l.Trust
+		peerCredentials = peerCredentials || l.Network == config.Unix && l.Trust
 	}
 	for _, h := range c.Handlers {
-		if !trusted && h.Dialect == config.Native && len(h.Command) > 0 {
+		if !peerCredentials && h.Dialect == config.Native && len(h.Command) > 0 {
 			problems = append(problems, c.Problem(`no way for its process into the hub: add a listener with network = "unix" and trust = true`, "handlers", h.Name, "command"))
 		}
 	}

@@ -88,7 +88,7 @@ func drain(ctx context.Context, s *spool.Spool) error {
 	if err != nil {
 		return err
 	}
-	defer s.Forget(name) // what comes next waits for nobody
+	defer s.RemoveReader(name) // what comes next waits for nobody
 	for s.Stats().Queued > 0 {
 		rec, err := r.Next(ctx)
 		if err != nil {

@@ -181,7 +181,7 @@ func (fs *FS) Written() (bytes uint64, err error) {
 // Fill takes all free space but leave bytes with a file of its own, which Empty
 // removes. When it returns, the writes of others find no more space than that.
 func (fs *FS) Fill(leave int64) error {
-	f, err := os.Create(fs.ballast())
+	f, err := os.Create(fs.filler())
 	if err != nil {
 		return err
 	}
@@ -208,9 +208,9 @@ func (fs *FS) Fill(leave int64) error {
 }
 
 // Empty undoes Fill.
-func (fs *FS) Empty() error { return os.Remove(fs.ballast()) }
+func (fs *FS) Empty() error { return os.Remove(fs.filler()) }
 
-func (fs *FS) ballast() string { return filepath.Join(fs.Dir, "ballast") }
+func (fs *FS) filler() string { return filepath.Join(fs.Dir, "filler") }
 
 // DropCaches makes the kernel forget what it has read of all files.
 func DropCaches() error {

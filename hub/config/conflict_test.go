@@ -25,7 +25,7 @@ func TestListenersThatClash(t *testing.T) {
 		{Listen{Network: Unix, Address: "a/../hub.sock"}, Listen{Network: Unix, Address: "./hub.sock"}, true},
 		{Listen{Network: Unix, Address: "a.sock"}, Listen{Network: Unix, Address: "b.sock"}, false},
 	} {
-		if got := clash(&c.a, &c.b); got != c.want || clash(&c.b, &c.a) != c.want {
+		if got := conflict(&c.a, &c.b); got != c.want || conflict(&c.b, &c.a) != c.want {
 			t.Errorf("%v and %v: got %v, want %v", c.a, c.b, got, c.want)
 		}
 	}

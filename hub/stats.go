@@ -131,7 +131,7 @@ func (d *DeliveryStats) Add(o DeliveryStats) {
 }
 
 // RouterStats counts what became of messages since the start, and of their deliveries, in two
-// ledgers that balance whenever no burst is being read:
+// sets of counters, each of which adds up whenever no burst is being read:
 //
 //	messages:    Taken  = Succeeded + Failed + Dropped + Absent + InFlight
 //	deliveries:  Handed = Delivered + Unconfirmed + Queued + Lost

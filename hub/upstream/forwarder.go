@@ -1,6 +1,6 @@
 // Package upstream hands messages to other Bester servers.
 //
-// Direct speaks the classic dialect as the original's servers do among themselves: one
+// ClassicForwarder speaks the classic dialect as the original's servers do among themselves: one
 // connection for each message, and nothing is stored. It gets the messages of the command
 // sendServers and those to addresses of the form user@server.
 package upstream
@@ -21,7 +21,7 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// Options are the options of a Direct. The zero value works.
+// Options are the options of a ClassicForwarder. The zero value works.
 type Options struct {
 	// Addresses are the named servers, as host:port. SetServers replaces them.
 	Addresses map[hub.ServerName]string
@@ -44,14 +44,14 @@ type Options struct {
 	MaxServers int
 }
 
-// A Direct is the hub.Sink of all servers: the named ones and any host:port that
-// Options.Unnamed allows.
+// A ClassicForwarder is the hub.Sink of all servers: the named ones and any host:port that
+// Options.Unnamed allows. It has no spool: what waits is in memory only.
 //
 // Messages for one server that have as many hops are sent one after the other, each over a
 // connection of its own. Servers do not wait for each other. When too much waits for a
 // server, Put refuses with hub.ErrFull. When a server cannot be reached, all messages in
 // the queue fail.
-type Direct struct {
+type ClassicForwarder struct {
 	o           Options
 	confirmed   atomic.Uint64
 	unconfirmed atomic.Uint64
@@ -75,17 +75,17 @@ type knownServers struct {
 	unnamed   Unnamed
 }
 
-// NewDirect returns a Direct. Shutdown ends it.
-func NewDirect(o Options) *Direct {
+// NewClassicForwarder returns a ClassicForwarder. Shutdown ends it.
+func NewClassicForwarder(o Options) *ClassicForwarder {
 	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
 	o.AnswerTimeout = cmp.Or(o.AnswerTimeout, 2*time.Second)
 	o.QueueMessages = cmp.Or(o.QueueMessages, 256)
 	o.QueueBytes = cmp.Or(o.QueueBytes, 4<<20)
 	o.MaxServers = cmp.Or(o.MaxServers, 64)
-	d := &Direct{o: o, logLimiter: newLimiter(), servers: make(map[string]*destination)}
-	d.ctx, d.stop = context.WithCancel(context.Background())
-	d.SetServers(o.Addresses, o.Unnamed)
-	return d
+	f := &ClassicForwarder{o: o, logLimiter: newLimiter(), servers: make(map[string]*destination)}
+	f.ctx, f.stop = context.WithCancel(context.Background())
+	f.SetServers(o.Addresses, o.Unnamed)
+	return f
 }
 
 // newLimiter bounds the lines on a server: an outage may last, and a server may come and go.
@@ -96,11 +96,11 @@ func newLimiter() *lograte.Limiter { return &lograte.Limiter{Every: time.Minute,
 // for. A server that keeps its name keeps its counters. One whose address changes is
 // Untried until there is a message for the new address. The caller leaves the arguments
 // unchanged from then on.
-func (d *Direct) SetServers(addresses map[hub.ServerName]string, unnamed Unnamed) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+func (f *ClassicForwarder) SetServers(addresses map[hub.ServerName]string, unnamed Unnamed) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	known := &knownServers{addresses, make(map[hub.ServerName]*serverStatus), unnamed}
-	old := d.known.Load()
+	old := f.known.Load()
 	for name, address := range addresses {
 		var status *serverStatus
 		if old != nil {
@@ -112,7 +112,7 @@ func (d *Direct) SetServers(addresses map[hub.ServerName]string, unnamed Unnamed
 		status.setAddress(address)
 		known.named[name] = status
 	}
-	d.known.Store(known)
+	f.known.Store(known)
 }
 
 // Put queues m, in memory alone, for the server in m.To, which holds exactly one address.
@@ -126,17 +126,17 @@ func (d *Direct) SetServers(addresses map[hub.ServerName]string, unnamed Unnamed
 // status is an error.
 //
 // A message that Put refuses counts as failed, and is logged at a bounded rate.
-func (d *Direct) Put(m *hub.Message) error {
-	known := d.known.Load()
-	address, err := d.queue(known, m)
+func (f *ClassicForwarder) Put(m *hub.Message) error {
+	known := f.known.Load()
+	address, err := f.queue(known, m)
 	if err != nil {
-		d.refused(known, m, address, err)
+		f.refused(known, m, address, err)
 	}
 	return err
 }
 
 // queue queues a message, and returns the address that it is for, as far as it is known.
-func (d *Direct) queue(known *knownServers, m *hub.Message) (address string, err error) {
+func (f *ClassicForwarder) queue(known *knownServers, m *hub.Message) (address string, err error) {
 	if len(m.To) != 1 || m.To[0].Server == "" {
 		return "", fmt.Errorf("%w: upstream: want one server, got %v", hub.ErrUnknownServer, m.To)
 	}
@@ -164,29 +164,29 @@ func (d *Direct) queue(known *knownServers, m *hub.Message) (address string, err
 	}
 	j.frame = bformat.End(frame, 0)
 	j.message.To, j.message.Data, j.message.Batch = nil, hub.Data{}, nil
-	return address, d.add(address, j)
+	return address, f.add(address, j)
 }
 
 // Shutdown refuses new messages and waits until the queued ones are sent. When ctx ends, the
 // rest fail.
-func (d *Direct) Shutdown(ctx context.Context) error {
-	d.mu.Lock()
-	d.closed = true
-	d.mu.Unlock()
+func (f *ClassicForwarder) Shutdown(ctx context.Context) error {
+	f.mu.Lock()
+	f.closed = true
+	f.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
-		d.senders.Wait()
+		f.senders.Wait()
 		close(done)
 	}()
-	defer d.stop()
+	defer f.stop()
 	select {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		d.mu.Lock()
-		idle := len(d.servers) == 0
-		d.mu.Unlock()
-		d.stop()
+		f.mu.Lock()
+		idle := len(f.servers) == 0
+		f.mu.Unlock()
+		f.stop()
 		<-done
 		if idle {
 			return nil
@@ -205,11 +205,11 @@ type Stats struct {
 }
 
 // Stats returns the counters as they are now.
-func (d *Direct) Stats() Stats {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	s := Stats{Confirmed: d.confirmed.Load(), Unconfirmed: d.unconfirmed.Load(), Failed: d.failed.Load(), Panics: d.panics.Load()}
-	for _, v := range d.servers {
+func (f *ClassicForwarder) Stats() Stats {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := Stats{Confirmed: f.confirmed.Load(), Unconfirmed: f.unconfirmed.Load(), Failed: f.failed.Load(), Panics: f.panics.Load()}
+	for _, v := range f.servers {
 		s.Waiting += v.waiting
 	}
 	return s

@@ -18,9 +18,9 @@ import (
 // when the session ends, its counters are added to those of its user. Nothing is counted
 // twice, and nothing here is done for a delivery that reaches its receiver.
 
-// maxAbsentUsers is how many users without a session the ledger keeps apart. The counters of
+// maxOfflineUsers is how many users without a session are counted one by one. The counters of
 // those who left before are added up.
-const maxAbsentUsers = 256
+const maxOfflineUsers = 256
 
 var (
 	errQueueFull      = fmt.Errorf("%w: the receiver does not read fast enough", hub.ErrFull)
@@ -28,35 +28,35 @@ var (
 	errTooManyReplies = fmt.Errorf("%w: too many replies wait to be read", hub.ErrFull)
 )
 
-// A ledger holds the counters of all users. The zero value is ready.
-type ledger struct {
+// deliveryCounters are the counters of all users. The zero value is ready.
+type deliveryCounters struct {
 	log *slog.Logger
 
-	mu          sync.Mutex
-	users       map[hub.UserName]*userLedger
-	absent      []*userLedger     // those without a session, the longest absent first
-	gone        hub.DeliveryStats // of users no longer in users
-	goneRefused hub.Losses
+	mu             sync.Mutex
+	users          map[hub.UserName]*userCounters
+	offline        []*userCounters   // those without a session, the longest offline first
+	evicted        hub.DeliveryStats // of users no longer in users
+	evictedRefused hub.Losses
 
-	unlogged  []*userLedger // whose losses are to be logged
+	unlogged  []*userCounters // whose losses are to be logged
 	lastLog   time.Time
 	scheduled bool // logLosses will be called
 }
 
-// A userLedger holds the counters of one user.
-type userLedger struct {
+// userCounters are those of one user.
+type userCounters struct {
 	name hub.UserName
 
 	refused   [hub.NumLosses]atomic.Uint64 // deliveries that a session has not taken
 	newLosses [hub.NumLosses]atomic.Uint64 // losses that are not logged yet
 	rate      accountRate
-	logQueued atomic.Bool // the ledger knows of news
+	logQueued atomic.Bool // it is in deliveryCounters.unlogged
 
-	// Under ledger.mu:
-	sessions  []*session
-	ended     hub.DeliveryStats // of sessions that have ended
-	forgotten bool              // its counters are in ledger.gone
-	since     time.Time         // of news
+	// Under deliveryCounters.mu:
+	sessions []*session
+	ended    hub.DeliveryStats // of sessions that have ended
+	evicted  bool              // its counters are in deliveryCounters.evicted
+	since    time.Time         // of the oldest in newLosses
 }
 
 // UserStats counts the deliveries to one user since the start.
@@ -69,7 +69,7 @@ type UserStats struct {
 }
 
 // open adds a session to the counters of its user.
-func (l *ledger) open(n *session) {
+func (l *deliveryCounters) open(n *session) {
 	if n.role != wire.RoleClient && n.name == "" { // a classic server
 		return
 	}
@@ -77,14 +77,14 @@ func (l *ledger) open(n *session) {
 	defer l.mu.Unlock()
 	u := l.users[n.name]
 	if u == nil {
-		u = &userLedger{name: n.name}
+		u = &userCounters{name: n.name}
 		if l.users == nil {
-			l.users = make(map[hub.UserName]*userLedger)
+			l.users = make(map[hub.UserName]*userCounters)
 		}
 		l.users[n.name] = u
 	}
-	if i := slices.Index(l.absent, u); i >= 0 {
-		l.absent = slices.Delete(l.absent, i, i+1)
+	if i := slices.Index(l.offline, u); i >= 0 {
+		l.offline = slices.Delete(l.offline, i, i+1)
 	}
 	u.sessions = append(u.sessions, n)
 	n.user = u
@@ -92,7 +92,7 @@ func (l *ledger) open(n *session) {
 
 // close adds the counters of a session that has ended, and whose queue has ended, to those
 // of its user.
-func (l *ledger) close(c *connection) {
+func (l *deliveryCounters) close(c *connection) {
 	u := c.user
 	if u == nil {
 		return
@@ -105,14 +105,14 @@ func (l *ledger) close(c *connection) {
 	if len(u.sessions) > 0 {
 		return
 	}
-	l.absent = append(l.absent, u)
-	if len(l.absent) > maxAbsentUsers {
-		oldest := l.absent[0]
-		l.absent = slices.Delete(l.absent, 0, 1)
+	l.offline = append(l.offline, u)
+	if len(l.offline) > maxOfflineUsers {
+		oldest := l.offline[0]
+		l.offline = slices.Delete(l.offline, 0, 1)
 		delete(l.users, oldest.name)
-		oldest.forgotten = true
-		l.gone.Add(oldest.ended)
-		l.goneRefused.Add(oldest.refusedLosses())
+		oldest.evicted = true
+		l.evicted.Add(oldest.ended)
+		l.evictedRefused.Add(oldest.refusedLosses())
 	}
 }
 
@@ -128,23 +128,23 @@ var _ = [1]int{}[hub.LossFull-hub.Loss(bformat.LossFull)+hub.LossMemory-hub.Loss
 
 // lostLate counts n staged deliveries to a user whose session had ended before they reached
 // its queue.
-func (l *ledger) lostLate(u *userLedger, n uint64) {
+func (l *deliveryCounters) lostLate(u *userCounters, n uint64) {
 	if u == nil {
 		return
 	}
 	late := hub.DeliveryStats{Accepted: n, Losses: hub.Losses{hub.LossDisconnected: n}}
 	l.mu.Lock()
-	if u.forgotten {
-		l.gone.Add(late)
+	if u.evicted {
+		l.evicted.Add(late)
 	} else {
 		u.ended.Add(late)
 	}
 	l.mu.Unlock()
-	l.note(u, late.Losses)
+	l.noteLosses(u, late.Losses)
 }
 
-// statsLocked returns the counters of a user. Under ledger.mu.
-func (u *userLedger) statsLocked() UserStats {
+// statsLocked returns the counters of a user. Under deliveryCounters.mu.
+func (u *userCounters) statsLocked() UserStats {
 	s := UserStats{User: u.name, DeliveryStats: u.ended}
 	for _, n := range u.sessions {
 		if n.role == wire.RoleClient {
@@ -160,7 +160,7 @@ func (u *userLedger) statsLocked() UserStats {
 	return s
 }
 
-func (u *userLedger) refusedLosses() (l hub.Losses) {
+func (u *userCounters) refusedLosses() (l hub.Losses) {
 	for i := range u.refused {
 		l[i] = u.refused[i].Load()
 	}
@@ -170,14 +170,14 @@ func (u *userLedger) refusedLosses() (l hub.Losses) {
 // Users returns the counters of all users that have a session, and of those who left last,
 // by name. If more have left, an entry without a name comes first and counts for them.
 func (s *Server) Users() []UserStats {
-	l := &s.ledger
+	l := &s.deliveries
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var all []UserStats
-	gone := UserStats{DeliveryStats: l.gone}
-	gone.Losses.Add(l.goneRefused)
-	if gone.Lost = gone.Losses.Total(); gone.Lost+gone.Delivered > 0 {
-		all = append(all, gone)
+	evicted := UserStats{DeliveryStats: l.evicted}
+	evicted.Losses.Add(l.evictedRefused)
+	if evicted.Lost = evicted.Losses.Total(); evicted.Lost+evicted.Delivered > 0 {
+		all = append(all, evicted)
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.users)) {
 		all = append(all, l.users[name].statsLocked())
@@ -187,10 +187,10 @@ func (s *Server) Users() []UserStats {
 
 // Deliveries counts the deliveries that sessions have taken.
 func (s *Server) Deliveries() hub.DeliveryStats {
-	l := &s.ledger
+	l := &s.deliveries
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	d := l.gone
+	d := l.evicted
 	for _, u := range l.users {
 		d.Add(u.ended)
 		for _, n := range u.sessions {

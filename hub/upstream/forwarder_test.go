@@ -11,7 +11,7 @@ import (
 
 func TestMessageIsHandedOver(t *testing.T) {
 	s := listen(t, "tcp4", "127.0.0.1:0", nil)
-	d := direct(t, Options{Addresses: map[hub.ServerName]string{"far": s.address}})
+	d := forwarder(t, Options{Addresses: map[hub.ServerName]string{"far": s.address}})
 	r := make(receipts, 10)
 	put(t, d, "@"+s.address, 1, r)
 	r.want(t, 1)
@@ -41,7 +41,7 @@ func TestMessageIsHandedOver(t *testing.T) {
 
 func TestServersByNameAndIPv6(t *testing.T) {
 	r := make(receipts, 1)
-	d := direct(t, Options{})
+	d := forwarder(t, Options{})
 	s := listen(t, "tcp4", "127.0.0.1:0", nil)
 	_, port, _ := net.SplitHostPort(s.address)
 	put(t, d, "@localhost:"+port, 1, r)
@@ -57,7 +57,7 @@ func TestServersByNameAndIPv6(t *testing.T) {
 }
 
 func TestMessageThatIsNotTaken(t *testing.T) {
-	d := direct(t, Options{Addresses: map[hub.ServerName]string{"odd": "no port"}})
+	d := forwarder(t, Options{Addresses: map[hub.ServerName]string{"odd": "no port"}})
 	for _, to := range []string{"ann", "@nowhere", "@odd", "@host:"} {
 		if err := d.Put(message(to, 1, nil)); !errors.Is(err, hub.ErrUnknownServer) {
 			t.Errorf("%s: got %v", to, err)
@@ -80,7 +80,7 @@ func TestMessageThatIsNotTaken(t *testing.T) {
 
 func TestOrderForEachServer(t *testing.T) {
 	one, two := listen(t, "tcp4", "127.0.0.1:0", nil), listen(t, "tcp4", "127.0.0.1:0", nil)
-	d := direct(t, Options{})
+	d := forwarder(t, Options{})
 	const n = 100
 	r := make(receipts, 2*n)
 	for i := range uint64(n) {
@@ -108,7 +108,7 @@ func TestQueueIsBounded(t *testing.T) {
 	proceed := make(chan bool)
 	slow := listen(t, "tcp4", "127.0.0.1:0", func(*net.TCPConn, string) { <-proceed })
 	other := listen(t, "tcp4", "127.0.0.1:0", nil)
-	d := direct(t, Options{QueueMessages: 3, QueueBytes: 1000, MaxServers: 2, AnswerTimeout: testTimeout})
+	d := forwarder(t, Options{QueueMessages: 3, QueueBytes: 1000, MaxServers: 2, AnswerTimeout: testTimeout})
 	r := make(receipts, 10)
 	put(t, d, "@"+slow.address, 1, r)
 	<-slow.got // in flight
@@ -138,7 +138,7 @@ func TestServersAreBounded(t *testing.T) {
 	proceed := make(chan bool)
 	hold := func(*net.TCPConn, string) { <-proceed }
 	first, second := listen(t, "tcp4", "127.0.0.1:0", hold), listen(t, "tcp4", "127.0.0.1:0", nil)
-	d := direct(t, Options{MaxServers: 1, AnswerTimeout: testTimeout})
+	d := forwarder(t, Options{MaxServers: 1, AnswerTimeout: testTimeout})
 	r := make(receipts, 2)
 	put(t, d, "@"+first.address, 1, r)
 	<-first.got

@@ -2,10 +2,10 @@ package account
 
 import "github.com/besterhub/bester/hub"
 
-// Trusted returns an account that may do everything. It is for a peer that is
+// Unrestricted returns an account that may do everything. It is for a peer that is
 // authenticated by UNIX peer credentials instead of a password: a process of the hub's
 // own user, or of root, on a UNIX socket. The account is in no file.
-func Trusted(name hub.UserName) *Account {
+func Unrestricted(name hub.UserName) *Account {
 	a := newAccount(name, Permissions{
 		Send:    []hub.Pattern{"#"},
 		Receive: []hub.Pattern{"#"},
@@ -14,6 +14,6 @@ func Trusted(name hub.UserName) *Account {
 		Peer:    true,
 		Admin:   true,
 	})
-	a.trusted = true
+	a.unrestricted = true
 	return a
 }

@@ -6,13 +6,13 @@ import (
 	"testing/synctest"
 )
 
-// A power cut comes right after a reader was forgotten. Segments that were kept for
-// it alone may be retired only once the card knows that it was forgotten.
-func TestForgetPowerCut(t *testing.T) {
+// A power cut comes right after a reader was removed. Segments that were kept for
+// it alone may be retired only once the card knows that it was removed.
+func TestRemoveReaderPowerCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, d := newCrashDisk(nil)
 		o := Options{disk: d, SegmentSize: minSegment}
-		s := open(t, "forget", o)
+		s := open(t, "remove", o)
 		r := reader(t, s, "up")
 		reader(t, s, "down")
 		appendAll(t, s, 1, 3000)
@@ -24,10 +24,10 @@ func TestForgetPowerCut(t *testing.T) {
 			t.Fatal(err)
 		}
 		before, quiet := s.Stats().Segments, len(d.ops)
-		s.Forget("down")
+		s.RemoveReader("down")
 		synctest.Wait()
 		if n := s.Stats().Segments; n != 1 || before < 2 {
-			t.Fatalf("%d segments, %d when forgotten", before, n)
+			t.Fatalf("%d segments, %d when removed", before, n)
 		}
 		for i, op := range d.ops {
 			c.observe(op)
@@ -44,23 +44,23 @@ func TestForgetPowerCut(t *testing.T) {
 	})
 }
 
-// A reader is created again while the writer writes that it was forgotten. The card
+// A reader is created again while the writer writes that it was removed. The card
 // learns of the new one, too.
-func TestForgottenReaderReturns(t *testing.T) {
+func TestRemovedReaderReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newRecorder()
 		d.note = false
 		o := Options{disk: d, SegmentSize: minSegment}
-		s := open(t, "forget", o)
+		s := open(t, "remove", o)
 		reader(t, s, "up")
 		appendAll(t, s, 1, 1200)
 		reader(t, s, "down")
 		if err := s.Sync(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		// The batch in which it is forgotten begins a segment, and it comes again
+		// The batch in which it is removed begins a segment, and it comes again
 		// after the batch was put together and before the header is written.
-		s.Forget("down")
+		s.RemoveReader("down")
 		again := false
 		d.fault = func(kind opKind, name string) error {
 			if kind == opCreate && name == "segment"+newSuffix && !again {
@@ -78,11 +78,11 @@ func TestForgottenReaderReturns(t *testing.T) {
 			appendAll(t, s, i, i)
 			if !again {
 				s.Reader("down")
-				s.Forget("down")
+				s.RemoveReader("down")
 			}
 		}
 		closeSpool(t, s)
-		s = open(t, "forget", o)
+		s = open(t, "remove", o)
 		if s.readers["down"] == nil {
 			t.Error("the reader that came again is not there")
 		}

@@ -57,17 +57,17 @@ func (l scarceListener) Accept() (net.Conn, error) {
 	return c, err
 }
 
-// Out of descriptors, trusted peers are let in, and others are closed at once, counted and
+// Out of descriptors, peers with trusted credentials are let in, and others are closed at once, counted and
 // logged. With descriptors again, all are let in.
 func TestOutOfDescriptors(t *testing.T) {
-	few := &scarce{left: spareDescriptors + 4} // one is for the Accept that waits
+	few := &scarce{left: reservedDescriptors + 4} // one is for the Accept that waits
 	h := run(t, Options{})
-	for h.spare.spend() {
+	for h.descriptors.release() {
 	}
-	h.spare.mu.Lock()
-	h.spare.open = few.take
-	h.spare.mu.Unlock()
-	for h.spare.spend() { // a listener has just filled it
+	h.descriptors.mu.Lock()
+	h.descriptors.open = few.take
+	h.descriptors.mu.Unlock()
+	for h.descriptors.release() { // a listener has just filled it
 	}
 	path := filepath.Join(filepath.Dir(h.unix), "few")
 	l, err := Listen("unix", path, ListenOptions{})
@@ -92,12 +92,12 @@ func TestOutOfDescriptors(t *testing.T) {
 	}
 	h.log.want(t, "no descriptors are left", "LimitNOFILE=")
 
-	l.trust.Store(true)
+	l.trustPeerCredentials.Store(true)
 	own := h.peer(t, "unix", path)
 	own.hello(&wire.Hello{Role: wire.RoleClient, User: "own"})
 	own.wantIn("hello")
 	own.lives()
-	l.trust.Store(false)
+	l.trustPeerCredentials.Store(false)
 
 	for range len(idle) + 1 {
 		scarceDescriptor{few}.Close()
@@ -105,7 +105,7 @@ func TestOutOfDescriptors(t *testing.T) {
 	for _, p := range append(idle, own) {
 		p.Close()
 	}
-	until(t, "they have gone", func() bool { return h.Stats().Open == 0 && h.spare.full() })
+	until(t, "they have been closed", func() bool { return h.Stats().Open == 0 && h.descriptors.full() })
 	h.account(t, "ann", nil)
 	p := h.peer(t, "unix", path)
 	p.text(classicLogin("ann", "p"))
