@@ -1,7 +1,6 @@
 package session
 
 import (
-	"fmt"
 	"slices"
 	"sync"
 
@@ -47,13 +46,13 @@ func (n *native) subscribe(tag uint64, body []byte) {
 
 func (n *native) addSubscription(p hub.Pattern) error {
 	if n.subscriptions.sink == nil {
-		return fmt.Errorf("%w: a session that takes no deliveries cannot subscribe", hub.ErrDenied)
+		return hub.Reason(hub.ErrDenied, "a session that takes no deliveries cannot subscribe")
 	}
 	n.subscriptions.mu.Lock()
 	defer n.subscriptions.mu.Unlock()
 	// Under the lock: whoever takes the permission away has stored the account before it looks here.
 	if a := n.account.Load(); !a.MayReceiveAll(p) {
-		return fmt.Errorf("%w: %q may not receive %q: bester account allow --receive '%s' %s", hub.ErrDenied, n.name, p, p, n.name)
+		return hub.Reason(hub.ErrDenied, "%q may not receive %q: bester account allow --receive '%s' %s", n.name, p, p, n.name)
 	}
 	switch have := len(n.subscriptions.patterns); {
 	case slices.Contains(n.subscriptions.patterns, p):
