@@ -158,8 +158,8 @@ func (p *Parts) gather(dst []Reading) ([]Reading, error) {
 
 // A PartError says that one part of a sensor could not be read, and why.
 type PartError struct {
-	Part string
-	Err  error
+	Part string // its name
+	Err  error  // why it could not be read
 }
 
 // Error returns "part: why".

@@ -209,7 +209,7 @@ func (p *Poller) publish(got result, sink hub.Sink) {
 	var bad error
 	for i := range got.readings {
 		if err := p.add(&got.readings[i]); err != nil {
-			p.stats.bad.Add(1)
+			p.stats.invalid.Add(1)
 			bad = err
 		}
 	}

@@ -13,13 +13,13 @@ type PollerStats struct {
 	Failures uint64 `json:"failures"` // of these, those with an error
 	Skipped  uint64 `json:"skipped"`  // ticks that came while the sensor was still being read
 	Missing  uint64 `json:"missing"`  // times that a part could not be read while others could
-	Invalid  uint64 `json:"bad"`      // readings left out: their name or value cannot be written
+	Invalid  uint64 `json:"invalid"`  // readings left out: their name or value cannot be written
 	Sent     uint64 `json:"sent"`     // messages that the sink has accepted
 	Refused  uint64 `json:"refused"`  // messages that the sink has refused; they are lost
 	Failed   uint64 `json:"lost"`     // messages accepted, but then a handler or server failed
 	Failing  bool   `json:"failing"`  // the last read failed, or is overdue
-	State    State  `json:"state"`
-	Error    string `json:"error"` // why the last read failed, which parts of it did, or why nothing gets through; "" if all is well
+	State    State  `json:"state"`    // by the last read and the last message
+	Error    string `json:"error"`    // why the last read failed, which parts of it did, or why nothing gets through; "" if all is well
 }
 
 // State says how a device is doing, by its last read and its last message.
@@ -35,7 +35,7 @@ const (
 )
 
 type pollerStats struct {
-	reads, failures, skipped, missing, bad, sent, refused atomic.Uint64
+	reads, failures, skipped, missing, invalid, sent, refused atomic.Uint64
 
 	last atomic.Pointer[lastRead]
 	send atomic.Pointer[string] // why the sink refused the last message; nil: it did not
@@ -51,7 +51,7 @@ type lastRead struct {
 func (p *Poller) Stats() PollerStats {
 	s := &p.stats
 	all := PollerStats{
-		Reads: s.reads.Load(), Failures: s.failures.Load(), Skipped: s.skipped.Load(), Missing: s.missing.Load(), Invalid: s.bad.Load(),
+		Reads: s.reads.Load(), Failures: s.failures.Load(), Skipped: s.skipped.Load(), Missing: s.missing.Load(), Invalid: s.invalid.Load(),
 		Sent: s.sent.Load(), Refused: s.refused.Load(), Failed: p.receipt.lost.Load(), State: Works,
 	}
 	send := p.receipt.failure()

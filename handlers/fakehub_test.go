@@ -80,7 +80,7 @@ func newFake(t testing.TB, c net.Conn) *fakeHub {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tag, kind, body, err := splitFrame(b)
+	tag, kind, body, err := wire.Cut(b)
 	if err != nil || tag != 0 || kind != wire.KindHello {
 		t.Fatalf("first frame: tag %d kind %d (%v)", tag, kind, err)
 	}
@@ -140,7 +140,7 @@ func (f *fakeHub) read() {
 		if err != nil {
 			return
 		}
-		tag, kind, body, err := splitFrame(b)
+		tag, kind, body, err := wire.Cut(b)
 		if err != nil {
 			f.t.Error(err)
 			return

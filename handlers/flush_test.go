@@ -46,7 +46,7 @@ func TestAnswersAreFlushedWhileTheHandlerIsBusy(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				tag, _, _, err := splitFrame(f)
+				tag, _, _, err := wire.Cut(f)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -27,7 +27,7 @@ func TestServeNoticesDeadHub(t *testing.T) {
 				t.Error(err)
 				return 0, 0
 			}
-			tag, kind, _, err = splitFrame(frame)
+			tag, kind, _, err = wire.Cut(frame)
 			if err != nil {
 				t.Error(err)
 			}

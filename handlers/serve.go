@@ -203,7 +203,7 @@ func (s *server) login(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("handlers: hello: %w: %w", ErrRefused, err)
 		}
-		tag, kind, body, err := splitFrame(frame)
+		tag, kind, body, err := wire.Cut(frame)
 		if err == nil && tag != 0 {
 			err = fmt.Errorf("first frame under tag %d", tag)
 		}
@@ -242,16 +242,6 @@ func (s *server) sendGoodbye() {
 	s.conn.SetReadDeadline(time.Now().Add(s.o.Grace))
 }
 
-// splitFrame splits a frame's payload into its tag, kind and body.
-func splitFrame(frame []byte) (tag uint64, kind wire.Kind, body []byte, err error) {
-	tag, rest, err := tristanable.Cut(frame)
-	if err != nil {
-		return 0, 0, nil, err
-	}
-	kind, body, err = wire.CutKind(rest)
-	return tag, kind, body, err
-}
-
 // readLoop acts on frames until the connection ends, and returns the reason.
 func (s *server) readLoop() error {
 	s.in.SetIdle(func() {
@@ -263,7 +253,7 @@ func (s *server) readLoop() error {
 		if err != nil {
 			return err
 		}
-		tag, kind, body, err := splitFrame(frame)
+		tag, kind, body, err := wire.Cut(frame)
 		if err != nil {
 			return err
 		}

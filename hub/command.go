@@ -38,10 +38,18 @@ func ParseVerb(name []byte) Verb {
 // A Command is one action that a handler asks for: with the message it was given,
 // or with data of its own. What it points to is borrowed while the command runs.
 type Command struct {
-	Verb Verb
+	Verb Verb      // what is done with the message
 	Data Data      // what goes out; not used by Drop
 	To   []Address // SendClients: users; SendServers: servers, their User empty
 	Type Type      // SendHandler: the type, whose handler gets the data
+}
+
+// Rights are what the commands of a handler process may do. They are asked for each
+// command, so they may change while the process is connected.
+type Rights interface {
+	Reach
+	// MaySend reports whether its commands may give messages to the handler of a type.
+	MaySend(Type) bool
 }
 
 // An Executor executes the commands of an Answer instead of the Router: it sends them

@@ -86,6 +86,7 @@ func (n Notes) String() string {
 
 // Reach is the sender's permission to have messages handed to an address.
 type Reach interface {
+	// MayReach reports whether the sender's messages may be handed to that address.
 	MayReach(Address) bool
 }
 
@@ -109,8 +110,8 @@ func (e Encoding) String() string {
 // Data is exactly one value, in its encoding. It is converted to the other
 // encoding only if the receiver needs that.
 type Data struct {
-	Encoding Encoding
-	Bytes    []byte
+	Encoding Encoding // of Bytes
+	Bytes    []byte   // one whole value; borrowed during Put
 }
 
 // Type names what a message is, in levels separated by "/", for example
@@ -127,8 +128,8 @@ type ServerName string
 // user at another server, "@server" that server itself, which then routes the
 // message by its type.
 type Address struct {
-	User   UserName
-	Server ServerName
+	User   UserName   // "" for the server itself
+	Server ServerName // "" for this hub; otherwise its name, or host:port
 }
 
 // ParseAddress reads "user", "user@server" or "@server".

@@ -3,9 +3,9 @@ package hub
 // A Route is the operator's pipeline: the types it matches, the handlers that process
 // a message in turn, and the receivers it goes to then.
 type Route struct {
-	Match   Pattern   // the types
-	Through []Handler // the handlers, in order; none: the message goes on as it is
-	To      []Address // users here and servers
+	Match   Pattern   // the types that take the route
+	Through []Handler // called one after the other, each with what the one before passes on
+	To      []Address // where it goes in the end
 }
 
 // A pipeline is what the router does with messages of a type: that of a route or of a

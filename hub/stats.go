@@ -22,7 +22,7 @@ const (
 	LossReach                    // the sender may not reach the receiver
 	LossBug                      // the receiver's part of the hub panicked
 	LossServerFull               // too much waited for the server already: it is slow, or cannot be reached
-	NumLosses
+	NumLosses                    // how many reasons there are
 )
 
 var losses = [NumLosses]struct{ key, text string }{
@@ -116,10 +116,10 @@ func lossOfServer(err error) Loss {
 // DeliveryStats counts deliveries that a sink has taken: with Put returning nil. At any
 // time, Accepted = Delivered + Queued + Losses.Total().
 type DeliveryStats struct {
-	Accepted  uint64 `json:"-"`
+	Accepted  uint64 `json:"-"`         // taken by the sink
 	Delivered uint64 `json:"delivered"` // written to the receiver's socket; a server: confirmed
 	Queued    uint64 `json:"queued"`    // in a queue, or in flight to a server
-	Losses    Losses `json:"losses"`
+	Losses    Losses `json:"losses"`    // taken, and lost since
 }
 
 // Add adds the counters of other deliveries.

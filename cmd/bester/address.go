@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/besterhub/bester/hub/socket"
 )
 
 // The ports of a hub where an address names none: those of the example config.
@@ -15,9 +17,6 @@ const (
 	defaultPort    = "2223"
 	defaultTLSPort = "2224"
 )
-
-// maxSocketPath is the longest path of a UNIX socket, in bytes.
-const maxSocketPath = 107
 
 // parseEndpoint parses the address of a hub as --hub takes it: the path of a UNIX socket,
 // host:port, or tls://host:port. A port that is left out is the default one. A word that
@@ -68,8 +67,8 @@ func socketEndpoint(path string) (endpoint, error) {
 	switch {
 	case path == "":
 		return p, fmt.Errorf("no path: want unix:///run/bester/bester.sock, or the path alone")
-	case len(path) > maxSocketPath:
-		return p, fmt.Errorf("the path has %d bytes: that of a socket has at most %d", len(path), maxSocketPath)
+	case len(path) > socket.MaxPath:
+		return p, fmt.Errorf("the path has %d bytes: that of a socket has at most %d", len(path), socket.MaxPath)
 	case strings.Contains(path, "\x00"):
 		return p, fmt.Errorf("the path has a zero byte in it")
 	}

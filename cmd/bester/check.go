@@ -65,7 +65,7 @@ func (o *checkOptions) run(cmd *cobra.Command, args []string) error {
 	c, err := setup.Load(args[0])
 	var refused, warnings []config.Problem
 	if err == nil {
-		warnings = slices.Concat(setup.NoHandlers(c), setup.LimitConflicts(c), setup.UnusedFilters(c), setup.StarvedFilters(c), setup.ServersAtTLS(c))
+		warnings = slices.Concat(setup.NoHandlers(c), setup.LimitConflicts(c), setup.UnusedFilters(c), setup.MisplacedFilters(c), setup.ServersAtTLS(c))
 		if !o.elsewhere {
 			var more []config.Problem
 			refused, more = setup.CheckEnvironment(c)

@@ -154,7 +154,7 @@ func TestSpoolWear(t *testing.T) {
 		{young, 9, 278_500, "272 KiB written for 100 B of data (2785 times as much) since 2026-11-01T10:00:00Z; 272 KiB a day, 100 % of the budget of 272 KiB a day", false},
 		{idle, 1, 0, "8 KiB written for 0 B of data since 2026-11-01T10:00:00Z; 8 KiB a day", false},
 	} {
-		if got := wearText(spool.Report{Card: test.w, Next: test.next}, test.budget); got != test.want {
+		if got := wearText(spool.Report{Wear: test.w, Next: test.next}, test.budget); got != test.want {
 			t.Errorf("%+v: got %q, want %q", test.w, got, test.want)
 		}
 		var b strings.Builder

@@ -164,7 +164,7 @@ func verifyJSON(out io.Writer, dir string, rep spool.Report, budget size) error 
 		SetAside []string        `json:"set_aside"`
 		Losses   []lossObject    `json:"losses"`
 	}{dir, spoolState(rep), rep.InUse, rep.Damage() > 0, rep.Records, rep.Bytes, rep.First, rep.Last, rep.Next, rep.Floor,
-		[]segmentObject{}, []readerObject{}, newWearObject(rep.Card, budget), damagedFiles(dir), losses(rep)}
+		[]segmentObject{}, []readerObject{}, newWearObject(rep.Wear, budget), damagedFiles(dir), losses(rep)}
 	for _, s := range rep.Segments {
 		o.Segments = append(o.Segments, segmentObject{s.File, s.First, s.Last, s.Records, s.Bytes,
 			recordTime(s.Began), s.Downsampled, s.Damaged})
@@ -219,7 +219,7 @@ func showSpool(out io.Writer, dir string, rep spool.Report, budget size, colour 
 	if err := showVerdict(out, rep, colour); err != nil {
 		return err
 	}
-	return showBudget(out, rep.Card, budget)
+	return showBudget(out, rep.Wear, budget)
 }
 
 // damagedFiles returns the names of the files that an earlier reader of the spool found

@@ -46,7 +46,7 @@ func (*size) Type() string { return "size" }
 
 // wearText says how much was written to the card, and the write amplification.
 func wearText(rep spool.Report, budget size) string {
-	w := rep.Card
+	w := rep.Wear
 	switch {
 	case w.Since == 0 && rep.Next > 1:
 		return "not known: no file that tells is left"

@@ -120,7 +120,7 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	for _, p := range setup.ServersAtTLS(c) {
 		d.log.Warn("a server's address looks wrong", "at", p.Error())
 	}
-	for _, p := range setup.StarvedFilters(c) {
+	for _, p := range setup.MisplacedFilters(c) {
 		d.log.Warn("a filter does not see all values", "at", p.Error())
 	}
 	if c.Accounts.File != old.Accounts.File {

@@ -17,10 +17,10 @@ type Script struct {
 
 // A Step is what one Read of a Script does.
 type Step struct {
-	Readings []devices.Reading
-	Err      error
-	Hang     bool            // waits until its context ends, and returns ctx's error
-	Until    <-chan struct{} // waits for this, and ignores its context
+	Readings []devices.Reading // what it returns, with Err
+	Err      error             // nil: none
+	Hang     bool              // waits until its context ends, and returns ctx's error
+	Until    <-chan struct{}   // waits for this, and ignores its context
 }
 
 // NewScript returns a Script of these steps, at least one.

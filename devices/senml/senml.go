@@ -61,12 +61,12 @@ type Record struct {
 	Err  error  // why the record is invalid: see Reader.NextOrInvalid; nil after Next
 	Name []byte // base name and name
 	Unit []byte // empty if the pack names none
-	Kind Kind
+	Kind Kind   // which of the following values it has
 
 	Number float64 // of a Number, base value added; 1 for a Bool that is true
 	Text   []byte  // of a Text; of a Blob its base64url text, or its bytes if it came as bin
 	Sum    float64 // the integrated value, base sum added
-	HasSum bool
+	HasSum bool    // it has a Sum, with or without a value
 
 	micros int64 // base time and time together: see At
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/hubtest"
 	"github.com/besterhub/bester/hub/link"
-	"github.com/besterhub/bester/hub/tristanable"
 	"github.com/besterhub/bester/hub/wire"
 )
 
@@ -144,13 +143,11 @@ func across(t *testing.T, h hub.Handler) hub.Handler {
 		frame, err := in.Next()
 		if err == nil {
 			var body []byte
-			if _, body, err = tristanable.Cut(frame); err == nil {
-				if _, body, err = wire.CutKind(body); err == nil {
-					var hello *wire.Hello
-					if hello, err = wire.ParseHello(body); err == nil {
-						groups.Attach(c, in, hello, nil)
-						return
-					}
+			if _, _, body, err = wire.Cut(frame); err == nil {
+				var hello *wire.Hello
+				if hello, err = wire.ParseHello(body); err == nil {
+					groups.Attach(c, in, hello, nil)
+					return
 				}
 			}
 		}

@@ -60,8 +60,8 @@ type Options struct {
 // A Band says what counts as a change of one name. It replaces Band and Percent of the
 // Options.
 type Band struct {
-	Band    float64 `toml:"band"`
-	Percent float64 `toml:"percent"`
+	Band    float64 `toml:"band"`    // as Band of the Options
+	Percent float64 `toml:"percent"` // as Percent of the Options
 	// If zero, MaxAge of the Options.
 	MaxAge time.Duration `toml:"max_age"`
 }

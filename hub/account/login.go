@@ -66,8 +66,8 @@ func (s *Store) Stats() Stats {
 
 // A LoginRequest is what a peer logs in with.
 type LoginRequest struct {
-	Name     hub.UserName
-	Password string
+	Name     hub.UserName // of the account
+	Password string       // in plain text, at most MaxPassword bytes
 	// Token is one that an earlier login returned, or "". A good one takes the place of the
 	// password; any other is ignored.
 	Token string

@@ -19,9 +19,10 @@ import (
 type SyntaxError struct {
 	Path         string // the file
 	Line, Column int    // from 1; columns count characters
-	Problem      string
+	Problem      string // one sentence, with the remedy
 }
 
+// Error returns the place and the problem, one line.
 func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("account: %s:%d:%d: %s", e.Path, e.Line, e.Column, e.Problem)
 }

@@ -50,9 +50,9 @@ type Writer struct {
 	done chan struct{} // closed when the writing goroutine has returned
 
 	// The writing goroutine's.
-	unreported uint64 // lines that were lost and not reported yet
-	reason     error  // why the last of them was
-	torn       bool   // the last line was written in part
+	unreported  uint64 // lines that were lost and not reported yet
+	reason      error  // why the last of them was
+	partialLine bool   // the last line was written in part
 }
 
 // New returns a Writer to dst, which it does not close. limit is how many bytes of
@@ -186,11 +186,11 @@ func (w *Writer) writeLines(lines []byte, report ReportFunc) {
 
 // write writes whole lines and returns those that it could not write whole.
 func (w *Writer) write(lines []byte) (rest []byte, err error) {
-	if w.torn {
+	if w.partialLine {
 		if _, err := w.dst.Write([]byte{'\n'}); err != nil {
 			return lines, err
 		}
-		w.torn = false
+		w.partialLine = false
 	}
 	n, err := w.dst.Write(lines)
 	if err == nil {
@@ -198,7 +198,7 @@ func (w *Writer) write(lines []byte) (rest []byte, err error) {
 	}
 	n = min(max(n, 0), len(lines))
 	whole := bytes.LastIndexByte(lines[:n], '\n') + 1
-	w.torn = whole < n
+	w.partialLine = whole < n
 	return lines[whole:], err
 }
 

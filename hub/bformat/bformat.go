@@ -59,6 +59,7 @@ type LimitError struct {
 	Limit  int    // in force at the time, in bytes
 }
 
+// Error returns both numbers in words.
 func (e *LimitError) Error() string {
 	return fmt.Sprintf("bformat: frame of %d bytes exceeds the limit of %d", e.Length, e.Limit)
 }

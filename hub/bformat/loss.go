@@ -42,7 +42,7 @@ const (
 	LossMemory             // the queue was full because the Budget had too little left
 	LossEnded              // the queue ended, or a write failed, before it was written whole
 	OwnerLoss              // the first that the owner defines
-	NumLosses  = 10
+	NumLosses  = 10        // how many there are, with those of the owner
 )
 
 // Losses counts lost deliveries by reason.
@@ -63,7 +63,7 @@ type QueueStats struct {
 	Accepted  uint64 // put into the queue, or flushed into it by a Stage
 	Delivered uint64 // written, whole, to the writer
 	Queued    uint64 // waiting, or in a write in flight
-	Lost      Losses
+	Lost      Losses // by reason
 }
 
 // Stats returns the counters as they are now.
@@ -82,10 +82,13 @@ func (q *Queue) Stats() QueueStats {
 }
 
 // A DropError says that a droppable frame was dropped at once.
-type DropError struct{ Reason Loss }
+type DropError struct {
+	Reason Loss // LossFull or LossMemory
+}
 
 var dropErrors = [...]*DropError{LossFull: {LossFull}, LossMemory: {LossMemory}}
 
+// Error returns the reason in words.
 func (e *DropError) Error() string {
 	if e.Reason == LossMemory {
 		return "bformat: queue: no memory left for the frame"

@@ -25,7 +25,7 @@ type Options struct {
 	// User is the account that logs in. Password may be empty on a UNIX socket that
 	// trusts the peer.
 	User     hub.UserName
-	Password string
+	Password string // of the account, in plain text
 	// Resumption keeps what the hub gives for the next login, so that this needs no costly
 	// check of the password. Share one among all dials of a process. If nil, each login is
 	// by password.

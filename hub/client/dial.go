@@ -112,11 +112,7 @@ func login(ctx context.Context, conn net.Conn, address string, o Options) (*Clie
 
 // readHelloReply reads the hub's answer to the hello.
 func (c *Client) readHelloReply(payload []byte) error {
-	_, rest, err := tristanable.Cut(payload)
-	if err != nil {
-		return err
-	}
-	kind, body, err := wire.CutKind(rest)
+	_, kind, body, err := wire.Cut(payload)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/socket"
 )
 
 // check validates what depends on several keys.
@@ -292,12 +293,9 @@ func parseAddress(s string) (hub.Address, error) {
 	return a, err
 }
 
-// maxSocket is the longest path of a UNIX socket that the kernel takes, in bytes.
-const maxSocket = 107
-
 func checkSocket(s string) error {
-	if s == "" || len(s) > maxSocket || strings.Contains(s, "\x00") {
-		return fmt.Errorf("%.120q: want the path of a UNIX socket, 1 to %d bytes", s, maxSocket)
+	if s == "" || len(s) > socket.MaxPath || strings.Contains(s, "\x00") {
+		return fmt.Errorf("%.120q: want the path of a UNIX socket, 1 to %d bytes", s, socket.MaxPath)
 	}
 	return nil
 }

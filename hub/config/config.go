@@ -34,19 +34,19 @@ import (
 // A Config is a config file, complete with defaults. Sections of two Configs can
 // be compared with reflect.DeepEqual.
 type Config struct {
-	Hub      Hub
-	Log      Log
-	Admin    Admin
-	Listen   []Listen // never empty
-	Session  Session
-	Accounts Accounts
-	Informer Informer
-	Peers    Peers
-	Servers  []Server // these four in the order of the file, names unique
-	Handlers []Handler
-	Filters  []Filter
-	Devices  []Device
-	Routes   []Route
+	Hub      Hub       // the section [hub]
+	Log      Log       // [log]
+	Admin    Admin     // [admin]
+	Listen   []Listen  // never empty
+	Session  Session   // [session]
+	Accounts Accounts  // [accounts]
+	Informer Informer  // [informer]
+	Peers    Peers     // [peers]
+	Servers  []Server  // these four in the order of the file, names unique
+	Handlers []Handler // [handlers.NAME]
+	Filters  []Filter  // [filters.NAME]
+	Devices  []Device  // [devices.NAME]
+	Routes   []Route   // [[route]], in the order of the file
 
 	classic bool    // from a server.conf
 	from    *reader // the reader of its file; nil: no file
@@ -71,8 +71,8 @@ type Dial struct {
 
 // Log is the section [log].
 type Log struct {
-	Level  slog.Level
-	Format string // FormatText or FormatJSON
+	Level  slog.Level // the least that is logged
+	Format string     // FormatText or FormatJSON
 }
 
 // Formats of the log.
@@ -153,8 +153,8 @@ type Peers struct {
 // Origins is one entry of peers.origins: the hubs, beside that of its own name, that a
 // peer account may say a message comes from.
 type Origins struct {
-	Account string
-	Names   []string
+	Account string   // the name of a peer account
+	Names   []string // of hubs and servers
 }
 
 // MayUseOrigin reports whether a peer account may say that a message comes from a hub of that
@@ -173,13 +173,13 @@ func (p *Peers) Allow(a netip.Addr) bool {
 
 // Server is a section [servers.NAME].
 type Server struct {
-	Name    hub.ServerName
-	Address string // host:port
+	Name    hub.ServerName // the NAME of the section
+	Address string         // host:port
 }
 
 // Handler is a section [handlers.NAME].
 type Handler struct {
-	Name        string
+	Name        string        // the NAME of the section
 	Types       []hub.Pattern // what it serves; may be empty if a route names it
 	Dialect     string        // Native: it connects to the hub; Classic: the hub connects to Socket
 	Socket      string        // Classic: the path of its UNIX socket
@@ -204,7 +204,7 @@ const (
 
 // Filter is a section [filters.NAME].
 type Filter struct {
-	Name, Kind string
+	Name, Kind string // the NAME of the section, and a kind of handlers/catalog
 	// Options are the kind's own keys: string, int64, float64, bool, []any or
 	// map[string]any; nil if none. Durations and sizes are strings.
 	Options map[string]any
@@ -212,7 +212,7 @@ type Filter struct {
 
 // Device is a section [devices.NAME].
 type Device struct {
-	Name, Kind string
+	Name, Kind string         // the NAME of the section, and a kind of devices/catalog
 	Every      time.Duration  // from one reading to the next, 1ms to 168h
 	Type       hub.Type       // of its messages; default: reading/HUB/NAME
 	Options    map[string]any // as a Filter's
@@ -220,9 +220,9 @@ type Device struct {
 
 // Route is one section [[route]].
 type Route struct {
-	Match   hub.Pattern
-	Through []string // names of filters and handlers
-	To      []hub.Address
+	Match   hub.Pattern   // the types that take the route
+	Through []string      // names of filters and handlers
+	To      []hub.Address // where they go in the end
 }
 
 // MaxFile is the size of the largest file that is read.

@@ -44,10 +44,10 @@ func Lookup(ctx context.Context, name string) ([]netip.Addr, error) {
 	if err != nil {
 		return nil, notFound(name, err)
 	}
-	found := make(chan []netip.Addr, len(groups)) // so that nobody waits to be heard
+	found := make(chan []netip.Addr, len(groups)) // so that no sender blocks
 	var asked int
 	for network := range groups {
-		s, err := openLink(network)
+		s, err := openQuerier(network)
 		if err != nil {
 			continue // this machine does not have that kind of address
 		}
@@ -156,8 +156,8 @@ func (q *question) addresses(answer []byte, zone string) (addrs []netip.Addr) {
 	return addrs
 }
 
-// A link is a socket that asks all interfaces of this machine.
-type link struct {
+// A querier is a socket that asks all interfaces of this machine.
+type querier struct {
 	conn         *net.UDPConn
 	destinations []destination
 	port         uint16 // where answers come from
@@ -170,14 +170,14 @@ type destination struct {
 	prepare func() error // has the next packet leave through the interface; nil: the zone of to says so
 }
 
-// openLink opens a socket for one kind of addresses, "udp4" or "udp6".
-func openLink(network string) (*link, error) {
+// openQuerier opens a socket for one kind of addresses, "udp4" or "udp6".
+func openQuerier(network string) (*querier, error) {
 	// A port of its own makes it a one-shot query, which is answered to that port alone.
 	conn, err := net.ListenUDP(network, nil)
 	if err != nil {
 		return nil, err
 	}
-	l := &link{conn: conn, port: mdnsPort, pause: firstPause}
+	l := &querier{conn: conn, port: mdnsPort, pause: firstPause}
 	const usable = net.FlagUp | net.FlagMulticast
 	all, err := net.Interfaces()
 	if err != nil { // as in a sandbox without netlink: the system chooses the interface
@@ -189,7 +189,7 @@ func openLink(network string) (*link, error) {
 		}
 		w := destination{to: &net.UDPAddr{IP: groups[network], Port: mdnsPort}}
 		if network == "udp4" {
-			w.prepare = func() error { return leaveThrough(conn, i.Index) }
+			w.prepare = func() error { return setMulticastInterface(conn, i.Index) }
 		} else {
 			w.to.Zone = i.Name
 		}
@@ -203,15 +203,15 @@ func openLink(network string) (*link, error) {
 }
 
 // ask sends the question, again and again, until an answer comes or ctx ends. It gives
-// the addresses to found, perhaps none, and closes the link.
-func (l *link) ask(ctx context.Context, q *question, found chan<- []netip.Addr) {
+// the addresses to found, perhaps none, and closes the querier.
+func (l *querier) ask(ctx context.Context, q *question, found chan<- []netip.Addr) {
 	defer l.conn.Close()
 	stop := context.AfterFunc(ctx, func() { l.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	found <- l.converse(ctx, q)
+	found <- l.exchange(ctx, q)
 }
 
-func (l *link) converse(ctx context.Context, q *question) (addrs []netip.Addr) {
+func (l *querier) exchange(ctx context.Context, q *question) (addrs []netip.Addr) {
 	buf := make([]byte, 9000) // the longest message there is (RFC 6762, 17)
 	for pause := l.pause; ctx.Err() == nil; pause *= 2 {
 		l.send(q)
@@ -254,9 +254,9 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// send sends the question every way. One that does not work is as one where nobody
+// send sends the question to each destination. One that fails is as one where nobody
 // answers.
-func (l *link) send(q *question) {
+func (l *querier) send(q *question) {
 	for _, w := range l.destinations {
 		if w.prepare == nil || w.prepare() == nil {
 			l.conn.WriteToUDP(q.bytes, w.to)

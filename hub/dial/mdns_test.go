@@ -71,8 +71,8 @@ func responder(t *testing.T, respond func(query []byte) [][]byte) *net.UDPConn {
 	return c
 }
 
-// linkTo is a link on which only that responder is.
-func linkTo(t *testing.T, c *net.UDPConn) *link {
+// querierTo is a querier of only that responder.
+func querierTo(t *testing.T, c *net.UDPConn) *querier {
 	t.Helper()
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -80,7 +80,7 @@ func linkTo(t *testing.T, c *net.UDPConn) *link {
 	}
 	t.Cleanup(func() { conn.Close() })
 	to := c.LocalAddr().(*net.UDPAddr)
-	return &link{conn: conn, destinations: []destination{{to: to}}, port: uint16(to.Port), pause: patience}
+	return &querier{conn: conn, destinations: []destination{{to: to}}, port: uint16(to.Port), pause: patience}
 }
 
 func mustAsk(t *testing.T, name string) *question {
@@ -102,7 +102,7 @@ func TestAnswersOfTheLink(t *testing.T) {
 			answer(t, query, "Pi.Local.", "224.0.0.1", "0.0.0.0", "10.0.0.1", "10.0.0.1", "fe80::1", "2001:db8::1"),
 		}
 	})
-	got := linkTo(t, c).converse(t.Context(), mustAsk(t, "PI.local"))
+	got := querierTo(t, c).exchange(t.Context(), mustAsk(t, "PI.local"))
 	want := []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fe80::1"), netip.MustParseAddr("2001:db8::1")}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -112,7 +112,7 @@ func TestAnswersOfTheLink(t *testing.T) {
 // What comes from another port than that of multicast DNS is no answer.
 func TestAnswerFromAnotherPort(t *testing.T) {
 	c := responder(t, func(query []byte) [][]byte { return [][]byte{answer(t, query, "pi.local.", "10.0.0.1")} })
-	l := linkTo(t, c)
+	l := querierTo(t, c)
 	l.port++
 	l.pause = 20 * time.Millisecond
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
@@ -133,9 +133,9 @@ func TestQuestionIsRepeated(t *testing.T) {
 		}
 		return [][]byte{answer(t, query, "pi.local.", "10.0.0.1")}
 	})
-	l := linkTo(t, c)
+	l := querierTo(t, c)
 	l.pause = 10 * time.Millisecond
-	if got := l.converse(t.Context(), mustAsk(t, "pi.local")); len(got) != 1 {
+	if got := l.exchange(t.Context(), mustAsk(t, "pi.local")); len(got) != 1 {
 		t.Errorf("got %v", got)
 	}
 }
@@ -146,7 +146,7 @@ func TestLookupEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	found := make(chan []netip.Addr, 1)
 	time.AfterFunc(10*time.Millisecond, cancel)
-	l := linkTo(t, c)
+	l := querierTo(t, c)
 	l.ask(ctx, mustAsk(t, "pi.local"), found)
 	cancel()
 	if _, err := Lookup(ctx, "nobody.local"); err == nil {

@@ -21,7 +21,7 @@ type Answers struct {
 
 // An Answer records what a handler did with one message.
 type Answer struct {
-	Message  hub.Message
+	Message  hub.Message   // a copy of the one that was asked
 	Commands []hub.Command // copies
 	Err      error         // what Done was called with
 }
@@ -38,13 +38,13 @@ func (a Answer) Text(i int) string {
 // what the handler had borrowed, so that use after the return is detected.
 func (as *Answers) Ask(h hub.Handler, m *hub.Message) {
 	p := &answerExecutor{to: as, Answer: Answer{Message: clone(m)}}
-	lent := clone(m)
-	data, to := lent.Data.Bytes, lent.To
-	lent.Batch = m.Batch
-	a := hub.NewAnswer(&lent, p)
+	borrowed := clone(m)
+	data, to := borrowed.Data.Bytes, borrowed.To
+	borrowed.Batch = m.Batch
+	a := hub.NewAnswer(&borrowed, p)
 	h.Handle(a.Message(), a)
 	for i := range data {
-		data[i] = poison
+		data[i] = invalidByte
 	}
 	for i := range to {
 		to[i] = hub.Address{User: "poisoned: the recipients were borrowed until Handle returned"}
@@ -72,10 +72,10 @@ func (as *Answers) fault(format string, args ...any) {
 	as.faults = append(as.faults, fmt.Sprintf(format, args...))
 }
 
-// poison is a byte that neither UTF-8 nor the header of a MessagePack value contains.
-const poison = 0xC1
+// invalidByte is a byte that neither UTF-8 nor the header of a MessagePack value contains.
+const invalidByte = 0xC1
 
-var poisoned = bytes.Repeat([]byte{poison}, 4)
+var invalidBytes = bytes.Repeat([]byte{invalidByte}, 4)
 
 // An answerExecutor is the Executor of one answer.
 type answerExecutor struct {
@@ -93,7 +93,7 @@ func (p *answerExecutor) Do(a *hub.Answer, c *hub.Command) {
 		p.to.fault("message %v: command %v after Done", p.Message.ID, c.Verb)
 		return
 	}
-	if bytes.Contains(c.Data.Bytes, poisoned) {
+	if bytes.Contains(c.Data.Bytes, invalidBytes) {
 		p.to.fault("message %v: command %v with data that was borrowed only until Handle returned", p.Message.ID, c.Verb)
 	}
 	own := *c

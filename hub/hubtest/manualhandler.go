@@ -21,8 +21,8 @@ type ManualHandler struct {
 
 // A ManualMessage is a message that the test has to answer.
 type ManualMessage struct {
-	hub.Message // a copy that stays valid
-	Answer      *hub.Answer
+	hub.Message             // a copy that stays valid
+	Answer      *hub.Answer // for the test to give
 }
 
 // NewManualHandler returns a ManualHandler that queues up to n messages. Handle fails

@@ -18,7 +18,7 @@ type Recorder struct {
 // An Outcome is one call of a receipt.
 type Outcome struct {
 	Message hub.Message // without its data
-	Err     error
+	Err     error       // that its receipt was given; nil: it succeeded
 }
 
 // Refuse makes Put return err from now on and record nothing; nil ends that.

@@ -11,7 +11,6 @@ import (
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/link"
-	"github.com/besterhub/bester/hub/tristanable"
 	"github.com/besterhub/bester/hub/wire"
 )
 
@@ -45,8 +44,7 @@ func ExampleGroups() {
 		c, _ := listener.Accept()
 		in := bformat.NewReader(c, 4096)
 		frame, _ := in.Next()
-		_, rest, _ := tristanable.Cut(frame)
-		_, body, _ := wire.CutKind(rest)
+		_, _, body, _ := wire.Cut(frame)
 		hello, _ := wire.ParseHello(body)
 		groups.Attach(c, in, hello, nil)
 	}()

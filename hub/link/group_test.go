@@ -8,7 +8,6 @@ import (
 	"github.com/besterhub/bester/handlers"
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/hubtest"
-	"github.com/besterhub/bester/hub/tristanable"
 	"github.com/besterhub/bester/hub/wire"
 )
 
@@ -101,11 +100,7 @@ func TestReplyIsUsedOnce(t *testing.T) {
 		var e wire.AnswerEncoder
 		e.Begin(nil, 1)
 		e.Command(&hub.Command{Verb: hub.Reply, Data: hub.Data{Encoding: hub.JSON, Bytes: []byte(word)}})
-		_, rest, err := tristanable.Cut(e.End(nil))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, body, err := wire.CutKind(rest)
+		_, _, body, err := wire.Cut(e.End(nil))
 		if err != nil {
 			t.Fatal(err)
 		}

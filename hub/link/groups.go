@@ -138,7 +138,7 @@ var errPanic = errors.New("a bug of the hub")
 //
 // The process is refused, with a status that says why, if another handler serves one of
 // its types, or if processes of its name serve other types.
-func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello, rights Rights) (err error) {
+func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello, rights hub.Rights) (err error) {
 	defer c.Close()
 	p, err := gs.admit(c, in, h, rights)
 	if err != nil {
@@ -166,7 +166,7 @@ func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello, rights R
 }
 
 // admit makes a process of the group that the hello h names.
-func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello, rights Rights) (*process, error) {
+func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello, rights hub.Rights) (*process, error) {
 	types, err := patterns(h.Types)
 	if err != nil {
 		return nil, err

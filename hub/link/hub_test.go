@@ -18,7 +18,6 @@ import (
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/hubtest"
-	"github.com/besterhub/bester/hub/tristanable"
 	"github.com/besterhub/bester/hub/wire"
 )
 
@@ -28,7 +27,7 @@ type testHub struct {
 	t      testing.TB
 	router *hub.Router
 	socket string
-	rights Rights         // of all processes
+	rights hub.Rights     // of all processes
 	conns  sync.WaitGroup // Attach calls
 	log    *logRecorder
 }
@@ -78,15 +77,12 @@ func (h *testHub) accept(c net.Conn) {
 		c.Close()
 		return
 	}
-	_, rest, err := tristanable.Cut(frame)
+	_, _, body, err := wire.Cut(frame)
 	if err == nil {
-		var body []byte
-		if _, body, err = wire.CutKind(rest); err == nil {
-			var hello *wire.Hello
-			if hello, err = wire.ParseHello(body); err == nil {
-				h.Attach(c, in, hello, h.rights)
-				return
-			}
+		var hello *wire.Hello
+		if hello, err = wire.ParseHello(body); err == nil {
+			h.Attach(c, in, hello, h.rights)
+			return
 		}
 	}
 	h.t.Errorf("hello: %v", err)

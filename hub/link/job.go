@@ -25,11 +25,11 @@ type job struct {
 	expiry                 *expiryQueue  // the queue it is in; nil if none
 	prevExpiry, nextExpiry *job          // in that queue
 
-	done   bool   // answered or failed; executed once it is at the head of its stream
-	err    error  // what it failed with
-	ended  bool   // its answer is done, or another handler's
-	rights Rights // of the process that has answered
-	answer []byte // an answer that came out of order; the job's own memory
+	done   bool       // answered or failed; executed once it is at the head of its stream
+	err    error      // what it failed with
+	ended  bool       // its answer is done, or another handler's
+	rights hub.Rights // of the process that has answered
+	answer []byte     // an answer that came out of order; the job's own memory
 }
 
 var jobs = sync.Pool{New: func() any { return new(job) }}

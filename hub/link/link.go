@@ -89,7 +89,7 @@ type Stats struct {
 	Late       uint64 `json:"late"`      // answers that came after their time
 	Unmatched  uint64 `json:"unmatched"` // answers dropped: no message in flight had their tag
 	Refused    uint64 `json:"refused"`   // messages not taken: too many waited, or the hub was closing
-	Malformed  uint64 `json:"garbage"`   // connections closed, or answers refused, because they made no sense
+	Malformed  uint64 `json:"malformed"` // connections closed, or answers refused, because they made no sense
 	Panics     uint64 `json:"panics"`    // bugs of the hub met where answers went; each failed at most one message
 	Restarts   uint64 `json:"restarts"`  // times its program was started again; not where that failed
 	ExitReason string `json:"down"`      // why its program does not run, while it waits to be started again; else ""

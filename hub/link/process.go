@@ -9,7 +9,6 @@ import (
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/bformat"
-	"github.com/besterhub/bester/hub/tristanable"
 	"github.com/besterhub/bester/hub/wire"
 )
 
@@ -21,7 +20,7 @@ type process struct {
 	in        *bformat.Reader // the reading goroutine's
 	out       *bformat.Queue
 	execution executionState // the reading goroutine's
-	rights    Rights         // nil: all
+	rights    hub.Rights     // nil: all
 	b         hub.Batch      // the reading goroutine's
 	maxFrame  int            // the longest frame it takes, in bytes
 
@@ -48,7 +47,7 @@ const reuseDistance = 256
 // overdueJob takes the place of a job that has timed out, until its late answer comes.
 var overdueJob = new(job)
 
-func newProcess(g *Group, c net.Conn, in *bformat.Reader, h *wire.Hello, rights Rights) *process {
+func newProcess(g *Group, c net.Conn, in *bformat.Reader, h *wire.Hello, rights hub.Rights) *process {
 	credits := h.Credits
 	if credits <= 0 {
 		credits = DefaultCredits
@@ -206,11 +205,7 @@ func (p *process) readLoop() error {
 
 // handleFrame handles one frame.
 func (p *process) handleFrame(frame []byte) error {
-	tag, rest, err := tristanable.Cut(frame)
-	if err != nil {
-		return err
-	}
-	kind, body, err := wire.CutKind(rest)
+	tag, kind, body, err := wire.Cut(frame)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func Decode(o map[string]any, into any) error {
 
 // An Option describes one key that Decode accepts, for help.
 type Option struct {
-	Key     string
+	Key     string // as in the config
 	Type    string // number, whole number, text, true or false, duration, size, list or table
 	Help    string // what it means, in a line: the field's help tag
 	Default string // its default, or "required": the field's default tag

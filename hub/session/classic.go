@@ -256,7 +256,7 @@ func (c *classic) inputError(err error) error {
 	return err
 }
 
-// reportEnd tells the client why its session ends, if no message is to blame.
+// reportEnd tells the client why its session ends, if no message is the reason.
 func (c *classic) reportEnd(err error) error {
 	c.acquireCredit()
 	c.id = c.id[:0]

@@ -29,7 +29,7 @@ type connection struct {
 	conn                  net.Conn
 	mayUsePeerCredentials bool         // UNIX peer credentials replace the password
 	handedOff             bool         // to Options.Handler; under Server.mu
-	address               netip.Prefix // whom it counts for: see peerPrefix
+	address               netip.Prefix // whom it counts for: see peerPrefix; zero on a UNIX socket
 	accepted              time.Time    // when it was
 	firstFrameRead        atomic.Bool  // its first frame has come
 	evicted               bool         // it gives way to another; under Server.mu
@@ -65,10 +65,10 @@ func (s *Server) newConnection(l *Listener, conn net.Conn) *connection {
 		in:                    in,
 		log:                   s.o.Log.With("peer", conn.RemoteAddr().String()),
 		limits:                limits,
+		address:               peerPrefix(conn.RemoteAddr()),
 
 		accepted: time.Now(),
 	}
-	c.address, _ = peerPrefix(conn.RemoteAddr())
 	c.out = bformat.NewQueue(queueWriter(conn), bformat.QueueOptions{
 		Limit: limits.QueueBytes, Overflow: limits.Overflow, Timeout: limits.WriteTimeout,
 		Budget: s.memory, OnLoss: c.countLost,

@@ -84,12 +84,9 @@ func (l *Listener) String() string {
 	return l.network + "://" + l.Addr().String()
 }
 
-// maxPath is the longest path of a UNIX socket that the kernel takes, in bytes.
-const maxPath = 107
-
 func listenUnix(path string, o ListenOptions) (net.Listener, error) {
-	if len(path) > maxPath {
-		return nil, fmt.Errorf("a path of %d bytes: the system takes at most %d", len(path), maxPath)
+	if len(path) > socket.MaxPath {
+		return nil, fmt.Errorf("a path of %d bytes: the system takes at most %d", len(path), socket.MaxPath)
 	}
 	if err := socket.RemoveStale(path); err != nil {
 		return nil, err

@@ -10,7 +10,6 @@ import (
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/account"
 	"github.com/besterhub/bester/hub/bformat"
-	"github.com/besterhub/bester/hub/tristanable"
 	"github.com/besterhub/bester/hub/wire"
 )
 
@@ -99,11 +98,7 @@ func (n *native) receives() []string {
 
 // hello parses the first frame.
 func (n *native) hello(first []byte) (*wire.Hello, error) {
-	tag, rest, err := tristanable.Cut(first)
-	if err != nil {
-		return nil, err
-	}
-	kind, body, err := wire.CutKind(rest)
+	tag, kind, body, err := wire.Cut(first)
 	if err != nil {
 		return nil, err
 	}
@@ -199,11 +194,7 @@ func (n *native) readLoop() error {
 		if err != nil {
 			return n.inputError(err)
 		}
-		tag, rest, err := tristanable.Cut(frame)
-		if err != nil {
-			return n.malformed(err)
-		}
-		kind, body, err := wire.CutKind(rest)
+		tag, kind, body, err := wire.Cut(frame)
 		if err != nil {
 			return n.malformed(err)
 		}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/bformat"
-	"github.com/besterhub/bester/hub/tristanable"
 	"github.com/besterhub/bester/hub/wire"
 )
 
@@ -169,11 +168,7 @@ func (p *peer) next() string {
 }
 
 func describe(f []byte) (string, error) {
-	tag, rest, err := tristanable.Cut(f)
-	if err != nil {
-		return "", err
-	}
-	kind, body, err := wire.CutKind(rest)
+	tag, kind, body, err := wire.Cut(f)
 	if err != nil {
 		return "", err
 	}

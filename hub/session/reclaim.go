@@ -70,11 +70,10 @@ func (s *Server) findVictims(r *bformat.Reader, n int, now time.Duration) (victi
 	self := memoryHolder{bytes: n} // what r will hold
 	accounts, addresses, frames := make(map[hub.UserName]int), make(map[netip.Prefix]int), make(map[hub.UserName]int)
 	for c, session := range s.open {
-		h := memoryHolder{c: c, n: session, bytes: c.in.Held()}
+		h := memoryHolder{c: c, n: session, address: c.address, bytes: c.in.Held()}
 		if session != nil {
 			h.user = session.name
 		}
-		h.address, _ = peerPrefix(c.conn.RemoteAddr())
 		if c.in == r {
 			self.user, self.address, h.bytes = h.user, h.address, h.bytes+n
 		}

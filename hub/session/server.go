@@ -22,6 +22,7 @@ import (
 
 // Options are the options of a Server. Router is required.
 type Options struct {
+	// Router gets the messages of the sessions; its Directory gets the sessions.
 	Router *hub.Router
 	// Hub is this hub's name, told to native peers.
 	Hub string
@@ -47,30 +48,29 @@ type Options struct {
 
 // Accounts are who may log in. account.Store is one.
 type Accounts interface {
+	// LoginFrom checks a login, which may wait for its turn to be hashed. It returns the
+	// account and the token for the next login, "" if there is none. The error is
+	// account.ErrDenied, or another one if the login may succeed later.
 	LoginFrom(ctx context.Context, r account.LoginRequest) (a *account.Account, token string, err error)
 	// Cached returns the account if the token is good or the password was checked lately and
 	// found right, or nil.
 	Cached(r account.LoginRequest) *account.Account
-	Lookup(name hub.UserName) *account.Account // nil if there is none
+	// Lookup returns the account as it is now, or nil if there is none.
+	Lookup(name hub.UserName) *account.Account
+	// ChangePassword sets a new password. The error is account.ErrDenied if old is wrong.
 	ChangePassword(ctx context.Context, name hub.UserName, old, new string) error
 }
 
 // HandlerConn is a native connection of a handler process whose hello has been read and
 // whose permission to serve has been checked.
 type HandlerConn struct {
-	Conn    net.Conn
+	Conn    net.Conn         // which Options.Handler closes
 	In      *bformat.Reader  // has read the hello, and perhaps more
 	Hello   *wire.Hello      // its Token is the one to answer it with
 	Account *account.Account // may serve all types in Hello
 	// Rights are those of the account as it is when they are asked for; nil if the
 	// operating system authenticates the process (peer credentials), which may do everything then.
-	Rights Rights
-}
-
-// Rights are what the commands of a handler process may do.
-type Rights interface {
-	MayReach(to hub.Address) bool
-	MaySend(t hub.Type) bool
+	Rights hub.Rights
 }
 
 // Limits bound the resources that a peer can use. The zero value is the defaults. A

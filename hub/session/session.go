@@ -292,8 +292,7 @@ func (s *session) login(user, password, token string) (next string, err error) {
 	var a *account.Account
 	err = account.ErrDenied
 	if accounts := s.server.o.Accounts; accounts != nil {
-		from, _ := peerPrefix(s.conn.RemoteAddr()) // zero for a UNIX socket
-		r := account.LoginRequest{Name: hub.UserName(user), Password: password, Token: token, From: from}
+		r := account.LoginRequest{Name: hub.UserName(user), Password: password, Token: token, From: s.address}
 		cached := func() bool {
 			a = accounts.Cached(r)
 			return a != nil

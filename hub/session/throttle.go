@@ -141,20 +141,20 @@ func (t *loginThrottle) evict(now time.Time) {
 }
 
 // peerPrefix returns whom connections from an address count for. For IPv6 that is the /64
-// network, since one site has more addresses than could be counted. ok is false for a UNIX
-// socket, whose peers have no address.
-func peerPrefix(a net.Addr) (_ netip.Prefix, ok bool) {
+// network, since one site has more addresses than could be counted. It is zero, which is not
+// valid, for a UNIX socket, whose peers have no address.
+func peerPrefix(a net.Addr) netip.Prefix {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {
-		return netip.Prefix{}, false
+		return netip.Prefix{}
 	}
 	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
 	bits := 32
 	if ip.Is6() {
 		bits = 64
 	}
-	p, err := ip.Prefix(bits)
-	return p, err == nil && p.IsValid()
+	p, _ := ip.Prefix(bits) // zero if there is no IP address
+	return p
 }
 
 var accountSeed = maphash.MakeSeed()
@@ -167,11 +167,10 @@ func (c *connection) throttleLogin(user string, cached func() bool, check func(c
 	s, limit := c.server, c.limits.LoginFailures
 	ctx, cancel := context.WithTimeout(s.ctx, c.limits.LoginTimeout)
 	defer cancel()
-	address, ok := peerPrefix(c.conn.RemoteAddr())
-	if !ok {
+	if !c.address.IsValid() {
 		return check(ctx)
 	}
-	key := throttleKey{maphash.String(accountSeed, user), address}
+	key := throttleKey{maphash.String(accountSeed, user), c.address}
 	interval := time.Minute / time.Duration(limit)
 	b, wait, err := s.throttle.begin(key, time.Now(), interval, limit)
 	if err != nil {
@@ -189,7 +188,7 @@ func (c *connection) throttleLogin(user string, cached func() bool, check func(c
 		err = throttled(interval)
 	}
 	if s.throttle.end(key, b, err, time.Now(), interval, limit) {
-		s.warnFor(&s.logLimiters.loginsThrottled, user+address.String(), "logins held off: too many have failed", slog.String("user", user), slog.String("address", address.String()),
+		s.warnFor(&s.logLimiters.loginsThrottled, user+c.address.String(), "logins held off: too many have failed", slog.String("user", user), slog.String("address", c.address.String()),
 			slog.Int("failures", limit), slog.String("remedy", "see which client there has a wrong password; session.failures says how many failures a minute may have"))
 	}
 	return err

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,18 +96,11 @@ func TestThrottleInFlight(t *testing.T) {
 	}
 }
 
-// A from is a connection that has only an address.
-type from struct {
-	net.Conn
-	address net.Addr
-}
-
-func (f from) RemoteAddr() net.Addr { return f.address }
-
 // Logins of one address fail and succeed concurrently, for the race detector.
 func TestConcurrentLogins(t *testing.T) {
 	s := NewServer(Options{Limits: Limits{LoginFailures: 1}})
-	c := &connection{server: s, conn: from{address: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}}, limits: s.limits.Load()}
+	c := &connection{server: s, address: netip.MustParsePrefix("10.0.0.1/32"), limits: s.limits.Load()}
+	var seen atomic.Int64 // buckets
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
@@ -119,6 +113,7 @@ func TestConcurrentLogins(t *testing.T) {
 					return nil
 				})
 				s.throttle.mu.Lock()
+				seen.Add(int64(len(s.throttle.buckets)))
 				for _, a := range s.throttle.buckets {
 					a.until = time.Time{} // a minute passes
 				}
@@ -127,6 +122,9 @@ func TestConcurrentLogins(t *testing.T) {
 		})
 	}
 	all.Wait()
+	if seen.Load() == 0 {
+		t.Error("no failed login was counted")
+	}
 	s.throttle.mu.Lock()
 	defer s.throttle.mu.Unlock()
 	for _, a := range s.throttle.buckets {
@@ -172,8 +170,8 @@ func TestPeerPrefix(t *testing.T) {
 		{&net.UnixAddr{Name: "@"}, ""},
 		{&net.TCPAddr{}, ""},
 	} {
-		if p, ok := peerPrefix(c.a); ok != (c.want != "") || ok && p.String() != c.want {
-			t.Errorf("%v: got %v, %t; want %q", c.a, p, ok, c.want)
+		if p := peerPrefix(c.a); p.IsValid() != (c.want != "") || p.IsValid() && p.String() != c.want {
+			t.Errorf("%v: got %v, want %q", c.a, p, c.want)
 		}
 	}
 }

@@ -11,6 +11,9 @@ import (
 	"time"
 )
 
+// MaxPath is the longest path of a UNIX socket that the kernel takes, in bytes.
+const MaxPath = 107
+
 // RemoveStale removes the socket at path if no program serves it any more, as after
 // kill -9. It connects to find out. It returns nil if nothing is left at path, and
 // syscall.EADDRINUSE if a program serves the socket. A file that is no socket is kept, and

@@ -215,7 +215,7 @@ func (w *writer) writeAndSync() error {
 		syncs++
 	}
 	s.mu.Lock()
-	s.count.card(pages(w.off, to), syncs, time.Since(began), s.clock())
+	s.count.countWrite(pages(w.off, to), syncs, time.Since(began), s.clock())
 	s.mu.Unlock()
 	w.off = end
 	return nil

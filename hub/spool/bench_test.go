@@ -66,8 +66,8 @@ func benchAppend(b *testing.B, s *Spool, flight int) {
 	st := s.Stats()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
 	b.ReportMetric(float64(took[b.N*99/100].Microseconds()), "p99-µs")
-	b.ReportMetric(st.Card.Amplification(), "written/payload")
-	b.ReportMetric(float64(b.N)/float64(st.Card.Syncs), "records/sync")
+	b.ReportMetric(st.Writes.Amplification(), "written/payload")
+	b.ReportMetric(float64(b.N)/float64(st.Writes.Syncs), "records/sync")
 }
 
 // BenchmarkStream appends asynchronously while a reader confirms, like an upstream
@@ -99,7 +99,7 @@ func BenchmarkStream(b *testing.B) {
 				<-credits
 			}
 			b.StopTimer()
-			b.ReportMetric(s.Stats().Card.Amplification(), "written/payload")
+			b.ReportMetric(s.Stats().Writes.Amplification(), "written/payload")
 		})
 	}
 }

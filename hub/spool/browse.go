@@ -169,7 +169,7 @@ func browse(d *readOnlyDisk, sel Selection, fn func(Record) error) (Report, erro
 // newReport reports what is known before the segments are read.
 func newReport(d *readOnlyDisk, c *catalog) Report {
 	floor, _ := c.floor()
-	rep := Report{Next: c.next, Floor: floor, Closed: c.state.closed, Card: c.state.wear.summary(), Findings: slices.Clone(c.findings), Foreign: map[string]string{}}
+	rep := Report{Next: c.next, Floor: floor, Closed: c.state.closed, Wear: c.state.wear.summary(), Findings: slices.Clone(c.findings), Foreign: map[string]string{}}
 	for _, w := range c.foreign {
 		rep.Findings = append(rep.Findings, Finding{Cause: Foreign, File: w.name})
 		rep.Foreign[w.name] = w.why

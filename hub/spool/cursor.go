@@ -32,7 +32,9 @@ type Record struct {
 
 // A Gap is a range of sequences that are missing, both ends included; the zero Gap is
 // none.
-type Gap struct{ From, To uint64 }
+type Gap struct {
+	From, To uint64 // sequences
+}
 
 // seek makes the record after seq the next one.
 func (c *cursor) seek(seq uint64) {

@@ -52,7 +52,7 @@ func makeClosedSpoolWith(t *testing.T, n int, o Options) closedSpool {
 	}
 	closeSpool(t, s)
 	n -= int(checkAccounting(t, s).Dropped.Downsampled)
-	w := closedSpool{map[string][]byte{}, map[uint64]recordSpan{}, map[string]int{}, s.next, s.Stats().Card.Total, o.Overflow == Downsample}
+	w := closedSpool{map[string][]byte{}, map[uint64]recordSpan{}, map[string]int{}, s.next, s.Stats().Writes.Total, o.Overflow == Downsample}
 	for name, node := range d.names {
 		w.files[name] = node.data
 	}
@@ -180,7 +180,7 @@ func (w closedSpool) checkDamaged(files map[string][]byte, hits []damagedRange) 
 	if err != nil {
 		return err
 	}
-	if err := w.checkTotal(s.Stats().Card.Total, files, headers, hits); err != nil {
+	if err := w.checkTotal(s.Stats().Writes.Total, files, headers, hits); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())

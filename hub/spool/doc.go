@@ -76,7 +76,7 @@
 //	120   8  when the log began, in milliseconds of the spool's clock
 //	128   8  when the segment began; the next three are as of then
 //	136   8  bytes of data accepted since the log began
-//	144   8  bytes written to the card since then, as Stats.Card counts them
+//	144   8  bytes written to the card since then, as Stats.Writes counts them
 //	152 192  24 times 8: bytes of those in each of the last 24 hours; the hour that is the
 //	         n-th since 1970 is the one at 152 + 8 (n mod 24)
 //	344   2  number of readers
@@ -139,7 +139,7 @@
 // pays for them once. A lone write costs about 8 KiB besides, for ext4 journals a
 // file's change time within five seconds; writes in between share that.
 //
-// Stats.Card counts the pages written since Open, since the log began, and in the last
+// Stats.Writes counts the pages written since Open, since the log began, and in the last
 // 24 hours. The log keeps these figures at next to no cost. They are in each header; the
 // next batch includes a checkpoint with them when an hour has passed, or 256 KiB were
 // written, since they were last on the card; and Close writes one. A kill or a power cut

@@ -199,7 +199,7 @@ func (w *writer) rewriteSegment(f file, seg *segment, keep []uint64) (*header, e
 		err = to.Sync()
 	}
 	w.s.mu.Lock()
-	w.s.count.card(pages(0, int64(h.ownEnd)), 1, time.Since(began), w.s.clock())
+	w.s.count.countWrite(pages(0, int64(h.ownEnd)), 1, time.Since(began), w.s.clock())
 	w.s.mu.Unlock()
 	return &h, err
 }

@@ -33,15 +33,15 @@ var (
 	ErrIO       = errors.New("card fails")
 )
 
-// A cardError says which operation on the card failed, and its class.
-type cardError struct {
+// A diskError says which operation on the card failed, and its class.
+type diskError struct {
 	op    string
 	class error
 	cause error
 }
 
-func (e *cardError) Error() string   { return fmt.Sprintf("spool: %s: %v: %v", e.op, e.class, e.cause) }
-func (e *cardError) Unwrap() []error { return []error{e.class, e.cause} }
+func (e *diskError) Error() string   { return fmt.Sprintf("spool: %s: %v: %v", e.op, e.class, e.cause) }
+func (e *diskError) Unwrap() []error { return []error{e.class, e.cause} }
 
 // transient tells whether an error of Open says nothing of the file's content: too
 // many files are open, or this user lacks the permission.
@@ -56,7 +56,7 @@ func transient(err error) bool {
 
 // classify wraps an error of the card in a cardError.
 func classify(op string, err error) error {
-	var known *cardError
+	var known *diskError
 	if errors.As(err, &known) {
 		return err
 	}
@@ -71,5 +71,5 @@ func classify(op string, err error) error {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ESTALE), errors.Is(err, unix.ENODEV):
 		class = ErrGone
 	}
-	return &cardError{op, class, err}
+	return &diskError{op, class, err}
 }

@@ -74,7 +74,7 @@ func (w *writer) reopenFolder() error {
 		if id, _, ok, err := readID(s.disk); err != nil {
 			return classify("read id", err)
 		} else if s.lock.Linked() && (!ok || id != s.id) {
-			return &cardError{"open folder", ErrGone, errors.New("it was moved away")}
+			return &diskError{"open folder", ErrGone, errors.New("it was moved away")}
 		}
 		w.unlock()
 	}
@@ -85,7 +85,7 @@ func (w *writer) reopenFolder() error {
 		}
 		id, _, ok, err := readID(s.disk)
 		if err == nil && ok && id != s.id {
-			err = &cardError{"open folder", ErrGone, errors.New("another spool is in its place")}
+			err = &diskError{"open folder", ErrGone, errors.New("another spool is in its place")}
 		}
 		if err != nil {
 			lock.Close()
@@ -111,7 +111,7 @@ func (w *writer) checkLock() error {
 		return err
 	}
 	if w.s.lock == nil || !w.s.lock.Held() {
-		return &cardError{"open folder", ErrGone, errors.New("it was moved away or removed")}
+		return &diskError{"open folder", ErrGone, errors.New("it was moved away or removed")}
 	}
 	return nil
 }
@@ -135,7 +135,7 @@ func (s *Spool) checkMount() error {
 		if id, _, ok, err := readID(s.disk); err != nil {
 			return classify("read id", err)
 		} else if !ok || id != s.id {
-			return &cardError{"open folder", ErrGone, errors.New("another file system is in its place")}
+			return &diskError{"open folder", ErrGone, errors.New("another file system is in its place")}
 		}
 	}
 	return nil

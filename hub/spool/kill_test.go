@@ -177,8 +177,8 @@ func (k killed) verify(t *testing.T, dir string, round int) (left uint64) {
 		}
 	}
 	closeSpool(t, s)
-	if got, want := totalOf(t, dir), s.Stats().Card.Total.Payload; got != want || want != st.Card.Total.Payload {
-		t.Fatalf("round %d: total %d, closed with %d, opened with %d", round, got, want, st.Card.Total.Payload)
+	if got, want := totalOf(t, dir), s.Stats().Writes.Total.Payload; got != want || want != st.Writes.Total.Payload {
+		t.Fatalf("round %d: total %d, closed with %d, opened with %d", round, got, want, st.Writes.Total.Payload)
 	}
 	return st.Queued
 }

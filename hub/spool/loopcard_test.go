@@ -113,9 +113,9 @@ func TestLoopCard(t *testing.T) {
 }
 
 func check(t *testing.T, s *Spool, fs *loopfs.FS, n, flight, size int, most float64) {
-	before := s.Stats().Card
+	before := s.Stats().Writes
 	bytes := written(t, fs, func() { load(t, s, n, flight, size) })
-	st := s.Stats().Card
+	st := s.Stats().Writes
 	payload := float64(n * size)
 	got := float64(bytes) / payload
 	t.Logf("%.2f bytes for each of data, %.2f without the journal; %.1f records a sync",
@@ -148,7 +148,7 @@ func TestLoopTelemetry(t *testing.T) {
 				t.Fatal(err)
 			}
 			go drain(ctx, r)
-			syncs := s.Stats().Card.Syncs
+			syncs := s.Stats().Writes.Syncs
 			bytes := written(t, fs, func() {
 				for began, i := time.Now(), 0; i < c.n; i++ {
 					if due := time.Duration(i) * *dayLength / time.Duration(c.n); due > time.Since(began) {
@@ -157,7 +157,7 @@ func TestLoopTelemetry(t *testing.T) {
 					load(t, s, 1, 1, 100)
 				}
 			})
-			syncs = s.Stats().Card.Syncs - syncs
+			syncs = s.Stats().Writes.Syncs - syncs
 			// Of the journal's entries for the time of each change, many changes that
 			// come faster share one.
 			bytes += syncs * 3 * pageSize

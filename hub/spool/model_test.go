@@ -329,7 +329,7 @@ func (m *model) compare(st Stats) error {
 		return fmt.Errorf("got %+v\nwant accepted %d, found %d, queued %d of %d bytes, delivered %d, expired %d, dropped %d, thinned %d, refused %+v",
 			st, m.accepted, m.found, len(m.queue), m.bytes, m.delivered, m.expired, m.oldest, m.downsampled, m.refused)
 	}
-	if got := st.Card.Total; got.Payload != m.payload {
+	if got := st.Writes.Total; got.Payload != m.payload {
 		return fmt.Errorf("%+v: want %d of payload", got, m.payload)
 	}
 	if len(st.Readers) != len(m.readers) {

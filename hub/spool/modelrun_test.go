@@ -346,7 +346,7 @@ func (x *run) reopen(o Options) {
 		x.waiting = nil
 		x.stop()
 	}
-	last := x.s.Stats().Card
+	last := x.s.Stats().Writes
 	c, err := inspect(x.d)
 	if err != nil {
 		t.Fatal(err)
@@ -361,7 +361,7 @@ func (x *run) reopen(o Options) {
 	x.saved = checkpoint{}
 	x.s = open(t, "model", o)
 	synctest.Wait()
-	if c := x.s.Stats().Card; c.Total.Written != last.Total.Written+c.Written {
+	if c := x.s.Stats().Writes; c.Total.Written != last.Total.Written+c.Written {
 		t.Fatalf("opened with %+v, closed with %+v", c, last)
 	}
 	if err := m.reopen(x.s.opt); err != nil {

@@ -96,7 +96,7 @@ func (l *life) run() error {
 	if err != nil {
 		return err
 	}
-	if total := s.Stats().Card.Total; total.Payload != before.payload || total.Written < before.written {
+	if total := s.Stats().Writes.Total; total.Payload != before.payload || total.Written < before.written {
 		return fmt.Errorf("opened with the totals %+v, on the card were %+v", total, before)
 	}
 	l.d.mu.Lock()
@@ -128,7 +128,7 @@ func (l *life) run() error {
 	}
 	err = l.persist(func() error { return s.Close(context.Background()) })
 	if err == nil && s.saved.closed && !l.w.kind.fails {
-		total := s.Stats().Card.Total
+		total := s.Stats().Writes.Total
 		l.d.event(closedWith{s.next, total.Payload, total.Written})
 	}
 	return cmp.Or(err, l.err)

@@ -240,8 +240,8 @@ func TestTelemetryCard(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		st := checkAccounting(t, s)
-		t.Logf("%d hours: %d bytes in %d syncs for %d of payload", hours, st.Card.Day, st.Card.Syncs, st.Card.Payload)
-		if st.Card.Day > st.Card.Budget || st.Delivered != uint64(10*hours*3600) {
+		t.Logf("%d hours: %d bytes in %d syncs for %d of payload", hours, st.Writes.Day, st.Writes.Syncs, st.Writes.Payload)
+		if st.Writes.Day > st.Writes.Budget || st.Delivered != uint64(10*hours*3600) {
 			t.Errorf("got %+v", st)
 		}
 		closeSpool(t, s)

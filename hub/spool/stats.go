@@ -13,7 +13,7 @@ type Stats struct {
 	Delivered uint64
 	// Expired were older than Options.MaxAge.
 	Expired uint64
-	Dropped Dropped
+	Dropped Dropped // accepted, and no longer kept
 	// Refused were not accepted; their callers were told.
 	Refused Refused
 	// Queued are kept: neither confirmed by all readers nor dropped. QueuedBytes is
@@ -24,13 +24,13 @@ type Stats struct {
 	InMemory uint64
 	// Segments is the number of files of the log.
 	Segments int
-	Readers  []ReaderStats
-	Damage   Damage
-	Card     Card
+	Readers  []ReaderStats // how far each has read
+	Damage   Damage        // found since Open
+	Writes   WriteStats    // what was written
 	// Failing is the error with which the card fails, nil if it does not; Failures counts
 	// how often it began to fail.
-	Failing  error
-	Failures uint64
+	Failing  error  // nil: it works
+	Failures uint64 // since Open
 	// Clock is the spool's clock in milliseconds.
 	Clock uint64
 }
@@ -47,12 +47,12 @@ type Dropped struct {
 type Refused struct {
 	Full     uint64 // the spool was full: DropNewest, or AppendAsync would have had to wait
 	Failed   uint64 // the card fails
-	TooLarge uint64
+	TooLarge uint64 // over Options.MaxRecord
 }
 
 // ReaderStats is where a reader is.
 type ReaderStats struct {
-	Name     string
+	Name     string // given to Spool.Reader
 	Position uint64 // confirmed up to here
 	Queued   uint64 // records after that
 	InFlight int    // handed out and beyond the position
@@ -83,7 +83,7 @@ const (
 type Finding struct {
 	Gap     Gap    // the sequences that may be missing, zero or empty (To < From) if none
 	Records uint64 // how many records of those; at most, where the log does not tell
-	Cause   Cause
+	Cause   Cause  // how they came to be missing
 	File    string // where; empty if that is not known
 }
 
@@ -99,8 +99,8 @@ type counters struct {
 	wear                            wearCounters
 }
 
-// card counts one write.
-func (c *counters) card(written, syncs uint64, took time.Duration, at uint64) {
+// countWrite counts one write.
+func (c *counters) countWrite(written, syncs uint64, took time.Duration, at uint64) {
 	c.written += written
 	c.syncs += syncs
 	c.longest = max(c.longest, took)
@@ -147,7 +147,7 @@ func (s *Spool) Stats() Stats {
 		Queued: s.total.n - s.passed.n, QueuedBytes: s.total.bytes - s.passed.bytes,
 		InMemory: s.mem.size.n, Segments: len(s.segs), Damage: c.damage,
 		Failing: s.failing, Failures: c.failures, Clock: s.clock(),
-		Card: Card{Payload: c.payload, Stored: c.stored, Written: c.written, Syncs: c.syncs,
+		Writes: WriteStats{Payload: c.payload, Stored: c.stored, Written: c.written, Syncs: c.syncs,
 			LongestSync: c.longest, Day: c.wear.day(), Budget: s.opt.DayBudget, Total: c.wear.summary()},
 	}
 	st.Damage.Findings = append([]Finding(nil), c.damage.Findings...)

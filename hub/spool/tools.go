@@ -21,16 +21,16 @@ var (
 
 // A Report is what Verify found.
 type Report struct {
-	Segments    []SegmentReport
-	Records     uint64 // that are readable and not done with
-	Bytes       uint64 // their size
-	First, Last uint64 // their lowest and highest sequence, 0 if there are none
-	Next        uint64 // the sequence that the next record would get
-	Floor       uint64 // the low-water mark: records up to it are done with
-	Closed      bool   // the last program closed the spool
-	InUse       int    // the process that has the spool open; 0 if none has or it is not known
-	Readers     []ReaderStats
-	Card        Wear              // the newest figures in the log; at most an hour old if the spool is open
+	Segments    []SegmentReport   // the files of the log, oldest first
+	Records     uint64            // that are readable and not done with
+	Bytes       uint64            // their size
+	First, Last uint64            // their lowest and highest sequence, 0 if there are none
+	Next        uint64            // the sequence that the next record would get
+	Floor       uint64            // the low-water mark: records up to it are done with
+	Closed      bool              // the last program closed the spool
+	InUse       int               // the process that has the spool open; 0 if none has or it is not known
+	Readers     []ReaderStats     // and how far each has read
+	Wear        Wear              // the newest figures in the log; at most an hour old if the spool is open
 	Findings    []Finding         // all of them, Torn and PowerCut included
 	Foreign     map[string]string // files that do not belong there, with the reason
 	// Gap is what is missing at the end of a Selection that ends before the log does.
@@ -49,12 +49,12 @@ func (r *Report) Damage() (n int) {
 
 // A SegmentReport describes one file of the log.
 type SegmentReport struct {
-	File           string
+	File           string // its name in the folder
 	First, Last    uint64 // sequences
 	Records, Bytes uint64 // that can be read
 	Began          uint64 // ms of the spool's clock
 	Downsampled    int    // how often it was downsampled
-	Damaged        bool
+	Damaged        bool   // part of it is not what was written
 }
 
 // A Selection says which records Browse reads. The zero value selects all.

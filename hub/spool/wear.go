@@ -5,25 +5,25 @@ import (
 	"time"
 )
 
-// Card is what was written to the card since Open; Day and Total include earlier
+// WriteStats is what was written to the card since Open; Day and Total include earlier
 // runs. Bytes written are whole pages of 4096, as the card writes them. They include
 // zeros written ahead and headers, but not the file system's journal and not writes
 // that failed.
-type Card struct {
+type WriteStats struct {
 	Payload uint64 // bytes of data accepted
 	Stored  uint64 // of which written
 	Written uint64 // bytes
-	Syncs   uint64
+	Syncs   uint64 // how often it was synced
 	// LongestSync is the longest write with its sync.
 	LongestSync time.Duration
 	// Day is what was written in the last 24 hours, this one included, by the spool's
 	// clock; Budget is Options.DayBudget.
 	Day, Budget uint64
-	Total       Wear
+	Total       Wear // since the log began
 }
 
 // Amplification is the write amplification: bytes written for each byte accepted.
-func (c Card) Amplification() float64 { return amplification(c.Written, c.Payload) }
+func (c WriteStats) Amplification() float64 { return amplification(c.Written, c.Payload) }
 
 // Wear is what was written to the card since the log began. The log itself keeps the
 // figures. They are written in the header of each segment; with the next write, when
@@ -34,7 +34,7 @@ func (c Card) Amplification() float64 { return amplification(c.Written, c.Payloa
 type Wear struct {
 	Since, Until uint64 // when the log began and the time of the figures, in ms of the spool's clock; 0 if nothing was ever written
 	Payload      uint64 // bytes of data accepted
-	Written      uint64 // bytes, as in Card
+	Written      uint64 // bytes, as in WriteStats
 	Day          uint64 // bytes of those that were written in the 24 hours up to Until
 }
 
@@ -144,7 +144,7 @@ func (s *Spool) logWear() {
 	if s.opt.Log == nil {
 		return
 	}
-	c := s.Stats().Card
+	c := s.Stats().Writes
 	s.opt.Log.Info("spool: closed", "written", c.Written, "payload", c.Payload, "amplification", hundredths(c.Amplification()),
 		"day", c.Day, "total_written", c.Total.Written, "total_payload", c.Total.Payload)
 }

@@ -106,7 +106,7 @@ func TestClockAfterWear(t *testing.T) {
 	h.wear.add(10, 20, ahead)
 	d.names[segmentName(1)] = &inode{segmentName(1), h.encode()}
 	s := open(t, "ahead", Options{disk: d})
-	if st := s.Stats(); st.Clock < ahead || st.Card.Day != 20 || st.Card.Total.Until < ahead {
+	if st := s.Stats(); st.Clock < ahead || st.Writes.Day != 20 || st.Writes.Total.Until < ahead {
 		t.Errorf("got %+v, want a clock from %d on", st, ahead)
 	}
 	closeSpool(t, s)
@@ -144,18 +144,18 @@ func TestDayBudget(t *testing.T) {
 		warned("10 hours", 0)
 		minutes(t, s, 6*60)
 		warned("16 hours", 1)
-		st := s.Stats().Card
+		st := s.Stats().Writes
 		if got := attrs(log.about(slog.LevelWarn, "24 hours")[0]); got["day"].(uint64) <= budget || got["day"].(uint64) > budget+1<<20 || got["budget"] != uint64(budget) || got["amplification"].(float64) < 30 {
 			t.Errorf("warned of %v", got)
 		}
 		closeSpool(t, s)
-		closed := s.Stats().Card
+		closed := s.Stats().Writes
 		if got := attrs(log.about(slog.LevelInfo, "closed")[0]); got["written"] != closed.Written || got["payload"] != uint64(16*60*100) || got["amplification"] != hundredths(closed.Amplification()) {
 			t.Errorf("closed with %v, card %+v", got, closed)
 		}
 
 		s = open(t, "budget", o)
-		if again := s.Stats().Card; again.Written != 0 || again.Day < closed.Day || again.Total.Written != closed.Total.Written || closed.Total.Written < st.Written || again.Total.Since != began {
+		if again := s.Stats().Writes; again.Written != 0 || again.Day < closed.Day || again.Total.Written != closed.Total.Written || closed.Total.Written < st.Written || again.Total.Since != began {
 			t.Errorf("opened again: %+v, was %+v", again, closed)
 		}
 		minutes(t, s, 1)
@@ -164,16 +164,16 @@ func TestDayBudget(t *testing.T) {
 		warned("39 hours", 2)
 		minutes(t, s, 2*60)
 		warned("41 hours", 3)
-		day := s.Stats().Card.Day
+		day := s.Stats().Writes.Day
 		if want := uint64(24 * 60 * pageSize); day < want*9/10 || day > want*12/10 {
 			t.Errorf("%d in a day, want about %d", day, want)
 		}
 		time.Sleep(12 * time.Hour)
-		if half := s.Stats().Card.Day; half < day*4/10 || half > day*6/10 {
+		if half := s.Stats().Writes.Day; half < day*4/10 || half > day*6/10 {
 			t.Errorf("%d in a day, 12 hours later %d", day, half)
 		}
 		time.Sleep(12 * time.Hour)
-		if got := s.Stats().Card.Day; got != 0 {
+		if got := s.Stats().Writes.Day; got != 0 {
 			t.Errorf("a day later: %d", got)
 		}
 		minutes(t, s, 60)
@@ -199,7 +199,7 @@ func TestWearOnCard(t *testing.T) {
 				if _, err := s.Append(t.Context(), make([]byte, c.size)); err != nil {
 					t.Fatal(err)
 				}
-				got, is := onDisk(t, d), s.Stats().Card.Total
+				got, is := onDisk(t, d), s.Stats().Writes.Total
 				if got.Written < was.Written || got.Until < was.Until || got.Written > is.Written || got.Since != is.Since || got.Payload > is.Payload {
 					t.Fatalf("%v: %+v, was %+v, is %+v", c, got, was, is)
 				}
@@ -227,7 +227,7 @@ func TestWearOnCard(t *testing.T) {
 			}
 			o.disk = killed
 			next := open(t, "killed", o)
-			st := next.Stats().Card
+			st := next.Stats().Writes
 			if st.Total.Payload != was.Payload || st.Total.Written != was.Written || st.Total.Since != was.Since || st.Day > was.Day || st.Payload != 0 || st.Written != 0 {
 				t.Errorf("%v: opened with %+v; on the card was %+v", c, st, was)
 			}
@@ -247,7 +247,7 @@ func TestWearReopen(t *testing.T) {
 			payload, written := uint64(0), uint64(0)
 			for life := range 4 {
 				s := open(t, dir, o)
-				if got := s.Stats().Card; got.Total.Payload != payload || got.Total.Written-got.Written != written || got.Payload != 0 {
+				if got := s.Stats().Writes; got.Total.Payload != payload || got.Total.Written-got.Written != written || got.Payload != 0 {
 					t.Fatalf("life %d: %+v, want %d and %d", life, got, payload, written)
 				}
 				for i := range 300 {
@@ -265,10 +265,10 @@ func TestWearReopen(t *testing.T) {
 				payload += 300 * 3000
 				closeSpool(t, s)
 				st := s.Stats()
-				written += st.Card.Written
+				written += st.Writes.Written
 				rep, err := Verify(dir)
-				if err != nil || rep.Card.Payload != payload || rep.Card.Written != written || st.Card.Total.Written != written || rep.Card.Since != st.Card.Total.Since || rep.Card.Day != written {
-					t.Fatalf("life %d: %+v, %v; want %d and %d; %+v", life, rep.Card, err, payload, written, st.Card)
+				if err != nil || rep.Wear.Payload != payload || rep.Wear.Written != written || st.Writes.Total.Written != written || rep.Wear.Since != st.Writes.Total.Since || rep.Wear.Day != written {
+					t.Fatalf("life %d: %+v, %v; want %d and %d; %+v", life, rep.Wear, err, payload, written, st.Writes)
 				}
 				if o.Overflow == Downsample && life == 0 && st.Dropped.Downsampled == 0 {
 					t.Error("nothing was thinned out")
@@ -278,8 +278,8 @@ func TestWearReopen(t *testing.T) {
 	}
 	dir := t.TempDir()
 	s := open(t, dir, Options{})
-	if rep, err := Verify(dir); err != nil || rep.Card != (Wear{}) || s.Stats().Card.Total != (Wear{}) {
-		t.Errorf("never written: %+v, %v", rep.Card, err)
+	if rep, err := Verify(dir); err != nil || rep.Wear != (Wear{}) || s.Stats().Writes.Total != (Wear{}) {
+		t.Errorf("never written: %+v, %v", rep.Wear, err)
 	}
 	closeSpool(t, s)
 }
@@ -331,7 +331,7 @@ func TestWearDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	closeSpool(t, s)
-	if after := onDisk(t, folder(dir)); after.Payload != got.Payload+1000 || after.Written != got.Written+s.Stats().Card.Written {
+	if after := onDisk(t, folder(dir)); after.Payload != got.Payload+1000 || after.Written != got.Written+s.Stats().Writes.Written {
 		t.Errorf("opened with %+v, closed with %+v", got, after)
 	}
 	names, err := filepath.Glob(filepath.Join(dir, "*"+segmentSuffix))

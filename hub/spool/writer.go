@@ -220,7 +220,7 @@ func (w *writer) writeBatch(force, final bool) (more bool, err error) {
 		return false, nil
 	}
 	if w.file != nil && !w.segmentLinked() {
-		err = &cardError{"write", ErrGone, errors.New("the file is no longer in the folder")}
+		err = &diskError{"write", ErrGone, errors.New("the file is no longer in the folder")}
 	} else if err = w.ensureSegment(); err == nil {
 		w.encodeBatch()
 		err = w.writeAndSync()

@@ -17,10 +17,11 @@ const bom = "\xef\xbb\xbf"
 
 // An EncodingError says why a file is no text in UTF-8, and how to mend it.
 type EncodingError struct {
-	Offset  int // of the first byte that is wrong, in the text as Decode returns it
-	Problem string
+	Offset  int    // of the first byte that is wrong, in the text as Decode returns it
+	Problem string // one sentence
 }
 
+// Error says what is wrong and how to mend it.
 func (e *EncodingError) Error() string { return e.Problem }
 
 // Decode returns data without a byte order mark, not copied. Lines may end in LF or CRLF:

@@ -65,13 +65,13 @@ func (k *Keepalive) Expired() bool {
 func (k *Keepalive) Waiting() {
 	k.waits.Add(1)
 	if k.pinged.Load() {
-		k.heard()
+		k.noteAnswer()
 	}
 }
 
-// heard notes that the peer has answered, perhaps while the reader was busy with something
+// noteAnswer notes that the peer has answered, perhaps while the reader was busy with something
 // else: then the deadline that was to wake it is taken back.
-func (k *Keepalive) heard() {
+func (k *Keepalive) noteAnswer() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.pinged.Store(false)

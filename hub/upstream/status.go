@@ -14,8 +14,8 @@ import (
 
 // ServerStats are the counters and the state of a named server.
 type ServerStats struct {
-	Name        hub.ServerName `json:"name"`
-	Address     string         `json:"address"`
+	Name        hub.ServerName `json:"name"`           // from the config
+	Address     string         `json:"address"`        // host:port
 	Confirmed   uint64         `json:"sent"`           // messages that it has confirmed
 	Unconfirmed uint64         `json:"unconfirmed"`    // messages that it took without an answer
 	Failed      uint64         `json:"failed"`         // messages that failed: it could not be reached, or refused, or too much waited for it

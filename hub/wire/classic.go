@@ -10,7 +10,7 @@ import (
 
 // A ClassicMessage is a message from a classic client or server.
 type ClassicMessage struct {
-	Type hub.Type
+	Type hub.Type // by which it is routed
 	// ID is the sender's own id for the message: a raw JSON string, with its quotes. Nil
 	// if there was none. It aliases the frame.
 	ID []byte

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"encoding/binary"
 	"errors"
 	"strings"
 	"unicode/utf8"
@@ -9,6 +8,7 @@ import (
 	"github.com/tinylib/msgp/msgp"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/tristanable"
 )
 
 // Version is the version of the native dialect that this package speaks.
@@ -57,6 +57,18 @@ const (
 // text of the error says what is wrong and where.
 var ErrMalformed = errors.New("malformed")
 
+// Cut splits a frame's payload into the tag, the kind and the body, which is a slice of
+// payload. It does not check that the kind is a known one. The error is
+// tristanable.ErrShort or wraps ErrMalformed.
+func Cut(payload []byte) (tag uint64, k Kind, body []byte, err error) {
+	tag, message, err := tristanable.Cut(payload)
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	k, body, err = CutKind(message)
+	return tag, k, body, err
+}
+
 // CutKind splits a native payload without its tag into the kind and the body. It does
 // not check that the kind is a known one. An error wraps ErrMalformed.
 func CutKind(b []byte) (Kind, []byte, error) {
@@ -71,7 +83,7 @@ func CutKind(b []byte) (Kind, []byte, error) {
 
 // appendHeader appends the header of a native frame: tag and kind.
 func appendHeader(dst []byte, tag uint64, k Kind) []byte {
-	return append(binary.LittleEndian.AppendUint64(dst, tag), byte(k))
+	return append(tristanable.Append(dst, tag), byte(k))
 }
 
 // AppendPing appends the payload of a ping. The peer answers it with a good status

@@ -20,9 +20,13 @@ import (
 	"github.com/besterhub/bester/hub/textfile"
 )
 
-// A CertificateError says which key of a TLS listener is wrong: "certificate" or "key".
-type CertificateError struct{ Key, Text string }
+// A CertificateError says which key of a TLS listener is wrong.
+type CertificateError struct {
+	Key  string // "certificate" or "key"
+	Text string // what is wrong with its file, and what to do
+}
 
+// Error returns Text.
 func (e *CertificateError) Error() string { return e.Text }
 
 // LoadCertificate reads the certificate and the private key of a TLS listener. The error is

@@ -10,11 +10,11 @@ import (
 	"github.com/besterhub/bester/hub/config"
 )
 
-// StarvedFilters returns the filters in routes that have to see every value and stand
+// MisplacedFilters returns the filters in routes that have to see every value and stand
 // behind one that holds values back: an alarm behind a deadband or throttle. They are no
 // error, because it may be meant, but they are worth a warning. A handler whose command is
 // "bester handle KIND" counts as a filter of that kind.
-func StarvedFilters(c *config.Config) (problems []config.Problem) {
+func MisplacedFilters(c *config.Config) (problems []config.Problem) {
 	for i, route := range c.Routes {
 		before, beforeKind := "", ""
 		for j, name := range route.Through {

@@ -12,7 +12,7 @@ import (
 
 // A filter that has to see every value, behind one that holds some back, is pointed at,
 // whether it is in the hub or a process of its own.
-func TestStarvedFilters(t *testing.T) {
+func TestMisplacedFilters(t *testing.T) {
 	const filters = `
 [[listen]]
 network = "unix"
@@ -61,7 +61,7 @@ through = `
 		if err != nil {
 			t.Fatal(err)
 		}
-		problems := setup.StarvedFilters(c)
+		problems := setup.MisplacedFilters(c)
 		if len(problems) != len(want) {
 			t.Errorf("%s: got %v, want %q", through, problems, want)
 			continue
@@ -89,7 +89,7 @@ func TestProblemsOfOptions(t *testing.T) {
 	}
 }
 
-// No example that operators start from has a filter that is starved.
+// No example that operators start from has a misplaced filter.
 func TestExamplesStarveNoFilter(t *testing.T) {
 	readme, err := os.ReadFile("../../../README.md")
 	if err != nil {
@@ -112,7 +112,7 @@ func TestExamplesStarveNoFilter(t *testing.T) {
 		if name != "example.toml" && len(c.Routes) != 2 {
 			t.Errorf("%s: %d routes, want 2", name, len(c.Routes))
 		}
-		for _, p := range setup.StarvedFilters(c) {
+		for _, p := range setup.MisplacedFilters(c) {
 			t.Error(p.Error())
 		}
 	}

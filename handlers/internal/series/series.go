@@ -44,7 +44,7 @@ type key struct {
 
 // An Entry is one series and its value.
 type Entry[V any] struct {
-	Value V
+	Value V // the caller's, from Find to the eviction
 
 	key          key
 	size         int  // bytes; 0 of an entry that was evicted

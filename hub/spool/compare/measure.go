@@ -44,31 +44,31 @@ type Table struct {
 	Folder  string          // on what the image was
 	Delay   time.Duration   // by which syncs were made longer
 	Sync    []time.Duration // what a sync took by itself, before each measurement
-	Columns []Column
+	Columns []Column        // one for each contender
 }
 
 // A Column is one contender.
 type Column struct {
-	Name, Version string
+	Name, Version string // as its program says them
 	Program       int64  // bytes of the program
 	Resident      uint64 // most memory, in bytes, with 256 in flight
 	Speed         []Cell // records of 128 bytes
 	Lone          []Cell // records of 100 bytes, one in flight
-	Killed        Killed
+	Killed        Killed // what kill -9 left
 }
 
 // A Cell is one measurement: the median of the rounds, by rate.
 type Cell struct {
-	Load    load.Load
-	Result  load.Result
-	Rates   []float64 // records/s in each round
-	Written float64   // bytes written to the device for each byte of the records
-	Again   float64   // the same when all was read, and as much was appended again; with many in flight
+	Load    load.Load   // what was appended
+	Result  load.Result // of the median round
+	Rates   []float64   // records/s in each round
+	Written float64     // bytes written to the device for each byte of the records
+	Again   float64     // the same when all was read, and as much was appended again; with many in flight
 }
 
 // A Killed is what was there after kill -9 in the midst of a load.
 type Killed struct {
-	Acknowledged, There int
+	Acknowledged, There int // records: acknowledged, and of these found again
 	Kept                int // with those whose acknowledgement was on its way
 }
 

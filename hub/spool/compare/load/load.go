@@ -27,9 +27,9 @@ type Load struct {
 // A Result is how a load went. Latencies are until the acknowledgement, as the caller
 // sees it, within 3 %.
 type Result struct {
-	Records  int
-	Took     time.Duration
-	P50, P99 time.Duration
+	Records  int           // acknowledged
+	Took     time.Duration // from the first append to the last acknowledgement
+	P50, P99 time.Duration // latencies: the median and the 99th percentile
 }
 
 // Rate is acknowledged records per second.

@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// leaveThrough has the socket's multicast packets leave through one interface: without
+// setMulticastInterface has the socket's multicast packets leave through one interface: without
 // it only that of the default route would be asked, and none where there is no such
 // route.
-func leaveThrough(conn *net.UDPConn, index int) error {
+func setMulticastInterface(conn *net.UDPConn, index int) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return err
