@@ -70,7 +70,7 @@ func TestUsage(t *testing.T) {
 		{"--concurrency x", "", "invalid value", ExitUsage},
 		{"--types a/#/b", "", "--types: pattern \"a/#/b\"", ExitUsage},
 		{"--user u", "", "go together", ExitUsage},
-		{"--user u --password-file /nowhere", "", "--password-file: open /nowhere", ExitUsage},
+		{"--user u --password-file /nowhere", "", "--password-file: /nowhere: there is no such file", ExitUsage},
 		{"--user u --password-file " + empty, "", "no password in its first line", ExitUsage},
 	} {
 		var out, err bytes.Buffer
@@ -166,7 +166,7 @@ func TestProgramWithoutAHubLogsOnce(t *testing.T) {
 	if c := <-code; c != ExitOK {
 		t.Errorf("exit %d", c)
 	}
-	if n := strings.Count(log.String(), "\n"); n != 1 || !contains(log.String(), "no such file") {
+	if n := strings.Count(log.String(), "\n"); n != 1 || !contains(log.String(), "s: there is no such socket") {
 		t.Error(log)
 	}
 }

@@ -52,7 +52,7 @@ func (a *Answer) Do(c Command) {
 	case SendClients:
 		out := a.derive(c.Data)
 		for _, to := range c.To {
-			a.sendTo(out, to)
+			a.sendTo(out, to, NoteReceiverAbsent)
 		}
 	case SendServers:
 		out := a.derive(c.Data)
@@ -204,7 +204,7 @@ func (a *Answer) reply(d Data) {
 		a.setError(Reason(ErrHandler, "type %q: nobody to reply to", a.m.Type))
 		return
 	}
-	a.sendTo(out, a.m.From)
+	a.sendTo(out, a.m.From, NoteReceiverAbsent)
 }
 
 // derive builds the message that a command sends. It is valid until the next command.
@@ -276,7 +276,7 @@ func (a *Answer) donePending(b *Batch) {
 		a.router.count(b, countFailed)
 	case notes&noteHanded != 0:
 		a.router.count(b, countSucceeded)
-	case notes&(NoteAbsent|NoteDenied|NoteFull) != 0:
+	case notes&(NoteAbsent|NoteReceiverAbsent|NoteDenied|NoteFull) != 0:
 		a.router.count(b, countAbsent)
 	case notes&noteDropped != 0:
 		a.router.count(b, countDropped)
@@ -285,6 +285,9 @@ func (a *Answer) donePending(b *Batch) {
 	}
 	if a.m.Receipt != nil {
 		a.m.Batch, a.m.Data, a.m.To = b, Data{}, nil
+		if notes&(NoteAbsent|NoteReceiverAbsent) != 0 && notes&(noteHanded|NoteDenied|NoteFull) == 0 {
+			notes |= NoteNobody
+		}
 		a.m.Notes = notes &^ (noteHanded | noteDropped)
 		a.m.Receipt.Done(&a.m, err)
 	}

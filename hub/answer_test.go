@@ -174,7 +174,7 @@ func TestNotesForTheSender(t *testing.T) {
 	got := make(noted, 1)
 	here, gone := []Address{{User: "here"}}, []Address{{User: "gone"}}
 	defer r.Directory().Join("here", &mailbox{})()
-	if err := r.SetRoutes([]Route{{Match: "to/here", To: here}, {Match: "to/gone", To: gone}}); err != nil {
+	if err := r.SetRoutes([]Route{{Match: "to/here", To: here}, {Match: "to/gone", To: gone}, {Match: "to/both", To: append(here, gone...)}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -183,12 +183,14 @@ func TestNotesForTheSender(t *testing.T) {
 		want Notes
 	}{
 		{"plain", here, 0},
-		{"plain", gone, NoteAbsent},
-		{"plain", append(here, gone...), NoteAbsent},
+		{"plain", gone, NoteAbsent | NoteNobody | oneAbsent},
+		{"plain", append(gone, gone...), NoteAbsent | NoteNobody | 2*oneAbsent},
+		{"plain", append(here, gone...), NoteAbsent | oneAbsent},
 		{"plain", here, 0}, // nothing of the one before
 		{"to/here", nil, 0},
 		{"to/here", gone, NoteOverruled},
-		{"to/gone", here, NoteAbsent | NoteOverruled},
+		{"to/gone", here, NoteReceiverAbsent | NoteNobody | NoteOverruled | oneAbsent},
+		{"to/both", nil, NoteReceiverAbsent | oneAbsent},
 	} {
 		if err := r.Put(&Message{Type: c.typ, To: c.to, Receipt: got}); err != nil {
 			t.Fatal(err)

@@ -14,14 +14,14 @@ func (a *Answer) deliverToReceivers(out *Message) {
 			if len(sessions) == 0 { // an old route may keep a user that the directory has replaced since
 				sessions = a.router.directory.Sessions(u.name)
 			}
-			a.deliver(out, sessions)
+			a.deliver(out, sessions, NoteReceiverAbsent)
 		}
 		for _, to := range pl.servers {
 			a.sendToServer(out, to)
 		}
 	case len(a.m.To) > 0:
 		for _, to := range a.m.To {
-			a.sendTo(out, to)
+			a.sendTo(out, to, NoteAbsent)
 		}
 		return
 	case pl == nil || len(pl.subscribers) == 0:
@@ -33,8 +33,9 @@ func (a *Answer) deliverToReceivers(out *Message) {
 	}
 }
 
-// sendTo delivers to one address, if the sender may reach it.
-func (a *Answer) sendTo(out *Message, to Address) {
+// sendTo delivers to one address, if the sender may reach it. absent is the note on one where
+// nobody is.
+func (a *Answer) sendTo(out *Message, to Address, absent Notes) {
 	switch {
 	case a.m.Reach != nil && !a.m.Reach.MayReach(to):
 		a.router.count(a.m.Batch, countHanded)
@@ -43,14 +44,14 @@ func (a *Answer) sendTo(out *Message, to Address) {
 	case to.Server != "":
 		a.sendToServer(out, to)
 	default:
-		a.deliver(out, a.router.directory.Sessions(to.User))
+		a.deliver(out, a.router.directory.Sessions(to.User), absent)
 	}
 }
 
-// deliver delivers to every session of one user.
-func (a *Answer) deliver(out *Message, sessions []Sink) {
+// deliver delivers to every session of one user. absent is the note on a user without one.
+func (a *Answer) deliver(out *Message, sessions []Sink, absent Notes) {
 	if len(sessions) == 0 {
-		a.localNotes |= NoteAbsent
+		a.noteAbsent(absent)
 	}
 	for _, s := range sessions {
 		a.countDelivery(a.put(s, out))
@@ -65,6 +66,14 @@ func (a *Answer) deliverToSubscriber(out *Message, s *subscriber) {
 		a.router.countLost(LossOf(err))
 	}
 	a.localNotes |= noteHanded
+}
+
+// noteAbsent notes that somebody who was to get the message is not here.
+func (a *Answer) noteAbsent(why Notes) {
+	a.localNotes |= why
+	if n := &a.root.notes; Notes(n.Load()).Absent() < 1<<15 { // far from overflowing, whoever else counts
+		n.Add(uint32(oneAbsent))
+	}
 }
 
 // put gives a message to a receiver. If that panics, only this delivery fails.
@@ -99,7 +108,7 @@ func (a *Answer) countDelivery(err error) {
 	case LossEncoding, LossTooLong, LossBug:
 		a.setError(err)
 	case LossDisconnected:
-		a.localNotes |= NoteAbsent
+		a.noteAbsent(NoteReceiverAbsent)
 	case LossDenied:
 		a.localNotes |= NoteDenied
 	default:

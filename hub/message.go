@@ -47,10 +47,12 @@ type Message struct {
 
 // Notes are hints about a message that has not failed, but whose outcome the sender
 // may not have intended.
-type Notes uint8
+//
+// The lower half are flags. The upper half counts who is absent, up to its largest number.
+type Notes uint32
 
 const (
-	// NoteAbsent: a recipient has no live session here.
+	// NoteAbsent: a recipient that the sender named has no live session here.
 	NoteAbsent Notes = 1 << iota
 	// NoteOverruled: the type's route decided who gets it, not the recipients named.
 	NoteOverruled
@@ -60,9 +62,22 @@ const (
 	NoteDenied
 	// NoteFull: a receiver's queue had no room for it.
 	NoteFull
+	// NoteReceiverAbsent: somebody whom a route or a handler sends it to has no live session
+	// here.
+	NoteReceiverAbsent
+	// NoteNobody: nobody got it, since all who were to get it are absent.
+	NoteNobody
 	noteHanded  // a receiver has taken it; not for senders, nor is the next
 	noteDropped // a handler has dropped it
+
+	oneAbsent Notes = 1 << 16
 )
+
+// Absent returns how many were to get the message and have no live session here.
+func (n Notes) Absent() int { return int(n / oneAbsent) }
+
+// AbsentRecipients returns the note that n of the recipients that the sender named are absent.
+func AbsentRecipients(n int) Notes { return NoteAbsent | Notes(n)*oneAbsent }
 
 // String returns the notes as one line for people; "" if there are none.
 func (n Notes) String() string {
@@ -72,7 +87,7 @@ func (n Notes) String() string {
 		text string
 	}{
 		{NoteOverruled, "the type's route decides who gets it, not the recipients named"},
-		{NoteAbsent, "not all who were to get it are here"},
+		{NoteAbsent | NoteReceiverAbsent, n.absentText()},
 		{NoteUnconfirmed, "handed over to a server that did not confirm it"},
 		{NoteDenied, "not all who were to get it may receive its type"},
 		{NoteFull, "not all who were to get it have room for it in their queues"},
@@ -82,6 +97,21 @@ func (n Notes) String() string {
 		}
 	}
 	return strings.Join(parts, "; ")
+}
+
+// absentText says who is absent: of the recipients named, if only such are.
+func (n Notes) absentText() string {
+	nobody, whom := "nobody who was to get it is here", "those who were to get it"
+	if n&NoteReceiverAbsent == 0 {
+		nobody, whom = "no recipient named is here", "the recipients named"
+	}
+	switch {
+	case n&NoteNobody != 0:
+		return nobody
+	case n.Absent() == 1:
+		return "1 of " + whom + " is not here"
+	}
+	return strconv.Itoa(n.Absent()) + " of " + whom + " are not here"
 }
 
 // Reach is the sender's permission to have messages handed to an address.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/account"
+	"github.com/besterhub/bester/hub/errtext"
 )
 
 const patternHelp = `A PATTERN is a type in which + stands for one level and # at the end for the rest:
@@ -53,7 +54,7 @@ func (f *accountFlags) completeName(_ *cobra.Command, args []string, word string
 		s, err = f.open()
 	}
 	if err != nil {
-		return cobra.AppendActiveHelp(nil, err.Error()), cobra.ShellCompDirectiveNoFileComp
+		return cobra.AppendActiveHelp(nil, errtext.Of(err)), cobra.ShellCompDirectiveNoFileComp
 	}
 	var names []string
 	for _, a := range s.List() {

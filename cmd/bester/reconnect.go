@@ -10,6 +10,7 @@ import (
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/backoff"
 	"github.com/besterhub/bester/hub/client"
+	"github.com/besterhub/bester/hub/errtext"
 )
 
 // A session is what the tool uses of a client.Client.
@@ -136,7 +137,7 @@ func (s *reconnectingSession) retryable(err error) bool {
 // reportFailure tells why there is no session: at its end, when the first attempt to have
 // another has failed, and later if the reason changes.
 func (s *reconnectingSession) reportFailure(err error, lost bool) {
-	text := err.Error()
+	text := errtext.Of(err)
 	switch {
 	case s.report == nil:
 		return

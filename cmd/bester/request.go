@@ -49,9 +49,11 @@ DATA is as for bester send. ` + jsonHelp,
 				return err
 			}
 			defer closeClient(ctx, c)
-			if err := c.Request(ctx, m, show); err != nil {
+			note, err := c.RequestWithNote(ctx, m, show)
+			if err != nil {
 				return o.requestError(err, messageUnknown)
 			}
+			tellNote(cmd, note, m)
 			select {
 			case <-enough:
 				return p.failure()

@@ -127,9 +127,7 @@ long. A line that is no JSON or too long is told with its number and skipped, un
 			}
 			defer closeClient(ctx, c)
 			note, err := c.RequestWithNote(ctx, m, nil)
-			if note != "" {
-				fmt.Fprintln(cmd.ErrOrStderr(), "bester: note:", escapeText(note))
-			}
+			tellNote(cmd, note, m)
 			return o.requestError(err, messageUnknown)
 		},
 	}
@@ -138,6 +136,13 @@ long. A line that is no JSON or too long is told with its number and skipped, un
 	cmd.Flags().BoolVar(&lines.strict, "strict", false, "with --lines: stop at a line that cannot be sent, not skip it")
 	cmd.Flags().BoolVarP(&lines.quiet, "quiet", "q", false, "with --lines: no progress on a terminal, and no word that the hub is waited for")
 	return cmd
+}
+
+// tellNote tells the hub's note on m, if there is one.
+func tellNote(cmd *cobra.Command, note string, m *hub.Message) {
+	if note != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), "bester: note:", escapeText(nameAbsent(note, m.To)))
+	}
 }
 
 // messageUnknown is what an unanswered message leaves open.

@@ -259,7 +259,7 @@ func (s *lineSender) sendKept() {
 		}
 		m := *s.header
 		m.Data = l.data
-		err := s.session.GoWithNote(&m, nil, func(note string, err error) { s.answers.put(answer{l, session, note, err}) })
+		err := s.session.GoWithNote(&m, nil, func(note string, err error) { s.answers.put(answer{l, session, nameAbsent(note, s.header.To), err}) })
 		switch {
 		case err == nil:
 			s.inFlight++

@@ -12,6 +12,7 @@ import (
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/account"
+	"github.com/besterhub/bester/hub/errtext"
 )
 
 // accounts is the current accounts file. It is read again when it has changed, so that
@@ -94,7 +95,7 @@ func (a *accounts) refresh() {
 		a.keepTokens(now.store)
 	}
 	if err != nil {
-		now.problem = err.Error()
+		now.problem = errtext.Of(err)
 	}
 	a.mu.Lock()
 	replaced := a.path != was.path || a.store != was.store

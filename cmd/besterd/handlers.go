@@ -9,6 +9,7 @@ import (
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/account"
 	"github.com/besterhub/bester/hub/config"
+	"github.com/besterhub/bester/hub/errtext"
 	"github.com/besterhub/bester/hub/link"
 	"github.com/besterhub/bester/hub/session"
 )
@@ -130,7 +131,7 @@ func (d *daemon) startHandler(have *handler) {
 			if d.replacing.Err() == nil { // makeHandlers has checked it: not reached
 				d.log.Error("handler could not be started", "handler", h.Name, "err", err)
 			}
-			have.slot.Close(hub.Reason(hub.ErrHandler, "handler %q could not be started: %v", h.Name, err))
+			have.slot.Close(hub.Reason(hub.ErrHandler, "handler %q could not be started: %s", h.Name, errtext.Of(err)))
 			return
 		}
 		d.install(have, g, g.Retire, g.Stats)

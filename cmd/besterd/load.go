@@ -44,7 +44,7 @@ func newLog(w *asynclog.Writer, c config.Log) *slog.Logger {
 		return slog.NewTextHandler(w, o)
 	}
 	w.SetReport(func(w io.Writer, lines uint64, reason error) {
-		slog.New(handler(w, nil)).Warn("log lines were lost", "lines", lines, "reason", reason.Error())
+		slog.New(handler(w, nil)).Warn("log lines were lost", "lines", lines, "reason", errtext.Of(reason))
 	})
 	return slog.New(handler(w, c.Level))
 }
