@@ -253,8 +253,11 @@ func (p Program) serveReconnecting(ctx context.Context, socket string, h hub.Han
 func connect(ctx context.Context, socket string, h hub.Handler, types []string, o Options) error {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", socket)
-	if err != nil {
-		return err
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("%w: join the socket's group, and serve as an account (--user, --password-file)", err)
+	case err != nil:
+		return fmt.Errorf("%w: does besterd run, and is that its socket (--socket)?", err)
 	}
 	return Serve(ctx, c, h, types, o)
 }

@@ -98,7 +98,7 @@ func (p endpoint) explain(err error, timeout time.Duration) (what, remedy string
 	case p.secure:
 		return p.explainTLS(err)
 	case connectionClosed(err):
-		return fmt.Sprintf("%s closed the connection without a word", p.address),
+		return fmt.Sprintf("%s closed the connection without an answer", p.address),
 			fmt.Sprintf("Is that a TLS port? Then it is --hub tls://%s", p.address)
 	}
 	return errtext.Of(err), "Is besterd running? Say where with --hub"
@@ -127,7 +127,7 @@ func (p endpoint) explainSocket(err error) (what, remedy string) {
 	case errors.Is(err, syscall.ENOTSOCK), errors.Is(err, syscall.EPROTOTYPE):
 		return fmt.Sprintf("%s is no socket of a hub", path), "Say where besterd listens with --hub"
 	case connectionClosed(err):
-		return fmt.Sprintf("who listens on the socket %s closed the connection without a word", path), "Is it besterd? Its log says why"
+		return fmt.Sprintf("who listens on the socket %s closed the connection without an answer", path), "Is it besterd? Its log says why"
 	}
 	return errtext.Of(err), "Is besterd running? Say where with --hub"
 }

@@ -29,7 +29,7 @@ func replace(text *string, err error) {
 	if place, reason := explain(err); reason != "" {
 		before, after, found := strings.Cut(*text, err.Error())
 		if found {
-			if place != "" && !strings.Contains(before, place) {
+			if place != "" && !named(before, place) {
 				reason = place + ": " + reason
 			}
 			*text = before + reason + after
@@ -45,6 +45,17 @@ func replace(text *string, err error) {
 		for _, inner := range e.Unwrap() {
 			replace(text, inner)
 		}
+	}
+}
+
+// named reports whether text names a place, not only one whose name goes on.
+func named(text, place string) bool {
+	for {
+		_, after, found := strings.Cut(text, place)
+		if !found || after == "" || strings.IndexByte(" :,;)\"\n", after[0]) >= 0 {
+			return found
+		}
+		text = after
 	}
 }
 

@@ -50,6 +50,7 @@ func TestOf(t *testing.T) {
 		{open, missing + ": there is no such file or folder"},
 		{fmt.Errorf("config: %w: make it", open), "config: " + missing + ": there is no such file or folder: make it"},
 		{fmt.Errorf("%s: %w", missing, open), missing + ": there is no such file or folder"},
+		{fmt.Errorf("listen unix %s/s: %w", missing, open), "listen unix " + missing + "/s: " + missing + ": there is no such file or folder"},
 		{through, filepath.Join(file, "x") + ": a part of the path is no folder"},
 		{read, folder + ": it is a folder: want a file"},
 		{dial, missing + ": there is no such socket"},
