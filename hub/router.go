@@ -64,18 +64,18 @@ type Router struct {
 
 	panicLogged atomic.Int64 // when a handler's panic was logged last, in seconds since 1970
 
-	mu         sync.Mutex // guards the inputs of the table
-	routes     []Route
-	configured map[Pattern]Handler // of Configure
-	handlers   map[Pattern]Handler // of ServeAll
-
+	mu            sync.Mutex // guards the inputs of the table
+	routes        []Route
+	configured    map[Pattern]Handler       // of Configure
+	handlers      map[Pattern]Handler       // of ServeAll
+	registrations map[Pattern]*registration // the calls that they are from
 	lookups       atomic.Pointer[lookups]
 	subscriptions subscriptions
 }
 
 // NewRouter returns a Router without routes and handlers.
 func NewRouter(o RouterOptions) *Router {
-	r := &Router{name: o.Name, onHops: o.OnHops, log: o.Log, directory: o.Directory, maxHops: o.MaxHops, handlers: make(map[Pattern]Handler)}
+	r := &Router{name: o.Name, onHops: o.OnHops, log: o.Log, directory: o.Directory, maxHops: o.MaxHops, handlers: make(map[Pattern]Handler), registrations: make(map[Pattern]*registration)}
 	r.lastID.Store(rand.Uint64() >> 2) // a new start repeats none of the numbers before it
 	if r.directory == nil {
 		r.directory = new(Directory)
@@ -218,12 +218,13 @@ func (r *Router) Serve(p Pattern, h Handler) (stop func(), err error) {
 	return r.ServeAll([]Pattern{p}, h)
 }
 
-// ServeAll is Serve for several patterns: all of them, or, with an error, none.
-func (r *Router) ServeAll(patterns []Pattern, h Handler) (stop func(), err error) {
+// ServeAll is Serve for several patterns: all of them, or, with an error, none. A pattern that
+// one of replaced serves, which are pointers, is taken from it: no message misses both.
+func (r *Router) ServeAll(patterns []Pattern, h Handler, replaced ...Handler) (stop func(), err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, p := range patterns {
-		if r.handlers[p] != nil || r.configured[p] != nil {
+		if have := r.handlers[p]; have != nil && !slices.Contains(replaced, have) || r.configured[p] != nil {
 			return nil, fmt.Errorf("pattern %q: another handler serves it already", p)
 		}
 	}
@@ -231,19 +232,26 @@ func (r *Router) ServeAll(patterns []Pattern, h Handler) (stop func(), err error
 		return nil, tooManyPatterns(len(patterns), have)
 	}
 	patterns = slices.Clone(patterns)
+	by := new(registration)
 	for _, p := range patterns {
-		r.handlers[p] = h
+		r.handlers[p], r.registrations[p] = h, by
 	}
 	r.replaceTable()
 	return sync.OnceFunc(func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for _, p := range patterns {
-			delete(r.handlers, p)
+			if r.registrations[p] == by { // it was not taken from h
+				delete(r.handlers, p)
+				delete(r.registrations, p)
+			}
 		}
 		r.replaceTable()
 	}), nil
 }
+
+// A registration tells one call of ServeAll from others.
+type registration struct{ _ byte }
 
 func tooManyPatterns(more, have int) error {
 	return fmt.Errorf("%d patterns: handlers serve %d already, and may serve %d in all", more, have, MaxPatterns)

@@ -33,6 +33,7 @@ type daemon struct {
 	groups         *link.Groups
 	informer       *informer.Server
 	hopsLogLimiter lograte.Limiter // of messages that go in a circle
+	handlerTypes   lograte.Limiter // of processes that name other types than the config
 
 	applyMu       sync.Mutex         // held while a config is put into force, and when shutdown begins: never while something may hang
 	replacing     context.Context    // ends when shutdown no longer waits for what a config replaces
@@ -58,10 +59,11 @@ type daemon struct {
 func start(c *config.Config, log *slog.Logger, logLost func() uint64) (*daemon, error) {
 	d := &daemon{
 		log: log, logLost: logLost, startedAt: time.Now(), config: new(config.Config), hopsLogLimiter: lograte.Limiter{Every: time.Minute, Burst: 4},
-		listeners: make(map[listenAddress]*session.Listener),
-		handlers:  make(map[string]*handler),
-		filters:   make(map[string]*filter),
-		devices:   make(map[string]*device),
+		handlerTypes: lograte.Limiter{Every: time.Minute, Burst: 4},
+		listeners:    make(map[listenAddress]*session.Listener),
+		handlers:     make(map[string]*handler),
+		filters:      make(map[string]*filter),
+		devices:      make(map[string]*device),
 	}
 	d.replacing, d.stopReplacing = context.WithCancel(context.Background())
 	d.router = hub.NewRouter(hub.RouterOptions{Name: c.Hub.Name, MaxHops: c.Hub.MaxHops, OnHops: d.logHops, Log: log})

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"slices"
 
@@ -163,7 +164,30 @@ func (d *daemon) install(h *handler, started hub.Handler, retire func(context.Co
 
 // attachHandler links a handler process that has connected. Groups log what comes of it.
 func (d *daemon) attachHandler(h session.HandlerConn) {
+	d.mu.Lock()
+	have := d.handlers[h.Hello.Name]
+	d.mu.Unlock()
+	if have != nil {
+		d.warnOfTypes(have.config, h.Hello.Types)
+	}
 	d.groups.Attach(h.Conn, h.In, h.Hello, h.Rights)
+}
+
+// warnOfTypes logs that a process has named other types than the config, which decides.
+func (d *daemon) warnOfTypes(c config.Handler, named []string) {
+	if len(c.Types) == 0 || len(named) == 0 {
+		return
+	}
+	types := make([]string, len(c.Types))
+	for i, p := range c.Types {
+		types[i] = string(p)
+	}
+	slices.Sort(types)
+	if !slices.Equal(slices.Compact(types), slices.Compact(slices.Sorted(slices.Values(named)))) {
+		d.handlerTypes.Log(d.log, slog.LevelWarn, "handler process names other types than the config, which decides what it gets",
+			slog.String("handler", c.Name), slog.Any("config", c.Types), slog.Any("named", named),
+			slog.String("remedy", "name the same in both, or in the config only"))
+	}
 }
 
 // checkHandlerRight checks that an account may be a handler of the config. Such a handler

@@ -37,6 +37,7 @@ type Groups struct {
 	mu            sync.Mutex // locked before a group's mu
 	byName        map[string]*Group
 	registrations map[*Group]*registration
+	left          map[string]*leftTypes // by the name of a handler that has been retired
 	closing       bool
 
 	refused atomic.Uint64 // see Refused
@@ -45,8 +46,10 @@ type Groups struct {
 // A registration is what Groups know about a group beside the group itself.
 type registration struct {
 	types     []hub.Pattern // what it serves, sorted
-	user      string        // the account whose process named types
+	named     []hub.Pattern // what its processes have named, sorted; the same unless fixed
+	user      string        // the account whose process named them
 	fixed     bool          // types are from the config, and served also without a process
+	retiring  bool          // a handler of the same name follows, and takes over what it serves
 	stop      func()        // ends serving types in the router; nil while it serves none
 	processes int           // connections that belong to it, or are about to
 }
@@ -54,7 +57,7 @@ type registration struct {
 // NewGroups returns Groups without any handler.
 func NewGroups(o GroupsOptions) *Groups {
 	o.Options = o.Options.withDefaults()
-	return &Groups{o: o, byName: make(map[string]*Group), registrations: make(map[*Group]*registration), log: newLimiter()}
+	return &Groups{o: o, byName: make(map[string]*Group), registrations: make(map[*Group]*registration), left: make(map[string]*leftTypes), log: newLimiter()}
 }
 
 // Config describes a native handler that the config names.
@@ -73,9 +76,17 @@ type Config struct {
 // Add makes the handler that c describes. Its Handle may be called at once: messages
 // wait for a process, no longer than c.Timeout. They fail fast while c.Command cannot be
 // started, ends before it connects, or will be restarted too late for them. If a handler
-// of that name has dialled in already, it becomes the configured one. Add fails if another
-// handler serves one of its types or a handler of this name has been added before.
+// of that name has dialled in already, it becomes the configured one; if c says its types,
+// processes that have named other ones are asked to reconnect. Where c does not, what processes
+// of a retired handler of this name have named waits for them, for c.Timeout. Add fails if another handler serves one of its types or a handler of
+// this name has been added before.
 func (gs *Groups) Add(c Config) (*Group, error) {
+	var flush []*process
+	defer func() {
+		for _, p := range flush {
+			p.out.Flush()
+		}
+	}()
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
 	g := gs.byName[c.Name]
@@ -106,9 +117,22 @@ func (gs *Groups) Add(c Config) (*Group, error) {
 		}
 		reg.fixed = true
 	}
+	if left := gs.left[c.Name]; left != nil {
+		if c.Types != nil {
+			left.end(gs)
+		} else {
+			left.timer.Reset(c.Options.withDefaults().Timeout)
+		}
+	}
 	g.mu.Lock()
 	g.o = c.Options.withDefaults()
 	g.configured = true
+	if c.Types != nil && len(reg.named) > 0 {
+		flush = slices.Clone(g.processes)
+		for _, p := range flush {
+			p.sayGoodbye("the config now says which types the handler serves")
+		}
+	}
 	g.log = newLimiter()
 	if len(c.Command.Argv) > 0 {
 		g.command = newSupervisor(c.Name, c.Command, g.o.Log)
@@ -193,9 +217,8 @@ func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello, rights hu
 		} else {
 			gs.unserve(g)
 			if err = gs.checkUserPatterns(g, h.User, len(types)); err == nil {
-				err = gs.serve(g, types)
+				err = gs.takeOver(g, types)
 			}
-			reg.user = h.User
 		}
 	case !slices.Equal(types, reg.types):
 		err = hub.Reason(hub.ErrDenied, "handler %q serves %q, as other processes of that name say; this one wants %q: "+
@@ -210,6 +233,7 @@ func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello, rights hu
 		gs.removeIfIdleLocked(g)
 		return nil, err
 	}
+	reg.named, reg.user = types, h.User
 	reg.processes++
 	return newProcess(g, c, in, h, rights), nil
 }
@@ -271,7 +295,11 @@ func (gs *Groups) register(name string, o Options) *Group {
 
 // unregister removes a group.
 func (gs *Groups) unregister(g *Group) {
-	gs.unserve(g)
+	if reg := gs.registrations[g]; reg.retiring && !gs.closing && len(reg.named) > 0 {
+		gs.leave(g, reg)
+	} else {
+		gs.unserve(g)
+	}
 	delete(gs.registrations, g)
 	if gs.byName[g.name] == g {
 		delete(gs.byName, g.name)
@@ -279,12 +307,13 @@ func (gs *Groups) unregister(g *Group) {
 }
 
 // serve makes the router send g the messages of these types. After an error it sends none.
-func (gs *Groups) serve(g *Group, types []hub.Pattern) error {
+// Those of replaced are taken from it.
+func (gs *Groups) serve(g *Group, types []hub.Pattern, replaced ...hub.Handler) error {
 	types = slices.Clone(types)
 	slices.Sort(types)
 	types = slices.Compact(types)
 	reg := gs.registrations[g]
-	stop, err := gs.o.Router.ServeAll(types, g)
+	stop, err := gs.o.Router.ServeAll(types, g, replaced...)
 	if err != nil {
 		return hub.Reason(hub.ErrDenied, "handler %q: %v", g.name, err)
 	}
@@ -309,7 +338,7 @@ func (gs *Groups) processEnded(g *Group) {
 		return // it has been shut down meanwhile
 	}
 	reg.processes--
-	if reg.processes == 0 && !reg.fixed {
+	if reg.processes == 0 && !reg.fixed && !reg.retiring {
 		gs.unserve(g)
 	}
 }
@@ -356,6 +385,9 @@ func (gs *Groups) Stats() []Stats {
 func (gs *Groups) Shutdown(ctx context.Context) error {
 	gs.mu.Lock()
 	gs.closing = true
+	for _, left := range gs.left {
+		left.end(gs)
+	}
 	groups := make([]*Group, 0, len(gs.registrations))
 	for g := range gs.registrations {
 		groups = append(groups, g)

@@ -134,19 +134,32 @@ func TestShutdownEndsWithItsContext(t *testing.T) {
 
 func TestConnectedHandlerBecomesTheConfigsAndIsItsOwnAgain(t *testing.T) {
 	h := newHub(t, Options{})
-	p := h.peer(hello(4))
-	g, err := h.Add(Config{Name: "x", Types: []hub.Pattern{"alpha"}})
+	p := h.peer(hello(1))
+	var as hubtest.Answers
+	ask(&as, h.Group("x"), "anna", 2)
+	tag, _ := p.handle()
+	g, err := h.Add(Config{Name: "x", Types: []hub.Pattern{"alpha"}, Options: Options{Timeout: hubtest.WaitTimeout}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !h.router.Serves("alpha") || h.router.Serves("reading/a") {
 		t.Error("want the types of the config alone")
 	}
-	var as hubtest.Answers
-	ask(&as, g, "anna", 1)
-	tag, _ := p.handle()
+
+	// The process is asked to reconnect. It answers what it has, and the rest waits for it.
+	if _, kind, _ := p.next(); kind != wire.KindGoodbye {
+		t.Errorf("got kind %d, want a goodbye", kind)
+	}
 	p.pass(tag)
-	as.Wait(t, 1)
+	p.closed()
+	p = h.peer(hello(1))
+	tag, _ = p.handle()
+	p.pass(tag)
+	for _, a := range as.Wait(t, 2) {
+		if a.Err != nil {
+			t.Error(a.Err)
+		}
+	}
 	if err := g.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}

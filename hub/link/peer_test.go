@@ -67,13 +67,7 @@ func (p *peer) next() (tag uint64, kind wire.Kind, body []byte) {
 	if err != nil {
 		p.t.Fatalf("next frame: %v", err)
 	}
-	if len(frame) < 8 {
-		p.t.Fatalf("frame of %d bytes", len(frame))
-	}
-	for i := 7; i >= 0; i-- {
-		tag = tag<<8 | uint64(frame[i])
-	}
-	if kind, body, err = wire.CutKind(frame[8:]); err != nil {
+	if tag, kind, body, err = wire.Cut(frame); err != nil {
 		p.t.Fatal(err)
 	}
 	return tag, kind, body
@@ -132,7 +126,7 @@ func (p *peer) closed() (kinds []wire.Kind) {
 			}
 			return kinds
 		}
-		kind, _, _ := wire.CutKind(frame[8:])
+		_, kind, _, _ := wire.Cut(frame)
 		kinds = append(kinds, kind)
 	}
 }

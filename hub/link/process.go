@@ -148,6 +148,17 @@ func (p *process) close(reason error, atFault bool) {
 	p.conn.Close() // the reading goroutine does the rest
 }
 
+// sayGoodbye asks the process to reconnect: it gets no more messages, and the connection ends
+// when those in flight are answered. The caller flushes p.out without the lock.
+func (p *process) sayGoodbye(reason string) {
+	if p.broken || p.draining {
+		return
+	}
+	p.draining = true
+	p.out.End(wire.AppendGoodbye(p.out.Begin(), reason), bformat.Required)
+	p.closeIfDrained()
+}
+
 // closeIfDrained closes a draining process that has no message in flight.
 func (p *process) closeIfDrained() {
 	if p.draining && p.free+p.overdue == p.credits() {

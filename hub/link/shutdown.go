@@ -15,8 +15,11 @@ import (
 func (g *Group) Shutdown(ctx context.Context) error { return g.shutdown(ctx, nil) }
 
 // Retire is Shutdown for a handler that is replaced. Messages that are not sent yet, and
-// those that still come, go to successor, in order and after those that were sent.
+// those that still come, go to successor, in order and after those that were sent. What its
+// processes have named goes there, too, until a process of this name names it anew, or the
+// Timeout has passed.
 func (g *Group) Retire(ctx context.Context, successor hub.Handler) error {
+	g.groups.setRetiring(g, successor != nil)
 	return g.shutdown(ctx, successor)
 }
 

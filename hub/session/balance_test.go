@@ -43,7 +43,7 @@ func (r *reader) read(dies int64, resume <-chan struct{}) {
 			if strings.HasPrefix(string(f), `{"header":{"messageType":"receivedMessage"`) {
 				r.got.Add(1)
 			}
-		} else if kind, body, err := wire.CutKind(f[8:]); err == nil && kind == wire.KindDeliver {
+		} else if _, kind, body, err := wire.Cut(f); err == nil && kind == wire.KindDeliver {
 			r.got.Add(1)
 		} else if kind == wire.KindGap {
 			if n, _, err := wire.ParseGap(body); err == nil {

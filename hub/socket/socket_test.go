@@ -10,6 +10,20 @@ import (
 	"testing"
 )
 
+// The system takes a path of MaxPath bytes, and none that is longer.
+func TestMaxPath(t *testing.T) {
+	t.Chdir(t.TempDir()) // a relative path leaves room for its name
+	for n, want := range map[int]error{MaxPath: nil, MaxPath + 1: syscall.EINVAL} {
+		l, err := net.Listen("unix", strings.Repeat("x", n))
+		if !errors.Is(err, want) {
+			t.Errorf("%d bytes: got %v, want %v", n, err, want)
+		}
+		if err == nil {
+			l.Close()
+		}
+	}
+}
+
 func TestRemoveStale(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	if err := RemoveStale(path); err != nil {

@@ -22,7 +22,7 @@ func Example() {
 	// In the handler: the tag has been cut off by tristanable.
 	var decoder wire.Decoder
 	var m hub.Message
-	kind, body, _ := wire.CutKind(payload[8:])
+	_, kind, body, _ := wire.Cut(payload)
 	if err := decoder.Message(body, &m); err != nil {
 		fmt.Println(err)
 		return
@@ -37,7 +37,7 @@ func Example() {
 	payload = answer.End(nil)
 
 	// In the hub again.
-	_, body, _ = wire.CutKind(payload[8:])
+	_, _, body, _ = wire.Cut(payload)
 	a, err := decoder.Answer(body)
 	if err != nil {
 		fmt.Println(err)
@@ -82,7 +82,7 @@ func ExampleParseClassicMessage() {
 
 func ExampleParseStatus() {
 	payload := wire.AppendStatus(nil, 7, fmt.Errorf("type %q: %w", "mail", hub.ErrNoHandler))
-	_, body, _ := wire.CutKind(payload[8:])
+	_, _, body, _ := wire.Cut(payload)
 	fmt.Println(wire.ParseStatus(body))
 	// Output: type "mail": no handler for this type
 }

@@ -11,19 +11,46 @@ import (
 	"unicode/utf8"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/tristanable"
 )
 
 var one = hub.Data{Encoding: hub.MessagePack, Bytes: []byte{1}}
 
+// A payload is split without copying; one that is too short for tag and kind, or whose kind
+// is none, is refused.
+func TestCut(t *testing.T) {
+	payload := append([]byte{1, 2, 0, 0, 0, 0, 0, 0}, byte(KindPing), 0x80)
+	tag, kind, body, err := Cut(payload)
+	if tag != 0x201 || kind != KindPing || err != nil || len(body) != 1 || &body[0] != &payload[9] {
+		t.Errorf("got tag %#x, kind %d, body %x, %v", tag, kind, body, err)
+	}
+	for n := range 9 {
+		_, _, _, err := Cut(payload[:n])
+		want := tristanable.ErrShort
+		if n == 8 {
+			want = ErrMalformed
+		}
+		if !errors.Is(err, want) {
+			t.Errorf("%d bytes: got %v, want %v", n, err, want)
+		}
+	}
+	if _, _, _, err := Cut(append(payload[:8:8], 0x80)); !errors.Is(err, ErrMalformed) {
+		t.Errorf("kind 0x80: got %v, want %v", err, ErrMalformed)
+	}
+	if n := testing.AllocsPerRun(100, func() { Cut(payload) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 // A good status may carry a note; a peer that does not know notes reads it as good.
 func TestGoodStatusWithANote(t *testing.T) {
 	for _, note := range []string{"", "nobody is there", strings.Repeat("x", MaxReason)} {
-		_, body, err := CutKind(AppendGood(nil, 7, note)[8:])
+		_, _, body, err := Cut(AppendGood(nil, 7, note))
 		if err != nil || ParseStatus(body) != nil || Note(body) != note {
 			t.Errorf("%.20q: got %.20q, status %v, %v", note, Note(body), ParseStatus(body), err)
 		}
 	}
-	_, body, _ := CutKind(AppendStatus(nil, 7, hub.ErrFull)[8:])
+	_, _, body, _ := Cut(AppendStatus(nil, 7, hub.ErrFull))
 	if got := Note(body); got != "" {
 		t.Errorf("a bad status has the note %q", got)
 	}
@@ -31,7 +58,7 @@ func TestGoodStatusWithANote(t *testing.T) {
 
 func TestStatusSaysWhatTheErrorIs(t *testing.T) {
 	for _, c := range codes {
-		_, body, err := CutKind(AppendStatus(nil, 7, fmt.Errorf("because: %w", c.err))[8:])
+		_, _, body, err := Cut(AppendStatus(nil, 7, fmt.Errorf("because: %w", c.err)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +72,7 @@ func TestStatusSaysWhatTheErrorIs(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
-	_, body, _ := CutKind(AppendStatus(nil, 7, context.Canceled)[8:])
+	_, _, body, _ := Cut(AppendStatus(nil, 7, context.Canceled))
 	if got := ParseStatus(body); !errors.Is(got, hub.ErrHandler) || got.Error() != "context canceled" {
 		t.Errorf("an error that is none of the hub's arrives as %v", got)
 	}

@@ -148,8 +148,7 @@ func describeStatus(err error) any {
 // decode reads a whole payload with the parser for its kind, and returns its meaning and
 // the payload that this package encodes it to.
 func decode(d *Decoder, payload []byte) (k Kind, means any, again []byte, err error) {
-	tag := binary.LittleEndian.Uint64(payload)
-	k, body, err := CutKind(payload[8:])
+	tag, k, body, err := Cut(payload)
 	if err != nil {
 		return k, nil, nil, err
 	}

@@ -72,13 +72,18 @@ func Cut(payload []byte) (tag uint64, k Kind, body []byte, err error) {
 // CutKind splits a native payload without its tag into the kind and the body. It does
 // not check that the kind is a known one. An error wraps ErrMalformed.
 func CutKind(b []byte) (Kind, []byte, error) {
-	if len(b) == 0 {
-		return 0, nil, malformed("frame: no kind after the tag")
-	}
-	if b[0] > 0x7f {
-		return 0, nil, malformed("frame: kind 0x%02x is no positive fixint", b[0])
+	if len(b) == 0 || b[0] > 0x7f {
+		return 0, nil, kindError(b)
 	}
 	return Kind(b[0]), b[1:], nil
+}
+
+// kindError is the error of CutKind, apart from it so that the compiler can inline that.
+func kindError(b []byte) error {
+	if len(b) == 0 {
+		return malformed("frame: no kind after the tag")
+	}
+	return malformed("frame: kind 0x%02x is no positive fixint", b[0])
 }
 
 // appendHeader appends the header of a native frame: tag and kind.

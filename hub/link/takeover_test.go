@@ -1,0 +1,116 @@
+package link
+
+import (
+	"testing"
+	"time"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/hubtest"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+// send puts a message of the type that the processes of hello name into the router.
+func (h *testHub) send(t *testing.T, n int) {
+	t.Helper()
+	if err := h.router.Put(message("reading/a", "anna", n, "0")); err != nil {
+		t.Errorf("message %d: %v", n, err)
+	}
+}
+
+// While a handler whose processes name its types is replaced, its types are served without a
+// miss: what comes waits for the process, which has been asked to reconnect.
+func TestTypesOfAReplacedHandlerStay(t *testing.T) {
+	h := newHub(t, Options{})
+	config := Config{Name: "x", Options: Options{Timeout: hubtest.WaitTimeout}}
+	slot := NewSlot("x", config.Options)
+	g, err := h.Add(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slot.Install(g)
+	p := h.peer(hello(1))
+	h.send(t, 0)
+	tag, _ := p.handle()
+	h.send(t, 1)
+
+	retired := make(chan error, 1)
+	go func() { retired <- g.Retire(t.Context(), slot.Vacate(config.Options)) }()
+	for {
+		g.mu.Lock()
+		closing := g.closing
+		g.mu.Unlock()
+		if closing {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	h.send(t, 2) // while it answers what it has
+	p.pass(tag)
+	p.closed()
+	if err := <-retired; err != nil {
+		t.Error(err)
+	}
+	h.send(t, 3) // when it is gone
+	next, err := h.Add(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.send(t, 4) // before its slot is filled
+	slot.Install(next)
+	h.send(t, 5)
+	p = h.peer(hello(1))
+	for n := range 5 {
+		tag, m := p.handle()
+		if m.ID.Number != uint64(n+1) {
+			t.Errorf("got message %d, want %d", m.ID.Number, n+1)
+		}
+		p.pass(tag)
+	}
+	h.send(t, 6)
+	p.handle()
+}
+
+func TestTypesOfAReplacedHandlerEnd(t *testing.T) {
+	config := Config{Name: "x", Options: Options{Timeout: 50 * time.Millisecond}}
+	for name, next := range map[string]func(t *testing.T, h *testHub){
+		"no process comes": func(t *testing.T, h *testHub) {
+			if _, err := h.Add(config); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"no handler comes": func(*testing.T, *testHub) {},
+		"its types are the config's now": func(t *testing.T, h *testHub) {
+			c := config
+			c.Types = []hub.Pattern{"alpha"}
+			if _, err := h.Add(c); err != nil {
+				t.Fatal(err)
+			}
+			if h.router.Serves("reading/a") {
+				t.Error("its old types are served at once")
+			}
+		},
+		"the process names other ones": func(t *testing.T, h *testHub) {
+			if _, err := h.Add(config); err != nil {
+				t.Fatal(err)
+			}
+			h.peer(wire.Hello{Name: "x", Types: []string{"beta"}})
+			if !h.router.Serves("beta") || h.router.Serves("reading/a") {
+				t.Error("want what it names")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHub(t, Options{})
+			g, err := h.Add(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.peer(hello(1))
+			if err := g.Retire(t.Context(), NewSlot("x", config.Options)); err != nil {
+				t.Fatal(err)
+			}
+			next(t, h)
+			until(t, "end of its types", func() (Stats, bool) { return Stats{}, !h.router.Serves("reading/a") })
+		})
+	}
+}
