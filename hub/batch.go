@@ -119,26 +119,6 @@ func (b *Batch) callFlushers() {
 	ended = true
 }
 
-// A cachedLookup is a type and its pipeline in a table.
-type cachedLookup struct {
-	table    *routingTable
-	typ      Type
-	pipeline *pipeline
-}
-
-// lookup returns the pipeline of a type, or nil. b caches the last result of its goroutine
-// until it is flushed.
-func (r *Router) lookup(typ Type, b *Batch) *pipeline {
-	t := r.table.Load()
-	if b == nil {
-		return t.lookup(typ)
-	}
-	if b.lastLookup.table != t || b.lastLookup.typ != typ {
-		b.lastLookup = cachedLookup{t, typ, t.lookup(typ)}
-	}
-	return b.lastLookup.pipeline
-}
-
 // newAnswer takes an Answer from the free list of b, or from the pool.
 func (r *Router) newAnswer(b *Batch) *Answer {
 	if b != nil && len(b.freeAnswers) > 0 {

@@ -74,7 +74,7 @@ func TestIdleBatchKeepsNoOldTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := weak.Make(r.table.Load())
+	table := weak.Make(r.lookups.Load().table)
 	if err := r.Put(&Message{Type: "t", Receipt: new(sender), Data: text("1"), Batch: &b}); err != nil {
 		t.Fatal(err)
 	}

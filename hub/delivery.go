@@ -1,9 +1,11 @@
 package hub
 
 // deliverToReceivers delivers to the receivers of the route, or to the recipients
-// that the sender named.
+// that the sender named. If there are none, or the route decides, subscribers get it, too.
 func (a *Answer) deliverToReceivers(out *Message) {
-	if pl := a.pipeline; pl != nil && len(pl.users)+len(pl.servers) > 0 {
+	pl := a.pipeline
+	switch {
+	case pl != nil && pl.hasReceivers():
 		if len(a.m.To) > 0 {
 			a.localNotes |= NoteOverruled
 		}
@@ -17,14 +19,17 @@ func (a *Answer) deliverToReceivers(out *Message) {
 		for _, to := range pl.servers {
 			a.sendToServer(out, to)
 		}
+	case len(a.m.To) > 0:
+		for _, to := range a.m.To {
+			a.sendTo(out, to, NoteAbsent)
+		}
 		return
-	}
-	if len(a.m.To) == 0 {
+	case pl == nil || len(pl.subscribers) == 0:
 		a.setError(Reason(ErrHandler, "type %q: passed on, but no route says where to", a.m.Type))
 		return
 	}
-	for _, to := range a.m.To {
-		a.sendTo(out, to, NoteAbsent)
+	for i := range pl.subscribers {
+		a.deliverToSubscriber(out, &pl.subscribers[i])
 	}
 }
 
@@ -51,6 +56,16 @@ func (a *Answer) deliver(out *Message, sessions []Sink, absent Notes) {
 	for _, s := range sessions {
 		a.countDelivery(a.put(s, out))
 	}
+}
+
+// deliverToSubscriber delivers to one subscriber. What it loses is its own loss: the sender
+// has not asked for it.
+func (a *Answer) deliverToSubscriber(out *Message, s *subscriber) {
+	a.router.count(a.m.Batch, countHanded)
+	if err := a.put(s.sink, out); err != nil {
+		a.router.countLost(LossOf(err))
+	}
+	a.localNotes |= noteHanded
 }
 
 // noteAbsent notes that somebody who was to get the message is not here.

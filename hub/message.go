@@ -21,6 +21,10 @@ type Message struct {
 	Hops int       // how often a handler or a hub has forwarded it to another
 	Data Data      // the content; the hub never looks into it
 
+	// Retained says that a receiver gets the message as the last one of its type, from
+	// before it subscribed.
+	Retained bool
+
 	// Receipt is notified of the message's outcome; nil if nobody asks. A Receipt
 	// that is also a Sink gets the replies, with the Tag of the message.
 	Receipt Receipt

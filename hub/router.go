@@ -50,7 +50,8 @@ type RouterOptions struct {
 //  4. When all commands of the handlers are done, the sender's Receipt is notified.
 //
 // A message of a type that nobody serves goes to the recipients that its sender
-// named. If there are none, it is refused with ErrNoHandler.
+// named. If there are none, it goes to the subscribers of the type, and if there are none
+// either, it is refused with ErrNoHandler.
 type Router struct {
 	directory *Directory
 	maxHops   int
@@ -68,7 +69,8 @@ type Router struct {
 	configured    map[Pattern]Handler       // of Configure
 	handlers      map[Pattern]Handler       // of ServeAll
 	registrations map[Pattern]*registration // the calls that they are from
-	table         atomic.Pointer[routingTable]
+	lookups       atomic.Pointer[lookups]
+	subscriptions subscriptions
 }
 
 // NewRouter returns a Router without routes and handlers.
@@ -163,7 +165,7 @@ func (r *Router) reportHops(m *Message, err error) {
 }
 
 // Serves reports whether a handler or route takes messages of type t.
-func (r *Router) Serves(t Type) bool { return r.table.Load().lookup(t) != nil }
+func (r *Router) Serves(t Type) bool { return r.lookups.Load().table.lookup(t) != nil }
 
 // SetRoutes is Configure without handlers.
 func (r *Router) SetRoutes(routes []Route) error { return r.Configure(routes, nil) }
@@ -200,9 +202,9 @@ func (r *Router) Configure(routes []Route, handlers map[Pattern]Handler, replace
 // replaceTable puts a table of the current routes and handlers in place of the old one. The
 // caller holds mu, or is the only user of r.
 func (r *Router) replaceTable() {
-	old := r.table.Swap(newRoutingTable(r.routes, r.directory, r.handlers, r.configured))
+	old := r.lookups.Swap(newLookups(newRoutingTable(r.routes, r.directory, r.handlers, r.configured)))
 	if old != nil {
-		r.directory.unpin(old.users)
+		r.directory.unpin(old.table.users)
 	}
 }
 

@@ -29,19 +29,6 @@ func TestHandlerIsPickedByTheMostSpecificName(t *testing.T) {
 	box.want(t, "a/b<sam> a/b", "a/c<sam> a/+", "a<sam> a/#", "a/b/c<sam> a/#", "x<sam> #", "a/c<sam> a/+")
 }
 
-func TestTypesPastTheCacheLimitAreFound(t *testing.T) {
-	r := NewRouter(RouterOptions{})
-	serve(t, r, "t/#", do(Command{Verb: Drop}))
-	for i := range 2 * maxCachedTypes {
-		if !r.Serves(Type(fmt.Sprintf("t/%d", i))) || !r.Serves("t/0") || r.Serves("u") {
-			t.Fatalf("wrong at %d", i)
-		}
-	}
-	if n := len(*r.table.Load().cache.Load()); n != maxCachedTypes {
-		t.Errorf("remembers %d types, want %d", n, maxCachedTypes)
-	}
-}
-
 func TestRouteRunsThroughItsHandlers(t *testing.T) {
 	r := NewRouter(RouterOptions{})
 	ann, bob, far := new(mailbox), new(mailbox), new(mailbox)

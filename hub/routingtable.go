@@ -1,11 +1,5 @@
 package hub
 
-import (
-	"maps"
-	"slices"
-	"sync/atomic"
-)
-
 // A Route is the operator's pipeline: the types it matches, the handlers that process
 // a message in turn, and the receivers it goes to then.
 type Route struct {
@@ -14,41 +8,33 @@ type Route struct {
 	To      []Address // where it goes in the end
 }
 
-// A pipeline is a route or a single handler in the form that the router executes.
+// A pipeline is what the router does with messages of a type: that of a route or of a
+// single handler, or of neither if it only has subscribers.
 type pipeline struct {
-	match    Pattern
-	handlers []Handler
-	users    []*user   // receivers here
-	servers  []Address // receivers elsewhere
+	match       Pattern
+	handlers    []Handler
+	users       []*user   // receivers here
+	servers     []Address // receivers elsewhere
+	subscribers []subscriber
 }
 
-// A routingTable maps types to pipelines. A new table replaces it when a route or
-// handler is added or removed; only its cache changes.
+// hasReceivers reports whether a route says where messages go.
+func (p *pipeline) hasReceivers() bool { return len(p.users)+len(p.servers) > 0 }
+
+// A routingTable maps patterns to pipelines. A new table replaces it when a route or
+// handler is added or removed.
 type routingTable struct {
-	exact    map[Type]*pipeline
-	patterns []patternPipeline // the most specific first
-	users    []*user           // pinned for it, some more than once
-
-	// cache holds the results of pattern matching by type, so that a known type
-	// costs one look-up. It is bounded: beyond maxCachedTypes a type is matched anew.
-	cache atomic.Pointer[map[Type]*pipeline]
+	pipelines trie[*pipeline]
+	users     []*user // pinned for it, some more than once
 }
-
-type patternPipeline struct {
-	pattern  Pattern
-	pipeline *pipeline
-}
-
-const maxCachedTypes = 512
 
 // newRoutingTable returns the table of routes and handlers. Where several have the same
 // pattern, a route takes precedence, and then the handler of the last map.
 func newRoutingTable(routes []Route, d *Directory, handlers ...map[Pattern]Handler) *routingTable {
-	t := &routingTable{exact: make(map[Type]*pipeline)}
-	pipelines := make(map[Pattern]*pipeline)
+	t := new(routingTable)
 	for _, m := range handlers {
 		for p, h := range m {
-			pipelines[p] = &pipeline{match: p, handlers: []Handler{h}}
+			*t.pipelines.at(p) = &pipeline{match: p, handlers: []Handler{h}}
 		}
 	}
 	for _, r := range routes {
@@ -61,48 +47,13 @@ func newRoutingTable(routes []Route, d *Directory, handlers ...map[Pattern]Handl
 				pl.servers = append(pl.servers, a)
 			}
 		}
-		pipelines[r.Match] = pl
+		*t.pipelines.at(r.Match) = pl
 	}
-	for _, p := range slices.SortedFunc(maps.Keys(pipelines), Pattern.Compare) {
-		if p.Exact() {
-			t.exact[Type(p)] = pipelines[p]
-		} else {
-			t.patterns = append(t.patterns, patternPipeline{p, pipelines[p]})
-		}
-	}
-	t.cache.Store(&map[Type]*pipeline{})
 	return t
 }
 
-// lookup returns the pipeline of a type, or nil: an exact name comes first, then the most
-// specific pattern.
-func (t *routingTable) lookup(typ Type) *pipeline {
-	if pl := t.exact[typ]; pl != nil {
-		return pl
-	}
-	if len(t.patterns) == 0 {
-		return nil
-	}
-	cached := t.cache.Load()
-	if pl := (*cached)[typ]; pl != nil {
-		return pl
-	}
-	for _, pp := range t.patterns {
-		if pp.pattern.Match(typ) {
-			t.addToCache(typ, pp.pipeline, cached)
-			return pp.pipeline
-		}
-	}
-	return nil
-}
-
-// addToCache replaces the cache with a copy that has one more result. If another
-// goroutine was quicker, its copy stays, and this type is matched once more.
-func (t *routingTable) addToCache(typ Type, pl *pipeline, cached *map[Type]*pipeline) {
-	if len(*cached) >= maxCachedTypes {
-		return
-	}
-	next := maps.Clone(*cached)
-	next[typ] = pl
-	t.cache.CompareAndSwap(cached, &next)
+// lookup returns the pipeline of a type, or nil: that of the most specific pattern.
+func (t *routingTable) lookup(typ Type) (pl *pipeline) {
+	t.pipelines.each(typ, func(v *pipeline) bool { pl = v; return true })
+	return pl
 }

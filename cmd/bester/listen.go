@@ -31,14 +31,20 @@ form at all for the data, an object has in their place:
 func listenCommand() *cobra.Command {
 	var l listenOptions
 	cmd := &cobra.Command{
-		Use:   "listen",
-		Short: "Show what the hub has for a user, as it comes",
-		Long: `Show what the hub has for a user, as it comes, until Ctrl-C.
+		Use:   "listen [PATTERN...]",
+		Short: "Show what flows through the hub, as it comes",
+		Long: `Show what flows through the hub, as it comes, until Ctrl-C.
 
-A user gets what handlers and routes send to that name, if the account may receive
-messages of that type: listen says where it may not receive all, and when that
-has changed; bester account allow NAME --receive PATTERN changes it. Readings are
-shown one a line, other data as JSON.
+With patterns it shows the messages whose types match one of them: + stands for one
+level of a type, and # at the end for all levels that follow. So 'reading/#' shows all
+readings, and '#' everything; put them in quotation marks, or the shell takes them for
+its own. Shown is what a route's handlers pass on. What somebody sends to named users
+is shown to these alone.
+
+Whether there are patterns or not, it shows what handlers, routes and other users send
+to the user. All this is shown if the account may receive messages of that type: listen
+says where it may not receive all, and when that has changed; bester account allow NAME
+--receive PATTERN changes it. Readings are shown one a line, other data as JSON.
 
 Where the hub is not there, or no longer, listen waits for it and tries again: on a
 socket of this machine every 0.25 s, elsewhere after 0.05 s and longer each time, up
@@ -57,10 +63,11 @@ Where it had to leave messages out, a line on standard error says how many and w
 the place of the first of them; standard output holds nothing but messages.
 
 ` + jsonHelp,
-		Example: `  bester listen --user dashboard
+		Example: `  bester listen 'reading/#'
+  bester listen 'reading/+/bme280' 'alarm/#' --user dashboard
   bester listen --user dashboard --json | jq .data
   bester listen --user dashboard --count 1 --for 1m`,
-		Args:              cobra.NoArgs,
+		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              l.run,
 	}
@@ -76,6 +83,7 @@ the place of the first of them; standard output holds nothing but messages.
 // listenOptions are the flags of listen.
 type listenOptions struct {
 	target
+	patterns    []hub.Pattern
 	json, quiet bool
 	count       int
 	duration    time.Duration
@@ -87,7 +95,10 @@ var (
 	errUnread    = errors.New("nobody reads the output")
 )
 
-func (l *listenOptions) run(cmd *cobra.Command, _ []string) error {
+func (l *listenOptions) run(cmd *cobra.Command, args []string) error {
+	if err := l.parsePatterns(args); err != nil {
+		return err
+	}
 	if f := cmd.Flags(); f.Changed("count") && l.count < 1 || f.Changed("for") && l.duration <= 0 {
 		return usageError{errors.New("--count and --for must be more than 0; without them it does not end by itself")}
 	}
@@ -117,10 +128,11 @@ func (l *listenOptions) run(cmd *cobra.Command, _ []string) error {
 			text = "\nThis account may receive everything now."
 		}
 		fmt.Fprintln(cmd.ErrOrStderr(), "bester: what this account may receive has changed."+text)
+		go l.resubscribe(ctx, cmd, c) // not on this goroutine, which reads the answers
 	}
 	s := reconnectingSession{
 		dial: func(ctx context.Context) (session, error) {
-			return l.dial(ctx, client.Options{Deliver: deliver, Gap: gap, PermissionsChanged: changed})
+			return l.subscribed(ctx, client.Options{Deliver: deliver, Gap: gap, PermissionsChanged: changed})
 		},
 		connected: func(c session, again string) { l.say(cmd, l.connectedText(c, again)) },
 		meanwhile: "what is sent meanwhile is not kept",
@@ -167,5 +179,6 @@ func (l *listenOptions) say(cmd *cobra.Command, text string) {
 // connectedText says that there is a session, and what the account may receive.
 func (l *listenOptions) connectedText(c session, again string) string {
 	name, _ := l.userName()
-	return fmt.Sprintf("Listening as %s at the hub %s%s. Ctrl-C ends it.%s", escapeName(string(name)), escapeName(c.Hub()), again, restrictionText(name, c.Receives()))
+	return fmt.Sprintf("Listening as %s at the hub %s%s%s. Ctrl-C ends it.%s", escapeName(string(name)), escapeName(c.Hub()), l.patternsText(),
+		again, restrictionText(name, c.Receives()))
 }

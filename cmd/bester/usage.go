@@ -67,9 +67,6 @@ func quoteAll(args []string) string {
 
 // argsHints say by command what to do in place of giving it such arguments.
 var argsHints = map[string]string{
-	"listen": `It shows all that the hub sends to a user: there is nothing to subscribe to. Messages
-reach you by a route of the hub's config ([[route]] match = "reading/#", to = ["NAME"])
-or by bester send --to NAME. To see some of them: bester listen --json | jq 'select(.type == "TYPE")'`,
 	"send":    "DATA with spaces in it stands in quotes: bester send chat '\"two words\"', or bester send --text chat 'two words'",
 	"request": "DATA with spaces in it stands in quotes: bester request clock '{\"zone\": \"UTC\"}'",
 	"check":   "The config of the hub on this machine is usually /etc/bester/bester.toml",
@@ -94,7 +91,7 @@ func rejectUnknown(cmd *cobra.Command, args []string) error {
 
 const (
 	sendHint    = "to send a message: bester send TYPE [DATA], and --to USER where no route decides who gets it"
-	listenHint  = "to see what the hub has for you: bester listen. Messages reach you by a route of its config or by bester send --to USER"
+	listenHint  = "to see what flows: bester listen PATTERN, such as bester listen 'reading/#'; bester listen alone shows what is sent to you"
 	accountHint = "accounts are kept with bester account"
 	checkHint   = "to check a config: bester check FILE"
 	daemonHint  = "the hub is besterd: besterd FILE, or systemctl start besterd"

@@ -10,11 +10,12 @@ import (
 func TestUsageErrors(t *testing.T) {
 	t.Setenv("BESTER_TIMEOUT", "")
 	for args, want := range map[string]string{
-		"listen reading/#":            `bester listen takes no arguments, got "reading/#"`,
+		"listen reading/#/x":          `pattern "reading/#/x": # must be the last level`,
+		"listen reading#":             `pattern "reading#": "reading#" must be + or # alone`,
 		"pub chat 1":                  `unknown command "pub": to send a message: bester send TYPE [DATA]`,
 		"Publish chat 1":              "bester send TYPE [DATA]",
-		"sub chat":                    `unknown command "sub": to see what the hub has for you: bester listen`,
-		"subscribe chat":              "by a route of its config or by bester send --to USER",
+		"sub chat":                    `unknown command "sub": to see what flows: bester listen PATTERN`,
+		"subscribe chat":              "such as bester listen 'reading/#'",
 		"check":                       "bester check: FILE is missing: want bester check FILE\nThe config of the hub on this machine",
 		"check a b":                   `bester check takes only FILE, got also "b"`,
 		"send":                        "bester send: TYPE is missing: want bester send TYPE [DATA]",

@@ -155,6 +155,10 @@ func (a *Account) MaySend(t hub.Type) bool { return a.sendAll || match(a.send, t
 // MayReceive reports whether messages of type t may be given to the account.
 func (a *Account) MayReceive(t hub.Type) bool { return a.receiveAll || match(a.receive, t) }
 
+// MayReceiveAll reports whether all messages whose types match p may be given to the
+// account: one of its receive patterns must match all of them.
+func (a *Account) MayReceiveAll(p hub.Pattern) bool { return coversAny(a.permissions.Receive, p) }
+
 // MayReach reports whether the account's messages may be handed to an address.
 // Everyone covers only servers that the config names. A host:port may be reached only
 // by an account that lists it, or by an Unrestricted one.
@@ -168,14 +172,7 @@ func (a *Account) MayReach(to hub.Address) bool {
 // MayServe reports whether the account may be the handler of all types that match p:
 // one of its serve patterns must match all of them. Types that only two of its patterns
 // together match are refused.
-func (a *Account) MayServe(p hub.Pattern) bool {
-	for _, allowed := range a.permissions.Serve {
-		if covers(allowed, p) {
-			return true
-		}
-	}
-	return false
-}
+func (a *Account) MayServe(p hub.Pattern) bool { return coversAny(a.permissions.Serve, p) }
 
 // MayPeer reports whether the account may connect with scope server.
 func (a *Account) MayPeer() bool { return a.permissions.Peer }

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/besterhub/bester/hub"
@@ -65,6 +66,11 @@ func newRules(patterns []hub.Pattern) []rule {
 		}
 	}
 	return rules
+}
+
+// coversAny reports whether one of the allowed patterns covers p.
+func coversAny(allowed []hub.Pattern, p hub.Pattern) bool {
+	return slices.ContainsFunc(allowed, func(a hub.Pattern) bool { return covers(a, p) })
 }
 
 func match(rules []rule, t hub.Type) bool {

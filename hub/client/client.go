@@ -299,17 +299,7 @@ func (c *Client) connError(err error) error {
 }
 
 // Ping waits until the hub has answered.
-func (c *Client) Ping(ctx context.Context) error {
-	ping := wire.AppendPing(nil, 0)[tristanable.TagSize:]
-	answer, err := c.conn.Call(ctx, ping, nil)
-	switch {
-	case errors.Is(err, tristanable.ErrBusy):
-		return errQueueFull
-	case err != nil:
-		return c.connError(err)
-	}
-	return c.statusError(answer, nil)
-}
+func (c *Client) Ping(ctx context.Context) error { return c.command(ctx, wire.AppendPing(nil, 0)) }
 
 // incoming takes the frames that are no answers: deliveries, and the status and goodbye of
 // the connection.

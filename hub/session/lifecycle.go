@@ -171,8 +171,8 @@ func (s *session) recheck() {
 		s.terminate(errNoServe)
 	default:
 		old := s.account.Swap(a)
-		if s.tellPermissions != nil && !slices.Equal(old.Permissions().Receive, a.Permissions().Receive) {
-			s.tellPermissions()
+		if s.onPermissions != nil && !slices.Equal(old.Permissions().Receive, a.Permissions().Receive) {
+			s.onPermissions(a)
 		}
 	}
 }

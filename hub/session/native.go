@@ -63,8 +63,7 @@ func (n *native) begin(first []byte) func() {
 	if n.role == wire.RoleClient {
 		n.out.TellGaps(appendGap)
 		if n.sendOnly = hello.SendOnly; !n.sendOnly {
-			n.tellPermissions = func() { n.putHello(""); n.out.Flush() }
-			self = n
+			self, n.subscriptions.sink, n.onPermissions = n, n, n.permissionsChanged
 		}
 	}
 	return func() { n.run(self, n.readLoop) }
@@ -202,6 +201,10 @@ func (n *native) readLoop() error {
 		switch kind {
 		case wire.KindSend:
 			err = n.send(tag, body)
+		case wire.KindSubscribe:
+			n.subscribe(tag, body)
+		case wire.KindUnsubscribe:
+			n.unsubscribe(tag, body)
 		case wire.KindPing:
 			if tag != 0 {
 				n.status(tag, nil, &n.batch)
@@ -226,7 +229,7 @@ func (n *native) send(tag uint64, body []byte) error {
 		return err
 	}
 	n.received++
-	m.Receipt, m.Tag, m.Batch = n, tag, &n.batch
+	m.Receipt, m.Tag, m.Batch, m.Retained = n, tag, &n.batch, false
 	if m.Time.IsZero() {
 		m.Time = n.batchTime()
 	}

@@ -76,17 +76,18 @@ type HandlerConn struct {
 // Limits bound the resources that a peer can use. The zero value is the defaults. A
 // connection keeps the limits that were in force when it was accepted.
 type Limits struct {
-	LoginTimeout   time.Duration          // a connection has this long to log in; if zero, 10 s
-	MaxConnections int                    // open at once, logged in or not, and a quarter more for peers with trusted credentials; a sixteenth is kept for logins of administrators; if zero, 1024
-	MaxPerAccount  int                    // sessions of one account, but for administrators and peers with trusted credentials; if zero, a quarter of MaxConnections, but at least 4
-	MaxFrame       int                    // bytes of a frame after the login (4 KiB before); if zero, 1 MiB
-	QueueBytes     int                    // bytes that may wait to be written to one session; if zero, 256 KiB
-	Overflow       bformat.OverflowPolicy // what happens when they would be more; if zero, drop the oldest
-	WriteTimeout   time.Duration          // a peer that reads nothing, or stalls in a frame, for so long is closed; if zero, 30 s
-	Credits        int                    // messages of one native session in flight; if zero, 256
-	LoginFailures  int                    // failed logins of one account from one address in a minute until they are throttled; if zero, 10
-	Rate           Rate                   // of what one account may send, in all its sessions; over it, it is read more slowly
-	TotalRate      Rate                   // of what all sessions together may send
+	LoginTimeout     time.Duration          // a connection has this long to log in; if zero, 10 s
+	MaxConnections   int                    // open at once, logged in or not, and a quarter more for peers with trusted credentials; a sixteenth is kept for logins of administrators; if zero, 1024
+	MaxPerAccount    int                    // sessions of one account, but for administrators and peers with trusted credentials; if zero, a quarter of MaxConnections, but at least 4
+	MaxFrame         int                    // bytes of a frame after the login (4 KiB before); if zero, 1 MiB
+	QueueBytes       int                    // bytes that may wait to be written to one session; if zero, 256 KiB
+	Overflow         bformat.OverflowPolicy // what happens when they would be more; if zero, drop the oldest
+	WriteTimeout     time.Duration          // a peer that reads nothing, or stalls in a frame, for so long is closed; if zero, 30 s
+	Credits          int                    // messages of one native session in flight; if zero, 256
+	MaxSubscriptions int                    // of one session; if zero, 256
+	LoginFailures    int                    // failed logins of one account from one address in a minute until they are throttled; if zero, 10
+	Rate             Rate                   // of what one account may send, in all its sessions; over it, it is read more slowly
+	TotalRate        Rate                   // of what all sessions together may send
 	// Memory is how many bytes all connections together may hold for frames that are being
 	// read, if they are over 56 KiB or have stopped after more than 512 bytes, and for each
 	// session's waiting frames, and frames being written, over 8 KiB each. No connection gets
@@ -126,6 +127,7 @@ func (l Limits) WithDefaults() Limits {
 	l.QueueBytes = cmp.Or(l.QueueBytes, 256<<10)
 	l.WriteTimeout = cmp.Or(l.WriteTimeout, 30*time.Second)
 	l.Credits = cmp.Or(l.Credits, 256)
+	l.MaxSubscriptions = cmp.Or(l.MaxSubscriptions, 256)
 	l.LoginFailures = cmp.Or(l.LoginFailures, 10)
 	l.Memory = cmp.Or(l.Memory, 32<<20)
 	return l
@@ -156,8 +158,10 @@ type Server struct {
 	sessions            int                      // of those, without the handed off
 	counted             int                      // sessions, without those of administrators and peers with trusted credentials
 	perAccount          map[hub.UserName]int     // of those counted
-	serving             int                      // connections that Shutdown waits for
-	undrained           int                      // sessions that may still put messages into the hub
+	subscriptions       int
+	subscriptionsOf     map[hub.UserName]int // by account
+	serving             int                  // connections that Shutdown waits for
+	undrained           int                  // sessions that may still put messages into the hub
 	shuttingDown        bool
 	stallCheckScheduled bool          // a timer will call checkStalled
 	reclaimFailed       time.Duration // when findVictims found too little last, from started on; 0: it did not
@@ -177,6 +181,9 @@ func NewServer(o Options) *Server {
 		listeners:  make(map[*Listener]bool),
 		open:       make(map[*connection]*session),
 		perAccount: make(map[hub.UserName]int),
+
+		subscriptionsOf: make(map[hub.UserName]int),
+
 		allDrained: make(chan struct{}),
 		released:   make(chan struct{}),
 		allClosed:  make(chan struct{}),

@@ -63,7 +63,8 @@ type session struct {
 	ended        chan struct{}         // closed when endReason is set; nil without rate limits
 	clearMessage func()                // drops what the message read last points to; nil: nothing
 
-	tellPermissions func() // tells the peer what its account may receive now; nil: its dialect has no way
+	onPermissions func(*account.Account) // called when the account may receive other types than before; nil: nothing is to be done
+	subscriptions subscriptions
 
 	// Only the reader uses these:
 	received  uint64        // messages
@@ -113,6 +114,7 @@ func (s *session) runRegistered(self receiver, loop func() error) error {
 	defer s.server.unregister(s)
 	if self != nil {
 		defer s.server.o.Router.Directory().Join(s.name, self)()
+		defer s.endSubscriptions(allPatterns)
 	}
 	s.log.Debug("session begins")
 	s.startWriter() // not before Join: a client that reads that the login is good can be reached

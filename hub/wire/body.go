@@ -33,6 +33,11 @@ type goodbyeBody struct {
 	Reason string `msg:"e"`
 }
 
+type subscriptionBody struct {
+	Pattern string `msg:"p"`
+	Last    bool   `msg:"l,omitempty"`
+}
+
 type gapBody struct {
 	Missed uint64 `msg:"n"`
 	Reason string `msg:"e"`

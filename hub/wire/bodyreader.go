@@ -105,6 +105,21 @@ func (r *bodyReader) skipValue() []byte {
 	return r.b[start:end:end]
 }
 
+// boolean reads true or false.
+func (r *bodyReader) boolean() bool {
+	switch {
+	case r.err != nil:
+	case r.i >= len(r.b):
+		r.fail(r.i, "ends too early")
+	case r.b[r.i]&^1 != 0xc2:
+		r.fail(r.i, "want true or false")
+	default:
+		r.i++
+		return r.b[r.i-1] == 0xc3
+	}
+	return false
+}
+
 // unsigned reads an integer from 0 to max.
 func (r *bodyReader) unsigned(max uint64) uint64 {
 	if r.err != nil {

@@ -40,6 +40,8 @@
 //	7 ping      both            n: a good status comes under it; or 0      empty map
 //	8 goodbye   both            0                                          e, a reason
 //	9 gap       hub             0                                          gap
+//	10 subscribe    client      1 to 65535: a status comes under it; or 0  subscription
+//	11 unsubscribe  client      1 to 65535: a status comes under it; or 0  subscription
 //
 // A tag pairs a response with its request. It may be used again once its status or answer
 // has come. It stays within 16 bits because older peers read no more of it.
@@ -75,6 +77,7 @@
 //	n    number, which never repeats at its origin: 0 to 2⁶⁴-1
 //	w    when: nanoseconds since 1970-01-01 UTC, a signed integer
 //	h    hops: how often it was forwarded
+//	l    deliver: true if it is the last message of its type from before the subscription
 //	d    data: any one value
 //
 // status: s is the code, e the reason, one line for people, at most 1024 bytes. With code
@@ -91,6 +94,20 @@
 // that the receivers have read it: a delivery is still lost if its receiver disconnects,
 // or reads so slowly that its queue overflows. The hub counts it then, and a receiver
 // that is still there gets a gap.
+//
+// subscription: a client asks to be delivered the messages whose types match a pattern, or
+// no longer, in addition to what is sent to its user. It gets what no recipient is named
+// for, in the form in which the handlers of its route pass it on, each message once. The
+// account must be allowed to receive all types of the pattern; the status tells so, and
+// it is code 4 if there are too many subscriptions. Deliveries may come before the status.
+// They end by themselves when the account may no longer receive the types, which the hub
+// tells in a hello, and with the session. To unsubscribe from what one is not subscribed to
+// is good.
+//
+//	key  value
+//	p    the pattern
+//	l    subscribe: true to get the last message of each type first, as far as the hub
+//	     has kept them; it has l then, too
 //
 // gap: deliveries to this client were lost. It stands where the first of them would have
 // been; the others would have come after it, but before the next gap. It counts those

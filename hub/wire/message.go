@@ -11,13 +11,13 @@ import (
 )
 
 // Message reads the body of a send, deliver or handle into m. It sets Type, From, To,
-// ID, Time, Hops and Data, to zero if the body lacks them, and leaves the other fields
+// ID, Time, Hops, Retained and Data, to zero if the body lacks them, and leaves the other fields
 // unchanged. Data is MessagePack and aliases body. To belongs to the Decoder and is valid
 // until its next call. Strings may be kept. An error wraps ErrMalformed, and m is then
 // invalid. In steady state nothing is allocated.
 func (d *Decoder) Message(body []byte, m *hub.Message) (err error) {
 	m.Type, m.From, m.To = "", hub.Address{}, nil
-	m.ID, m.Time, m.Hops = hub.ID{}, time.Time{}, 0
+	m.ID, m.Time, m.Hops, m.Retained = hub.ID{}, time.Time{}, 0, false
 	m.Data = hub.Data{Encoding: hub.MessagePack}
 	d.to = d.to[:0]
 	r := bodyReader{b: body}
@@ -38,6 +38,8 @@ func (d *Decoder) Message(body []byte, m *hub.Message) (err error) {
 			m.Time = time.Unix(0, r.signed())
 		case 'h':
 			m.Hops = int(r.unsigned(math.MaxUint16))
+		case 'l':
+			m.Retained = r.boolean()
 		case 'd':
 			m.Data.Bytes = r.skipValue()
 		default:
@@ -123,6 +125,10 @@ func AppendMessage(dst []byte, tag uint64, k Kind, m *hub.Message) ([]byte, erro
 	if m.Hops > 0 {
 		fields++
 		dst = msgp.AppendUint16(append(dst, 0xa1, 'h'), uint16(min(m.Hops, math.MaxUint16)))
+	}
+	if m.Retained {
+		fields++
+		dst = append(dst, 0xa1, 'l', 0xc3)
 	}
 	dst[head] = 0x80 | fields
 	dst = append(dst, 0xa1, 'd')

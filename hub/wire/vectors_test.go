@@ -74,6 +74,7 @@ type (
 		Number uint64   `json:"number,omitempty"`
 		When   int64    `json:"when,omitempty"`
 		Hops   int      `json:"hops,omitempty"`
+		Last   bool     `json:"retained,omitempty"`
 		Data   string   `json:"data,omitempty"`
 	}
 	wantCommand struct {
@@ -98,7 +99,7 @@ func addresses(to []hub.Address) []string {
 
 func describeMessage(m *hub.Message) wantMessage {
 	w := wantMessage{Type: m.Type, From: m.From.String(), To: addresses(m.To), Origin: m.ID.Origin,
-		Number: m.ID.Number, Hops: m.Hops, Data: hex.EncodeToString(m.Data.Bytes)}
+		Number: m.ID.Number, Hops: m.Hops, Last: m.Retained, Data: hex.EncodeToString(m.Data.Bytes)}
 	if !m.Time.IsZero() {
 		w.When = m.Time.UnixNano()
 	}
@@ -117,6 +118,11 @@ func describeAnswer(a *Answer) wantAnswer {
 		w.Commands = append(w.Commands, wantCommand{c.Verb.String(), to, c.Type, hex.EncodeToString(c.Data.Bytes)})
 	}
 	return w
+}
+
+type wantSubscription struct {
+	Pattern hub.Pattern `json:"pattern"`
+	Last    bool        `json:"last,omitempty"`
 }
 
 type wantGap struct {
@@ -190,6 +196,18 @@ func decode(d *Decoder, payload []byte) (k Kind, means any, again []byte, err er
 			return k, nil, nil, err
 		}
 		return k, wantGap{n, reason}, AppendGap(nil, n, reason), nil
+	case KindSubscribe:
+		s, err := ParseSubscription(body)
+		if err != nil {
+			return k, nil, nil, err
+		}
+		return k, wantSubscription{s.Pattern, s.Last}, AppendSubscribe(nil, tag, s), nil
+	case KindUnsubscribe:
+		s, err := ParseSubscription(body)
+		if err != nil {
+			return k, nil, nil, err
+		}
+		return k, wantSubscription{s.Pattern, s.Last}, AppendUnsubscribe(nil, tag, s.Pattern), nil
 	case KindGoodbye:
 		reason, err := ParseGoodbye(body)
 		return k, map[string]string{"reason": reason}, AppendGoodbye(nil, reason), err
@@ -199,7 +217,8 @@ func decode(d *Decoder, payload []byte) (k Kind, means any, again []byte, err er
 
 func TestNativeVectors(t *testing.T) {
 	kinds := map[string]Kind{"hello": KindHello, "send": KindSend, "deliver": KindDeliver, "status": KindStatus,
-		"handle": KindHandle, "answer": KindAnswer, "ping": KindPing, "goodbye": KindGoodbye, "gap": KindGap}
+		"handle": KindHandle, "answer": KindAnswer, "ping": KindPing, "goodbye": KindGoodbye, "gap": KindGap,
+		"subscribe": KindSubscribe, "unsubscribe": KindUnsubscribe}
 	var d Decoder // shared: nothing of an earlier frame may remain
 	vectors(t, "native", func(name string, v nativeVector) {
 		t.Run(name, func(t *testing.T) {

@@ -28,6 +28,8 @@ const (
 	KindPing
 	KindGoodbye
 	KindGap
+	KindSubscribe
+	KindUnsubscribe
 )
 
 // The roles of a hello.

@@ -1,0 +1,128 @@
+package session
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/account"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+// The number of subscriptions is bounded: by Limits.MaxSubscriptions for a session, and so
+// that one account does not take all that the hub has.
+const (
+	maxSubscriptions        = 64 << 10 // of all sessions
+	maxAccountSubscriptions = maxSubscriptions / 8
+)
+
+// subscriptions are those of one session.
+type subscriptions struct {
+	sink     hub.Sink   // gets what they match; nil: the session cannot subscribe
+	mu       sync.Mutex // a change of the account ends some, while the reader adds others
+	patterns []hub.Pattern
+}
+
+// list returns the patterns in the order in which the session subscribed.
+func (s *subscriptions) list() []hub.Pattern {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.patterns)
+}
+
+// subscribe acts on a subscribe frame.
+func (n *native) subscribe(tag uint64, body []byte) {
+	s, err := wire.ParseSubscription(body)
+	if err == nil {
+		err = n.addSubscription(s.Pattern)
+	}
+	if err != nil {
+		n.server.stats.subscriptionsRefused.Add(1)
+	}
+	if tag != 0 {
+		n.status(tag, err, &n.batch)
+	}
+}
+
+func (n *native) addSubscription(p hub.Pattern) error {
+	if n.subscriptions.sink == nil {
+		return hub.Reason(hub.ErrDenied, "a session that takes no deliveries cannot subscribe")
+	}
+	n.subscriptions.mu.Lock()
+	defer n.subscriptions.mu.Unlock()
+	// Under the lock: whoever takes the permission away has stored the account before it looks here.
+	if a := n.account.Load(); !a.MayReceiveAll(p) {
+		return hub.Reason(hub.ErrDenied, "%q may not receive %q: bester account allow --receive '%s' %s", n.name, p, p, n.name)
+	}
+	switch have := len(n.subscriptions.patterns); {
+	case slices.Contains(n.subscriptions.patterns, p):
+		return nil
+	case have >= n.limits.MaxSubscriptions:
+		return hub.Reason(hub.ErrFull, "this session has %d subscriptions, as many as one may have: session.subscriptions", have)
+	}
+	if err := n.server.countSubscription(n.name); err != nil {
+		return err
+	}
+	n.server.o.Router.Subscribe(p, n.name, n.subscriptions.sink)
+	n.subscriptions.patterns = append(n.subscriptions.patterns, p)
+	return nil
+}
+
+// unsubscribe acts on an unsubscribe frame.
+func (n *native) unsubscribe(tag uint64, body []byte) {
+	s, err := wire.ParseSubscription(body)
+	if err == nil {
+		n.endSubscriptions(func(p hub.Pattern) bool { return p == s.Pattern })
+	}
+	if tag != 0 {
+		n.status(tag, err, &n.batch)
+	}
+}
+
+// endSubscriptions ends those that end says.
+func (s *session) endSubscriptions(end func(p hub.Pattern) bool) {
+	s.subscriptions.mu.Lock()
+	defer s.subscriptions.mu.Unlock()
+	s.subscriptions.patterns = slices.DeleteFunc(s.subscriptions.patterns, func(p hub.Pattern) bool {
+		if !end(p) {
+			return false
+		}
+		s.server.o.Router.Unsubscribe(p, s.subscriptions.sink)
+		s.server.uncountSubscription(s.name)
+		return true
+	})
+}
+
+func allPatterns(hub.Pattern) bool { return true }
+
+// permissionsChanged ends the subscriptions to what the account may no longer receive, and
+// tells the peer what it may receive now.
+func (n *native) permissionsChanged(a *account.Account) {
+	n.endSubscriptions(func(p hub.Pattern) bool { return !a.MayReceiveAll(p) })
+	n.putHello("")
+	n.out.Flush()
+}
+
+// countSubscription counts one more subscription, if an account may have it.
+func (s *Server) countSubscription(user hub.UserName) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch have := s.subscriptionsOf[user]; {
+	case have >= maxAccountSubscriptions:
+		return hub.Reason(hub.ErrFull, "the sessions of %q have %d subscriptions, as many as those of one account may have", user, have)
+	case s.subscriptions >= maxSubscriptions:
+		return hub.Reason(hub.ErrFull, "there are %d subscriptions, as many as there may be", s.subscriptions)
+	}
+	s.subscriptions++
+	s.subscriptionsOf[user]++
+	return nil
+}
+
+func (s *Server) uncountSubscription(user hub.UserName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.subscriptions--
+	if s.subscriptionsOf[user]--; s.subscriptionsOf[user] == 0 {
+		delete(s.subscriptionsOf, user)
+	}
+}

@@ -1,0 +1,140 @@
+package session
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/account"
+	"github.com/besterhub/bester/hub/wire"
+)
+
+// subscribe sends a subscribe frame, for each pattern, and wants it to be good.
+func (p *peer) subscribe(patterns ...hub.Pattern) {
+	p.t.Helper()
+	for _, pattern := range patterns {
+		p.frames(wire.AppendSubscribe(nil, 9, wire.Subscription{Pattern: pattern}))
+		p.want("status 9: good")
+	}
+}
+
+// A client is delivered what it has subscribed to until it unsubscribes, whatever routes
+// there are; others are not.
+func TestSubscribe(t *testing.T) {
+	h := run(t, Options{})
+	h.route(t, "routed", "ann")
+	ann, bob, sam := h.native(t, "ann"), h.native(t, "bob"), h.native(t, "sam")
+	ann.subscribe("routed", "a/#", "a/+")
+	bob.subscribe("#")
+	sam.send(1, "a/b", "1")
+	sam.send(2, "routed", "2")
+	sam.send(3, "c", "3", "ann")
+	sam.want("status 1: good", "status 2: good", "status 3: good")
+	ann.want("deliver 0: a/b sam 1", "deliver 0: routed sam 2", "deliver 0: c sam 3")
+	bob.want("deliver 0: a/b sam 1", "deliver 0: routed sam 2")
+	if n := h.Stats().Subscriptions; n != 4 {
+		t.Errorf("%d subscriptions are counted, want 4", n)
+	}
+	bob.frames(wire.AppendUnsubscribe(nil, 1, "#"), wire.AppendUnsubscribe(nil, 2, "#"), wire.AppendUnsubscribe(nil, 0, "never"))
+	bob.want("status 1: good", "status 2: good")
+	sam.send(4, "a/b", "4")
+	sam.want("status 4: good")
+	ann.want("deliver 0: a/b sam 4")
+	bob.lives()
+
+	ann.Close()
+	eventually(t, "the subscriptions have ended", func() bool { return h.Stats().Subscriptions == 0 && h.Stats().Sessions == 2 })
+	sam.send(5, "a/b", "5")
+	sam.want(`status 5: no handler or route serves type "a/b"`)
+	if s := h.router.Stats(); s.Lost != 0 || s.Delivered != 6 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+// What cannot be subscribed to is refused by itself, with a reason; the session goes on.
+func TestSubscriptionsThatAreRefused(t *testing.T) {
+	h := run(t, Options{Limits: Limits{MaxSubscriptions: 3}})
+	h.account(t, "ann", func(p *account.Permissions) { p.Receive = []hub.Pattern{"mine/#", "ours/+"} })
+	ann := h.enter(t, "ann")
+	refused := 0
+	for _, c := range []struct {
+		frame []byte
+		want  string
+	}{
+		{wire.AppendSubscribe(nil, 1, wire.Subscription{Pattern: "a#"}), `subscription: p: pattern "a#"`},
+		{wire.AppendSubscribe(nil, 1, wire.Subscription{}), `subscription: p: pattern ""`},
+		{wire.AppendSubscribe(nil, 1, wire.Subscription{Pattern: hub.Pattern(strings.Repeat("x", 256))}), "256 bytes, at most 255"},
+		{append(wire.AppendSubscribe(nil, 1, wire.Subscription{Pattern: "a"})[:9], 0xc1), "subscription: "},
+		{wire.AppendSubscribe(nil, 1, wire.Subscription{Pattern: "#"}), `"ann" may not receive "#": bester account allow --receive '#' ann`},
+		{wire.AppendSubscribe(nil, 1, wire.Subscription{Pattern: "ours/#"}), `may not receive "ours/#"`},
+	} {
+		ann.frames(c.frame)
+		ann.wantIn("status 1: ", c.want)
+		refused++
+	}
+	ann.subscribe("mine/#", "ours/+", "ours/a", "mine/#")
+	ann.frames(wire.AppendSubscribe(nil, 1, wire.Subscription{Pattern: "ours/b"}))
+	ann.want("status 1: this session has 3 subscriptions, as many as one may have: session.subscriptions")
+	ann.frames(wire.AppendUnsubscribe(nil, 2, "a#"))
+	ann.wantIn("status 2: subscription: p: ")
+	sendOnly := h.as(t, helloSendOnly("bob"))
+	server := h.as(t, &wire.Hello{Role: wire.RoleServer, User: "far"})
+	for _, p := range []*peer{sendOnly, server} {
+		p.frames(wire.AppendSubscribe(nil, 1, wire.Subscription{Pattern: "x"}))
+		p.want("status 1: a session that takes no deliveries cannot subscribe")
+		p.lives()
+	}
+	if s := h.Stats(); s.SubscriptionsRefused != uint64(refused+3) || s.Subscriptions != 3 {
+		t.Errorf("%d refused, %d subscriptions, want %d and 3", s.SubscriptionsRefused, s.Subscriptions, refused+3)
+	}
+}
+
+// One account cannot take all the subscriptions that the hub has room for.
+func TestSubscriptionsOfOneAccountAreBounded(t *testing.T) {
+	h := run(t, Options{})
+	s := h.Server
+	for i := range maxAccountSubscriptions {
+		if err := s.countSubscription("greedy"); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	if err := s.countSubscription("greedy"); err == nil || !strings.Contains(err.Error(), "as many as those of one account") {
+		t.Errorf("got %v", err)
+	}
+	if err := s.countSubscription("other"); err != nil {
+		t.Error(err)
+	}
+	for s.subscriptions < maxSubscriptions {
+		if err := s.countSubscription(hub.UserName(fmt.Sprint(s.subscriptions / 1000))); err != nil {
+			t.Fatal(s.subscriptions, err)
+		}
+	}
+	if err := s.countSubscription("last"); err == nil || !strings.Contains(err.Error(), "as many as there may be") {
+		t.Errorf("got %v", err)
+	}
+	s.uncountSubscription("other")
+	if err := s.countSubscription("last"); err != nil || s.subscriptionsOf["other"] != 0 {
+		t.Errorf("got %v, %v", err, s.subscriptionsOf["other"])
+	}
+}
+
+// Subscriptions end with the permission to receive the types; the peer is told.
+func TestSubscriptionEndsWithItsPermission(t *testing.T) {
+	h := run(t, Options{})
+	h.account(t, "ann", nil)
+	ann, sam := h.enter(t, "ann"), h.native(t, "sam")
+	ann.subscribe("a/#", "b")
+	if err := h.accounts.Allow("ann", func(p *account.Permissions) { p.Receive = []hub.Pattern{"b", "a/x"} }); err != nil {
+		t.Fatal(err)
+	}
+	h.Recheck()
+	ann.wantIn("hello ", "Types:[b a/x]")
+	sam.send(1, "a/x", "1")
+	sam.send(2, "b", "2")
+	sam.want(`status 1: no handler or route serves type "a/x"`, "status 2: good")
+	ann.want("deliver 0: b sam 2")
+	if s := h.Stats(); s.Subscriptions != 1 {
+		t.Errorf("%d subscriptions, want 1", s.Subscriptions)
+	}
+}
