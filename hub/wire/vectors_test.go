@@ -201,13 +201,13 @@ func decode(d *Decoder, payload []byte) (k Kind, means any, again []byte, err er
 		if err != nil {
 			return k, nil, nil, err
 		}
-		return k, wantSubscription{s.Pattern, s.Last}, AppendSubscribe(nil, tag, s), nil
+		return k, wantSubscription(s), AppendSubscribe(nil, tag, s), nil
 	case KindUnsubscribe:
 		s, err := ParseSubscription(body)
 		if err != nil {
 			return k, nil, nil, err
 		}
-		return k, wantSubscription{s.Pattern, s.Last}, AppendUnsubscribe(nil, tag, s.Pattern), nil
+		return k, wantSubscription(s), AppendUnsubscribe(nil, tag, s.Pattern), nil
 	case KindGoodbye:
 		reason, err := ParseGoodbye(body)
 		return k, map[string]string{"reason": reason}, AppendGoodbye(nil, reason), err
