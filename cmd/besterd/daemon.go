@@ -51,6 +51,7 @@ type daemon struct {
 	certificates     atomic.Pointer[map[listenAddress]*tls.Certificate]
 	stopWatching     context.CancelFunc // ends watchAccounts
 	background       sync.WaitGroup
+	madeFolders      []string // for sockets, the inner ones first; see removeMade
 	shuttingDown     bool
 }
 
@@ -177,6 +178,7 @@ func (d *daemon) shutdown(log *slog.Logger) error {
 	shutDown(flushed, "sessions were", d.sessions.Shutdown) // once handlers and servers have answered or failed all
 	wg.Wait()
 	d.background.Wait()
+	d.removeMade()
 	return err
 }
 

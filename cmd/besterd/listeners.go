@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -85,7 +87,9 @@ func (d *daemon) listen(c config.Listen) (*session.Listener, error) {
 			return (*d.certificates.Load())[listenAddressOf(c)], nil
 		}}
 	case config.Unix:
-		if err := makeSocketDir(c); err != nil {
+		made, err := makeSocketDir(c)
+		d.noteMade(made)
+		if err != nil {
 			return nil, fmt.Errorf("listen unix %s: %w", c.Address, err)
 		}
 	}
@@ -104,8 +108,9 @@ func listenOptions(c config.Listen) session.ListenOptions {
 // group or mode admits other users, they may pass through the folder but not write to
 // it: the mode of the socket says who may connect. Otherwise the folder is for this user
 // alone. An existing folder must belong to this user or to root, because its owner
-// controls the name of the socket.
-func makeSocketDir(c config.Listen) error {
+// controls the name of the socket. makeSocketDir returns the folders that it has made, the
+// inner ones first.
+func makeSocketDir(c config.Listen) (made []string, err error) {
 	dir := filepath.Dir(c.Address)
 	info, err := os.Stat(dir)
 	if os.IsNotExist(err) {
@@ -113,18 +118,47 @@ func makeSocketDir(c config.Listen) error {
 		if os.Geteuid() == 0 || c.Group != "" || c.Mode&0o007 != 0 {
 			mode = 0o755
 		}
-		if err := os.MkdirAll(dir, mode); err != nil {
-			return err
+		for parent := dir; os.IsNotExist(err); _, err = os.Stat(parent) {
+			made = append(made, parent)
+			parent = filepath.Dir(parent)
 		}
-		return os.Chmod(dir, mode) // whatever the umask
+		if err := os.MkdirAll(dir, mode); err != nil {
+			return made, err
+		}
+		return made, os.Chmod(dir, mode) // whatever the umask
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if s, ok := info.Sys().(*syscall.Stat_t); ok && s.Uid != 0 && int(s.Uid) != os.Geteuid() {
-		return fmt.Errorf("folder %s belongs to user %d: remove it or choose another path", dir, s.Uid)
+		return nil, fmt.Errorf("folder %s belongs to user %d: remove it or choose another path", dir, s.Uid)
 	}
-	return nil
+	return nil, nil
+}
+
+// noteMade logs folders that were made for a socket, and has shutdown remove them. More than
+// one is hardly what was meant.
+func (d *daemon) noteMade(folders []string) {
+	if len(folders) == 0 {
+		return
+	}
+	d.mu.Lock()
+	d.madeFolders = append(folders, d.madeFolders...)
+	d.mu.Unlock()
+	level := slog.LevelInfo
+	if len(folders) > 1 {
+		level = slog.LevelWarn
+	}
+	d.log.Log(context.Background(), level, "folder made for a socket", "folder", folders[0], "made", len(folders))
+}
+
+// removeMade removes the folders that were made for sockets and are empty.
+func (d *daemon) removeMade() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, folder := range d.madeFolders {
+		os.Remove(folder) // fails if there is anything in it
+	}
 }
 
 // setListeners serves what was opened and closes what the config no longer names.

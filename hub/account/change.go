@@ -112,7 +112,7 @@ func (s *Store) rewrite(group []*change) error {
 	if !changed {
 		return nil
 	}
-	data := doc.encode()
+	data := doc.seal()
 	if _, err := parse(data); err != nil { // a limit is exceeded: a file that cannot be read must not be written
 		return &tooLargeError{s.path, err}
 	}

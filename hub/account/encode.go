@@ -2,7 +2,9 @@ package account
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/besterhub/bester/hub"
@@ -15,6 +17,32 @@ const noAccounts = "# There are no accounts."
 // isCutOff reports whether there are no accounts, and no comment says so.
 func (d *document) isCutOff() bool {
 	return len(d.entries) == 0 && !slices.Contains(d.tail, noAccounts)
+}
+
+// The lines between which bester writes a file. One that begins with the first and does not
+// end with the second has been cut off. A file without them, as people write it or earlier
+// versions did, is read as it is.
+const sealed = "# The last line counts the accounts: a file that is cut off is noticed."
+
+// endLine returns the last line of a file with n accounts.
+func endLine(n int) string {
+	if n == 1 {
+		return "# end: 1 account"
+	}
+	return fmt.Sprintf("# end: %d accounts", n)
+}
+
+// parseEndLine returns how many accounts a line says that there are, if it is an endLine.
+func parseEndLine(line string) (n int, yes bool) {
+	text, yes := strings.CutPrefix(line, "# end: ")
+	number, word, _ := strings.Cut(text, " ")
+	n, err := strconv.Atoi(number)
+	return n, yes && err == nil && (word == "account" || word == "accounts")
+}
+
+// seal returns the text of encode with the lines that show that it is whole.
+func (d *document) seal() []byte {
+	return fmt.Appendf(nil, "%s\n%s%s\n", sealed, d.encode(), endLine(len(d.entries)))
 }
 
 // header begins a file that bester creates.

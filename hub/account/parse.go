@@ -58,6 +58,9 @@ type parser struct {
 	seen    map[string]bool      // fields of the account that may appear only once
 	line    string
 	number  int
+	sealed  bool // it begins as bester writes it
+	end     int  // the line with the number of accounts; 0: there is none
+	counted int  // that number
 }
 
 // parse reads a whole file. The error is a *SyntaxError without its Path.
@@ -86,7 +89,7 @@ func parse(data []byte) (*document, error) {
 		return nil, err
 	}
 	p.doc.tail = p.pending
-	return &p.doc, nil
+	return &p.doc, p.checkEnd()
 }
 
 // errorAt returns a *SyntaxError at the given byte of the line.
@@ -105,6 +108,9 @@ func (p *parser) parseLine() error {
 	}
 	if body == "" {
 		p.pending = append(p.pending, "")
+		return nil
+	}
+	if p.isSeal(body) {
 		return nil
 	}
 	if body[0] == '#' {
@@ -128,6 +134,34 @@ func (p *parser) parseLine() error {
 		return err
 	}
 	return p.field(start, key, at, value)
+}
+
+// isSeal reports whether a line is one of those that show whether the file is whole, and
+// keeps what it says.
+func (p *parser) isSeal(line string) bool {
+	if line == sealed {
+		p.sealed = true
+		return true
+	}
+	n, yes := parseEndLine(line)
+	if yes {
+		p.end, p.counted = p.number, n
+	}
+	return yes
+}
+
+// checkEnd checks that the file has the end that it should have.
+func (p *parser) checkEnd() error {
+	have := len(p.doc.entries)
+	switch {
+	case p.end > 0 && p.counted != have:
+		return &SyntaxError{Line: p.end, Column: 1, Problem: fmt.Sprintf(
+			"the file has %d accounts, not %d: put back what is missing, or if it is whole, write %q here", have, p.counted, endLine(have))}
+	case p.end == 0 && p.sealed:
+		return &SyntaxError{Line: p.number, Column: 1, Problem: fmt.Sprintf(
+			"the file is cut off after %d accounts, for its last line is missing: put it back, or if it is whole, add the line %q", have, endLine(have))}
+	}
+	return nil
 }
 
 var fields = []string{"account", "password", "send", "receive", "reach", "serve", "peer", "admin"}

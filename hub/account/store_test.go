@@ -169,7 +169,7 @@ func TestEmptiedFile(t *testing.T) {
 	}
 	for _, text := range cuts {
 		must(t, os.WriteFile(s.Path(), []byte(text), 0o600))
-		if err := s.Reload(); err == nil || !strings.Contains(err.Error(), "has lost all its accounts") {
+		if err := s.Reload(); err == nil || !strings.Contains(err.Error(), "has lost all its accounts") && !strings.Contains(err.Error(), "is cut off after 0 accounts") {
 			t.Errorf("%q: got %v", text, err)
 		}
 		if s.Lookup("ann") == nil {
@@ -212,5 +212,51 @@ func TestDanglingLink(t *testing.T) {
 		if err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "a link to "+path+".gone, which is not there") {
 			t.Errorf("got %v", err)
 		}
+	}
+}
+
+// A file that bester has written is taken only whole, wherever it is cut: also between two
+// accounts, and by a hub that starts and knows no other.
+func TestCutFile(t *testing.T) {
+	s := newStore(t)
+	for _, name := range []hub.UserName{"ann", "bob", "eve"} {
+		must(t, s.Add(name, "secret", DefaultPermissions()))
+	}
+	whole := readFile(t, s.Path())
+	for i := range len(whole) - 2 { // without the plural's s and the end of the last line it says the same
+		must(t, os.WriteFile(s.Path(), whole[:i], 0o600))
+		if err := s.Reload(); err == nil {
+			t.Errorf("cut after %d bytes of %d: taken, with %d accounts", i, len(whole), len(s.List()))
+		}
+		if len(s.List()) != 3 {
+			t.Fatalf("cut after %d bytes: %d accounts", i, len(s.List()))
+		}
+	}
+
+	// What people write by hand is taken, or they are told what to write.
+	text := string(whole)
+	third := strings.Index(text, "\naccount eve")
+	without := text[:third]
+	for _, c := range []struct {
+		text string
+		want string // of the error; "": none
+	}{
+		{text, ""},
+		{without, `is cut off after 2 accounts, for its last line is missing: put it back, or if it is whole, add the line "# end: 2 accounts"`},
+		{without + "\n# end: 3 accounts\n", `the file has 2 accounts, not 3: put back what is missing, or if it is whole, write "# end: 2 accounts" here`},
+		{without + "\n# end: 2 accounts\n\n", ""},
+		{strings.TrimPrefix(without, sealed+"\n"), ""}, // as it was always written
+	} {
+		must(t, os.WriteFile(s.Path(), []byte(c.text), 0o600))
+		_, err := Open(s.Path(), Options{Cost: 4})
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s\ngot %v, want %q", c.text, err, c.want)
+		}
+	}
+	must(t, os.WriteFile(s.Path(), []byte(strings.TrimPrefix(without, sealed+"\n")), 0o600))
+	must(t, s.Reload())
+	must(t, s.Remove("bob"))
+	if got := string(readFile(t, s.Path())); !strings.HasPrefix(got, sealed+"\n") || !strings.HasSuffix(got, "\n# end: 1 account\n") || strings.Count(got, "# end") != 1 {
+		t.Errorf("the file is now\n%s", got)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -252,6 +253,9 @@ func sniffProtocol(err error) error {
 	if errors.As(err, &record) {
 		return fmt.Errorf("a client without TLS at a TLS port: connect with tls:// (%w)", err)
 	}
+	if text := explainAlert(err); text != "" {
+		return fmt.Errorf("%s (%w)", text, err)
+	}
 	var e *bformat.LimitError
 	if !errors.As(err, &e) {
 		return err
@@ -266,6 +270,27 @@ func sniffProtocol(err error) error {
 		return errors.New("an SSH client: this port speaks Bester's own protocol")
 	}
 	return err
+}
+
+// explainAlert says what a TLS client meant that has ended the handshake with an alert, and
+// what to do; "" if err is no such alert, or says so itself. crypto/tls has only texts for them.
+func explainAlert(err error) string {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "remote error" {
+		return ""
+	}
+	switch strings.TrimPrefix(op.Err.Error(), "tls: ") {
+	case "unknown certificate authority", "bad certificate", "unknown certificate":
+		return "the client does not trust this hub's certificate: give it the one that signed it, with --ca FILE or as its trusted CA, " +
+			"and see that the certificate has the name by which it connects"
+	case "expired certificate", "revoked certificate":
+		return "the client takes this hub's certificate for expired: renew it, or set the client's clock"
+	case "unsupported certificate":
+		return "the client cannot use this hub's kind of certificate: give the hub another one"
+	case "protocol version not supported", "handshake failure", "insufficient security level":
+		return "the client and this hub have no version or cipher of TLS in common: it must speak TLS 1.3"
+	}
+	return ""
 }
 
 // warn logs, rate limited, an event that any peer can cause, with the peer's address.

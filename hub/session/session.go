@@ -7,6 +7,10 @@
 // come back over the same connection. The connection of a handler process is handed off
 // (Options.Handler).
 //
+// The hub runs on Linux alone, which this package needs for the credentials of UNIX sockets
+// and to see peers hang up (hub/socket). The kit for handlers and hub/client also build for
+// other systems.
+//
 // Every session has one reader goroutine and one writer goroutine. Its send queue is
 // bounded in bytes; the operator chooses what happens when a peer does not read
 // (Limits.Overflow). A full queue drops the messages of the senders with most in it. Every loss is

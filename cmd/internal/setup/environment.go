@@ -115,10 +115,12 @@ func (e *environment) socket(report func(text string, path ...string), socket st
 	}
 	dir := filepath.Dir(socket)
 	info, err := os.Stat(dir)
+	missing := 0
 	if creates {
 		for parent := dir; errors.Is(err, fs.ErrNotExist) && parent != filepath.Dir(parent); info, err = os.Stat(parent) {
 			parent = filepath.Dir(parent)
 			dir = parent
+			missing++
 		}
 	}
 	switch {
@@ -132,6 +134,8 @@ func (e *environment) socket(report func(text string, path ...string), socket st
 		report(fmt.Sprintf("you may not make anything in the folder %s; may the hub's user?", dir), path...)
 	case creates && dir == filepath.Dir(socket) && foreignOwner(info):
 		report(fmt.Sprintf("the folder %s belongs to another user: remove it or choose another path", dir), path...)
+	case missing > 1:
+		e.warn(fmt.Sprintf("there is no folder %s, nor one to put it in: the hub makes them; is the path right?", filepath.Dir(socket)), path...)
 	}
 }
 
