@@ -213,7 +213,7 @@ func (d *demo) summary(out io.Writer, p *printer, took time.Duration) error {
 		return errors.New("nothing arrived")
 	}
 	fmt.Fprintf(out, "\n%d messages arrived in %s. What the hub says of it:\n\n", n, took.Round(time.Second))
-	report, err := d.target.status(context.Background())
+	report, err := d.target.builtin(context.Background(), statusRequest)
 	if err != nil {
 		return err
 	}

@@ -58,10 +58,14 @@ var exitMeanings = map[string][]exitMeaning{
 		{0, "ended by Ctrl-C, by --for, or after as many messages as --count says; or nobody reads its output any more"},
 		{exitFailed, "with --for and --count: fewer messages have come; or a file cannot be read, or " + whenUnwritten},
 		{exitUsage, whenUsage}, {exitUnreachable, "the hub cannot be reached and waiting does not help, or the time of --for is over"},
-		{exitDenied, whenDenied}, {exitInterrupted, whenInterrupted + " before it had reached the hub"},
+		{exitDenied, whenDenied + ", or may not receive what a PATTERN stands for"}, {exitInterrupted, whenInterrupted + " before it had reached the hub"},
 	},
 	"bester status": {
 		{0, "the status is shown"}, {exitFailed, "the account is no administrator's, a file cannot be read, or " + whenUnwritten},
+		{exitUsage, whenUsage}, {exitUnreachable, whenUnreachable}, {exitDenied, whenDenied}, {exitInterrupted, whenInterrupted},
+	},
+	"bester kick": {
+		{0, "the sessions are ended"}, {exitFailed, "the user is not logged in, the account is no administrator's, or a file cannot be read"},
 		{exitUsage, whenUsage}, {exitUnreachable, whenUnreachable}, {exitDenied, whenDenied}, {exitInterrupted, whenInterrupted},
 	},
 	"bester check": {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/client"
 	hubsession "github.com/besterhub/bester/hub/session"
 )
 
@@ -126,6 +128,17 @@ func TestExitStatus(t *testing.T) {
 	accounts := filepath.Join(folder, "accounts")
 	handle := "handle alarm --set name=t --set above=1 --socket "
 
+	victim, err := client.Dial(t.Context(), "unix", open, client.Options{User: "victim"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if <-victim.Done(); !strings.Contains(fmt.Sprint(victim.Err()), "an administrator has ended the session") {
+			t.Errorf("who was kicked is told %v", victim.Err())
+		}
+		victim.Close(t.Context())
+	}()
+
 	cases := []exitCase{
 		{args: "", code: 0},
 		{args: "", code: exitFailed, unwritable: true},
@@ -175,6 +188,13 @@ func TestExitStatus(t *testing.T) {
 		{args: "status --hub " + missing + ".sock", code: exitUnreachable},
 		{args: "status --hub " + closed, code: exitDenied},
 		{args: "status", code: exitInterrupted, interrupted: true},
+
+		{args: "kick victim", code: 0},
+		{args: "kick victim", code: exitFailed},
+		{args: "kick", code: exitUsage},
+		{args: "kick victim --hub " + missing + ".sock", code: exitUnreachable},
+		{args: "kick victim --hub " + closed, code: exitDenied},
+		{args: "kick victim", code: exitInterrupted, interrupted: true},
 
 		{args: "check " + good, code: 0},
 		{args: "check --strict " + good, code: 0},

@@ -41,7 +41,7 @@ With --json it writes one object. Later versions may add fields.
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			report, err := t.status(cmd.Context())
+			report, err := t.builtin(cmd.Context(), statusRequest)
 			if err != nil {
 				return err
 			}
@@ -58,8 +58,10 @@ With --json it writes one object. Later versions may add fields.
 	return cmd
 }
 
-// status asks the hub.
-func (t *target) status(ctx context.Context) ([]byte, error) {
+const statusRequest = `{"command":{"type":"status"}}`
+
+// builtin has the hub carry out a command of its own, and returns what it replies.
+func (t *target) builtin(ctx context.Context, command string) ([]byte, error) {
 	ctx, cancel := t.within(ctx)
 	defer cancel()
 	c, err := t.dial(ctx, sendOnly)
@@ -67,14 +69,14 @@ func (t *target) status(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	defer closeClient(ctx, c)
-	m := &hub.Message{Type: "builtin", Data: hub.Data{Encoding: hub.JSON, Bytes: []byte(`{"command":{"type":"status"}}`)}}
-	var report []byte
+	m := &hub.Message{Type: "builtin", Data: hub.Data{Encoding: hub.JSON, Bytes: []byte(command)}}
+	var reply []byte
 	var bad error
-	err = c.Request(ctx, m, func(m *hub.Message) { report, bad = wire.AppendJSON(nil, m.Data) })
+	err = c.Request(ctx, m, func(m *hub.Message) { reply, bad = wire.AppendJSON(nil, m.Data) })
 	if err == nil {
 		err = bad
 	}
-	return report, t.requestError(err, "")
+	return reply, t.requestError(err, "")
 }
 
 // showStatus writes a report for people, without the session of self, who asked for it.
@@ -98,6 +100,7 @@ func showStatus(out io.Writer, report []byte, self string) error {
 		Users     []string
 		Router    messageReport
 		Receivers []receiverReport
+		Connected []connectedReport
 		Sessions  map[string]uint64
 		Servers   map[string]uint64
 		Handlers  []struct {
@@ -140,6 +143,7 @@ func showStatus(out io.Writer, report []byte, self string) error {
 	if i := slices.Index(r.Users, self); i >= 0 && r.Sessions["sessions"] > 0 {
 		r.Users = slices.Delete(r.Users, i, i+1)
 		r.Sessions["sessions"]--
+		r.Connected = withoutSelf(r.Connected, self)
 	}
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	up := (time.Duration(r.Uptime) * time.Second).String()
@@ -163,6 +167,7 @@ func showStatus(out io.Writer, report []byte, self string) error {
 	if r.Servers["sent"]+r.Servers["unconfirmed"]+r.Servers["failed"]+r.Servers["waiting"] > 0 {
 		fmt.Fprintf(w, "servers\t%s\n", counterList(r.Servers, serverCounts))
 	}
+	writeConnected(w, r.Connected)
 	writeReceivers(w, r.Receivers)
 	if len(r.Routes) > 0 {
 		fmt.Fprintf(w, "\nROUTE\tTHROUGH\tTO\n")
@@ -289,6 +294,7 @@ var (
 	}
 	sessionCounts = []counter{
 		{"sessions", "open", "open"}, {"logins", "login", "logins"}, {"denied", "login denied", "logins denied"},
+		{"subscriptions", "subscription", "subscriptions"}, {"subscriptions_refused", "subscription refused", "subscriptions refused"},
 		{"sends_denied", "message not allowed", "messages not allowed"}, {"origins_denied", "origin not allowed", "origins not allowed"},
 		{"sends_slowed", "message slowed down", "messages slowed down"},
 		{"malformed", "malformed frame", "malformed frames"}, {"frames_too_long", "frame too long", "frames too long"},

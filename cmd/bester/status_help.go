@@ -14,6 +14,8 @@ const statusLegend = `Counts are since the hub started; those that are 0 are mos
   limits     memory that the hub may use, of its machine or control group, and what it
              allows for session.memory, session.connections and session.per_account
   users      who is logged in, with how often; without the session that asks
+  CONNECTED  the user of a session; FROM its address, FOR how long, SUBSCRIBED TO these
+             patterns; DELIVERED to it and LOST: messages. Handlers are below
   RECEIVER   a user to whom deliveries were lost or are queued, those with most first
   sessions   open now, without the one that asks, and what became of connections
   servers    messages for other servers, those without a name in the config too
@@ -60,7 +62,12 @@ const statusKeys = `  hub        its name
              (object: how many were lost by reason)
   receivers  list: user ("": all who left long ago), sessions, send_only (sessions that
              take no deliveries), delivered, queued, lost, losses (as in router)
-  sessions   sessions and connections now; of connections: accepted, logins, denied,
+  connected  list of the sessions, that of who asks too: user, role (client, server,
+             handler), from (its address, or unix), since (RFC 3339), send_only,
+             subscriptions (list of patterns), delivered, queued, lost, losses (as in
+             router)
+  sessions   sessions, connections and subscriptions now; subscriptions_refused; of
+             connections: accepted, logins, denied,
              sends_denied (messages of types that their account may not send),
              sends_slowed (messages over session.rate or total_rate),
              origins_denied (messages of peers that named an origin they may not speak for),

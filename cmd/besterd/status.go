@@ -31,10 +31,12 @@ type report struct {
 	Router    hub.RouterStats     `json:"router"`
 	Receivers []session.UserStats `json:"receivers"` // the deliveries to each user
 	Sessions  session.Stats       `json:"sessions"`
-	Accounts  account.Stats       `json:"accounts"`
-	Servers   upstream.Stats      `json:"servers"` // all together
-	Handlers  []link.Stats        `json:"handlers"`
-	Devices   []deviceReport      `json:"devices"`
+
+	Connected []session.SessionStats `json:"connected"` // the sessions that are open, that of who asks too
+	Accounts  account.Stats          `json:"accounts"`
+	Servers   upstream.Stats         `json:"servers"` // all together
+	Handlers  []link.Stats           `json:"handlers"`
+	Devices   []deviceReport         `json:"devices"`
 
 	Upstreams []upstream.ServerStats `json:"upstreams"` // the servers of the config
 	Filters   []filterReport         `json:"filters"`
@@ -76,7 +78,7 @@ func (d *daemon) status() []byte {
 	r := report{
 		Version: version, PID: os.Getpid(), Uptime: time.Since(d.startedAt).Seconds(),
 		Memory: memory.Sys - memory.HeapReleased, LogLost: d.logLost(), Listeners: d.listenerNames(),
-		Users: []hub.UserName{}, Router: d.routerStats(), Sessions: d.sessions.Stats(), Receivers: d.sessions.Users(),
+		Users: []hub.UserName{}, Router: d.routerStats(), Sessions: d.sessions.Stats(), Receivers: d.sessions.Users(), Connected: d.sessions.Sessions(),
 		Handlers: d.groups.Stats(), HandlersRefused: d.groups.Refused(), Devices: []deviceReport{},
 		Upstreams: []upstream.ServerStats{}, Filters: []filterReport{}, Routes: []routeReport{},
 	}

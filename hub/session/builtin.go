@@ -18,6 +18,8 @@ import (
 //	login           nothing: who sends it is logged in
 //	changePassword  sets the account's password, given the old one
 //	status          replies with the hub's status, to administrators
+//	kick            ends all sessions of the user that it names, for administrators; replies
+//	                with their number
 func (s *session) builtin(data hub.Data) (reply []byte, closes bool, err error) {
 	json, err := wire.AppendJSON(nil, data)
 	if err != nil {
@@ -36,10 +38,13 @@ func (s *session) builtin(data hub.Data) (reply []byte, closes bool, err error) 
 		return nil, false, s.changePassword(b)
 	case "status":
 		if s.server.o.Status == nil || !s.account.Load().IsAdmin() {
-			return nil, false, fmt.Errorf("%w: account %q is no administrator: bester account allow --admin %s", hub.ErrDenied, s.name, s.name)
+			return nil, false, s.notAdmin()
 		}
 		s.beforeBlocking() // Status may take a moment
 		return s.server.o.Status(), false, nil
+	case "kick":
+		reply, err = s.kick(hub.UserName(b.User))
+		return reply, false, err
 	}
 	return nil, false, fmt.Errorf("%w: unknown builtin command %q", hub.ErrHandler, b.Command)
 }

@@ -340,7 +340,7 @@ func (s *session) warnMalformed(err error) {
 // so messages in flight are answered. A peer that has ended inside a frame may still read.
 func inputEnded(err error) bool {
 	switch err {
-	case nil, io.EOF, io.ErrUnexpectedEOF, errClose, errShuttingDown, errRemoved, errNoPeer, errStalled, errReclaimed, errHungUp:
+	case nil, io.EOF, io.ErrUnexpectedEOF, errClose, errShuttingDown, errRemoved, errNoPeer, errStalled, errReclaimed, errKicked, errHungUp:
 		return true
 	}
 	return false

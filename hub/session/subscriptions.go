@@ -23,6 +23,13 @@ type subscriptions struct {
 	patterns []hub.Pattern
 }
 
+// list returns the patterns in the order in which the session subscribed.
+func (s *subscriptions) list() []hub.Pattern {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]hub.Pattern{}, s.patterns...)
+}
+
 // subscribe acts on a subscribe frame.
 func (n *native) subscribe(tag uint64, body []byte) {
 	s, err := wire.ParseSubscription(body)

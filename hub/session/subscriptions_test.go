@@ -138,3 +138,47 @@ func TestSubscriptionEndsWithItsPermission(t *testing.T) {
 		t.Errorf("%d subscriptions, want 1", s.Subscriptions)
 	}
 }
+
+// What status shows of a session: who it is, what it has subscribed to, and what it got.
+// An administrator can end it, and nobody else.
+func TestSessionsAndKick(t *testing.T) {
+	h := run(t, Options{})
+	h.account(t, "ann", nil)
+	ann, c, sam := h.enter(t, "ann"), h.classic(t, "ann"), h.native(t, "sam")
+	ann.subscribe("a", "b/#")
+	sam.send(1, "a", "1")
+	sam.want("status 1: good")
+	ann.want("deliver 0: a sam 1")
+	tcp := h.peer(t, "tcp", h.tcp)
+	tcp.hello(&wire.Hello{Role: wire.RoleClient, User: "ann", Password: "p", SendOnly: true})
+	tcp.wantIn("hello ")
+	eventually(t, "all four are listed", func() bool {
+		all := h.Sessions()
+		return len(all) == 4 && all[0].Delivered == 1
+	})
+	var got []string
+	for _, s := range h.Sessions() {
+		from, _, _ := strings.Cut(s.From, ":")
+		got = append(got, fmt.Sprintf("%s %s %s %v %v %d", s.User, s.Role, from, s.SendOnly, s.Subscriptions, s.Lost))
+	}
+	want := []string{"ann client unix false [a b/#] 0", "ann client unix false [] 0", "sam client unix false [] 0", "ann client 127.0.0.1 true [] 0"}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+
+	kick := func(p *peer, user string) {
+		p.send(7, "builtin", fmt.Sprintf(`{"command":{"type":"kick","command":{"username":%q}}}`, user))
+	}
+	kick(ann, "sam")
+	ann.wantIn(`status 7: not allowed: account "ann" is no administrator`)
+	kick(sam, "sam") // not itself
+	sam.want(`deliver 7: builtin  {"sessions":0}`, "status 7: good")
+	kick(sam, "ann")
+	sam.want(`deliver 7: builtin  {"sessions":3}`, "status 7: good")
+	for _, p := range []*peer{ann, tcp} {
+		p.want("goodbye: an administrator has ended the session", "end")
+	}
+	c.want("end")
+	eventually(t, "they are gone", func() bool { return len(h.Sessions()) == 1 && h.Stats().Subscriptions == 0 })
+	h.log.want(t, "sessions ended by an administrator", "user=sam", "kicked=ann", "sessions=3")
+}

@@ -4,8 +4,8 @@ import "github.com/besterhub/bester/hub"
 
 // A ClassicBuiltin is a command to the hub itself: the data of a message of type "builtin".
 type ClassicBuiltin struct {
-	Command     string // "close", "login", "logout", "changePassword", or one unknown here
-	User        string // of login
+	Command     string // "close", "login", "logout", "changePassword", "status", "kick", or one unknown here
+	User        string // of login and kick
 	Password    string // of login; the current one of changePassword
 	NewPassword string // of changePassword
 }
