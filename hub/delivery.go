@@ -28,6 +28,9 @@ func (a *Answer) deliverToReceivers(out *Message) {
 		a.setError(Reason(ErrHandler, "type %q: passed on, but no route says where to", a.m.Type))
 		return
 	}
+	if pl.last != nil {
+		pl.last.store(out)
+	}
 	for i := range pl.subscribers {
 		a.deliverToSubscriber(out, &pl.subscribers[i])
 	}

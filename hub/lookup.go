@@ -29,7 +29,7 @@ func newLookups(t *routingTable) *lookups {
 
 // lookup returns the pipeline of a type, nil if there is neither a route nor a handler nor a
 // subscriber.
-func (l *lookups) lookup(typ Type, s *subscriptions) *pipeline {
+func (l *lookups) lookup(typ Type, r *Router) *pipeline {
 	if pl, ok := (*l.known.Load())[typ]; ok {
 		return pl
 	}
@@ -37,7 +37,7 @@ func (l *lookups) lookup(typ Type, s *subscriptions) *pipeline {
 	defer l.mu.Unlock()
 	pl, ok := l.fresh[typ]
 	if !ok {
-		pl = find(typ, l.table, s)
+		pl = r.find(typ, l.table)
 		if l.fresh == nil {
 			l.fresh = make(map[Type]*pipeline)
 		}
@@ -58,23 +58,27 @@ func (l *lookups) lookup(typ Type, s *subscriptions) *pipeline {
 	return pl
 }
 
-// find returns the pipeline of a type, with its subscribers.
-func find(typ Type, t *routingTable, s *subscriptions) *pipeline {
+// find returns the pipeline of a type, with its subscribers and its last value.
+func (r *Router) find(typ Type, t *routingTable) *pipeline {
 	pl := t.lookup(typ)
 	var routed []*user
 	if pl != nil {
 		routed = pl.users
 	}
-	all := s.of(typ, routed)
-	if len(all) == 0 {
+	subscribers := r.subscriptions.of(typ, routed)
+	if pl == nil && len(subscribers) == 0 {
+		return nil
+	}
+	last := r.lastValues.of(typ)
+	if len(subscribers) == 0 && last == nil {
 		return pl
 	}
-	with := new(pipeline)
+	of := new(pipeline)
 	if pl != nil {
-		*with = *pl
+		*of = *pl
 	}
-	with.subscribers = all
-	return with
+	of.subscribers, of.last = subscribers, last
+	return of
 }
 
 // A cachedLookup is the last result of a batch's goroutine.
@@ -89,10 +93,10 @@ type cachedLookup struct {
 func (r *Router) lookup(typ Type, b *Batch) *pipeline {
 	l := r.lookups.Load()
 	if b == nil {
-		return l.lookup(typ, &r.subscriptions)
+		return l.lookup(typ, r)
 	}
 	if b.lastLookup.from != l || b.lastLookup.typ != typ {
-		b.lastLookup = cachedLookup{l, typ, l.lookup(typ, &r.subscriptions)}
+		b.lastLookup = cachedLookup{l, typ, l.lookup(typ, r)}
 	}
 	return b.lastLookup.pipeline
 }

@@ -71,6 +71,7 @@ type Router struct {
 	registrations map[Pattern]*registration // the calls that they are from
 	lookups       atomic.Pointer[lookups]
 	subscriptions subscriptions
+	lastValues    lastValues
 }
 
 // NewRouter returns a Router without routes and handlers.

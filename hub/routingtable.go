@@ -16,6 +16,7 @@ type pipeline struct {
 	users       []*user   // receivers here
 	servers     []Address // receivers elsewhere
 	subscribers []subscriber
+	last        *lastValue // keeps the last message; nil: none is kept
 }
 
 // hasReceivers reports whether a route says where messages go.

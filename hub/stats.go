@@ -151,6 +151,9 @@ type RouterStats struct {
 	InFlight  uint64            `json:"in_flight"` // taken, and not ended
 	Panics    uint64            `json:"panics"`    // bugs in handlers and receivers of this process
 
+	LastValues        int    `json:"last_values"`         // types whose last message is kept now: see Router.SetLastValues
+	LastValuesEvicted uint64 `json:"last_values_evicted"` // types whose last message gave way to others
+
 	Handed      uint64 `json:"handed"`      // deliveries: messages handed to a session or server, once for each
 	Unconfirmed uint64 `json:"unconfirmed"` // of these, taken by servers that did not say what became of them
 	Lost        uint64 `json:"lost"`        // the sum of Losses
@@ -235,6 +238,7 @@ func (r *Router) Stats() RouterStats {
 			stats.Failures[f.key] = v
 		}
 	}
+	stats.LastValues, stats.LastValuesEvicted = r.lastValues.count()
 	stats.Taken = max(n(countTaken), ended) // a burst that ended elsewhere may be counted before it was taken
 	stats.InFlight = stats.Taken - ended
 	for i := range s.losses {

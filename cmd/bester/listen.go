@@ -20,6 +20,7 @@ const jsonHelp = `With --json every message is an object on a line of its own:
   id     the hub where it began and a number that never repeats there
   time   when it was sent or measured, RFC 3339 in UTC
   data   what was sent
+  retained  true if it came before listen did: see --last; left out otherwise
 
 NaN and infinities are null in JSON, bytes are base64, timestamps text. Where JSON has no
 form at all for the data, an object has in their place:
@@ -64,6 +65,7 @@ the place of the first of them; standard output holds nothing but messages.
 
 ` + jsonHelp,
 		Example: `  bester listen 'reading/#'
+  bester listen --last '#' --count 10 --for 1s
   bester listen 'reading/+/bme280' 'alarm/#' --user dashboard
   bester listen --user dashboard --json | jq .data
   bester listen --user dashboard --count 1 --for 1m`,
@@ -74,6 +76,7 @@ the place of the first of them; standard output holds nothing but messages.
 	l.target.flags(cmd)
 	cmd.Flags().Lookup("timeout").Usage = "give up one attempt to reach the hub after this `time`;\n$BESTER_TIMEOUT sets the default"
 	cmd.Flags().BoolVar(&l.json, "json", false, "write JSON, one object a line")
+	cmd.Flags().BoolVar(&l.last, "last", false, "show first the last message of each type, as far as the hub has kept it\n(hub.last_values in its config)")
 	cmd.Flags().IntVarP(&l.count, "count", "n", 0, "end after this many messages")
 	cmd.Flags().DurationVar(&l.duration, "for", 0, "end after this long; with --count, fail if fewer have come")
 	cmd.Flags().BoolVarP(&l.quiet, "quiet", "q", false, "do not say on standard error that it is listening, or waiting")
@@ -84,6 +87,7 @@ the place of the first of them; standard output holds nothing but messages.
 type listenOptions struct {
 	target
 	patterns    []hub.Pattern
+	last        bool
 	json, quiet bool
 	count       int
 	duration    time.Duration

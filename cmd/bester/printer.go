@@ -88,6 +88,9 @@ func (p *printer) appendObject(dst []byte, m *hub.Message) []byte {
 		dst = append(dst, `,"time":`...)
 		dst = wire.AppendJSONString(dst, m.Time.UTC().Format(time.RFC3339Nano))
 	}
+	if m.Retained {
+		dst = append(dst, `,"retained":true`...)
+	}
 	text, err := wire.AppendJSON(nil, m.Data)
 	if err == nil && m.Data.Encoding == hub.JSON && !json.Valid(text) {
 		err = errors.New("the data is not JSON")

@@ -57,7 +57,8 @@ const statusKeys = `  hub        its name
   users      list of names, one for each session, that of who asks too
   router     messages: taken = succeeded + failed + dropped + absent (for nobody there) +
              in_flight; failures (object: how many failed by reason), refused (not
-             taken), panics (bugs of the hub); deliveries: handed = delivered +
+             taken), panics (bugs of the hub), last_values (types whose
+             last message is kept), last_values_evicted (that gave way to others); deliveries: handed = delivered +
              unconfirmed (servers took them and said nothing) + queued + lost; losses
              (object: how many were lost by reason)
   receivers  list: user ("": all who left long ago), sessions, send_only (sessions that

@@ -15,6 +15,9 @@ import (
 
 // parsePatterns reads the patterns to listen to.
 func (l *listenOptions) parsePatterns(args []string) error {
+	if l.last && len(args) == 0 {
+		return usageError{errors.New("--last is for patterns: bester listen --last 'reading/#'")}
+	}
 	for _, arg := range args {
 		p, err := hub.ParsePattern(arg)
 		if err != nil {
@@ -41,7 +44,11 @@ func (l *listenOptions) subscribed(ctx context.Context, o client.Options) (sessi
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	for _, p := range l.patterns {
-		if err := c.Subscribe(ctx, p); err != nil {
+		subscribe := c.Subscribe
+		if l.last {
+			subscribe = c.SubscribeWithLast
+		}
+		if err := subscribe(ctx, p); err != nil {
 			closeClient(ctx, c)
 			return nil, l.refused(p, err)
 		}

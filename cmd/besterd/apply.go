@@ -131,6 +131,7 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	tuneGC(has.memory)
 	logLimits(d.log, c, l, has)
 	d.sessions.SetLimits(l)
+	d.router.SetLastValues(int(c.Hub.LastValues))
 	replacement := d.replaceHandlers(old, handlers)
 	d.mu.Lock()
 	d.filters, d.handlers = filters, handlers

@@ -41,7 +41,7 @@ func limits(c *config.Config, has resources) session.Limits {
 	l := session.Limits{
 		LoginTimeout: c.Session.Login, MaxConnections: c.Session.Connections, MaxPerAccount: c.Session.PerAccount, MaxFrame: int(c.Hub.Frame),
 		QueueBytes: int(c.Session.Queue), Overflow: overflow[c.Session.Full], WriteTimeout: c.Session.Write,
-		Credits: c.Session.Credits, MayPeer: c.Peers.Allow, MayUseOrigin: c.Peers.MayUseOrigin, Memory: int(c.SessionMemory(has.memory.Limit)), LoginFailures: c.Session.Failures,
+		Credits: c.Session.Credits, MaxSubscriptions: c.Session.Subscriptions, MayPeer: c.Peers.Allow, MayUseOrigin: c.Peers.MayUseOrigin, Memory: int(c.SessionMemory(has.memory.Limit)), LoginFailures: c.Session.Failures,
 		Rate:      session.Rate{Messages: c.Session.Rate, Bytes: int(c.Session.RateBytes)},
 		TotalRate: session.Rate{Messages: c.Session.TotalRate, Bytes: int(c.Session.TotalRateBytes)},
 	}
@@ -53,7 +53,7 @@ func limits(c *config.Config, has resources) session.Limits {
 			}
 		}
 		sockets := has.memory.Limit / 8
-		rest := has.memory.Limit - programMemory - int64(l.Memory) - filterMemory(c) - sockets
+		rest := has.memory.Limit - programMemory - int64(l.Memory) - filterMemory(c) - int64(c.Hub.LastValues) - sockets
 		l.MaxConnections = int(min(int64(l.MaxConnections), max(rest/int64(cost), minConnections)))
 		// The system takes twice as much, and 4 KiB at least.
 		if each := int(sockets) / 2 / l.MaxConnections; each < systemSocketBuffer {

@@ -19,6 +19,13 @@ func (c *Client) Subscribe(ctx context.Context, p hub.Pattern) error {
 	return c.command(ctx, wire.AppendSubscribe(nil, 0, wire.Subscription{Pattern: p}))
 }
 
+// SubscribeWithLast is Subscribe that is delivered first, with Retained set, the last message
+// of each of these types, as far as the hub has kept it. One that comes meanwhile may be
+// delivered twice.
+func (c *Client) SubscribeWithLast(ctx context.Context, p hub.Pattern) error {
+	return c.command(ctx, wire.AppendSubscribe(nil, 0, wire.Subscription{Pattern: p, Last: true}))
+}
+
 // Unsubscribe ends a subscription. Messages that are on their way are still delivered. It
 // is no error if there is none.
 func (c *Client) Unsubscribe(ctx context.Context, p hub.Pattern) error {

@@ -54,11 +54,12 @@ type Config struct {
 
 // Hub is the section [hub].
 type Hub struct {
-	Name    string        // of this hub, in message ids and types of readings; default: the host's name
-	MaxHops int           // how often handlers may resend one message (sendHandler), 1 to 255
-	Frame   Bytes         // the largest frame from an authenticated peer, 4 KiB to 64 MiB
-	Drain   time.Duration // how long SIGTERM waits for messages in flight, 0 to 1h
-	Dial    Dial          // servers without a name that messages may be sent to
+	Name       string        // of this hub, in message ids and types of readings; default: the host's name
+	MaxHops    int           // how often handlers may resend one message (sendHandler), 1 to 255
+	Frame      Bytes         // the largest frame from an authenticated peer, 4 KiB to 64 MiB
+	Drain      time.Duration // how long SIGTERM waits for messages in flight, 0 to 1h
+	LastValues Bytes         // for the last message of each type, which listen --last shows, 0 to 64 MiB; 0: none is kept
+	Dial       Dial          // servers without a name that messages may be sent to
 }
 
 // Dial is the key hub.dial: which servers that have no name in the config messages may be
@@ -117,6 +118,7 @@ type Session struct {
 	Full           string        // what happens when it is full: DropOldest, DropNewest or Close
 	Write          time.Duration // write timeout: a peer that reads nothing for so long, or stops inside a frame, is closed; 1ms to 1h
 	Credits        int           // messages of one session that may be in flight, 1 to 65535
+	Subscriptions  int           // of one session, 1 to 10000
 	Memory         Bytes         // for long frames being read and for queues, of all sessions together, 1 MiB to 1 GiB; 0: see SessionMemory
 	Failures       int           // failed logins to one account from one address in a minute until these are throttled, 1 to 1000000
 	Rate           int           // messages a second that one account may send, 0 to 1000000; 0: no limit

@@ -30,7 +30,7 @@ func TestDefaultsOfAnEmptyFile(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	got, err := Parse("bester.toml", []byte(`
-hub = { name = "shed", max_hops = 3, frame = 8192, dial = ["house.local:2223", "10.4.0.0/16", "127.0.0.1"] }
+hub = { name = "shed", max_hops = 3, frame = 8192, last_values = 0, dial = ["house.local:2223", "10.4.0.0/16", "127.0.0.1"] }
 log.level = "warn"
 [admin]
 info = { contact = "root@example.org", floor = 2, at = [1.5, true] }
@@ -73,7 +73,7 @@ to = ["dashboard", "alice@b", "@10.0.0.9:2223"]
 		t.Fatal(err)
 	}
 	want := Default()
-	want.Hub = Hub{"shed", 3, 8192, 10 * time.Second, Dial{
+	want.Hub = Hub{"shed", 3, 8192, 10 * time.Second, 0, Dial{
 		Hosts: []string{"house.local:2223"}, Ranges: []netip.Prefix{netip.MustParsePrefix("10.4.0.0/16"), netip.MustParsePrefix("127.0.0.1/32")}}}
 	want.Log.Level = slog.LevelWarn
 	want.Admin.Info = map[string]any{"contact": "root@example.org", "floor": int64(2), "at": []any{1.5, true}}

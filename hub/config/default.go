@@ -34,12 +34,12 @@ func Default() *Config {
 // newDefaults returns the defaults that a file's keys override.
 func newDefaults() *Config {
 	return &Config{
-		Hub: Hub{MaxHops: hub.MaxHops, Frame: MiB, Drain: 10 * time.Second},
+		Hub: Hub{MaxHops: hub.MaxHops, Frame: MiB, LastValues: MiB, Drain: 10 * time.Second},
 		Log: Log{Format: FormatText},
 		// Its Level is the zero slog.Level: info.
 		Admin: Admin{Info: ""},
 		Session: Session{Login: 10 * time.Second, Connections: 1024, Queue: 256 * KiB,
-			Full: DropOldest, Write: 30 * time.Second, Credits: 256, Failures: 10},
+			Full: DropOldest, Write: 30 * time.Second, Credits: 256, Subscriptions: 256, Failures: 10},
 	}
 }
 

@@ -56,6 +56,7 @@ func ExampleConfig_AppendTOML() {
 	// max_hops = 16
 	// frame = "1 MiB"
 	// drain = "10s"
+	// last_values = "1 MiB"
 	// dial = "open"
 	//
 	// [log]
@@ -77,6 +78,7 @@ func ExampleConfig_AppendTOML() {
 	// full = "drop-oldest"
 	// write = "30s"
 	// credits = 256
+	// subscriptions = 256
 	// memory = ""
 	// failures = 10
 	// rate = 0

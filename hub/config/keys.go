@@ -45,6 +45,7 @@ func (h *Hub) keys() []key {
 		{"max_hops", count(&h.MaxHops, 1, 255), ""},
 		{"frame", size(&h.Frame, 4*KiB, 64*MiB), ""},
 		{"drain", duration(&h.Drain, 0, time.Hour), ""},
+		{"last_values", size(&h.LastValues, 0, 64*MiB), ""},
 		{"dial", dialList{&h.Dial}, ""},
 	}
 }
@@ -83,6 +84,7 @@ func (s *Session) keys() []key {
 		{"full", enum(&s.Full, DropOldest, DropNewest, Close), ""},
 		{"write", duration(&s.Write, time.Millisecond, time.Hour), ""},
 		{"credits", count(&s.Credits, 1, 65535), ""},
+		{"subscriptions", count(&s.Subscriptions, 1, 10000), ""},
 		{"memory", optionalSize(&s.Memory, MiB, GiB), ""},
 		{"failures", count(&s.Failures, 1, 1000000), ""},
 		{"rate", count(&s.Rate, 0, 1000000), ""},

@@ -12,10 +12,10 @@ import (
 
 // SessionStats says who is connected, and what became of the deliveries to that session.
 type SessionStats struct {
-	User          hub.UserName  `json:"user"` // "" for a server of the original's dialect
-	Role          string        `json:"role"` // wire.RoleClient, RoleServer or RoleHandler
-	From          string        `json:"from"` // the peer's address, or "unix"
-	Since         time.Time     `json:"since"` // when it connected
+	User          hub.UserName  `json:"user"`          // "" for a server of the original's dialect
+	Role          string        `json:"role"`          // wire.RoleClient, RoleServer or RoleHandler
+	From          string        `json:"from"`          // the peer's address, or "unix"
+	Since         time.Time     `json:"since"`         // when it connected
 	SendOnly      bool          `json:"send_only"`     // it takes no deliveries
 	Subscriptions []hub.Pattern `json:"subscriptions"` // in the order in which it subscribed
 	hub.DeliveryStats

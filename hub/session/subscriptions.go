@@ -6,15 +6,19 @@ import (
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/account"
+	"github.com/besterhub/bester/hub/bformat"
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// The number of subscriptions is bounded: by Limits.MaxSubscriptions for a session, and so
-// that one account does not take all that the hub has.
-const (
-	maxSubscriptions        = 64 << 10 // of all sessions
-	maxAccountSubscriptions = maxSubscriptions / 8
-)
+// subscriptionCost is about the memory in bytes that a subscription takes.
+const subscriptionCost = 512
+
+// subscriptions returns how many subscriptions all sessions together may have, and those of
+// one account: an eighth, so that it does not take all that the hub has.
+func (l *Limits) subscriptions() (all, ofAccount int) {
+	all = l.Memory / 4 / subscriptionCost
+	return all, max(all/8, 1)
+}
 
 // subscriptions are those of one session.
 type subscriptions struct {
@@ -36,12 +40,27 @@ func (n *native) subscribe(tag uint64, body []byte) {
 	if err == nil {
 		err = n.addSubscription(s.Pattern)
 	}
+	if err == nil && s.Last {
+		n.server.o.Router.PutLastValues(s.Pattern, (*lastValueSink)(n), &n.batch)
+	}
 	if err != nil {
 		n.server.stats.subscriptionsRefused.Add(1)
 	}
 	if tag != 0 {
 		n.status(tag, err, &n.batch)
 	}
+}
+
+// A lastValueSink is a session that asks for last values. Only its reader uses it.
+type lastValueSink native
+
+// Put waits until the queue has room, so that none is lost however many there are.
+func (s *lastValueSink) Put(m *hub.Message) error {
+	n := (*native)(s)
+	if n.out.Backpressured() {
+		n.endBurst()
+	}
+	return n.refused(n.put(m, bformat.RequiredDelivery))
 }
 
 func (n *native) addSubscription(p hub.Pattern) error {
@@ -107,11 +126,12 @@ func (n *native) permissionsChanged(a *account.Account) {
 func (s *Server) countSubscription(user hub.UserName) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	all, ofAccount := s.limits.Load().subscriptions()
 	switch have := s.subscriptionsOf[user]; {
-	case have >= maxAccountSubscriptions:
+	case have >= ofAccount:
 		return hub.Reason(hub.ErrFull, "the sessions of %q have %d subscriptions, as many as those of one account may have", user, have)
-	case s.subscriptions >= maxSubscriptions:
-		return hub.Reason(hub.ErrFull, "there are %d subscriptions, as many as there may be", s.subscriptions)
+	case s.subscriptions >= all:
+		return hub.Reason(hub.ErrFull, "there are %d subscriptions, as many as there may be: session.memory", s.subscriptions)
 	}
 	s.subscriptions++
 	s.subscriptionsOf[user]++

@@ -94,7 +94,8 @@ func TestSubscriptionsThatAreRefused(t *testing.T) {
 func TestSubscriptionsOfOneAccountAreBounded(t *testing.T) {
 	h := run(t, Options{})
 	s := h.Server
-	for i := range maxAccountSubscriptions {
+	all, ofAccount := s.limits.Load().subscriptions()
+	for i := range ofAccount {
 		if err := s.countSubscription("greedy"); err != nil {
 			t.Fatal(i, err)
 		}
@@ -105,7 +106,7 @@ func TestSubscriptionsOfOneAccountAreBounded(t *testing.T) {
 	if err := s.countSubscription("other"); err != nil {
 		t.Error(err)
 	}
-	for s.subscriptions < maxSubscriptions {
+	for s.subscriptions < all {
 		if err := s.countSubscription(hub.UserName(fmt.Sprint(s.subscriptions / 1000))); err != nil {
 			t.Fatal(s.subscriptions, err)
 		}
@@ -181,4 +182,40 @@ func TestSessionsAndKick(t *testing.T) {
 	c.want("end")
 	eventually(t, "they are gone", func() bool { return len(h.Sessions()) == 1 && h.Stats().Subscriptions == 0 })
 	h.log.want(t, "sessions ended by an administrator", "user=sam", "kicked=ann", "sessions=3")
+}
+
+// Who asks for it gets the last message of each type before those to come, however many
+// there are, and though the peer reads them late.
+func TestSubscribeWithLast(t *testing.T) {
+	h := run(t, Options{Limits: Limits{QueueBytes: 16 << 10}})
+	h.router.SetLastValues(16 << 20)
+	ann, bob, sam := h.native(t, "ann"), h.native(t, "bob"), h.native(t, "sam")
+	ann.subscribe("t/#")
+	const types = 2000
+	for i := range types {
+		sam.send(0, hub.Type(fmt.Sprintf("t/%04d", i)), `"`+strings.Repeat("x", 100)+`"`)
+		ann.wantIn(fmt.Sprintf("deliver 0: t/%04d ", i))
+	}
+	sam.send(1, "t/0000", `"new"`)
+	sam.want("status 1: good")
+	bob.frames(wire.AppendSubscribe(nil, 5, wire.Subscription{Pattern: "t/+", Last: true}))
+	bob.want(`deliver 0: t/0000 sam "new"`)
+	for i := 1; i < types; i++ {
+		bob.wantIn(fmt.Sprintf("deliver 0: t/%04d ", i))
+	}
+	bob.want("status 5: good")
+	sam.send(2, "t/0001", "2")
+	sam.want("status 2: good")
+	bob.want("deliver 0: t/0001 sam 2")
+	ann.want(`deliver 0: t/0000 sam "new"`, "deliver 0: t/0001 sam 2")
+	ann.subscribe("t/#") // without last, and again
+	ann.lives()
+	if bob.missed > 0 || lost(h, "bob") > 0 {
+		t.Errorf("%d were lost", lost(h, "bob"))
+	}
+	s := h.router.Stats()
+	s.AddSink(h.Deliveries())
+	if s.Handed != s.Delivered+s.Queued+s.Lost || s.Handed != 2*types+3 || s.LastValues != types {
+		t.Errorf("got %+v", s)
+	}
 }
