@@ -33,6 +33,8 @@ type accountFlags struct {
 
 	send, receive, reach, serve []string
 	peer, admin                 bool
+
+	extend bool // of allow: what is given is added to the lists, and does not replace them
 }
 
 // accountCommand is "bester account": it keeps the accounts file.
@@ -53,7 +55,7 @@ A password is asked for twice at a terminal, without showing it. Where standard
 input is no terminal, its first line is the password.`,
 		Example: `  bester account add gardener --admin
   bester account add greenhouse --send 'reading/greenhouse/#' --receive 'command/greenhouse/#'
-  bester account allow greenhouse --reach gardener
+  bester account allow greenhouse --add --reach gardener
   bester account list
   pass show bester/greenhouse | bester account passwd greenhouse
   bester account remove greenhouse`,
@@ -224,10 +226,12 @@ func (f *accountFlags) allowCommand() *cobra.Command {
 		Short: "Change what an account may do",
 		Long: `Change what an account may do. Only what is given changes, but a list is replaced
 whole: --send a --send b allows it to send a and b, and nothing that it was
-allowed to send before.
+allowed to send before. With --add, a and b are added to what it was allowed to
+send; what it may send already is not added twice.
 
 ` + patternHelp,
-		Example: `  bester account allow greenhouse --send 'reading/greenhouse/#' --send 'alarm/+'
+		Example: `  bester account allow greenhouse --add --send 'alarm/+'
+  bester account allow greenhouse --send 'reading/greenhouse/#' --send 'alarm/+'
   bester account allow greenhouse --reach gardener --reach 'gardener@attic'
   bester account allow greenhouse --receive ''
   bester account allow gardener --admin=false`,
@@ -242,6 +246,11 @@ allowed to send before.
 			if !changes {
 				return usageError{errors.New("nothing to change: give --send, --receive, --reach, --serve, --peer or --admin")}
 			}
+			if f.extend {
+				if err := f.checkExtend(cmd); err != nil {
+					return err
+				}
+			}
 			s, err := f.open()
 			if err != nil {
 				return err
@@ -253,7 +262,8 @@ allowed to send before.
 			return f.printDone(cmd, "changed %s in %s: %s", name, f.path(), describe(may))
 		},
 	}
-	f.permissions(cmd, "; replaces the list")
+	f.permissions(cmd, "; replaces the list, unless --add")
+	cmd.Flags().BoolVar(&f.extend, "add", false, "add the given patterns and addresses to the lists, and keep what is in them")
 	return cmd
 }
 

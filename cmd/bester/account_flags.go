@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -73,7 +74,7 @@ func (f *accountFlags) edit(cmd *cobra.Command) (edit func(*account.Permissions)
 		if err == nil && cmd.Flags().Changed(flag) {
 			var parsed []hub.Pattern
 			parsed, err = parseAll(flag, list, account.ParsePattern)
-			edits = append(edits, func(p *account.Permissions) { *field(p) = parsed })
+			edits = append(edits, func(p *account.Permissions) { *field(p) = changed(*field(p), parsed, f.extend) })
 		}
 	}
 	patterns("send", f.send, func(p *account.Permissions) *[]hub.Pattern { return &p.Send })
@@ -82,7 +83,7 @@ func (f *accountFlags) edit(cmd *cobra.Command) (edit func(*account.Permissions)
 	if err == nil && cmd.Flags().Changed("reach") {
 		var parsed []hub.Address
 		parsed, err = parseAll("reach", f.reach, account.ParseReach)
-		edits = append(edits, func(p *account.Permissions) { p.Reach = parsed })
+		edits = append(edits, func(p *account.Permissions) { p.Reach = changed(p.Reach, parsed, f.extend) })
 	}
 	if cmd.Flags().Changed("peer") {
 		edits = append(edits, func(p *account.Permissions) { p.Peer = f.peer })
@@ -95,6 +96,34 @@ func (f *accountFlags) edit(cmd *cobra.Command) (edit func(*account.Permissions)
 			d(p)
 		}
 	}, len(edits) > 0, err
+}
+
+// checkExtend checks that each list given with --add adds something.
+func (f *accountFlags) checkExtend(cmd *cobra.Command) error {
+	for _, l := range []struct {
+		flag string
+		list []string
+	}{{"send", f.send}, {"receive", f.receive}, {"reach", f.reach}, {"serve", f.serve}} {
+		if cmd.Flags().Changed(l.flag) && len(l.list) == 1 && l.list[0] == "" {
+			return usageError{fmt.Errorf("--%s '' allows nothing, so --add has nothing to add: leave out one of them", l.flag)}
+		}
+	}
+	return nil
+}
+
+// changed returns what becomes of a list when values are given for it: they replace it, or
+// with add, those that it lacks follow it.
+func changed[T comparable](have, given []T, add bool) []T {
+	if !add {
+		return given
+	}
+	have = slices.Clone(have)
+	for _, v := range given {
+		if !slices.Contains(have, v) {
+			have = append(have, v)
+		}
+	}
+	return have
 }
 
 func parseAll[T any](flag string, list []string, parse func(string) (T, error)) ([]T, error) {

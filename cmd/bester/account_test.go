@@ -121,6 +121,12 @@ greenhouse  reading/#, "a type"  -        alice, bob@attic  f/+    yes   no
 		t.Errorf("allow: got %q, want %q", got, want)
 	}
 
+	got = mustRun(t, "", "allow", "greenhouse", "--add", "--send", "y", "--send", "x", "--send", "y",
+		"--receive", "z", "--reach", "bob@attic", "--reach", "carol", "--serve", "g", "--peer")
+	if want := "changed greenhouse in " + path + ": send x, y; receive z; reach alice, bob@attic, carol; serve f/+, g; peer; admin\n"; got != want {
+		t.Errorf("allow --add: got %q, want %q", got, want)
+	}
+
 	mustRun(t, "new", "passwd", "--cost=4", "alice")
 	if mayLogin(t, path, "alice", "secret") || !mayLogin(t, path, "alice", "new") {
 		t.Error("the password was not changed")
@@ -209,6 +215,10 @@ func TestAccountErrors(t *testing.T) {
 		{"allow alice", "", true, "nothing to change"},
 		{"allow bob --admin", "", false, `"bester account list"`},
 		{"allow alice --send  --send a", "", true, "--send: "},
+		{"allow alice --add", "", true, "nothing to change"},
+		{"allow alice --add --receive ", "", true, "nothing to add"},
+		{"allow alice --add --reach ", "", true, "nothing to add"},
+		{"add bob --add", "x", true, "unknown flag"},
 		{"remove bob", "", false, `"bester account list"`},
 		{"remove", "", true, "takes one name"},
 		{"passwd bob", "x", false, `"bester account list"`},

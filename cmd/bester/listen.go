@@ -45,7 +45,7 @@ is shown to these alone.
 Whether there are patterns or not, it shows what handlers, routes and other users send
 to the user. All this is shown if the account may receive messages of that type: listen
 says where it may not receive all, and when that has changed; bester account allow NAME
---receive PATTERN changes it. Readings are shown one a line, other data as JSON.
+--add --receive PATTERN allows more. Readings are shown one a line, other data as JSON.
 
 Where the hub is not there, or no longer, listen waits for it and tries again: on a
 socket of this machine every 0.25 s, elsewhere after 0.05 s and longer each time, up

@@ -161,7 +161,7 @@ func (s *reconnectingSession) reportFailure(err error, lost bool) {
 // restrictionText says what an account may receive, on a line of its own. It is empty
 // for an account that may receive everything.
 func restrictionText(name hub.UserName, patterns []string) string {
-	remedy := "; to change that, on the hub's machine: bester account allow --receive PATTERN " + escapeName(string(name))
+	remedy := "; to change that, on the hub's machine: bester account allow --add --receive PATTERN " + escapeName(string(name))
 	switch {
 	case patterns == nil: // the hub does not say
 		return ""

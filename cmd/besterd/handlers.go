@@ -207,7 +207,7 @@ func (d *daemon) checkHandlerRight(name string, a *account.Account) error {
 	}
 	for _, p := range types {
 		if !a.MayServe(p) {
-			return fmt.Errorf("%w: account %q may not be handler %q, which gets %q: bester account allow --serve '%s' %s",
+			return fmt.Errorf("%w: account %q may not be handler %q, which gets %q: bester account allow --add --serve '%s' %s",
 				hub.ErrDenied, a.Name(), name, p, p, a.Name())
 		}
 	}

@@ -12,12 +12,12 @@ func permit(r hub.Rights, handler string, c *hub.Command) error {
 	case hub.SendClients, hub.SendServers:
 		for _, to := range c.To {
 			if !r.MayReach(to) {
-				return hub.Reason(hub.ErrDenied, "handler %q: its account may not reach %q: bester account allow --reach", handler, to)
+				return hub.Reason(hub.ErrDenied, "handler %q: its account may not reach %q: bester account allow --add --reach", handler, to)
 			}
 		}
 	case hub.SendHandler:
 		if !r.MaySend(c.Type) {
-			return hub.Reason(hub.ErrDenied, "handler %q: its account may not send type %q: bester account allow --send", handler, c.Type)
+			return hub.Reason(hub.ErrDenied, "handler %q: its account may not send type %q: bester account allow --add --send", handler, c.Type)
 		}
 	}
 	return nil

@@ -168,7 +168,7 @@ func TestGapForWhatCannotBeSent(t *testing.T) {
 	if st.Losses[hub.LossEncoding] != 1 || st.Losses[hub.LossTooLong] != 1 || st.Losses[hub.LossDenied] != 4 || st.Failed != 2 || st.Failures["too_long"] != 1 {
 		t.Errorf("counted %+v", st)
 	}
-	h.log.want(t, "deliveries lost", "user=eve", "count=", "may not receive the type", "bester account allow --receive")
+	h.log.want(t, "deliveries lost", "user=eve", "count=", "may not receive the type", "bester account allow --add --receive")
 }
 
 // Losses that are not logged yet when the hub ends are logged then, by user and reason.

@@ -181,7 +181,7 @@ func (s *session) recheck() {
 func (s *Server) mayHandle(a *account.Account, name string, types []string) error {
 	for _, p := range types {
 		if !a.MayServe(hub.Pattern(p)) {
-			return fmt.Errorf("%w: account %q may not serve %q: bester account allow --serve '%s' %s", hub.ErrDenied, a.Name(), p, p, a.Name())
+			return fmt.Errorf("%w: account %q may not serve %q: bester account allow --add --serve '%s' %s", hub.ErrDenied, a.Name(), p, p, a.Name())
 		}
 	}
 	if s.o.AuthorizeHandler == nil {

@@ -162,7 +162,7 @@ func remedyFor(l hub.Losses) string {
 	case hub.LossEncoding:
 		return "send data that JSON can hold; the sender's status says what it cannot"
 	case hub.LossDenied:
-		return "bester account allow --receive, or change the route"
+		return "bester account allow --add --receive, or change the route"
 	}
 	return "see why it reads so slowly, or raise session.queue"
 }

@@ -32,7 +32,7 @@ func TestMayNotSend(t *testing.T) {
 	bob.lives()
 	n.send(0, "other", "3", "bob") // under tag 0 only the operator sees the refusal
 	n.lives()
-	h.log.want(t, "may not send the type", "user=ann", "type=other", "account allow --send")
+	h.log.want(t, "may not send the type", "user=ann", "type=other", "account allow --add --send")
 	if got := h.Stats().SendsDenied; got != 3 {
 		t.Errorf("%d messages counted, want 3", got)
 	}
@@ -101,8 +101,8 @@ func TestMayNotServe(t *testing.T) {
 	})
 	h.account(t, "ann", func(p *account.Permissions) { p.Serve = []hub.Pattern{"mine/#"} })
 	for _, c := range []struct{ name, types, want string }{
-		{"a", "other", `status 0: not allowed: account "ann" may not serve "other": bester account allow --serve 'other' ann`},
-		{"a", "#", `status 0: not allowed: account "ann" may not serve "#": bester account allow --serve '#' ann`},
+		{"a", "other", `status 0: not allowed: account "ann" may not serve "other": bester account allow --add --serve 'other' ann`},
+		{"a", "#", `status 0: not allowed: account "ann" may not serve "#": bester account allow --add --serve '#' ann`},
 		{"taken", "mine/x", "status 0: not allowed"},
 		{"a", "mine/x", "end"}, // let in: the handler above closes
 	} {

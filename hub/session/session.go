@@ -264,7 +264,7 @@ func (s *session) checkSend(t hub.Type) error {
 	}
 	s.server.stats.sendsDenied.Add(1)
 	s.warn(&s.server.logLimiters.sendsDenied, "message refused: its account may not send the type",
-		slog.String("user", string(s.name)), slog.String("type", string(t)), slog.String("remedy", "bester account allow --send"))
+		slog.String("user", string(s.name)), slog.String("type", string(t)), slog.String("remedy", "bester account allow --add --send"))
 	return fmt.Errorf("%w: %q may not send type %q", hub.ErrDenied, s.name, t)
 }
 

@@ -71,7 +71,7 @@ func (n *native) addSubscription(p hub.Pattern) error {
 	defer n.subscriptions.mu.Unlock()
 	// Under the lock: whoever takes the permission away has stored the account before it looks here.
 	if a := n.account.Load(); !a.MayReceiveAll(p) {
-		return hub.Reason(hub.ErrDenied, "%q may not receive %q: bester account allow --receive '%s' %s", n.name, p, p, n.name)
+		return hub.Reason(hub.ErrDenied, "%q may not receive %q: bester account allow --add --receive '%s' %s", n.name, p, p, n.name)
 	}
 	switch have := len(n.subscriptions.patterns); {
 	case slices.Contains(n.subscriptions.patterns, p):

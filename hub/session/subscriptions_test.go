@@ -66,7 +66,7 @@ func TestSubscriptionsThatAreRefused(t *testing.T) {
 		{wire.AppendSubscribe(nil, 1, wire.Subscription{}), `subscription: p: pattern ""`},
 		{wire.AppendSubscribe(nil, 1, wire.Subscription{Pattern: hub.Pattern(strings.Repeat("x", 256))}), "256 bytes, at most 255"},
 		{append(wire.AppendSubscribe(nil, 1, wire.Subscription{Pattern: "a"})[:9], 0xc1), "subscription: "},
-		{wire.AppendSubscribe(nil, 1, wire.Subscription{Pattern: "#"}), `"ann" may not receive "#": bester account allow --receive '#' ann`},
+		{wire.AppendSubscribe(nil, 1, wire.Subscription{Pattern: "#"}), `"ann" may not receive "#": bester account allow --add --receive '#' ann`},
 		{wire.AppendSubscribe(nil, 1, wire.Subscription{Pattern: "ours/#"}), `may not receive "ours/#"`},
 	} {
 		ann.frames(c.frame)
