@@ -136,7 +136,8 @@ func (f *accountFlags) listCommand() *cobra.Command {
 		Short: "List the accounts and what they may do",
 		Long: `List the accounts and what they may do, under the file that they are in. With --json
 it writes a list alone, with an object for each account: name, send, receive, reach,
-serve (lists), peer and admin (true or false).`,
+serve (lists), peer and admin (true or false). Where there are none, standard error is
+told, and also if the file looks cut off.`,
 		Example: `  bester account list
   bester account list --json | jq -r '.[] | select(.admin) | .name'`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -151,6 +152,7 @@ serve (lists), peer and admin (true or false).`,
 			if err != nil {
 				return err
 			}
+			f.tellNone(cmd, s)
 			if asJSON {
 				return writeAccountJSON(cmd.OutOrStdout(), s.List())
 			}
@@ -162,6 +164,17 @@ serve (lists), peer and admin (true or false).`,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as a JSON array with an object for each account")
 	return cmd
+}
+
+// tellNone tells on standard error that there are no accounts.
+func (f *accountFlags) tellNone(cmd *cobra.Command, s *account.Store) {
+	switch {
+	case len(s.List()) > 0:
+	case s.Emptied():
+		fmt.Fprintf(cmd.ErrOrStderr(), "There are no accounts in %s, and it lacks the last line that bester writes: it may have\nbeen emptied or cut off: %s.\n", f.path(), setup.AccountsRemedy)
+	default:
+		fmt.Fprintf(cmd.ErrOrStderr(), "There are no accounts in %s: \"bester account add\" adds one.\n", f.path())
+	}
 }
 
 func (f *accountFlags) removeCommand() *cobra.Command {

@@ -30,9 +30,9 @@ file that is for another machine, or for besterd under another user, say --elsew
 then only the file counts.
 
 A warning is what besterd starts with all the same: a certificate that has run out or is
-about to, a key that everybody may read, a handler whose program or socket's folder is
-not there, a server.conf without handlers, a filter that is in no route or does not see
-what another before it holds back. It fails for those only with --strict.
+about to, a key that everybody may read, an accounts file without accounts, a handler
+whose program or socket's folder is not there, a server.conf without handlers, a filter
+that is in no route or does not see what another before it holds back. It fails for those only with --strict.
 
 With --json it writes a list with an object for each problem, empty if all is good:
 

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/besterhub/bester/cmd/internal/setup"
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/account"
 	"github.com/besterhub/bester/hub/errtext"
@@ -68,6 +69,15 @@ func (a *accounts) replace(f accountsFile) {
 			"remedy", `name the right file as accounts.file, or add accounts with "bester account add"`)
 	}
 	a.accountsFile = f
+	a.warnIfEmptied(f)
+}
+
+// warnIfEmptied logs that nobody has an account, where the file does not say that this is
+// meant.
+func (a *accounts) warnIfEmptied(f accountsFile) {
+	if f.store != nil && f.store.Emptied() {
+		a.log.Warn("there are no accounts in the accounts file: nobody can log in with a password", "file", f.path, "remedy", setup.AccountsRemedy)
+	}
 }
 
 // refresh reads the file again if it has changed. If it cannot be taken, since it is gone,
@@ -107,6 +117,7 @@ func (a *accounts) refresh() {
 	case replaced:
 	case err == nil:
 		a.log.Info("accounts read", "file", now.path)
+		a.warnIfEmptied(now)
 		a.changed()
 	case now.problem != was.problem:
 		a.log.Error("accounts file not taken; the accounts stay as they were", "file", now.path, "err", err)

@@ -119,6 +119,40 @@ func TestNoAccountsFileYet(t *testing.T) {
 	}
 }
 
+// A hub that starts with an accounts file that may have been emptied says so; with one that
+// is to have no accounts, it does not.
+func TestEmptiedAccountsFile(t *testing.T) {
+	for text, warned := range map[string]bool{
+		"":                    true,
+		"\n":                  true,
+		"# a comment alone\n": true,
+		"# end: 0 accounts\n": false,
+	} {
+		path := filepath.Join(t.TempDir(), "accounts")
+		start := func() (*accounts, *bytes.Buffer) {
+			f, err := openAccounts(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var log bytes.Buffer
+			a := newAccounts(slog.New(slog.NewTextHandler(&log, nil)), func() {})
+			a.replace(f)
+			return a, &log
+		}
+		later, laterLog := start() // when there is no file yet
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		later.refresh()
+		_, log := start()
+		for when, got := range map[string]string{"at the start": log.String(), "later": laterLog.String()} {
+			if strings.Contains(got, "level=WARN") != warned || warned && (!strings.Contains(got, path) || !strings.Contains(got, "bester account add")) {
+				t.Errorf("%q, %s: want a warning: %v; log:\n%s", text, when, warned, got)
+			}
+		}
+	}
+}
+
 // While the accounts file is on a file system that hangs, logins and the status go by the
 // accounts that there are.
 func TestAccountsFileHangs(t *testing.T) {

@@ -14,9 +14,10 @@ import (
 // was emptied or cut off.
 const noAccounts = "# There are no accounts."
 
-// isCutOff reports whether there are no accounts, and no comment says so.
+// isCutOff reports whether there are no accounts, and neither a comment nor an end line
+// says so.
 func (d *document) isCutOff() bool {
-	return len(d.entries) == 0 && !slices.Contains(d.tail, noAccounts)
+	return len(d.entries) == 0 && !d.counted && !slices.Contains(d.tail, noAccounts)
 }
 
 // The lines between which bester writes a file. One that begins with the first and does not
@@ -147,7 +148,7 @@ func (d *document) remove(name hub.UserName) {
 		for len(d.entries) > 0 && len(d.tail) > 0 && d.tail[len(d.tail)-1] == "" {
 			d.tail = d.tail[:len(d.tail)-1] // it stood between two accounts
 		}
-		if d.isCutOff() { // which Reload would take for damage
+		if len(d.entries) == 0 && !slices.Contains(d.tail, noAccounts) {
 			if len(d.tail) == 0 {
 				d.tail = slices.Clone(header)
 			}

@@ -155,7 +155,7 @@ func writeTemp(old *os.File, path string, data []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// create creates an empty file and its folder, unless the file exists.
+// create creates a file without accounts and its folder, unless the file exists.
 func create(path string) error {
 	dir := filepath.Dir(path)
 	err := os.MkdirAll(dir, 0o700)
@@ -178,6 +178,14 @@ func create(path string) error {
 		if err := f.Chown(int(owner.Uid), int(owner.Gid)); err != nil {
 			return fmt.Errorf("account: %w", err)
 		}
+	}
+	d := document{tail: []string{noAccounts}}
+	if _, err = f.Write(d.seal()); err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
+		f.Truncate(0) // a part of the text would be an error at the next attempt
+		return fmt.Errorf("account: make %s: %w", path, err)
 	}
 	if err := syncDir(dir); err != nil {
 		return fmt.Errorf("account: %w", err)

@@ -29,7 +29,13 @@ func TestCreateMakesFileAndFolder(t *testing.T) {
 			t.Errorf("%s has mode %v, want %v", p, st.Mode(), want)
 		}
 	}
+	if s.Emptied() {
+		t.Error("a new file looks as if it was emptied")
+	}
 	must(t, s.Add("a", "secret", DefaultPermissions()))
+	if got := string(readFile(t, path)); strings.Contains(got, noAccounts) || !strings.Contains(got, header[0]) {
+		t.Errorf("the file with its first account:\n%s", got)
+	}
 	if again := createStore(t, path, Options{}); again.Lookup("a") == nil {
 		t.Error("Create emptied a file that was there")
 	}

@@ -31,6 +31,7 @@ func (e *SyntaxError) Error() string {
 type document struct {
 	entries []*entry // in the file's order
 	tail    []string // comments and blank lines after the last account
+	counted bool     // the file had an end line, which counts the accounts
 }
 
 // An entry is one account in a document.
@@ -88,7 +89,7 @@ func parse(data []byte) (*document, error) {
 	if err := p.endAccount(); err != nil {
 		return nil, err
 	}
-	p.doc.tail = p.pending
+	p.doc.tail, p.doc.counted = p.pending, p.end > 0
 	return &p.doc, p.checkEnd()
 }
 

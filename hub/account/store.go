@@ -58,6 +58,7 @@ type Store struct {
 type table struct {
 	records map[hub.UserName]*record
 	sorted  []*record // by name
+	emptied bool      // see Store.Emptied
 }
 
 type record struct {
@@ -100,7 +101,7 @@ func Open(path string, opts Options) (*Store, error) {
 }
 
 // Create is like Open, but first creates the file (mode 0600) and its folder (0700) if
-// they do not exist. A new file has no accounts.
+// they do not exist. A new file has no accounts, and says so.
 func Create(path string, opts Options) (*Store, error) {
 	if err := create(path); err != nil {
 		return nil, err
@@ -113,7 +114,7 @@ func (s *Store) Path() string { return s.path }
 
 // Reload reads the file again. After an error (a *SyntaxError if the file is invalid) the
 // accounts stay as they were. A file without accounts, where there were some, is an error
-// unless the comment noAccounts is in it, which removing the last one writes.
+// unless it says that there are none, as it does after the last one was removed.
 func (s *Store) Reload() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,7 +138,7 @@ func (s *Store) Reload() error {
 // hash is unchanged.
 func (s *Store) setTable(doc *document) {
 	old := s.table.Load()
-	t := &table{records: make(map[hub.UserName]*record, len(doc.entries))}
+	t := &table{records: make(map[hub.UserName]*record, len(doc.entries)), emptied: doc.isCutOff()}
 	for _, e := range doc.entries {
 		r := &record{account: newAccount(e.name, e.permissions), hash: []byte(e.hash)}
 		r.cost, _ = bcrypt.Cost(r.hash) // parse has checked it
@@ -171,6 +172,11 @@ func (s *Store) List() []*Account {
 	}
 	return list
 }
+
+// Emptied reports whether there are no accounts and the file does not say that there should
+// be none: something may have emptied it or cut it off. In a Store that had accounts, Reload
+// refuses such a file.
+func (s *Store) Emptied() bool { return s.table.Load().emptied }
 
 // Add adds an account to the file and the Store. The error wraps ErrExists if there is one
 // of that name.

@@ -203,6 +203,31 @@ func TestEmptiedFile(t *testing.T) {
 	}
 }
 
+// A file without accounts is known from one that has lost them.
+func TestEmptied(t *testing.T) {
+	for text, want := range map[string]bool{
+		"": true, "\n": true, "# anything\n": true,
+		noAccounts + "\n": false, "# end: 0 accounts\n": false, sealed + "\n# end: 0 accounts\n": false,
+		"account a\n  password " + hashOfX + "\n": false,
+	} {
+		path := filepath.Join(t.TempDir(), "accounts")
+		must(t, os.WriteFile(path, []byte(text), 0o600))
+		s, err := Open(path, Options{Cost: 4})
+		must(t, err)
+		if got := s.Emptied(); got != want {
+			t.Errorf("%q: emptied: %v, want %v", text, got, want)
+		}
+		must(t, s.Add("b", "secret", DefaultPermissions()))
+		if s.Emptied() {
+			t.Errorf("%q: emptied, with an account", text)
+		}
+		must(t, s.Remove("b"))
+		if s.Emptied() {
+			t.Errorf("%q: emptied, after the account was removed", text)
+		}
+	}
+}
+
 // A link that leads nowhere is no file that is yet to be made.
 func TestDanglingLink(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "accounts")

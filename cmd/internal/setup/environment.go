@@ -43,8 +43,12 @@ func CheckEnvironment(c *config.Config) (refused, warnings []config.Problem) {
 		}
 	}
 	if path := c.Accounts.File; path != "" {
-		if _, err := account.Open(path, account.Options{}); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		switch s, err := account.Open(path, account.Options{}); {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
 			e.refuse(errtext.Of(err), "accounts", "file")
+		case s.Emptied():
+			e.warn(fmt.Sprintf("there are no accounts in %s, so nobody can log in with a password: %s", path, AccountsRemedy), "accounts", "file")
 		}
 	}
 	if c.Informer.Socket != "" {
@@ -62,6 +66,9 @@ func CheckEnvironment(c *config.Config) (refused, warnings []config.Problem) {
 	sortByPosition(e.warnings)
 	return e.refused, e.warnings
 }
+
+// AccountsRemedy says what to do about an accounts file that may have lost its accounts.
+const AccountsRemedy = `if it has lost them, put a copy of it back; else add accounts with "bester account add"`
 
 func sortByPosition(all []config.Problem) {
 	sort.SliceStable(all, func(i, j int) bool {
