@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/account"
@@ -127,7 +128,7 @@ func (d *daemon) startHandler(have *handler) {
 		if len(types) > 0 {
 			types = []hub.Pattern{} // its slot serves them
 		}
-		g, err := d.groups.Add(link.Config{Name: h.Name, Types: types, Options: options, Command: command})
+		g, err := d.groups.Add(link.Config{Name: h.Name, Types: types, SlotTypes: h.Types, Options: options, Command: command})
 		if err != nil {
 			if d.replacing.Err() == nil { // makeHandlers has checked it: not reached
 				d.log.Error("handler could not be started", "handler", h.Name, "err", err)
@@ -183,9 +184,10 @@ func (d *daemon) warnOfTypes(c config.Handler, named []string) {
 		types[i] = string(p)
 	}
 	slices.Sort(types)
-	if !slices.Equal(slices.Compact(types), slices.Compact(slices.Sorted(slices.Values(named)))) {
+	types, named = slices.Compact(types), slices.Compact(slices.Sorted(slices.Values(named)))
+	if !slices.Equal(types, named) {
 		d.handlerTypes.Log(d.log, slog.LevelWarn, "handler process names other types than the config, which decides what it gets",
-			slog.String("handler", c.Name), slog.Any("config", c.Types), slog.Any("named", named),
+			slog.String("handler", c.Name), slog.String("config", strings.Join(types, " ")), slog.String("named", strings.Join(named, " ")),
 			slog.String("remedy", "name the same in both, or in the config only"))
 	}
 }

@@ -30,7 +30,8 @@ type Group struct {
 	groups     *Groups
 	command    *supervisor // nil: somebody else starts its processes
 	log        *lograte.Limiter
-	configured bool // named in the config: messages may wait for a process
+	configured bool          // named in the config: messages may wait for a process
+	slotTypes  []hub.Pattern // see Config; Groups.mu guards it
 
 	mu           sync.Mutex // guards what follows; never held while a sink or handler is called
 	streams      streams

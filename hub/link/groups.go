@@ -68,6 +68,9 @@ type Config struct {
 	// serves the types that its processes name, while any is connected. If empty, it serves
 	// none and is only used by routes.
 	Types []hub.Pattern
+	// SlotTypes are what the Slot that it is in serves, for the log. If empty, it is in none
+	// that serves types.
+	SlotTypes []hub.Pattern
 	Options
 	// Command starts its process. If its Argv is empty, the hub starts none.
 	Command Command
@@ -126,7 +129,7 @@ func (gs *Groups) Add(c Config) (*Group, error) {
 	}
 	g.mu.Lock()
 	g.o = c.Options.withDefaults()
-	g.configured = true
+	g.configured, g.slotTypes = true, c.SlotTypes
 	if c.Types != nil && len(reg.named) > 0 {
 		flush = slices.Clone(g.processes)
 		for _, p := range flush {
@@ -175,8 +178,8 @@ func (gs *Groups) Attach(c net.Conn, in *bformat.Reader, h *wire.Hello, rights h
 	hello := wire.Hello{Version: wire.Version, Role: wire.RoleHub, Name: gs.o.Name, Token: h.Token, MaxFrame: o.MaxFrame}
 	p.out.End(wire.AppendHello(p.out.Begin(), &hello), bformat.Required)
 	p.out.Flush()
-	log.Log(o.Log, slog.LevelInfo, "handler connected", slog.String("handler", g.name),
-		slog.String("types", strings.Join(h.Types, " ")), slog.Int("credits", p.credits()))
+	attrs := append([]slog.Attr{slog.String("handler", g.name)}, gs.logTypes(g)...)
+	log.Log(o.Log, slog.LevelInfo, "handler connected", append(attrs, slog.Int("credits", p.credits()))...)
 
 	g.addProcess(p)
 	err = errPanic
@@ -213,7 +216,7 @@ func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello, rights hu
 	case reg.fixed: // the config says what it serves
 	case reg.processes == 0:
 		if len(types) == 0 && !g.configured {
-			err = hub.Reason(hub.ErrDenied, "handler %q: its hello names no types, and neither does the config", name)
+			err = noTypesError(name)
 		} else {
 			gs.unserve(g)
 			if err = gs.checkUserPatterns(g, h.User, len(types)); err == nil {
@@ -221,8 +224,7 @@ func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello, rights hu
 			}
 		}
 	case !slices.Equal(types, reg.types):
-		err = hub.Reason(hub.ErrDenied, "handler %q serves %q, as other processes of that name say; this one wants %q: "+
-			"give it another name", name, reg.types, types)
+		err = otherTypesError(name, reg.types, types)
 	}
 	g.mu.Lock()
 	if err == nil && g.closing {
@@ -255,20 +257,6 @@ func (gs *Groups) checkUserPatterns(g *Group, user string, n int) error {
 	}
 	return hub.Reason(hub.ErrFull, "handler %q: %d patterns: account %q serves %d already, and may serve %d in all: "+
 		"use patterns with + and #, or name the handler and its types in the config", g.name, n, user, have, MaxUserPatterns)
-}
-
-// patterns returns the types of a hello, sorted and each once.
-func patterns(types []string) ([]hub.Pattern, error) {
-	var ps []hub.Pattern
-	for _, t := range types {
-		p, err := hub.ParsePattern(t)
-		if err != nil {
-			return nil, hub.Reason(hub.ErrDenied, "%v", err)
-		}
-		ps = append(ps, p)
-	}
-	slices.Sort(ps)
-	return slices.Compact(ps), nil
 }
 
 // refuse tells a process why it may not serve, and logs it.
