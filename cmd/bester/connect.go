@@ -74,7 +74,7 @@ func (t *target) dial(ctx context.Context, o client.Options) (*client.Client, er
 	case errors.Is(err, hub.ErrDenied):
 		return nil, at.denied(name, password, err)
 	case errors.Is(err, hub.ErrFull), errors.Is(err, hub.ErrThrottled): // the hub is there, but lets nobody in now
-		return nil, &exitError{exitDenied, fmt.Errorf("user %q: %w", name, err)}
+		return nil, rejected(name, err)
 	case ctx.Err() == context.Canceled: // interrupted
 		return nil, ctx.Err()
 	case err != nil:

@@ -209,7 +209,7 @@ func certificateNames(c *x509.Certificate) string {
 // denied returns an error that says why the hub refuses the login, as far as that is known.
 func (p endpoint) denied(user hub.UserName, password string, err error) error {
 	if !strings.HasSuffix(err.Error(), hub.ErrDenied.Error()) { // the hub has given the reason
-		return &exitError{exitDenied, fmt.Errorf("user %q: %w", user, err)}
+		return rejected(user, err)
 	}
 	remedy := "Is the account there (bester account list on the hub's machine), and the password right? Another user: --user NAME"
 	switch {
@@ -219,4 +219,14 @@ func (p endpoint) denied(user hub.UserName, password string, err error) error {
 		remedy = "No password was given, and this way in needs one: --password-file FILE or BESTER_PASSWORD.\nNo account yet? bester account add " + account.Quote(string(user)) + " (on the hub's machine). Another user: --user NAME"
 	}
 	return &exitError{exitDenied, fmt.Errorf("user %q: %w\n%s", user, err, remedy)}
+}
+
+// rejected returns an error with the hub's reason for not letting a user in, and nothing
+// before it but the user.
+func rejected(user hub.UserName, err error) error {
+	reason := err
+	if inner := errors.Unwrap(err); inner != nil && strings.HasPrefix(err.Error(), "hub at ") {
+		reason = inner
+	}
+	return &exitError{exitDenied, hub.Reason(err, "user %q: %s", user, strings.TrimPrefix(reason.Error(), hub.ErrDenied.Error()+": "))}
 }

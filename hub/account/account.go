@@ -194,26 +194,36 @@ func (p Permissions) clone() Permissions {
 // none of @ (user@server is an address), / + # * (patterns), : , and " in it.
 // Names are compared byte for byte.
 func CheckName(s string) error {
-	why := ""
+	switch why := NameProblem(s); {
+	case why == "":
+		return nil
+	case len(s) > MaxName:
+		return fmt.Errorf("account: %s", why)
+	default:
+		return fmt.Errorf("account: name %q: %s", s, why)
+	}
+}
+
+// NameProblem says what keeps s from being the name of an account, without naming it, or
+// returns "".
+func NameProblem(s string) string {
 	switch {
 	case s == "":
-		why = "a name cannot be empty"
+		return "a name cannot be empty"
 	case len(s) > MaxName:
-		return fmt.Errorf("account: name of %d bytes: at most %d are allowed", len(s), MaxName)
+		return fmt.Sprintf("name of %d bytes: at most %d are allowed", len(s), MaxName)
 	case !utf8.ValidString(s):
-		why = "not UTF-8"
+		return "not UTF-8"
 	case strings.ContainsFunc(s, unicode.IsControl):
-		why = "a name has no control characters"
+		return "a name has no control characters"
 	case strings.ContainsFunc(s, unicode.IsSpace):
-		why = "a name has no spaces"
+		return "a name has no spaces"
 	case strings.Contains(s, "@"):
-		why = "a name has no @, which stands between user and server in an address"
+		return "a name has no @, which stands between user and server in an address"
 	case strings.ContainsAny(s, `/+#*,:"\`):
-		why = `a name has none of / + # * , : " \`
-	default:
-		return nil
+		return `a name has none of / + # * , : " \`
 	}
-	return fmt.Errorf("account: name %q: %s", s, why)
+	return ""
 }
 
 // ParsePattern checks one value of send, receive or serve: as hub.ParsePattern,

@@ -113,7 +113,7 @@ func (n *native) hello(first []byte) (*wire.Hello, error) {
 // the peer's next login.
 func (n *native) authenticate(h *wire.Hello) (err error) {
 	if h.Version != wire.Version {
-		return n.denied(fmt.Errorf("%w: version %d of the native dialect; this hub speaks version %d", hub.ErrDenied, h.Version, wire.Version))
+		return n.denied(h, fmt.Errorf("%w: version %d of the native dialect; this hub speaks version %d", hub.ErrDenied, h.Version, wire.Version))
 	}
 	if h.Role == wire.RoleHandler && h.Name == "" {
 		h.Name = strings.Join(h.Types, ",") // its only name from here on
@@ -121,8 +121,8 @@ func (n *native) authenticate(h *wire.Hello) (err error) {
 	if n.mayUsePeerCredentials && h.Password == "" {
 		if h.User == "" && h.Role == wire.RoleHandler {
 			h.User = h.Name // no message is ever sent to this name
-		} else if err := account.CheckName(h.User); err != nil {
-			return n.denied(fmt.Errorf("%w: user name: %v", hub.ErrDenied, err))
+		} else if why := account.NameProblem(h.User); why != "" {
+			return n.denied(h, fmt.Errorf("%w: %s", hub.ErrDenied, why))
 		}
 		n.usedPeerCredentials = true
 		n.setAccount(account.Unrestricted(hub.UserName(h.User)), h.User)
@@ -135,24 +135,25 @@ func (n *native) authenticate(h *wire.Hello) (err error) {
 	case wire.RoleClient:
 	case wire.RoleServer:
 		if !a.MayPeer() {
-			return n.denied(fmt.Errorf("%w: account %q may not connect as a server: bester account allow --peer %s", hub.ErrDenied, h.User, h.User))
+			return n.denied(h, fmt.Errorf("%w: account %q may not connect as a server: bester account allow --peer %s", hub.ErrDenied, h.User, h.User))
 		}
 	case wire.RoleHandler:
 		if n.server.o.Handler == nil {
-			return n.denied(fmt.Errorf("%w: this hub takes no handlers", hub.ErrDenied))
+			return n.denied(h, fmt.Errorf("%w: this hub takes no handlers", hub.ErrDenied))
 		}
 		if err := n.server.mayHandle(a, h.Name, h.Types); err != nil {
-			return n.denied(err)
+			return n.denied(h, err)
 		}
 	default:
-		return n.denied(fmt.Errorf("%w: unknown role %q: want client, server or handler", hub.ErrDenied, h.Role))
+		return n.denied(h, fmt.Errorf("%w: unknown role %q: want client, server or handler", hub.ErrDenied, h.Role))
 	}
 	return nil
 }
 
-func (n *native) denied(err error) error {
+// denied counts and logs that a hello is refused.
+func (n *native) denied(h *wire.Hello, err error) error {
 	n.server.stats.denied.Add(1)
-	n.warn(&n.server.logLimiters.hello, "hello refused", slog.String("user", string(n.name)), slog.Any("err", err))
+	n.warn(&n.server.logLimiters.hello, "hello refused", slog.String("user", triedName(h.User)), slog.Any("err", err))
 	return err
 }
 

@@ -28,6 +28,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -308,7 +309,7 @@ func (s *session) login(user, password, token string) (next string, err error) {
 	}
 	if err != nil {
 		s.server.stats.denied.Add(1)
-		s.warnFor(&s.server.logLimiters.login, user+s.host(), "login refused", slog.String("user", user), slog.Any("err", err))
+		s.warnFor(&s.server.logLimiters.login, user+s.host(), "login refused", slog.String("user", triedName(user)), slog.Any("err", err))
 		switch {
 		case errors.Is(err, hub.ErrThrottled), errors.Is(err, hub.ErrFull):
 			return "", err
@@ -319,6 +320,15 @@ func (s *session) login(user, password, token string) (next string, err error) {
 	}
 	s.setAccount(a, user)
 	return next, nil
+}
+
+// triedName returns a name that somebody has given, which may be anything, for the log: one
+// that is longer than a name may be is cut off. The log's handler escapes it.
+func triedName(name string) string {
+	if len(name) <= account.MaxName {
+		return name
+	}
+	return strings.ToValidUTF8(name[:account.MaxName], "") + "…"
 }
 
 func (s *session) setAccount(a *account.Account, user string) {

@@ -188,7 +188,7 @@ func (c *connection) throttleLogin(user string, cached func() bool, check func(c
 		err = throttled(interval)
 	}
 	if s.throttle.end(key, b, err, time.Now(), interval, limit) {
-		s.warnFor(&s.logLimiters.loginsThrottled, user+c.address.String(), "logins held off: too many have failed", slog.String("user", user), slog.String("address", c.address.String()),
+		s.warnFor(&s.logLimiters.loginsThrottled, user+c.address.String(), "logins held off: too many have failed", slog.String("user", triedName(user)), slog.String("address", c.address.String()),
 			slog.Int("failures", limit), slog.String("remedy", "see which client there has a wrong password; session.failures says how many failures a minute may have"))
 	}
 	return err
