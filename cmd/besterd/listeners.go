@@ -109,7 +109,7 @@ func listenOptions(c config.Listen) session.ListenOptions {
 // it: the mode of the socket says who may connect. Otherwise the folder is for this user
 // alone. An existing folder must belong to this user or to root, because its owner
 // controls the name of the socket. makeSocketDir returns the folders that it has made, the
-// inner ones first.
+// inner ones first, also with an error.
 func makeSocketDir(c config.Listen) (made []string, err error) {
 	dir := filepath.Dir(c.Address)
 	info, err := os.Stat(dir)
@@ -118,12 +118,18 @@ func makeSocketDir(c config.Listen) (made []string, err error) {
 		if os.Geteuid() == 0 || c.Group != "" || c.Mode&0o007 != 0 {
 			mode = 0o755
 		}
+		var missing []string // the outer ones last
 		for parent := dir; os.IsNotExist(err); _, err = os.Stat(parent) {
-			made = append(made, parent)
+			missing = append(missing, parent)
 			parent = filepath.Dir(parent)
 		}
-		if err := os.MkdirAll(dir, mode); err != nil {
-			return made, err
+		for _, folder := range slices.Backward(missing) {
+			switch err := os.Mkdir(folder, mode); {
+			case err == nil:
+				made = slices.Insert(made, 0, folder)
+			case !os.IsExist(err): // another may make it, too
+				return made, fmt.Errorf("the socket's folder cannot be made: choose another path, or make it first: %w", err)
+			}
 		}
 		return made, os.Chmod(dir, mode) // whatever the umask
 	}

@@ -12,7 +12,6 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -211,7 +210,10 @@ func (c *connection) host() string {
 // refuse logs and counts why a connection ends before there is a session.
 func (c *connection) refuse(err error, what string) {
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		if c.begunTLS() {
+			c.warn(&c.server.logLimiters.closed, "TLS client closed the connection before its first frame", slog.String("remedy", remedySilent))
+		}
 		return // probably a port scan or health check
 	case c.wasEvicted():
 		return // counted and logged
@@ -228,7 +230,7 @@ func (c *connection) refuse(err error, what string) {
 	default:
 		c.server.stats.malformed.Add(1)
 	}
-	c.warn(&c.server.logLimiters.closed, "connection closed", slog.String("at", what), slog.Any("err", sniffProtocol(err)))
+	c.warn(&c.server.logLimiters.closed, "connection closed", slog.String("at", what), slog.Any("err", c.sniffProtocol(err)))
 }
 
 // noMemory counts and logs that too little memory was left for a frame.
@@ -246,14 +248,11 @@ func isTooLong(err error) bool {
 	return errors.As(err, &e)
 }
 
-// sniffProtocol returns a clearer error than err if the first bytes are those of another
-// protocol.
-func sniffProtocol(err error) error {
-	var record tls.RecordHeaderError
-	if errors.As(err, &record) {
-		return fmt.Errorf("a client without TLS at a TLS port: connect with tls:// (%w)", err)
-	}
-	if text := explainAlert(err); text != "" {
+// sniffProtocol returns a clearer error than err if TLS failed, or the first bytes are those
+// of another protocol.
+func (c *connection) sniffProtocol(err error) error {
+	err = c.clearAlert(err)
+	if text := c.explainTLS(err); text != "" {
 		return fmt.Errorf("%s (%w)", text, err)
 	}
 	var e *bformat.LimitError
@@ -270,27 +269,6 @@ func sniffProtocol(err error) error {
 		return errors.New("an SSH client: this port speaks Bester's own protocol")
 	}
 	return err
-}
-
-// explainAlert says what a TLS client meant that has ended the handshake with an alert, and
-// what to do; "" if err is no such alert, or says so itself. crypto/tls has only texts for them.
-func explainAlert(err error) string {
-	var op *net.OpError
-	if !errors.As(err, &op) || op.Op != "remote error" {
-		return ""
-	}
-	switch strings.TrimPrefix(op.Err.Error(), "tls: ") {
-	case "unknown certificate authority", "bad certificate", "unknown certificate":
-		return "the client does not trust this hub's certificate: give it the one that signed it, with --ca FILE or as its trusted CA, " +
-			"and see that the certificate has the name by which it connects"
-	case "expired certificate", "revoked certificate":
-		return "the client takes this hub's certificate for expired: renew it, or set the client's clock"
-	case "unsupported certificate":
-		return "the client cannot use this hub's kind of certificate: give the hub another one"
-	case "protocol version not supported", "handshake failure", "insufficient security level":
-		return "the client and this hub have no version or cipher of TLS in common: it must speak TLS 1.3"
-	}
-	return ""
 }
 
 // warn logs, rate limited, an event that any peer can cause, with the peer's address.

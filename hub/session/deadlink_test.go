@@ -25,7 +25,7 @@ func TestAcceptedConnectionsHaveTimeouts(t *testing.T) {
 		p.hello(&wire.Hello{Role: wire.RoleClient, User: "ann", Password: "p"})
 		p.wantIn("hello")
 		conn := h.any(t, "ann").conn
-		if c, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		for c, ok := conn.(interface{ NetConn() net.Conn }); ok; c, ok = conn.(interface{ NetConn() net.Conn }) {
 			conn = c.NetConn()
 		}
 		raw, err := conn.(*net.TCPConn).SyscallConn()

@@ -45,6 +45,7 @@ func Listen(network, address string, o ListenOptions) (*Listener, error) {
 		}
 		var tcp net.Listener
 		if tcp, err = net.Listen("tcp", address); err == nil {
+			tcp = alertListener{tcp.(*net.TCPListener)}
 			config := o.TLS.Clone()
 			config.MinVersion = tls.VersionTLS13
 			l.Listener = tls.NewListener(tcp, config)

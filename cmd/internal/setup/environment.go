@@ -9,11 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
-	"path/filepath"
 	"slices"
 	"sort"
 	"strconv"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -108,48 +106,6 @@ func (e *environment) certificate(l config.Listen, at string) {
 	for _, text := range CertificateWarnings(l.Certificate, pair, e.now) {
 		e.warn(text, "listen", at, "certificate")
 	}
-}
-
-// writable asks access(2) whether files can be made in a folder: W_OK and X_OK.
-const writable = 2 | 1
-
-// socket checks the path of a UNIX socket and passes problems to report. With creates,
-// the hub creates a missing folder, and an existing one must be its own or root's.
-func (e *environment) socket(report func(text string, path ...string), socket string, creates bool, path ...string) {
-	if info, err := os.Lstat(socket); err == nil && info.Mode().Type() != fs.ModeSocket {
-		report(fmt.Sprintf("%s exists and is no socket: remove it or choose another path", socket), path...)
-		return
-	}
-	dir := filepath.Dir(socket)
-	info, err := os.Stat(dir)
-	missing := 0
-	if creates {
-		for parent := dir; errors.Is(err, fs.ErrNotExist) && parent != filepath.Dir(parent); info, err = os.Stat(parent) {
-			parent = filepath.Dir(parent)
-			dir = parent
-			missing++
-		}
-	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		report(fmt.Sprintf("there is no folder %s: make it first", dir), path...)
-	case err != nil:
-		report(errtext.Of(err), path...)
-	case !info.IsDir():
-		report(fmt.Sprintf("%s is no folder", dir), path...)
-	case syscall.Access(dir, writable) != nil:
-		report(fmt.Sprintf("you may not make anything in the folder %s; may the hub's user?", dir), path...)
-	case creates && dir == filepath.Dir(socket) && foreignOwner(info):
-		report(fmt.Sprintf("the folder %s belongs to another user: remove it or choose another path", dir), path...)
-	case missing > 1:
-		e.warn(fmt.Sprintf("there is no folder %s, nor one to put it in: the hub makes them; is the path right?", filepath.Dir(socket)), path...)
-	}
-}
-
-// foreignOwner reports whether a folder belongs neither to this user nor to root.
-func foreignOwner(folder fs.FileInfo) bool {
-	s, ok := folder.Sys().(*syscall.Stat_t)
-	return ok && s.Uid != 0 && int(s.Uid) != os.Geteuid()
 }
 
 // group checks whether a socket can be given this group.
