@@ -37,7 +37,7 @@ type Groups struct {
 	mu            sync.Mutex // locked before a group's mu
 	byName        map[string]*Group
 	registrations map[*Group]*registration
-	left          map[string]*leftTypes // by the name of a handler that has been retired
+	retired       map[string]*retiredTypes // by the name of a handler that has been retired
 	closing       bool
 
 	refused atomic.Uint64 // see Refused
@@ -57,7 +57,7 @@ type registration struct {
 // NewGroups returns Groups without any handler.
 func NewGroups(o GroupsOptions) *Groups {
 	o.Options = o.Options.withDefaults()
-	return &Groups{o: o, byName: make(map[string]*Group), registrations: make(map[*Group]*registration), left: make(map[string]*leftTypes), log: newLimiter()}
+	return &Groups{o: o, byName: make(map[string]*Group), registrations: make(map[*Group]*registration), retired: make(map[string]*retiredTypes), log: newLimiter()}
 }
 
 // Config describes a native handler that the config names.
@@ -117,11 +117,11 @@ func (gs *Groups) Add(c Config) (*Group, error) {
 		}
 		reg.fixed = true
 	}
-	if left := gs.left[c.Name]; left != nil {
+	if retired := gs.retired[c.Name]; retired != nil {
 		if c.Types != nil {
-			left.end(gs)
+			retired.end(gs)
 		} else {
-			left.timer.Reset(c.Options.withDefaults().Timeout)
+			retired.timer.Reset(c.Options.withDefaults().Timeout)
 		}
 	}
 	g.mu.Lock()
@@ -296,7 +296,7 @@ func (gs *Groups) register(name string, o Options) *Group {
 // unregister removes a group.
 func (gs *Groups) unregister(g *Group) {
 	if reg := gs.registrations[g]; reg.retiring && !gs.closing && len(reg.named) > 0 {
-		gs.leave(g, reg)
+		gs.keepTypes(g, reg)
 	} else {
 		gs.unserve(g)
 	}
@@ -385,8 +385,8 @@ func (gs *Groups) Stats() []Stats {
 func (gs *Groups) Shutdown(ctx context.Context) error {
 	gs.mu.Lock()
 	gs.closing = true
-	for _, left := range gs.left {
-		left.end(gs)
+	for _, retired := range gs.retired {
+		retired.end(gs)
 	}
 	groups := make([]*Group, 0, len(gs.registrations))
 	for g := range gs.registrations {
