@@ -114,3 +114,26 @@ func TestTypesOfAReplacedHandlerEnd(t *testing.T) {
 		})
 	}
 }
+
+// The processes of a handler may be gone when it is replaced: then nothing waits for them.
+func TestReplacedHandlerWithoutItsProcesses(t *testing.T) {
+	config := Config{Name: "x", Options: Options{Timeout: 20 * time.Millisecond}}
+	h := newHub(t, Options{})
+	g, err := h.Add(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := h.peer(hello(1))
+	p.conn.Close()
+	until(t, "end of its process", func() (Stats, bool) { return g.Stats(), !h.router.Serves("reading/a") })
+	if err := g.Retire(t.Context(), NewSlot("x", config.Options)); err != nil {
+		t.Fatal(err)
+	}
+	if h.router.Serves("reading/a") {
+		t.Error("served without a process")
+	}
+	time.Sleep(2 * config.Timeout) // when types that were kept would end
+	if _, err := h.Add(config); err != nil {
+		t.Error(err)
+	}
+}
