@@ -3,7 +3,9 @@ package hub
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"runtime/debug"
 	"slices"
@@ -175,8 +177,8 @@ func (r *Router) SetRoutes(routes []Route) error { return r.Configure(routes, ni
 // patterns that have no route. Each message goes either by the old ones or by the new ones.
 // It is an error if two routes have the same pattern, or if a handler of ServeAll serves a
 // pattern of handlers and is not among replaced, which are pointers. Then all stays as it
-// was. A replaced handler gets no more messages of such a pattern. The caller must not
-// change handlers afterwards.
+// was. A replaced handler gets no messages of such a pattern until the next Configure. The
+// caller must not change handlers afterwards.
 func (r *Router) Configure(routes []Route, handlers map[Pattern]Handler, replaced ...Handler) error {
 	seen := make(map[Pattern]bool, len(routes))
 	for _, route := range routes {
@@ -189,11 +191,11 @@ func (r *Router) Configure(routes []Route, handlers map[Pattern]Handler, replace
 	defer r.mu.Unlock()
 	for p := range handlers {
 		if h := r.handlers[p]; h != nil && !slices.Contains(replaced, h) {
-			return fmt.Errorf("pattern %q: another handler serves it already", p)
+			return servedError(p, h)
 		}
 	}
-	if len(r.handlers)+len(handlers) > MaxPatterns {
-		return tooManyPatterns(len(handlers), len(r.handlers))
+	if more := countNew(maps.Keys(handlers), r.handlers); len(r.handlers)+more > MaxPatterns {
+		return tooManyPatterns(more, len(r.handlers))
 	}
 	r.routes, r.configured = routes, handlers
 	r.replaceTable()
@@ -220,17 +222,21 @@ func (r *Router) Serve(p Pattern, h Handler) (stop func(), err error) {
 }
 
 // ServeAll is Serve for several patterns: all of them, or, with an error, none. A pattern that
-// one of replaced serves, which are pointers, is taken from it: no message misses both.
+// one of replaced serves, which are pointers, is taken from it: no message misses both. If
+// it is from Configure, it is taken when another Configure leaves it out.
 func (r *Router) ServeAll(patterns []Pattern, h Handler, replaced ...Handler) (stop func(), err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, p := range patterns {
-		if have := r.handlers[p]; have != nil && !slices.Contains(replaced, have) || r.configured[p] != nil {
-			return nil, fmt.Errorf("pattern %q: another handler serves it already", p)
+		for _, have := range []Handler{r.handlers[p], r.configured[p]} {
+			if have != nil && !slices.Contains(replaced, have) {
+				return nil, servedError(p, have)
+			}
 		}
 	}
-	if have := len(r.handlers) + len(r.configured); have+len(patterns) > MaxPatterns {
-		return nil, tooManyPatterns(len(patterns), have)
+	have := len(r.handlers) + countNew(maps.Keys(r.configured), r.handlers)
+	if more := countNew(slices.Values(patterns), r.handlers, r.configured); have+more > MaxPatterns {
+		return nil, tooManyPatterns(more, have)
 	}
 	patterns = slices.Clone(patterns)
 	by := new(registration)
@@ -253,6 +259,25 @@ func (r *Router) ServeAll(patterns []Pattern, h Handler, replaced ...Handler) (s
 
 // A registration tells one call of ServeAll from others.
 type registration struct{ _ byte }
+
+// servedError is why nobody else may serve what a handler serves.
+func servedError(p Pattern, by Handler) error {
+	name := "another handler"
+	if h, named := by.(interface{ Name() string }); named {
+		name = fmt.Sprintf("handler %q", h.Name())
+	}
+	return fmt.Errorf("pattern %q: %s serves it already: give it to one of them only", p, name)
+}
+
+// countNew returns how many patterns are in none of the maps.
+func countNew(patterns iter.Seq[Pattern], in ...map[Pattern]Handler) (n int) {
+	for p := range patterns {
+		if !slices.ContainsFunc(in, func(m map[Pattern]Handler) bool { return m[p] != nil }) {
+			n++
+		}
+	}
+	return n
+}
 
 func tooManyPatterns(more, have int) error {
 	return fmt.Errorf("%d patterns: handlers serve %d already, and may serve %d in all", more, have, MaxPatterns)

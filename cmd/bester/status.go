@@ -112,7 +112,7 @@ func showStatus(out io.Writer, report []byte, self string) error {
 			Answered, Failed, Timeouts, Refused, Late uint64
 			Unmatched                                 uint64
 			Restarts                                  uint64
-			Down                                      string
+			ExitReason                                string `json:"exit_reason"`
 		}
 		Refused uint64 `json:"handlers_refused"`
 		Devices []struct {
@@ -212,8 +212,8 @@ func showStatus(out io.Writer, report []byte, self string) error {
 			if h.Unmatched > 0 {
 				notes += fmt.Sprintf("%s: answers dropped that belonged to no message in flight: %d\n", escapeName(h.Name), h.Unmatched)
 			}
-			if h.Down != "" {
-				notes += escapeName(h.Name) + " is not running: " + escapeText(h.Down) + "\n"
+			if h.ExitReason != "" {
+				notes += escapeName(h.Name) + " is not running: " + escapeText(h.ExitReason) + "\n"
 			}
 		}
 		io.WriteString(w, notes)

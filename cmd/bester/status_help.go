@@ -93,8 +93,8 @@ const statusKeys = `  hub        its name
   handlers   list: name, types, native (false: classic), processes, waiting, in_flight,
              sent, answered, failed, timeouts, late, unmatched (answers that belonged to
              no message in flight, and were dropped), refused, malformed (what it sent
-             made no sense), panics (bugs of the hub where answers went), restarts, down
-             (why its program does not run, or empty)
+             made no sense), panics (bugs of the hub where answers went), restarts,
+             exit_reason (why its program does not run, or empty)
   handlers_refused  handler processes that were not let in
   devices    list: name, kind, reads, failures, skipped, invalid (readings left out), sent,
              refused, lost (taken, then failed), missing (parts not read while others

@@ -94,7 +94,9 @@ func (d *daemon) apply(ctx context.Context, c *config.Config) error {
 	}
 	servers := d.makeServers(c)
 	servers.add()
+	undo := d.serveNamed(routing, handlers)
 	if err := d.router.Configure(routing.routes, routing.handlers, routing.replaced...); err != nil {
+		undo()
 		servers.discard()
 		return rollback(err)
 	}

@@ -82,12 +82,14 @@ func (d *daemon) makeRouting(c *config.Config, filters map[string]*filter, handl
 	r.handlers = make(map[hub.Pattern]hub.Handler)
 	for _, h := range c.Handlers {
 		for _, p := range h.Types {
-			if r.handlers[p] != nil && r.handlers[p] != handlers[h.Name].slot {
-				return routing{}, fmt.Errorf("handler %q: pattern %q: another handler serves it already", h.Name, p)
+			if have := r.handlers[p]; have != nil && have != handlers[h.Name].slot {
+				return routing{}, fmt.Errorf("handler %q: pattern %q: handler %q serves it already: give it to one of them only",
+					h.Name, p, have.(*link.Slot).Name())
 			}
 			r.handlers[p] = handlers[h.Name].slot
 		}
 	}
+	r.replaced = d.groups.Retired()
 	replace := func(name string) {
 		if g := d.groups.Group(name); g != nil {
 			r.replaced = append(r.replaced, g)
@@ -104,6 +106,31 @@ func (d *daemon) makeRouting(c *config.Config, filters map[string]*filter, handl
 		}
 	}
 	return r, nil
+}
+
+// namesTypes reports whether the handler's processes say which types it serves, and not the
+// config.
+func (s *handlerSpec) namesTypes() bool {
+	return s.config.Dialect == config.Native && len(s.config.Types) == 0
+}
+
+// serveNamed has the groups serve what the config no longer says and their processes do, from
+// the moment at which the routing is put into force. undo is for a config that is refused.
+func (d *daemon) serveNamed(r routing, handlers map[string]*handler) (undo func()) {
+	var undos []func()
+	for name, have := range d.handlers {
+		next := handlers[name]
+		if next == nil || next == have || !next.namesTypes() {
+			continue
+		}
+		types := slices.DeleteFunc(slices.Clone(have.config.Types), func(p hub.Pattern) bool { return r.handlers[p] != nil })
+		undos = append(undos, d.groups.ServeNamed(name, types, have.slot))
+	}
+	return func() {
+		for _, undo := range undos {
+			undo()
+		}
+	}
 }
 
 func linkOptions(m handlerSpec, d *daemon) link.Options {

@@ -97,13 +97,16 @@ func (r *replacement) blockers(name string) []string {
 // retire ends the old handler of this name, when it has answered what it has. What it has
 // not sent goes to its successor, if it has one.
 func (r *replacement) retire(ctx context.Context, name string) {
-	have := r.old[name]
+	have, next := r.old[name], r.new[name]
 	var successor hub.Handler
-	if next := r.new[name]; next != nil {
+	if next != nil {
 		successor = next.slot.Vacate(linkOptions(next.handlerSpec, r.d))
 	} else {
 		r.awaitLast(ctx, name)
 		defer have.slot.Close(fmt.Errorf("%w: %q is no longer in the config", hub.ErrNoHandler, name))
+	}
+	if next == nil || !next.namesTypes() {
+		defer r.d.groups.EndRetired(name)
 	}
 	if have.retire == nil {
 		return

@@ -18,9 +18,9 @@ type chunk struct {
 // to its pool: that of a full queue of short frames.
 const maxClasses = 16 << 10
 
-// classes are the sizes of pooled chunks. Larger chunks are allocated when needed and left
+// sizeClasses are the sizes of pooled chunks. Larger chunks are allocated when needed and left
 // to the garbage collector.
-var classes = [...]struct {
+var sizeClasses = [...]struct {
 	size int
 	pool *sync.Pool
 }{
@@ -43,7 +43,7 @@ const (
 
 // chunkSize returns the size of the chunk that getChunk returns for n bytes.
 func chunkSize(n int) int {
-	for _, c := range classes {
+	for _, c := range sizeClasses {
 		if n <= c.size {
 			return c.size
 		}
@@ -53,7 +53,7 @@ func chunkSize(n int) int {
 
 // getChunk returns an empty chunk with room for at least n bytes.
 func getChunk(n int) *chunk {
-	for _, c := range classes {
+	for _, c := range sizeClasses {
 		if n <= c.size {
 			if k, ok := c.pool.Get().(*chunk); ok {
 				return k
@@ -78,7 +78,7 @@ func putChunk(k *chunk) {
 	if cap(k.classes) > maxClasses {
 		k.classes = nil
 	}
-	for _, c := range classes {
+	for _, c := range sizeClasses {
 		if cap(k.buf) == c.size {
 			c.pool.Put(k)
 			return

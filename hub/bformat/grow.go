@@ -53,7 +53,7 @@ func (q *Queue) growFor(b []byte, droppable bool) []byte {
 // chunk has. It takes over the charge of that chunk. It returns nil if the Budget has too
 // little left.
 func (q *Queue) largerChunk(n int) *chunk {
-	if n > classes[len(classes)-1].size {
+	if n > sizeClasses[len(sizeClasses)-1].size {
 		n = max(n, 2*cap(q.chunk.buf)) // doubling: each byte is copied a constant number of times on average
 	}
 	held := chunkSize(n)

@@ -30,8 +30,8 @@ type Options struct {
 	// check of the password. Share one among all dials of a process. If nil, each login is
 	// by password.
 	Resumption *Resumption
-	// Scope is wire.RoleClient or wire.RoleServer. If empty, wire.RoleClient.
-	Scope string
+	// Role is wire.RoleClient or wire.RoleServer. If empty, wire.RoleClient.
+	Role string
 	// TLS makes it a TLS connection. If nil, a plain one.
 	TLS *tls.Config
 	// Timeout is how long connecting and logging in may take together, within the

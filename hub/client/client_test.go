@@ -28,7 +28,7 @@ func TestHelloCarriesUserAndRole(t *testing.T) {
 		s.hello()
 		s.serve(nil)
 	})
-	c, err := Dial(t.Context(), "unix", path, Options{User: "ann", Password: "secret", Scope: wire.RoleServer})
+	c, err := Dial(t.Context(), "unix", path, Options{User: "ann", Password: "secret", Role: wire.RoleServer})
 	if err != nil {
 		t.Fatal(err)
 	}

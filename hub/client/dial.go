@@ -70,7 +70,7 @@ func login(ctx context.Context, conn net.Conn, address string, o Options) (*Clie
 	if o.MaxFrame == 0 {
 		o.MaxFrame = 16 << 20
 	}
-	role := o.Scope
+	role := o.Role
 	if role == "" {
 		role = wire.RoleClient
 	}

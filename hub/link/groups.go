@@ -37,7 +37,7 @@ type Groups struct {
 	mu            sync.Mutex // locked before a group's mu
 	byName        map[string]*Group
 	registrations map[*Group]*registration
-	left          map[string]*leftTypes // by the name of a handler that has been retired
+	retired       map[string]*retiredTypes // by the name of a handler that has been retired
 	closing       bool
 
 	refused atomic.Uint64 // see Refused
@@ -46,7 +46,7 @@ type Groups struct {
 // A registration is what Groups know about a group beside the group itself.
 type registration struct {
 	types     []hub.Pattern // what it serves, sorted
-	named     []hub.Pattern // what its processes have named, sorted; the same unless fixed
+	named     []hub.Pattern // what its processes have named, sorted; the same unless fixed; then of the last one also when it is gone
 	user      string        // the account whose process named them
 	fixed     bool          // types are from the config, and served also without a process
 	retiring  bool          // a handler of the same name follows, and takes over what it serves
@@ -57,7 +57,7 @@ type registration struct {
 // NewGroups returns Groups without any handler.
 func NewGroups(o GroupsOptions) *Groups {
 	o.Options = o.Options.withDefaults()
-	return &Groups{o: o, byName: make(map[string]*Group), registrations: make(map[*Group]*registration), left: make(map[string]*leftTypes), log: newLimiter()}
+	return &Groups{o: o, byName: make(map[string]*Group), registrations: make(map[*Group]*registration), retired: make(map[string]*retiredTypes), log: newLimiter()}
 }
 
 // Config describes a native handler that the config names.
@@ -108,24 +108,16 @@ func (gs *Groups) Add(c Config) (*Group, error) {
 	}
 	reg := gs.registrations[g]
 	if c.Types != nil {
-		old := reg.types
-		gs.unserve(g)
-		if err := gs.serve(g, c.Types); err != nil {
+		if err := gs.takeOver(g, c.Types); err != nil {
 			if isNew {
 				gs.unregister(g)
-			} else {
-				gs.serve(g, old) // they were its own a moment ago
 			}
 			return nil, err
 		}
 		reg.fixed = true
 	}
-	if left := gs.left[c.Name]; left != nil {
-		if c.Types != nil {
-			left.end(gs)
-		} else {
-			left.timer.Reset(c.Options.withDefaults().Timeout)
-		}
+	if retired := gs.retired[c.Name]; retired != nil { // c does not say its types
+		retired.timer.Reset(c.Options.withDefaults().Timeout)
 	}
 	g.mu.Lock()
 	g.o = c.Options.withDefaults()
@@ -212,25 +204,23 @@ func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello, rights hu
 		g = gs.register(name, gs.o.Options)
 	}
 	reg := gs.registrations[g]
+	g.mu.Lock()
+	if g.closing {
+		err = hub.Reason(hub.ErrClosed, "handler %q: %s", name, g.goodbye())
+	}
+	g.mu.Unlock()
 	switch {
+	case err != nil:
 	case reg.fixed: // the config says what it serves
 	case reg.processes == 0:
 		if len(types) == 0 && !g.configured {
 			err = noTypesError(name)
-		} else {
-			gs.unserve(g)
-			if err = gs.checkUserPatterns(g, h.User, len(types)); err == nil {
-				err = gs.takeOver(g, types)
-			}
+		} else if err = gs.checkUserPatterns(g, h.User, len(types)); err == nil {
+			err = gs.takeOver(g, types)
 		}
 	case !slices.Equal(types, reg.types):
 		err = otherTypesError(name, reg.types, types)
 	}
-	g.mu.Lock()
-	if err == nil && g.closing {
-		err = hub.Reason(hub.ErrClosed, "handler %q: %s", name, g.goodbye())
-	}
-	g.mu.Unlock()
 	if err != nil {
 		gs.removeIfIdleLocked(g)
 		return nil, err
@@ -244,11 +234,11 @@ func (gs *Groups) admit(c net.Conn, in *bformat.Reader, h *wire.Hello, rights hu
 // those of the config: nobody can take them all.
 const MaxUserPatterns = hub.MaxPatterns / 4
 
-// checkUserPatterns returns why a user may not serve n more patterns, or nil.
+// checkUserPatterns returns why a user may not have g serve n patterns, or nil.
 func (gs *Groups) checkUserPatterns(g *Group, user string, n int) error {
 	have := 0
-	for _, reg := range gs.registrations {
-		if reg.user == user && !reg.fixed {
+	for other, reg := range gs.registrations {
+		if other != g && reg.user == user && !reg.fixed {
 			have += len(reg.types)
 		}
 	}
@@ -284,7 +274,7 @@ func (gs *Groups) register(name string, o Options) *Group {
 // unregister removes a group.
 func (gs *Groups) unregister(g *Group) {
 	if reg := gs.registrations[g]; reg.retiring && !gs.closing && len(reg.named) > 0 {
-		gs.leave(g, reg)
+		gs.keepTypes(g, reg)
 	} else {
 		gs.unserve(g)
 	}
@@ -294,16 +284,19 @@ func (gs *Groups) unregister(g *Group) {
 	}
 }
 
-// serve makes the router send g the messages of these types. After an error it sends none.
-// Those of replaced are taken from it.
+// serve makes the router send g the messages of these types, instead of those it served. After
+// an error nothing has changed. Those of replaced are taken from it.
 func (gs *Groups) serve(g *Group, types []hub.Pattern, replaced ...hub.Handler) error {
 	types = slices.Clone(types)
 	slices.Sort(types)
 	types = slices.Compact(types)
 	reg := gs.registrations[g]
-	stop, err := gs.o.Router.ServeAll(types, g, replaced...)
+	stop, err := gs.o.Router.ServeAll(types, g, append(replaced, g)...)
 	if err != nil {
 		return hub.Reason(hub.ErrDenied, "handler %q: %v", g.name, err)
+	}
+	if reg.stop != nil {
+		reg.stop()
 	}
 	reg.stop, reg.types = stop, types
 	return nil
@@ -328,6 +321,7 @@ func (gs *Groups) processEnded(g *Group) {
 	reg.processes--
 	if reg.processes == 0 && !reg.fixed && !reg.retiring {
 		gs.unserve(g)
+		reg.named = nil
 	}
 }
 
@@ -373,8 +367,8 @@ func (gs *Groups) Stats() []Stats {
 func (gs *Groups) Shutdown(ctx context.Context) error {
 	gs.mu.Lock()
 	gs.closing = true
-	for _, left := range gs.left {
-		left.end(gs)
+	for _, retired := range gs.retired {
+		retired.end(gs)
 	}
 	groups := make([]*Group, 0, len(gs.registrations))
 	for g := range gs.registrations {

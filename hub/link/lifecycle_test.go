@@ -16,7 +16,7 @@ func TestConflictsAreRefusedWithAStatus(t *testing.T) {
 		hello wire.Hello
 		want  string
 	}{
-		"type of another":        {wire.Hello{Name: "y", Types: []string{"b", "reading/#"}}, `pattern "reading/#": another handler serves it already`},
+		"type of another":        {wire.Hello{Name: "y", Types: []string{"b", "reading/#"}}, `pattern "reading/#": handler "x" serves it already: give it to one of them only`},
 		"other types, same name": {wire.Hello{Name: "x", Types: []string{"reading/#", "b"}}, "give it another name"},
 		"no types":               {wire.Hello{Name: "z"}, "names no types"},
 	} {

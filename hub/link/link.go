@@ -82,17 +82,17 @@ type Stats struct {
 	Waiting   int      `json:"waiting"`   // messages that wait to be sent, or for the answers before theirs
 	InFlight  int      `json:"in_flight"` // messages sent and not answered
 
-	Sent       uint64 `json:"sent"`      // messages sent
-	Answered   uint64 `json:"answered"`  // answers that came in time
-	Failed     uint64 `json:"failed"`    // messages that failed, for whatever reason, Timeouts included
-	Timeouts   uint64 `json:"timeouts"`  // messages not sent or not answered in time
-	Late       uint64 `json:"late"`      // answers that came after their time
-	Unmatched  uint64 `json:"unmatched"` // answers dropped: no message in flight had their tag
-	Refused    uint64 `json:"refused"`   // messages not taken: too many waited, or the hub was closing
-	Malformed  uint64 `json:"malformed"` // connections closed, or answers refused, because they made no sense
-	Panics     uint64 `json:"panics"`    // bugs of the hub met where answers went; each failed at most one message
-	Restarts   uint64 `json:"restarts"`  // times its program was started again; not where that failed
-	ExitReason string `json:"down"`      // why its program does not run, while it waits to be started again; else ""
+	Sent       uint64 `json:"sent"`        // messages sent
+	Answered   uint64 `json:"answered"`    // answers that came in time
+	Failed     uint64 `json:"failed"`      // messages that failed, for whatever reason, Timeouts included
+	Timeouts   uint64 `json:"timeouts"`    // messages not sent or not answered in time
+	Late       uint64 `json:"late"`        // answers that came after their time
+	Unmatched  uint64 `json:"unmatched"`   // answers dropped: no message in flight had their tag
+	Refused    uint64 `json:"refused"`     // messages not taken: too many waited, or the hub was closing
+	Malformed  uint64 `json:"malformed"`   // connections closed, or answers refused, because they made no sense
+	Panics     uint64 `json:"panics"`      // bugs of the hub met where answers went; each failed at most one message
+	Restarts   uint64 `json:"restarts"`    // times its program was started again; not where that failed
+	ExitReason string `json:"exit_reason"` // why its program does not run, while it waits to be started again; else ""
 }
 
 // newLimiter returns a limiter for the lines about one handler, or for those about all

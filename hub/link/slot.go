@@ -36,6 +36,9 @@ func NewSlot(name string, o Options) *Slot {
 	return &Slot{name: name, o: o.withDefaults(), vacant: true, log: newLimiter()}
 }
 
+// Name returns the name of the handler, whichever is installed.
+func (s *Slot) Name() string { return s.name }
+
 // Handle gives m to the installed handler, or queues it while the slot is vacant.
 func (s *Slot) Handle(m *hub.Message, a *hub.Answer) {
 	if h := s.handler.Load(); h != nil {

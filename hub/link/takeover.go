@@ -1,15 +1,16 @@
 package link
 
 import (
+	"slices"
 	"time"
 
 	"github.com/besterhub/bester/hub"
 )
 
-// leftTypes are the types that the processes of a retired group have named. They have been
+// retiredTypes are the types that the processes of a retired group have named. They have been
 // asked to reconnect. Until one does, and its group takes the types over, the retired group
 // stands in for it: it hands what comes to its successor, where it waits.
-type leftTypes struct {
+type retiredTypes struct {
 	g     *Group
 	stop  func()      // ends serving them
 	timer *time.Timer // calls end
@@ -24,46 +25,106 @@ func (gs *Groups) setRetiring(g *Group, yes bool) {
 	}
 }
 
-// leave leaves the types of a retired group to the next one of its name.
-func (gs *Groups) leave(g *Group, reg *registration) {
-	if reg.fixed { // they were the config's
-		gs.unserve(g)
-		if gs.serve(g, reg.named) != nil {
-			return // they are another's by now
+// keepTypes keeps the types of a retired group for the next one of its name.
+func (gs *Groups) keepTypes(g *Group, reg *registration) {
+	if reg.fixed && gs.serve(g, reg.named) != nil { // some are another's by now
+		if gs.serve(g, common(reg.types, reg.named)) != nil {
+			gs.unserve(g)
+			return
 		}
 	}
-	if before := gs.left[g.name]; before != nil {
+	if before := gs.retired[g.name]; before != nil {
 		before.end(gs)
 	}
 	o, _ := g.options()
-	left := &leftTypes{g: g, stop: reg.stop}
-	left.timer = time.AfterFunc(o.Timeout, func() {
+	retired := &retiredTypes{g: g, stop: reg.stop}
+	retired.timer = time.AfterFunc(o.Timeout, func() {
 		gs.mu.Lock()
 		defer gs.mu.Unlock()
-		left.end(gs)
+		retired.end(gs)
 	})
-	gs.left[g.name] = left
+	gs.retired[g.name] = retired
+}
+
+// ServeNamed has the handler of this name serve those of types that its processes have named.
+// It is for types that the config gave it, and is about to leave out: now gets them until
+// then, and no message misses both. They are kept while the handler retires and, for its
+// Timeout, until a process names them anew. undo is for a config that was refused. Where the
+// handler cannot serve the types, nothing changes.
+func (gs *Groups) ServeNamed(name string, types []hub.Pattern, now hub.Handler) (undo func()) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	g := gs.byName[name]
+	if g == nil || !gs.registrations[g].fixed {
+		return func() {}
+	}
+	reg := gs.registrations[g]
+	old := reg.types
+	if gs.serve(g, slices.Concat(old, common(types, reg.named)), append(gs.retiredGroups(), now)...) != nil {
+		return func() {}
+	}
+	return func() {
+		gs.mu.Lock()
+		defer gs.mu.Unlock()
+		if gs.registrations[g] == reg {
+			gs.serve(g, old)
+		}
+	}
+}
+
+// common returns what is in both.
+func common(a, b []hub.Pattern) (both []hub.Pattern) {
+	for _, p := range a {
+		if slices.Contains(b, p) {
+			both = append(both, p)
+		}
+	}
+	return both
+}
+
+// Retired returns the handlers that stand in for processes that have been asked to reconnect.
+// A config may give what they serve to others.
+func (gs *Groups) Retired() []hub.Handler {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	return gs.retiredGroups()
+}
+
+func (gs *Groups) retiredGroups() (all []hub.Handler) {
+	for _, retired := range gs.retired {
+		all = append(all, retired.g)
+	}
+	return all
+}
+
+// EndRetired has the retired handler of this name, if there is one, serve nothing more: no
+// handler follows that serves what its processes name.
+func (gs *Groups) EndRetired(name string) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	if retired := gs.retired[name]; retired != nil {
+		retired.end(gs)
+	}
 }
 
 // end ends the serving by the retired group. The caller holds the lock.
-func (l *leftTypes) end(gs *Groups) {
-	l.timer.Stop()
-	l.stop()
-	if gs.left[l.g.name] == l {
-		delete(gs.left, l.g.name)
+func (r *retiredTypes) end(gs *Groups) {
+	r.timer.Stop()
+	r.stop()
+	if gs.retired[r.g.name] == r {
+		delete(gs.retired, r.g.name)
 	}
 }
 
-// takeOver is serve for the types that a process of g has named. It takes from a retired
-// group of its name what that has left.
+// takeOver is serve for a group that takes from a retired one of its name what that has kept.
 func (gs *Groups) takeOver(g *Group, types []hub.Pattern) error {
-	left := gs.left[g.name]
-	if left == nil {
+	retired := gs.retired[g.name]
+	if retired == nil {
 		return gs.serve(g, types)
 	}
-	if err := gs.serve(g, types, left.g); err != nil {
+	if err := gs.serve(g, types, retired.g); err != nil {
 		return err
 	}
-	left.end(gs)
+	retired.end(gs)
 	return nil
 }
