@@ -45,8 +45,9 @@ is shown to these alone.
 
 Whether there are patterns or not, it shows what handlers, routes and other users send
 to the user. All this is shown if the account may receive messages of that type: listen
-says where it may not receive all, and when that has changed; then it shows what of a
-pattern the account may receive. bester account allow NAME --receive PATTERN changes it. Readings are shown one a line, other data as JSON.
+says where it may not receive all, and when that has changed; of a pattern it shows
+what the account may receive. bester account allow NAME --receive PATTERN changes it.
+Readings are shown one a line, other data as JSON.
 
 Where the hub is not there, or no longer, listen waits for it and tries again: on a
 socket of this machine every 0.25 s, elsewhere after 0.05 s and longer each time, up
@@ -131,7 +132,7 @@ func (l *listenOptions) run(cmd *cobra.Command, args []string) error {
 	changed := func(c *client.Client) {
 		name, _ := l.userName()
 		text := restrictionText(name, c.Receives())
-		if text == "" {
+		if text == "" && c.Receives() != nil {
 			text = "\nThis account may receive everything now."
 		}
 		fmt.Fprintln(cmd.ErrOrStderr(), "bester: what this account may receive has changed."+text)
