@@ -276,7 +276,7 @@ func (a *Answer) donePending(b *Batch) {
 		a.router.count(b, countFailed)
 	case notes&noteHanded != 0:
 		a.router.count(b, countSucceeded)
-	case notes&(NoteAbsent|NoteReceiverAbsent|NoteDenied|NoteFull) != 0:
+	case notes&(NoteAbsent|NoteReceiverAbsent|NoteDenied|NoteFull|noteMissed) != 0:
 		a.router.count(b, countAbsent)
 	case notes&noteDropped != 0:
 		a.router.count(b, countDropped)
@@ -288,7 +288,7 @@ func (a *Answer) donePending(b *Batch) {
 		if notes&(NoteAbsent|NoteReceiverAbsent) != 0 && notes&(noteHanded|NoteDenied|NoteFull) == 0 {
 			notes |= NoteNobody
 		}
-		a.m.Notes = notes &^ (noteHanded | noteDropped)
+		a.m.Notes = notes &^ (noteHanded | noteDropped | noteMissed)
 		a.m.Receipt.Done(&a.m, err)
 	}
 	a.recycle(b)

@@ -67,6 +67,8 @@ func (a *Answer) deliverToSubscriber(out *Message, s *subscriber) {
 	a.router.count(a.m.Batch, countHanded)
 	if err := a.put(s.sink, out); err != nil {
 		a.router.countLost(LossOf(err))
+		a.localNotes |= noteMissed
+		return
 	}
 	a.localNotes |= noteHanded
 }

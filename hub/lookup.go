@@ -16,10 +16,16 @@ type lookups struct {
 	mu    sync.Mutex
 	fresh map[Type]*pipeline // those not in known yet
 	asked int                // how often fresh was asked since known was replaced
+	lists map[subscriberSet][]subscriber
+	made  int // entries in lists, and in those made for one type
 }
 
 // maxLookups is how many types lookups keep. Where more are used, they begin anew.
 const maxLookups = 8192
+
+// maxListed is how many subscribers all lists of subscribers may have together before they
+// begin anew.
+const maxListed = 32 << 10
 
 func newLookups(t *routingTable) *lookups {
 	l := &lookups{table: t}
@@ -37,17 +43,17 @@ func (l *lookups) lookup(typ Type, r *Router) *pipeline {
 	defer l.mu.Unlock()
 	pl, ok := l.fresh[typ]
 	if !ok {
-		pl = r.find(typ, l.table)
+		pl = l.find(typ, r)
 		if l.fresh == nil {
 			l.fresh = make(map[Type]*pipeline)
 		}
 		l.fresh[typ] = pl
 	}
 	known := *l.known.Load()
-	full := len(known)+len(l.fresh) > maxLookups
+	full := len(known)+len(l.fresh) > maxLookups || l.made > maxListed
 	if l.asked++; full || l.asked > len(known) { // so a type is copied a few times on average, however many follow
 		if full {
-			known = nil
+			known, l.lists, l.made = nil, nil, 0
 		}
 		next := make(map[Type]*pipeline, len(known)+len(l.fresh))
 		maps.Copy(next, known)
@@ -58,14 +64,15 @@ func (l *lookups) lookup(typ Type, r *Router) *pipeline {
 	return pl
 }
 
-// find returns the pipeline of a type, with its subscribers and its last value.
-func (r *Router) find(typ Type, t *routingTable) *pipeline {
-	pl := t.lookup(typ)
-	var routed []*user
-	if pl != nil {
-		routed = pl.users
+// find returns the pipeline of a type, with its subscribers and its last value. The caller
+// holds mu.
+func (l *lookups) find(typ Type, r *Router) *pipeline {
+	pl := l.table.lookup(typ)
+	if l.lists == nil {
+		l.lists = make(map[subscriberSet][]subscriber)
 	}
-	subscribers := r.subscriptions.of(typ, routed)
+	subscribers, made := r.subscriptions.of(typ, pl, l.lists)
+	l.made += made
 	if pl == nil && len(subscribers) == 0 {
 		return nil
 	}

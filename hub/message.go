@@ -69,6 +69,7 @@ const (
 	NoteNobody
 	noteHanded  // a receiver has taken it; not for senders, nor is the next
 	noteDropped // a handler has dropped it
+	noteMissed  // a subscriber has not taken it
 
 	oneAbsent Notes = 1 << 16
 )

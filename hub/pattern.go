@@ -83,6 +83,36 @@ func (p Pattern) Match(t Type) bool {
 	}
 }
 
+// Covers reports whether p matches every type that q matches.
+//
+// Level by level: "#" covers the rest of q; "+" covers "+" and every name; a name
+// covers only itself. Where q ends, p must end too, or have only "/#" left, which also
+// matches no level. A "#" in q needs a "#" at the same place in p, with one exception:
+// a type has at least one level, so "+/#" matches the same types as "#".
+func (p Pattern) Covers(q Pattern) bool {
+	if p == "+/#" {
+		p = "#"
+	}
+	ps, qs, more := string(p), string(q), true
+	for {
+		pl, prest, pmore := strings.Cut(ps, "/")
+		if pl == "#" {
+			return true
+		}
+		if !more {
+			return false
+		}
+		ql, qrest, qmore := strings.Cut(qs, "/")
+		if ql == "#" || pl != "+" && pl != ql {
+			return false
+		}
+		if !pmore {
+			return !qmore
+		}
+		ps, qs, more = prest, qrest, qmore
+	}
+}
+
 // Compare orders patterns by specificity: it is negative if p is more specific than q.
 // Level by level, a name comes before "+", and "+" before "#" or the end. Equally
 // specific patterns are in alphabetical order.

@@ -129,3 +129,52 @@ func matchSlow(p, t []string) bool {
 	}
 	return matchSlow(p[1:], t[1:])
 }
+
+// combine returns all types or patterns of up to depth of these levels. To tell any two
+// patterns apart, the types need all levels that the patterns name, one more that none
+// names, and one level more depth than any pattern.
+func combine(levels []string, depth int) []string {
+	all, last := slices.Clone(levels), levels
+	for range depth - 1 {
+		var next []string
+		for _, s := range last {
+			for _, l := range levels {
+				next = append(next, s+"/"+l)
+			}
+		}
+		all = append(all, next...)
+		last = next
+	}
+	return all
+}
+
+func TestCoversIsWhatMatchSays(t *testing.T) {
+	types := combine([]string{"a", "b", "z"}, 4)
+	var patterns []Pattern
+	for _, s := range combine([]string{"a", "b", "+", "#"}, 3) {
+		if p, err := ParsePattern(s); err == nil {
+			patterns = append(patterns, p)
+		}
+	}
+	yes := 0
+	for _, p := range patterns {
+		for _, q := range patterns {
+			want := true
+			for _, typ := range types {
+				if q.Match(Type(typ)) && !p.Match(Type(typ)) {
+					want = false
+					break
+				}
+			}
+			if got := p.Covers(q); got != want {
+				t.Errorf("%q covers %q: %v, want %v", p, q, got, want)
+			}
+			if want {
+				yes++
+			}
+		}
+	}
+	if len(patterns) < 50 || yes < len(patterns) {
+		t.Errorf("%d patterns, %d pairs covered: the test compares too little", len(patterns), yes)
+	}
+}

@@ -74,19 +74,37 @@ func (s *subscribers) index(sink Sink) int {
 	return slices.IndexFunc(s.list, func(have subscriber) bool { return have.sink == sink })
 }
 
-// of returns the subscribers of a type, each once, without those of the users that its
-// route leads to. The caller must not change the slice.
-func (s *subscriptions) of(typ Type, routed []*user) []subscriber {
+// A subscriberSet says which subscribers a list is made of: those of some patterns, without
+// those of the users of a route.
+type subscriberSet struct {
+	patterns [4]*subscribers
+	route    *pipeline
+}
+
+// of returns the subscribers of a type, each once, without those of the users that its route
+// leads to, if any. The caller must not change the slice. Types with the same patterns and
+// route share one, which lists keeps; it is under the caller's lock. made is how long a list
+// is that was made for this type alone.
+func (s *subscriptions) of(typ Type, route *pipeline, lists map[subscriberSet][]subscriber) (list []subscriber, made int) {
 	s.mu.Lock() // it marks what it shares
 	defer s.mu.Unlock()
 	var matching []*subscribers
 	s.patterns.each(typ, func(of *subscribers) bool { matching = append(matching, of); return false })
+	var routed []*user
+	if route != nil {
+		routed = route.users
+	}
 	switch {
 	case len(matching) == 0:
-		return nil
+		return nil, 0
 	case len(matching) == 1 && len(routed) == 0:
 		matching[0].shared = true
-		return matching[0].list[:len(matching[0].list):len(matching[0].list)]
+		return matching[0].list[:len(matching[0].list):len(matching[0].list)], 0
+	}
+	set := subscriberSet{route: route}
+	known := copy(set.patterns[:], matching) == len(matching)
+	if list, ok := lists[set]; known && ok {
+		return list, 0
 	}
 	var all []subscriber
 	seen := make(map[Sink]bool)
@@ -98,5 +116,8 @@ func (s *subscriptions) of(typ Type, routed []*user) []subscriber {
 			}
 		}
 	}
-	return all
+	if known {
+		lists[set] = all
+	}
+	return all, len(all)
 }

@@ -92,7 +92,7 @@ func TestSubscriberThatTakesNothing(t *testing.T) {
 	if notes != 0 {
 		t.Errorf("the sender got the note %q", notes)
 	}
-	if s := r.Stats(); s.Handed != 3 || s.Lost != 3 || s.Losses[LossFull] != 1 || s.Losses[LossDenied] != 1 || s.Losses[LossTooLong] != 1 || s.Succeeded != 1 {
+	if s := r.Stats(); s.Handed != 3 || s.Lost != 3 || s.Losses[LossFull] != 1 || s.Losses[LossDenied] != 1 || s.Losses[LossTooLong] != 1 || s.Absent != 1 {
 		t.Errorf("got %+v", s)
 	}
 }
@@ -142,7 +142,7 @@ func TestSubscribersComeAndGo(t *testing.T) {
 	if always.n != n {
 		t.Errorf("got %d messages, want %d", always.n, n)
 	}
-	if list := r.subscriptions.of("t/1", nil); len(list) != 1 {
+	if list, _ := r.subscriptions.of("t/1", nil, nil); len(list) != 1 {
 		t.Errorf("%d subscribers are left, want 1", len(list))
 	}
 }
@@ -190,5 +190,44 @@ func BenchmarkSubscribers(b *testing.B) {
 				r.Put(&other)
 			}
 		})
+	}
+}
+
+// Types whose subscribers are the same share one list, and lists have a bound, however many
+// sessions subscribe to patterns that overlap.
+func TestListsOfSubscribersAreBounded(t *testing.T) {
+	r := NewRouter(RouterOptions{})
+	const sinks = 200
+	for i := range sinks {
+		s, name := new(countingSink), UserName(fmt.Sprint(i))
+		r.Subscribe("#", name, s)
+		r.Subscribe("a/#", name, s)
+		r.Subscribe(Pattern(fmt.Sprintf("b/+/%d/#", i%7)), name, s)
+	}
+	l := r.lookups.Load()
+	for i := range 20_000 {
+		typ := Type(fmt.Sprint("a/", i))
+		if i%2 == 0 {
+			typ = Type(fmt.Sprintf("b/%d/%d/x", i, i%7))
+		}
+		if pl := r.lookup(typ, nil); len(pl.subscribers) != sinks {
+			t.Fatalf("%s has %d subscribers, want %d", typ, len(pl.subscribers), sinks)
+		}
+		if l.made > 8*sinks {
+			t.Fatalf("after %d types the lists have %d entries", i, l.made)
+		}
+	}
+	// More patterns at once than a set has room for: a list for each type, but with a bound.
+	for _, p := range []Pattern{"+/#", "+/+/#", "c/+", "c/#"} {
+		for i := range sinks {
+			r.Subscribe(p, UserName(fmt.Sprint(i)), new(countingSink))
+		}
+	}
+	l = r.lookups.Load()
+	for i := range 2000 {
+		r.lookup(Type(fmt.Sprint("c/", i)), nil)
+		if l.made > maxListed+6*sinks {
+			t.Fatalf("after %d types the lists have %d entries, at most %d may be", i, l.made, maxListed)
+		}
 	}
 }

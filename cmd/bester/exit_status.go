@@ -56,7 +56,7 @@ var exitMeanings = map[string][]exitMeaning{
 	},
 	"bester listen": {
 		{0, "ended by Ctrl-C, by --for, or after as many messages as --count says; or nobody reads its output any more"},
-		{exitFailed, "with --for and --count: fewer messages have come; or a file cannot be read, or " + whenUnwritten},
+		{exitFailed, "with --for and --count: fewer messages have come; there are more patterns than the hub takes; a file cannot be read, or " + whenUnwritten},
 		{exitUsage, whenUsage}, {exitUnreachable, "the hub cannot be reached and waiting does not help, or the time of --for is over"},
 		{exitDenied, whenDenied + ", or may not receive what a PATTERN stands for"}, {exitInterrupted, whenInterrupted + " before it had reached the hub"},
 	},

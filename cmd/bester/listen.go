@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,8 +45,9 @@ is shown to these alone.
 
 Whether there are patterns or not, it shows what handlers, routes and other users send
 to the user. All this is shown if the account may receive messages of that type: listen
-says where it may not receive all, and when that has changed; bester account allow NAME
---add --receive PATTERN allows more. Readings are shown one a line, other data as JSON.
+says where it may not receive all, and when that has changed; of a pattern it shows
+what the account may receive. bester account allow NAME --add --receive PATTERN
+allows more. Readings are shown one a line, other data as JSON.
 
 Where the hub is not there, or no longer, listen waits for it and tries again: on a
 socket of this machine every 0.25 s, elsewhere after 0.05 s and longer each time, up
@@ -87,6 +89,8 @@ the place of the first of them; standard output holds nothing but messages.
 type listenOptions struct {
 	target
 	patterns    []hub.Pattern
+	subscribing sync.Mutex           // held while it subscribes
+	hidden      map[hub.Pattern]bool // patterns of which nothing is shown; nil before the first session
 	last        bool
 	json, quiet bool
 	count       int
@@ -128,15 +132,23 @@ func (l *listenOptions) run(cmd *cobra.Command, args []string) error {
 	changed := func(c *client.Client) {
 		name, _ := l.userName()
 		text := restrictionText(name, c.Receives())
-		if text == "" {
+		if text == "" && c.Receives() != nil {
 			text = "\nThis account may receive everything now."
 		}
 		fmt.Fprintln(cmd.ErrOrStderr(), "bester: what this account may receive has changed."+text)
-		go l.resubscribe(ctx, cmd, c) // not on this goroutine, which reads the answers
+		go l.subscribe(ctx, cmd, c) // not on this goroutine, which reads the answers
 	}
 	s := reconnectingSession{
 		dial: func(ctx context.Context) (session, error) {
-			return l.subscribed(ctx, client.Options{Deliver: deliver, Gap: gap, PermissionsChanged: changed})
+			c, err := l.dial(ctx, client.Options{Deliver: deliver, Gap: gap, PermissionsChanged: changed})
+			if err != nil {
+				return nil, err
+			}
+			if err := l.subscribe(ctx, cmd, c); err != nil {
+				closeClient(ctx, c)
+				return nil, err
+			}
+			return c, nil
 		},
 		connected: func(c session, again string) { l.say(cmd, l.connectedText(c, again)) },
 		meanwhile: "what is sent meanwhile is not kept",

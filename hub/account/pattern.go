@@ -7,36 +7,6 @@ import (
 	"github.com/besterhub/bester/hub"
 )
 
-// covers reports whether p matches every type that q matches.
-//
-// Level by level: "#" covers the rest of q; "+" covers "+" and every name; a name
-// covers only itself. Where q ends, p must end too, or have only "/#" left, which also
-// matches no level. A "#" in q needs a "#" at the same place in p, with one exception:
-// a type has at least one level, so "+/#" matches the same types as "#".
-func covers(p, q hub.Pattern) bool {
-	if p == "+/#" {
-		p = "#"
-	}
-	ps, qs, more := string(p), string(q), true
-	for {
-		pl, prest, pmore := strings.Cut(ps, "/")
-		if pl == "#" {
-			return true
-		}
-		if !more {
-			return false
-		}
-		ql, qrest, qmore := strings.Cut(qs, "/")
-		if ql == "#" || pl != "+" && pl != ql {
-			return false
-		}
-		if !pmore {
-			return !qmore
-		}
-		ps, qs, more = prest, qrest, qmore
-	}
-}
-
 // A rule is a pattern compiled for matching each message. Most patterns are an exact type,
 // or have one wildcard, at the end, and need one comparison.
 type rule struct {
@@ -70,7 +40,7 @@ func newRules(patterns []hub.Pattern) []rule {
 
 // coversAny reports whether one of the allowed patterns covers p.
 func coversAny(allowed []hub.Pattern, p hub.Pattern) bool {
-	return slices.ContainsFunc(allowed, func(a hub.Pattern) bool { return covers(a, p) })
+	return slices.ContainsFunc(allowed, func(a hub.Pattern) bool { return a.Covers(p) })
 }
 
 func match(rules []rule, t hub.Type) bool {

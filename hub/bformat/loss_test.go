@@ -104,3 +104,43 @@ func TestQueueCountsPartOfAWrite(t *testing.T) {
 		}
 	}
 }
+
+// A sender of few long frames does not lose them to a flood of short ones, and senders of
+// short frames do not lose theirs to one whose single frame takes most of the queue.
+func TestQueueDropsByShareOfLongFrames(t *testing.T) {
+	frames := func(q *Queue, out *bytes.Buffer) map[byte]int {
+		q.Shutdown()
+		if err := q.Run(); err != nil {
+			t.Fatal(err)
+		}
+		got := make(map[byte]int)
+		for _, p := range payloads(t, out.Bytes()) {
+			got[p[0]]++
+		}
+		return got
+	}
+	for _, long := range []int{100, 300, 450, 1500} {
+		var out bytes.Buffer
+		q := NewQueue(&out, QueueOptions{Limit: 1000})
+		put(t, q, Droppable('q'), "q"+strings.Repeat("x", long))
+		for range 2000 {
+			put(t, q, Droppable('f'), "flood")
+		}
+		if got := frames(q, &out); got['q'] != 1 || got['f'] < 10 {
+			t.Errorf("a frame of %d bytes beside a flood: got %v", long, got)
+		}
+	}
+	var out bytes.Buffer
+	q := NewQueue(&out, QueueOptions{Limit: 1000})
+	for range 3 {
+		put(t, q, Droppable('a'), "a")
+		put(t, q, Droppable('b'), "b")
+	}
+	put(t, q, Droppable('l'), "l"+strings.Repeat("x", 880))
+	for range 20 {
+		put(t, q, Droppable('c'), "c")
+	}
+	if got := frames(q, &out); got['a'] != 3 || got['b'] != 3 || got['c'] != 20 || got['l'] != 0 {
+		t.Errorf("one frame that takes most of the queue: got %v", got)
+	}
+}

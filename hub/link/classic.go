@@ -155,6 +155,7 @@ func (c *Classic) work(w *worker) {
 		s.busy = true
 		j := s.head
 		c.inFlight++
+		c.shares.send(j)
 		successor := c.successor
 		c.mu.Unlock()
 
@@ -163,6 +164,7 @@ func (c *Classic) work(w *worker) {
 
 		c.mu.Lock()
 		c.inFlight--
+		c.shares.receive(j)
 		if failed {
 			c.stats.Failed++
 		}

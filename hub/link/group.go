@@ -212,6 +212,7 @@ func (g *Group) send(s *stream, p *process, b *hub.Batch, now time.Duration) {
 	} else {
 		g.stats.Sent++
 		g.inFlight++
+		g.shares.send(j)
 		s.inFlight++
 		s.process = p
 		if now == 0 {
@@ -231,6 +232,7 @@ func (g *Group) removeInFlight(j *job) {
 	j.removeFromExpiry()
 	j.process = nil
 	g.inFlight--
+	g.shares.receive(j)
 	s := j.stream
 	if s.inFlight--; s.inFlight == 0 {
 		s.process = nil

@@ -14,8 +14,10 @@ type shares struct {
 
 // A share is what one sender holds.
 type share struct {
-	sender      uint32 // see hub.Message.SenderHash
-	jobs, bytes int
+	sender   uint32 // see hub.Message.SenderHash
+	waiting  int    // jobs that a process does not have, or has answered out of order
+	inFlight int    // jobs
+	bytes    int    // of all of them
 }
 
 // maxIdleShares is how many senders who hold nothing are remembered, so that a queue that
@@ -24,19 +26,41 @@ const maxIdleShares = 32
 
 // add counts a job that is taken.
 func (s *shares) add(j *job, sender uint32) {
-	h := s.last
-	if h == nil || h.sender != sender {
-		if h = s.bySender[sender]; h == nil {
-			h = s.grow(sender)
+	of := s.last
+	if of == nil || of.sender != sender {
+		if of = s.bySender[sender]; of == nil {
+			of = s.grow(sender)
 		}
-		s.last = h
+		s.last = of
 	}
-	if h.jobs == 0 {
+	if of.waiting+of.inFlight == 0 {
 		s.held++
 	}
-	j.share = h
-	h.jobs++
-	h.bytes += j.size
+	j.share = of
+	of.waiting++
+	of.bytes += j.size
+}
+
+// send notes that a job is in flight.
+func (s *shares) send(j *job) {
+	j.share.waiting--
+	j.share.inFlight++
+}
+
+// receive notes that a job is no longer in flight.
+func (s *shares) receive(j *job) {
+	j.share.inFlight--
+	j.share.waiting++
+}
+
+// remove uncounts a job that is done, and not in flight.
+func (s *shares) remove(j *job) {
+	of := j.share
+	of.waiting--
+	of.bytes -= j.size
+	if of.waiting+of.inFlight == 0 {
+		s.held--
+	}
 }
 
 // grow adds a sender. From time to time it forgets those who hold nothing.
@@ -45,38 +69,29 @@ func (s *shares) grow(sender uint32) *share {
 	case s.bySender == nil:
 		s.bySender = make(map[uint32]*share)
 	case len(s.bySender) > 2*s.held+maxIdleShares:
-		for k, h := range s.bySender {
-			if h.jobs == 0 {
+		for k, of := range s.bySender {
+			if of.waiting+of.inFlight == 0 {
 				delete(s.bySender, k)
 			}
 		}
 	}
-	h := &share{sender: sender}
-	s.bySender[sender] = h
-	return h
+	of := &share{sender: sender}
+	s.bySender[sender] = of
+	return of
 }
 
-// remove uncounts a job that is done.
-func (s *shares) remove(j *job) {
-	h := j.share
-	h.jobs--
-	h.bytes -= j.size
-	if h.jobs == 0 {
-		s.held--
-	}
-}
-
-// full reports whether a sender's message of so many bytes is refused, where waiting
-// messages wait that take bytes.
+// full reports whether a sender's message of so many bytes is refused. waiting and bytes are
+// what the queue holds now, of all senders: the messages that wait, and the bytes of those in
+// flight, too.
 func (s *shares) full(o *Options, sender uint32, waiting, bytes, size int) bool {
 	if waiting < o.QueueMessages && (bytes == 0 || bytes+size <= o.QueueBytes) {
 		return false
 	}
-	var h share
+	var of share
 	if known := s.bySender[sender]; known != nil {
-		h = *known
+		of = *known
 	}
-	return over(waiting, h.jobs, 1, o.QueueMessages) || bytes > 0 && over(bytes, h.bytes, size, o.QueueBytes)
+	return over(waiting, of.waiting, 1, o.QueueMessages) || bytes > 0 && over(bytes, of.bytes, size, o.QueueBytes)
 }
 
 // over reports whether n more are too many for a sender that holds some of the total.

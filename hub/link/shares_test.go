@@ -81,7 +81,7 @@ func TestSharesAreExactAndBounded(t *testing.T) {
 		}
 	}
 	for _, j := range waiting {
-		if j.share.jobs != 1 || j.share.bytes != 10 {
+		if j.share.waiting != 1 || j.share.bytes != 10 {
 			t.Errorf("sender %d holds %+v, want one job of 10 bytes", j.share.sender, *j.share)
 		}
 	}

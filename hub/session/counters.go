@@ -47,10 +47,11 @@ type deliveryCounters struct {
 type userCounters struct {
 	name hub.UserName
 
-	refused   [hub.NumLosses]atomic.Uint64 // deliveries that a session has not taken
-	newLosses [hub.NumLosses]atomic.Uint64 // losses that are not logged yet
-	rate      accountRate
-	logQueued atomic.Bool // it is in deliveryCounters.unlogged
+	refused          [hub.NumLosses]atomic.Uint64 // deliveries that a session has not taken
+	newLosses        [hub.NumLosses]atomic.Uint64 // losses that are not logged yet
+	rate             accountRate
+	subscriptionRate accountRate
+	logQueued        atomic.Bool // it is in deliveryCounters.unlogged
 
 	// Under deliveryCounters.mu:
 	sessions []*session

@@ -199,9 +199,7 @@ func (s *session) terminate(why error) {
 	if !s.endReason.CompareAndSwap(nil, &why) {
 		return
 	}
-	if s.ended != nil {
-		close(s.ended)
-	}
+	close(s.ended)
 	if why != errShuttingDown && why != errStalled && why != errReclaimed {
 		s.log.Info("session ended", "why", why)
 		time.AfterFunc(terminateGrace, s.abort)

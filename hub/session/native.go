@@ -72,10 +72,10 @@ func (n *native) begin(first []byte) func() {
 // putHello queues the hub's hello: the answer to the peer's or, to a client, one that tells
 // it that its permissions have changed.
 func (n *native) putHello(token string) {
-	n.out.Put(bformat.Required, wire.AppendHello(nil, &wire.Hello{
+	n.queueError(n.out.Put(bformat.Required, wire.AppendHello(nil, &wire.Hello{
 		Version: wire.Version, Role: wire.RoleHub, Name: n.server.o.Hub, Token: token,
 		Types: n.receives(), Credits: n.limits.Credits, MaxFrame: n.limits.MaxFrame,
-	}))
+	})))
 }
 
 // receives returns the list of types that a client's account may receive, for the hello.

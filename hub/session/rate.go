@@ -128,7 +128,7 @@ func (t *totalRate) sweep(now time.Duration) {
 // limitRate counts a message of n bytes against the rates. If it is over them, the session
 // waits before it reads on.
 func (s *session) limitRate(n int) {
-	if s.ended == nil { // no limits
+	if s.limits.Rate == (Rate{}) && s.limits.TotalRate == (Rate{}) {
 		return
 	}
 	limit := s.countRate(1, n)
@@ -145,7 +145,7 @@ func (s *session) limitRate(n int) {
 // countRate counts messages with n bytes against the rates, and sets readAfter. It returns
 // which limit they exceed, or "".
 func (s *session) countRate(messages, n int) (limit string) {
-	if s.ended == nil {
+	if s.limits.Rate == (Rate{}) && s.limits.TotalRate == (Rate{}) {
 		return ""
 	}
 	rates := &s.server.rate.unnamed

@@ -158,10 +158,10 @@ type Server struct {
 	sessions            int                      // of those, without the handed off
 	counted             int                      // sessions, without those of administrators and peers with trusted credentials
 	perAccount          map[hub.UserName]int     // of those counted
-	subscriptions       int
-	subscriptionsOf     map[hub.UserName]int // by account
-	serving             int                  // connections that Shutdown waits for
-	undrained           int                  // sessions that may still put messages into the hub
+	subscriptions       subscriptionCount
+	subscriptionsOf     map[hub.UserName]subscriptionCount // by account
+	serving             int                                // connections that Shutdown waits for
+	undrained           int                                // sessions that may still put messages into the hub
 	shuttingDown        bool
 	stallCheckScheduled bool          // a timer will call checkStalled
 	reclaimFailed       time.Duration // when findVictims found too little last, from started on; 0: it did not
@@ -182,7 +182,7 @@ func NewServer(o Options) *Server {
 		open:       make(map[*connection]*session),
 		perAccount: make(map[hub.UserName]int),
 
-		subscriptionsOf: make(map[hub.UserName]int),
+		subscriptionsOf: make(map[hub.UserName]subscriptionCount),
 
 		allDrained: make(chan struct{}),
 		released:   make(chan struct{}),

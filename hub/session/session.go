@@ -65,7 +65,7 @@ type session struct {
 	inFlight     inFlight
 	credits      int
 	endReason    atomic.Pointer[error] // why reading has stopped; nil while it goes on
-	ended        chan struct{}         // closed when endReason is set; nil without rate limits
+	ended        chan struct{}         // closed when endReason is set
 	clearMessage func()                // drops what the message read last points to; nil: nothing
 
 	onPermissions func(*account.Account) // called when the account may receive other types than before; nil: nothing is to be done
@@ -86,9 +86,7 @@ var (
 func (s *session) init(c *connection) {
 	s.connection, s.stage = c, bformat.NewStage(c.out)
 	s.batch.AllowStaging = true
-	if c.limits.Rate != (Rate{}) || c.limits.TotalRate != (Rate{}) {
-		s.ended = make(chan struct{})
-	}
+	s.ended = make(chan struct{})
 	s.inFlight.reader, s.inFlight.doneSignal = &s.batch, make(chan struct{}, 1)
 }
 

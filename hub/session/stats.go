@@ -38,7 +38,7 @@ type Stats struct {
 // Stats returns the counters as they are now.
 func (s *Server) Stats() Stats {
 	s.mu.Lock()
-	sessions, open, subscriptions := s.sessions, len(s.open), s.subscriptions
+	sessions, open, subscriptions := s.sessions, len(s.open), s.subscriptions.number
 	s.mu.Unlock()
 	d := s.Deliveries()
 	dropped := d.Losses.Total()

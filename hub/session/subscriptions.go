@@ -2,7 +2,9 @@ package session
 
 import (
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/account"
@@ -10,15 +12,19 @@ import (
 	"github.com/besterhub/bester/hub/wire"
 )
 
-// subscriptionCost is about the memory in bytes that a subscription takes.
-const subscriptionCost = 512
-
-// subscriptions returns how many subscriptions all sessions together may have, and those of
-// one account: an eighth, so that it does not take all that the hub has.
-func (l *Limits) subscriptions() (all, ofAccount int) {
-	all = l.Memory / 4 / subscriptionCost
-	return all, max(all/8, 1)
+// subscriptionCost is about how much memory a subscription takes, in bytes.
+func subscriptionCost(p hub.Pattern) int {
+	const each, ofLevel = 256, 512
+	return each + len(p) + ofLevel*(1+strings.Count(string(p), "/"))
 }
+
+// subscriptions returns how many bytes the subscriptions of all sessions together may take,
+// and those of one account: an eighth, so that it does not take all that the hub has.
+func (l *Limits) subscriptions() (all, ofAccount int) { return l.Memory / 4, l.Memory / 32 }
+
+// subscriptionRate is how often one account may change its subscriptions, since each change
+// costs the hub a little for all senders. Who does it more often is read more slowly.
+var subscriptionRate = Rate{Messages: 1000}
 
 // subscriptions are those of one session.
 type subscriptions struct {
@@ -36,6 +42,7 @@ func (s *subscriptions) list() []hub.Pattern {
 
 // subscribe acts on a subscribe frame.
 func (n *native) subscribe(tag uint64, body []byte) {
+	n.limitSubscriptionRate()
 	s, err := wire.ParseSubscription(body)
 	if err == nil {
 		err = n.addSubscription(s.Pattern)
@@ -79,7 +86,7 @@ func (n *native) addSubscription(p hub.Pattern) error {
 	case have >= n.limits.MaxSubscriptions:
 		return hub.Reason(hub.ErrFull, "this session has %d subscriptions, as many as one may have: session.subscriptions", have)
 	}
-	if err := n.server.countSubscription(n.name); err != nil {
+	if err := n.server.countSubscription(n.name, p); err != nil {
 		return err
 	}
 	n.server.o.Router.Subscribe(p, n.name, n.subscriptions.sink)
@@ -89,6 +96,7 @@ func (n *native) addSubscription(p hub.Pattern) error {
 
 // unsubscribe acts on an unsubscribe frame.
 func (n *native) unsubscribe(tag uint64, body []byte) {
+	n.limitSubscriptionRate()
 	s, err := wire.ParseSubscription(body)
 	if err == nil {
 		n.endSubscriptions(func(p hub.Pattern) bool { return p == s.Pattern })
@@ -107,7 +115,7 @@ func (s *session) endSubscriptions(end func(p hub.Pattern) bool) {
 			return false
 		}
 		s.server.o.Router.Unsubscribe(p, s.subscriptions.sink)
-		s.server.uncountSubscription(s.name)
+		s.server.uncountSubscription(s.name, p)
 		return true
 	})
 }
@@ -123,26 +131,53 @@ func (n *native) permissionsChanged(a *account.Account) {
 }
 
 // countSubscription counts one more subscription, if an account may have it.
-func (s *Server) countSubscription(user hub.UserName) error {
+func (s *Server) countSubscription(user hub.UserName, p hub.Pattern) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all, ofAccount := s.limits.Load().subscriptions()
-	switch have := s.subscriptionsOf[user]; {
-	case have >= ofAccount:
-		return hub.Reason(hub.ErrFull, "the sessions of %q have %d subscriptions, as many as those of one account may have", user, have)
-	case s.subscriptions >= all:
-		return hub.Reason(hub.ErrFull, "there are %d subscriptions, as many as there may be: session.memory", s.subscriptions)
+	cost, have := subscriptionCost(p), s.subscriptionsOf[user]
+	switch {
+	case have.bytes+cost > ofAccount:
+		return hub.Reason(hub.ErrFull, "the sessions of %q have %d subscriptions, which take as much memory as those of one account may: session.memory", user, have.number)
+	case s.subscriptions.bytes+cost > all:
+		return hub.Reason(hub.ErrFull, "there are %d subscriptions, which take as much memory as they may: session.memory", s.subscriptions.number)
 	}
-	s.subscriptions++
-	s.subscriptionsOf[user]++
+	s.addSubscriptions(user, 1, cost)
 	return nil
 }
 
-func (s *Server) uncountSubscription(user hub.UserName) {
+func (s *Server) uncountSubscription(user hub.UserName, p hub.Pattern) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.subscriptions--
-	if s.subscriptionsOf[user]--; s.subscriptionsOf[user] == 0 {
+	s.addSubscriptions(user, -1, -subscriptionCost(p))
+}
+
+func (s *Server) addSubscriptions(user hub.UserName, number, bytes int) {
+	s.subscriptions.add(number, bytes)
+	of := s.subscriptionsOf[user]
+	if of.add(number, bytes); of.number == 0 {
 		delete(s.subscriptionsOf, user)
+	} else {
+		s.subscriptionsOf[user] = of
+	}
+}
+
+// A subscriptionCount is how many subscriptions there are, and how many bytes they take.
+type subscriptionCount struct{ number, bytes int }
+
+func (c *subscriptionCount) add(number, bytes int) {
+	c.number += number
+	c.bytes += bytes
+}
+
+// limitSubscriptionRate has the session wait before it reads on, if its account changes
+// subscriptions too often.
+func (n *native) limitSubscriptionRate() {
+	if n.user == nil {
+		return
+	}
+	now := time.Since(n.server.started)
+	if wait := n.user.subscriptionRate.add(subscriptionRate, now, 1, 0); wait > 0 {
+		n.readAfter = max(n.readAfter, now+wait)
 	}
 }

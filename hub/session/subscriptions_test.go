@@ -2,8 +2,11 @@ package session
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
+	"unsafe"
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/account"
@@ -90,33 +93,81 @@ func TestSubscriptionsThatAreRefused(t *testing.T) {
 	}
 }
 
-// One account cannot take all the subscriptions that the hub has room for.
-func TestSubscriptionsOfOneAccountAreBounded(t *testing.T) {
+// One account cannot take all the memory that the hub has for subscriptions, in whatever
+// form; patterns of many levels take more of it.
+func TestSubscriptionsAreBoundedInBytes(t *testing.T) {
+	deep := hub.Pattern(strings.Repeat("a/", 120) + "b")
+	for _, p := range []hub.Pattern{"short", deep} {
+		h := run(t, Options{})
+		s := h.Server
+		all, ofAccount := s.limits.Load().subscriptions()
+		take := func(user hub.UserName) (n int, err error) {
+			for ; err == nil; n++ {
+				err = s.countSubscription(user, p)
+			}
+			return n - 1, err
+		}
+		n, err := take("greedy")
+		if n != ofAccount/subscriptionCost(p) || !strings.Contains(err.Error(), "as those of one account may") {
+			t.Errorf("%.20s: %d subscriptions, then %v", p, n, err)
+		}
+		for i := 0; ; i++ {
+			if n, err = take(hub.UserName(fmt.Sprint(i))); n == 0 {
+				break
+			}
+		}
+		if !strings.Contains(err.Error(), "as much memory as they may") || s.subscriptions.bytes > all || s.subscriptions.number != all/subscriptionCost(p) {
+			t.Errorf("%.20s: %+v of %d bytes, then %v", p, s.subscriptions, all, err)
+		}
+		s.uncountSubscription("greedy", p)
+		if err := s.countSubscription("last", p); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// What the bound counts for a pattern is at least what it takes.
+func TestSubscriptionCost(t *testing.T) {
+	r := hub.NewRouter(hub.RouterOptions{})
+	for name, pattern := range map[string]func(i int) hub.Pattern{
+		"short":      func(i int) hub.Pattern { return hub.Pattern(fmt.Sprint("t", i)) },
+		"one prefix": func(i int) hub.Pattern { return hub.Pattern(fmt.Sprint("site/house/", i, "/+")) },
+		"deep":       func(i int) hub.Pattern { return hub.Pattern(fmt.Sprint(i, strings.Repeat("/a", 60))) },
+	} {
+		const n = 500
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		cost := 0
+		for i := range n {
+			p := pattern(i)
+			cost += subscriptionCost(p)
+			r.Subscribe(p, "ann", &native{})
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		took := int(after.HeapAlloc) - int(before.HeapAlloc) - n*int(unsafe.Sizeof(native{}))
+		if took > cost {
+			t.Errorf("%s: %d subscriptions take %d bytes, counted with %d", name, n, took, cost)
+		}
+	}
+	runtime.KeepAlive(r)
+}
+
+// An account that changes subscriptions all the time is read slowly; others are not.
+func TestSubscriptionsAreLimitedInRate(t *testing.T) {
 	h := run(t, Options{})
-	s := h.Server
-	all, ofAccount := s.limits.Load().subscriptions()
-	for i := range ofAccount {
-		if err := s.countSubscription("greedy"); err != nil {
-			t.Fatal(i, err)
-		}
+	h.account(t, "ann", nil)
+	ann, bob := h.enter(t, "ann"), h.native(t, "bob")
+	ann.subscribe("a")
+	for range 3 * subscriptionRate.Messages / 2 {
+		ann.frames(wire.AppendSubscribe(nil, 0, wire.Subscription{Pattern: "a"}))
 	}
-	if err := s.countSubscription("greedy"); err == nil || !strings.Contains(err.Error(), "as many as those of one account") {
-		t.Errorf("got %v", err)
-	}
-	if err := s.countSubscription("other"); err != nil {
-		t.Error(err)
-	}
-	for s.subscriptions < all {
-		if err := s.countSubscription(hub.UserName(fmt.Sprint(s.subscriptions / 1000))); err != nil {
-			t.Fatal(s.subscriptions, err)
-		}
-	}
-	if err := s.countSubscription("last"); err == nil || !strings.Contains(err.Error(), "as many as there may be") {
-		t.Errorf("got %v", err)
-	}
-	s.uncountSubscription("other")
-	if err := s.countSubscription("last"); err != nil || s.subscriptionsOf["other"] != 0 {
-		t.Errorf("got %v, %v", err, s.subscriptionsOf["other"])
+	bob.subscribe("b")
+	bob.lives()
+	ann.lives()
+	if waited := time.Since(h.started); waited < 400*time.Millisecond {
+		t.Errorf("%d changes were read in %v", 3*subscriptionRate.Messages/2, waited)
 	}
 }
 
