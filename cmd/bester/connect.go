@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/besterhub/bester/hub"
 	"github.com/besterhub/bester/hub/client"
@@ -27,6 +28,7 @@ type target struct {
 	passwordFile string
 	ca           string
 	timeout      time.Duration
+	timeoutFlag  *pflag.Flag // tells whether timeout was given or is the default; nil: it is the default
 	resumption   client.Resumption
 }
 
@@ -37,6 +39,7 @@ func (t *target) flags(cmd *cobra.Command) {
 	f.StringVar(&t.passwordFile, "password-file", "", "`file` whose first line is the password (default $BESTER_PASSWORD; a UNIX\nsocket that trusts you needs none)")
 	f.StringVar(&t.ca, "ca", "", "with tls://, trust the certificates in this PEM `file`, not the system's")
 	f.DurationVar(&t.timeout, "timeout", defaultTimeout(), "give up if the hub has not answered after this `time`;\n$BESTER_TIMEOUT sets the default")
+	t.timeoutFlag = f.Lookup("timeout")
 	cmd.RegisterFlagCompletionFunc("user", cobra.NoFileCompletions)
 }
 
@@ -86,7 +89,11 @@ func (t *target) dial(ctx context.Context, o client.Options) (*client.Client, er
 // endpoint returns how to reach the hub.
 func (t *target) endpoint() (p endpoint, config *tls.Config, err error) {
 	if t.timeout <= 0 {
-		return p, nil, usageError{fmt.Errorf("--timeout %v, or BESTER_TIMEOUT=%q: %s", t.timeout, os.Getenv("BESTER_TIMEOUT"), valueForms["duration"])}
+		given := fmt.Sprintf("BESTER_TIMEOUT=%q", os.Getenv("BESTER_TIMEOUT"))
+		if t.timeoutFlag != nil && t.timeoutFlag.Changed {
+			given = fmt.Sprintf("--timeout %v", t.timeout)
+		}
+		return p, nil, usageError{fmt.Errorf("%s: %s; it is more than 0", given, valueForms["duration"])}
 	}
 	source, at := "--hub", t.hub
 	if at == "" {

@@ -157,6 +157,8 @@ func TestExitStatus(t *testing.T) {
 		{args: "send fail 1", code: exitFailed},
 		{args: "send quiet nonsense", code: exitFailed},
 		{args: "send --password-file " + missing + " quiet 1", code: exitFailed},
+		{args: "send quiet", stdin: "", code: exitFailed},
+		{args: "send --to @ quiet 1", code: exitUsage},
 		{args: "send", code: exitUsage},
 		{args: "send --hub " + missing + ".sock quiet 1", code: exitUnreachable},
 		{args: "send --hub " + closed + " quiet 1", code: exitDenied},

@@ -80,3 +80,26 @@ func TestClosedError(t *testing.T) {
 		t.Error("the exit code is not that of the reason")
 	}
 }
+
+// Where there is no data, that is said, and not that it is no JSON.
+func TestNoData(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"send", "chat"}, "bester: there is no data: standard input is empty; "},
+		{[]string{"send", "chat", "-"}, "bester: there is no data: standard input is empty; "},
+		{[]string{"request", "chat", ""}, "bester: there is no data: DATA is empty; "},
+		{[]string{"send", "--text", "chat"}, "there is no socket at "}, // an empty text is one
+		{[]string{"send", "chat", "null"}, "there is no socket at "},
+	} {
+		for _, stdin := range []string{"", "\n"} {
+			var out, stderr bytes.Buffer
+			args := append([]string{c.args[0], "--hub", filepath.Join(t.TempDir(), "none.sock")}, c.args[1:]...)
+			code := run(t.Context(), args, strings.NewReader(stdin), &out, &stderr)
+			if code == 0 || !strings.Contains(stderr.String(), c.want) || strings.Contains(stderr.String(), "JSON:") {
+				t.Errorf("%q, %q: exit code %d, %q; want %q", c.args, stdin, code, &stderr, c.want)
+			}
+		}
+	}
+}

@@ -26,12 +26,12 @@ DATA is as for bester send. ` + jsonHelp,
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if count < 1 {
+				return usageError{fmt.Errorf("--count %d: want at least 1", count)}
+			}
 			m, err := o.message(cmd, args)
 			if err != nil {
 				return err
-			}
-			if count < 1 {
-				return usageError{fmt.Errorf("--count %d: want at least 1", count)}
 			}
 			p := newPrinter(cmd, asJSON)
 			enough := make(chan struct{})

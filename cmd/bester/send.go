@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"unicode/utf8"
@@ -42,6 +44,13 @@ func (o *messageOptions) message(cmd *cobra.Command, args []string) (*hub.Messag
 	} else if data, err = readAll(input(cmd), maxInput); err != nil {
 		return nil, err
 	}
+	if len(bytes.TrimSpace(data)) == 0 && !o.text {
+		empty := "standard input"
+		if len(args) > 1 && args[1] != "-" {
+			empty = "DATA"
+		}
+		return nil, fmt.Errorf("there is no data: %s is empty; want JSON, such as null, or with --text a text that may be empty", empty)
+	}
 	if m.Data, err = o.data(data); err != nil && !o.text {
 		err = fmt.Errorf("%w\nA string stands in double quotes inside single ones, '\"like this\"'", err)
 	}
@@ -60,13 +69,13 @@ func readAll(r io.Reader, most int64) ([]byte, error) {
 func (o *messageOptions) header(typ string) (*hub.Message, error) {
 	t, err := hub.ParseType(typ)
 	if err != nil {
-		return nil, err
+		return nil, usageError{err}
 	}
 	m := &hub.Message{Type: t}
 	for _, s := range o.to {
 		a, err := hub.ParseAddress(s)
 		if err != nil {
-			return nil, err
+			return nil, usageError{fmt.Errorf("--to: %w", err)}
 		}
 		m.To = append(m.To, a)
 	}
@@ -112,8 +121,11 @@ long. A line that is no JSON or too long is told with its number and skipped, un
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if byLine {
+			switch {
+			case byLine:
 				return o.sendLines(cmd, args, lines)
+			case lines.strict, lines.quiet:
+				return usageError{errors.New("--strict and --quiet are for --lines, which sends each line of standard input as a message")}
 			}
 			m, err := o.message(cmd, args)
 			if err != nil {

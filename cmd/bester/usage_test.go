@@ -31,7 +31,17 @@ func TestUsageErrors(t *testing.T) {
 		"listen --hub":                "--hub: its value is missing: want --hub ADDRESS",
 		"listen --hub ::1:2223":       "--hub ::1:2223: an IPv6 address stands in brackets: [::1]:2223",
 		"send --hub h:p chat 1":       `--hub h:p: "p" is no port`,
-		"status --timeout 0":          "--timeout 0s",
+		"status --timeout 0":          "bester: --timeout 0s: want a time such as 500ms, 10s or 2m; it is more than 0\n",
+		"send --timeout -1s chat 1":   "bester: --timeout -1s: want a time",
+		"send --strict chat 1":        "--strict and --quiet are for --lines",
+		"send -q chat 1":              "--strict and --quiet are for --lines",
+		"send --to  chat 1":           `--to: address "": want user, user@server or @server`,
+		"send --to a@ chat 1":         `--to: address "a@": want user`,
+		"send --lines --to  chat":     `--to: address ""`,
+		"request --to  chat 1":        `--to: address ""`,
+		"send a/+ 1":                  `type "a/+"`,
+		"send --lines a/+":            `type "a/+"`,
+		"request --count 0 chat":      "--count 0: want at least 1",
 		"help handle nonsense":        `no handler of kind "nonsense": there are alarm, deadband, throttle`,
 		"handle help nonsense":        `no handler of kind "nonsense"`,
 		"account nonsense":            `unknown command "nonsense": want add, allow, list, passwd or remove`,
@@ -40,7 +50,7 @@ func TestUsageErrors(t *testing.T) {
 		"listen --hub a:1 --ca x.pem": "--ca is for a TLS port",
 	} {
 		var out, stderr bytes.Buffer
-		code := run(t.Context(), strings.Fields(args), strings.NewReader(""), &out, &stderr)
+		code := run(t.Context(), strings.Split(args, " "), strings.NewReader(""), &out, &stderr)
 		if code != exitUsage || !strings.Contains(stderr.String(), want) {
 			t.Errorf("%s: exit code %d, %q; want %q", args, code, &stderr, want)
 		}
@@ -50,10 +60,18 @@ func TestUsageErrors(t *testing.T) {
 			}
 		}
 	}
-	t.Setenv("BESTER_TIMEOUT", "soon")
-	var out, stderr bytes.Buffer
-	if code := run(t.Context(), []string{"status"}, nil, &out, &stderr); code != exitUsage || !strings.Contains(stderr.String(), `BESTER_TIMEOUT="soon"`) {
-		t.Errorf("exit code %d, %q", code, &stderr)
+	// What is told is what was given.
+	for _, c := range []struct{ env, args, want, not string }{
+		{"soon", "status", `bester: BESTER_TIMEOUT="soon": want a time such as`, "--timeout "},
+		{"-3s", "send chat 1", `bester: BESTER_TIMEOUT="-3s": want a time such as`, "--timeout "},
+		{"soon", "status --timeout 0", "bester: --timeout 0s: want a time such as", "BESTER_TIMEOUT"},
+	} {
+		t.Setenv("BESTER_TIMEOUT", c.env)
+		var out, stderr bytes.Buffer
+		code := run(t.Context(), strings.Fields(c.args), nil, &out, &stderr)
+		if code != exitUsage || !strings.Contains(stderr.String(), c.want) || strings.Contains(stderr.String(), c.not) {
+			t.Errorf("%+v: exit code %d, %q", c, code, &stderr)
+		}
 	}
 }
 
