@@ -2,13 +2,12 @@ package config
 
 import "strings"
 
-// words say in this project's words what the parsers of TOML and JSON say. In theirs, *
+// words say in this project's words what the parser of TOML says. In theirs, *
 // stands for any text. What no row matches stays as it is.
 var words = []struct {
 	ours   string
 	theirs []string
 }{
-	// TOML
 	{`the string is not closed: want " at its end`, []string{"basic strings cannot have new lines", "unterminated basic string"}},
 	{"the string is not closed: want ' at its end", []string{"literal strings cannot have new lines", "unterminated literal string"}},
 	{`the string is not closed: want """ at its end`, []string{"multiline basic string* not terminated by *"}},
@@ -26,21 +25,9 @@ var words = []struct {
 	{"the table is not closed: want , or }", []string{"inline table is incomplete", "expected ',' or '}' after inline table key-value"}},
 	{`\ begins a special character, such as \n: for a backslash write \\, or put the string between single quotes`, []string{"invalid escape character *", `need a character after \`}},
 	{"a carriage return without a line feed after it: remove it", []string{"carriage returns *"}},
-	// JSON
-	{"the file ends too early: a } or ] is missing", []string{"unexpected end of JSON input"}},
-	{"a comma before }: remove it", []string{"invalid character '}' looking for beginning of object key string"}},
-	{"a comma before ]: remove it", []string{"invalid character ']' looking for beginning of value"}},
-	{"want a key in double quotes", []string{"invalid character * looking for beginning of object key string"}},
-	{"not a value: a string stands in double quotes; else want a number, true, false, [ … ] or { … }", []string{"invalid character * looking for beginning of value", "invalid character * in literal *", "invalid character * in numeric literal"}},
-	{"want : after the key", []string{"invalid character * after object key"}},
-	{"want , or } after the value", []string{"invalid character * after object key:value pair"}},
-	{"want , or ] after the value", []string{"invalid character * after array element"}},
-	{"more after the end of the file's object: remove it", []string{"invalid character * after top-level value"}},
-	{`a string may have no line end or control character in it: close it, or write \n`, []string{"invalid character * in string literal"}},
-	{`\ begins a special character, such as \n: for a backslash write \\`, []string{"invalid character * in string escape code", `invalid character * in \u hexadecimal character escape`}},
 }
 
-// rephrase returns what a parser says is wrong with a file in the words of this project.
+// rephrase returns what the parser says is wrong with a file in the words of this project.
 func rephrase(message string) string {
 	for _, w := range words {
 		for _, pattern := range w.theirs {
