@@ -27,13 +27,16 @@ func listenAddressOf(c config.Listen) listenAddress { return listenAddress{c.Net
 // openedListeners are the listeners of a config that are new. They are not served yet.
 type openedListeners struct {
 	sessions map[listenAddress]*session.Listener
+	daemon   *daemon
 	informer net.Listener // nil: none, or open already
 	// The certificates of all TLS listeners are read again, because a file may change
 	// while its name stays.
 	certificates map[listenAddress]*tls.Certificate
 }
 
+// close closes what was opened, for a config that is not put into force.
 func (o *openedListeners) close() {
+	defer o.daemon.removeMade()
 	for _, l := range o.sessions {
 		l.Close()
 	}
@@ -44,7 +47,7 @@ func (o *openedListeners) close() {
 
 // openListeners opens those listeners of a config that are not open yet.
 func (d *daemon) openListeners(c *config.Config) (*openedListeners, error) {
-	o := &openedListeners{sessions: make(map[listenAddress]*session.Listener), certificates: make(map[listenAddress]*tls.Certificate)}
+	o := &openedListeners{daemon: d, sessions: make(map[listenAddress]*session.Listener), certificates: make(map[listenAddress]*tls.Certificate)}
 	for _, want := range c.Listen {
 		at := listenAddressOf(want)
 		if want.Network == config.TLS {
@@ -127,11 +130,14 @@ func makeSocketDir(c config.Listen) (made []string, err error) {
 			switch err := os.Mkdir(folder, mode); {
 			case err == nil:
 				made = slices.Insert(made, 0, folder)
+				if err := os.Chmod(folder, mode); err != nil { // whatever the umask
+					return made, err
+				}
 			case !os.IsExist(err): // another may make it, too
 				return made, fmt.Errorf("the socket's folder cannot be made: choose another path, or make it first: %w", err)
 			}
 		}
-		return made, os.Chmod(dir, mode) // whatever the umask
+		return made, nil
 	}
 	if err != nil {
 		return nil, err
