@@ -19,6 +19,7 @@ import (
 var programs struct {
 	sync.Mutex
 	folder string
+	built  map[string]string // the sources by name
 }
 
 func removePrograms() { os.RemoveAll(programs.folder) }
@@ -40,7 +41,11 @@ func buildProgram(name, source string) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(programs.folder, name)
-	if _, err := os.Stat(path); err == nil {
+	text, _ := os.ReadFile(source) // none of a package
+	if built, ok := programs.built[name]; ok {
+		if built != string(text) {
+			return "", fmt.Errorf("%s: another program is called %q: each needs a name of its own", source, name)
+		}
 		return path, nil
 	}
 	build := exec.Command("go", "build", "-o", path, source)
@@ -53,6 +58,10 @@ func buildProgram(name, source string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("go build %s: %w\n%s", source, err, out)
 	}
+	if programs.built == nil {
+		programs.built = make(map[string]string)
+	}
+	programs.built[name] = string(text)
 	return path, nil
 }
 
