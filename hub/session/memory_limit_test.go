@@ -198,9 +198,11 @@ func TestStoppedInAFrame(t *testing.T) {
 	h := run(t, Options{Limits: Limits{WriteTimeout: time.Hour}})
 	h.account(t, "ann", nil)
 	now := time.Hour // the server's own clock has not come so far
-	passTime := func() {
-		until(t, "the hub has read the beginning of the frame", func() bool {
-			return slices.ContainsFunc(h.sessionList(), func(s *session) bool { return s.endReason.Load() == nil && s.in.Progress() != 0 })
+	passTime := func(p *peer) {
+		until(t, "the hub has read all that there is of the frame", func() bool {
+			return slices.ContainsFunc(h.sessionList(), func(s *session) bool {
+				return s.endReason.Load() == nil && s.in.Progress() != 0 && s.in.Activity() == uint64(p.written)
+			})
 		})
 		h.endStalled(now)
 		now += time.Hour
@@ -220,7 +222,7 @@ func TestStoppedInAFrame(t *testing.T) {
 			p.frames(sent(1, "dummy", "1")) // earlier messages are answered
 			p.want("status 1: good")
 			p.Write(part)
-			passTime()
+			passTime(p)
 			p.want(goodbye, "end")
 			if s := h.Stats(); s.Stalled != stopped+1 {
 				t.Errorf("%s, %s: counted %d", name, network, s.Stalled)
@@ -230,7 +232,7 @@ func TestStoppedInAFrame(t *testing.T) {
 	}
 	c := h.classic(t, "ann")
 	c.Write([]byte{9, 0, 0, 0, '{'})
-	passTime()
+	passTime(c)
 	c.wantIn(`"bad"`, "did not get on", `"id":""`)
 	c.want("end")
 	h.log.want(t, "session.write", "user=ann")

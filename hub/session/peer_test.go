@@ -21,6 +21,8 @@ type peer struct {
 	t  testing.TB
 	in *bformat.Reader
 
+	written int // bytes
+
 	missed int      // deliveries that gaps have told of
 	gaps   []string // which next describes and leaves out
 }
@@ -40,6 +42,13 @@ func (h *running) peer(t testing.TB, network, address string) *peer {
 	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(patience))
 	return &peer{Conn: c, t: t, in: bformat.NewReader(c, 0)}
+}
+
+// Write counts what it writes.
+func (p *peer) Write(b []byte) (int, error) {
+	n, err := p.Conn.Write(b)
+	p.written += n
+	return n, err
 }
 
 // native logs a user in on the trusting socket.
