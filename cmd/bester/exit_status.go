@@ -64,6 +64,10 @@ var exitMeanings = map[string][]exitMeaning{
 		{0, "the status is shown"}, {exitFailed, "the account is no administrator's, a file cannot be read, or " + whenUnwritten},
 		{exitUsage, whenUsage}, {exitUnreachable, whenUnreachable}, {exitDenied, whenDenied}, {exitInterrupted, whenInterrupted},
 	},
+	"bester route": {
+		{0, "the way is shown, also where it leads nowhere"}, {exitFailed, "the account is no administrator's, a file cannot be read, or " + whenUnwritten},
+		{exitUsage, whenUsage}, {exitUnreachable, whenUnreachable}, {exitDenied, whenDenied}, {exitInterrupted, whenInterrupted},
+	},
 	"bester kick": {
 		{0, "the sessions are ended"}, {exitFailed, "the user is not logged in, the account is no administrator's, or a file cannot be read"},
 		{exitUsage, whenUsage}, {exitUnreachable, whenUnreachable}, {exitDenied, whenDenied}, {exitInterrupted, whenInterrupted},

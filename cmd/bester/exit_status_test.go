@@ -191,6 +191,13 @@ func TestExitStatus(t *testing.T) {
 		{args: "status --hub " + closed, code: exitDenied},
 		{args: "status", code: exitInterrupted, interrupted: true},
 
+		{args: "route a/b", code: 0},
+		{args: "route a/b", code: exitFailed, unwritable: true},
+		{args: "route a/#", code: exitUsage},
+		{args: "route a/b --hub " + missing + ".sock", code: exitUnreachable},
+		{args: "route a/b --hub " + closed, code: exitDenied},
+		{args: "route a/b", code: exitInterrupted, interrupted: true},
+
 		{args: "kick victim", code: 0},
 		{args: "kick victim", code: exitFailed},
 		{args: "kick", code: exitUsage},

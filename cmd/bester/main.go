@@ -135,7 +135,7 @@ Exit codes are the same for all commands; each says which it has, and why.`,
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return err })
-	root.AddCommand(sendCommand(), requestCommand(), listenCommand(), statusCommand(), kickCommand(), checkCommand(),
+	root.AddCommand(sendCommand(), requestCommand(), listenCommand(), statusCommand(), routeCommand(), kickCommand(), checkCommand(),
 		accountCommand(), handleCommand(), demoCommand(), spoolCommand())
 	root.AddCommand(manCommand())
 	strictHelp(root)
