@@ -90,3 +90,39 @@ func TestSharesAreExactAndBounded(t *testing.T) {
 type receiptFunc func(m *hub.Message, err error)
 
 func (f receiptFunc) Done(m *hub.Message, err error) { f(m, err) }
+
+// What a process has in hand does not count against its sender where the queue is full, but
+// it does again once it has come back out of order.
+func TestSharesCountWhatWaits(t *testing.T) {
+	o := &Options{QueueMessages: 8, QueueBytes: 1 << 20}
+	var s shares
+	const anna, bob = 1, 2
+	var inFlight []*job
+	for range 3 {
+		j := &job{size: 10}
+		s.add(j, anna)
+		s.send(j)
+		inFlight = append(inFlight, j)
+	}
+	for range 8 {
+		s.add(&job{size: 10}, bob)
+	}
+	if s.full(o, anna, 8, 110, 10) {
+		t.Error("a sender of whom nothing waits is refused")
+	}
+	if !s.full(o, bob, 8, 110, 10) {
+		t.Error("the sender who fills the queue is not refused")
+	}
+	for _, j := range inFlight {
+		s.receive(j)
+	}
+	if !s.full(o, anna, 8, 110, 10) {
+		t.Error("answers that wait are not counted")
+	}
+	for _, j := range inFlight {
+		s.remove(j)
+	}
+	if s.held != 1 {
+		t.Errorf("%d senders hold something, want 1", s.held)
+	}
+}
