@@ -142,7 +142,7 @@ told, and also if the file looks cut off.`,
   bester account list --json | jq -r '.[] | select(.admin) | .name'`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{fmt.Errorf("%s takes no arguments, got %s", cmd.CommandPath(), quoteAll(args))}
+				return usageError{fmt.Errorf("%s takes no arguments, got %s", commandWords(cmd), quoteAll(args))}
 			}
 			return nil
 		},

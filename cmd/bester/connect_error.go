@@ -118,6 +118,8 @@ func (p endpoint) explainSocket(err error) (what, remedy string) {
 				"Is besterd running? Its log says where it listens; --hub, or BESTER_HUB, says so here"
 		}
 		return fmt.Sprintf("there is no socket at %s", path), "Is besterd running? Its log says where it listens"
+	case errors.Is(err, syscall.ECONNREFUSED) && !isSocket(path):
+		return fmt.Sprintf("%s is no socket", path), "Say where besterd listens with --hub"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Sprintf("nobody listens on the socket %s", path), "besterd was killed, or is another program's: start besterd, which takes the socket over"
 	case errors.Is(err, fs.ErrPermission):

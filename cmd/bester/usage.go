@@ -45,16 +45,22 @@ func argsError(cmd *cobra.Command, args []string, err error) error {
 	hint := argsHints[cmd.Name()]
 	switch {
 	case len(args) < required:
-		err = fmt.Errorf("%s: %s is missing: want %s %s", cmd.CommandPath(), wanted[len(args)], cmd.CommandPath(), strings.Join(wanted, " "))
+		err = fmt.Errorf("%s is missing: want %s %s", wanted[len(args)], cmd.CommandPath(), strings.Join(wanted, " "))
 	case len(wanted) == 0:
-		err = fmt.Errorf("%s takes no arguments, got %s", cmd.CommandPath(), quoteAll(args))
+		err = fmt.Errorf("%s takes no arguments, got %s", commandWords(cmd), quoteAll(args))
 	case len(args) > len(wanted):
-		err = fmt.Errorf("%s takes only %s, got also %s", cmd.CommandPath(), strings.Join(wanted, " "), quoteAll(args[len(wanted):]))
+		err = fmt.Errorf("%s takes only %s, got also %s", commandWords(cmd), strings.Join(wanted, " "), quoteAll(args[len(wanted):]))
 	}
 	if hint != "" && (len(args) > required || cmd.Name() == "check") {
 		err = fmt.Errorf("%w\n%s", err, hint)
 	}
 	return usageError{err}
+}
+
+// commandWords returns the words of a command after the program's name, which stands before
+// each error.
+func commandWords(cmd *cobra.Command) string {
+	return strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")
 }
 
 func quoteAll(args []string) string {
