@@ -35,15 +35,11 @@ func TestTypesOfAReplacedHandlerStay(t *testing.T) {
 
 	retired := make(chan error, 1)
 	go func() { retired <- g.Retire(t.Context(), slot.Vacate(config.Options)) }()
-	for {
+	until(t, "the old group closing", func() (Stats, bool) {
 		g.mu.Lock()
-		closing := g.closing
-		g.mu.Unlock()
-		if closing {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
+		defer g.mu.Unlock()
+		return Stats{}, g.closing
+	})
 	h.send(t, 2) // while it answers what it has
 	p.pass(tag)
 	p.closed()
@@ -132,7 +128,9 @@ func TestReplacedHandlerWithoutItsProcesses(t *testing.T) {
 	if h.router.Serves("reading/a") {
 		t.Error("served without a process")
 	}
-	time.Sleep(2 * config.Timeout) // when types that were kept would end
+	if n := len(h.Retired()); n > 0 {
+		t.Errorf("the types of %d handlers are kept, though no process has named them", n)
+	}
 	if _, err := h.Add(config); err != nil {
 		t.Error(err)
 	}

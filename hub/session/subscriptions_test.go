@@ -47,7 +47,7 @@ func TestSubscribe(t *testing.T) {
 	bob.lives()
 
 	ann.Close()
-	eventually(t, "the subscriptions have ended", func() bool { return h.Stats().Subscriptions == 0 && h.Stats().Sessions == 2 })
+	until(t, "the subscriptions have ended", func() bool { return h.Stats().Subscriptions == 0 && h.Stats().Sessions == 2 })
 	sam.send(5, "a/b", "5")
 	sam.want(`status 5: no handler or route serves type "a/b"`)
 	if s := h.router.Stats(); s.Lost != 0 || s.Delivered != 6 {
@@ -204,7 +204,7 @@ func TestSessionsAndKick(t *testing.T) {
 	tcp := h.peer(t, "tcp", h.tcp)
 	tcp.hello(&wire.Hello{Role: wire.RoleClient, User: "ann", Password: "p", SendOnly: true})
 	tcp.wantIn("hello ")
-	eventually(t, "all four are listed", func() bool {
+	until(t, "all four are listed", func() bool {
 		all := h.Sessions()
 		return len(all) == 4 && all[0].Delivered == 1
 	})
@@ -231,7 +231,7 @@ func TestSessionsAndKick(t *testing.T) {
 		p.want("goodbye: an administrator has ended the session", "end")
 	}
 	c.want("end")
-	eventually(t, "they are gone", func() bool { return len(h.Sessions()) == 1 && h.Stats().Subscriptions == 0 })
+	until(t, "they are gone", func() bool { return len(h.Sessions()) == 1 && h.Stats().Subscriptions == 0 })
 	h.log.want(t, "sessions ended by an administrator", "user=sam", "kicked=ann", "sessions=3")
 }
 
