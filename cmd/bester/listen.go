@@ -136,7 +136,7 @@ func (l *listenOptions) run(cmd *cobra.Command, args []string) error {
 			text = "\nThis account may receive everything now."
 		}
 		fmt.Fprintln(cmd.ErrOrStderr(), "bester: what this account may receive has changed."+text)
-		go l.subscribe(ctx, cmd, c) // not on this goroutine, which reads the answers
+		go l.subscribe(ctx, cmd, c, false) // not on this goroutine, which reads the answers
 	}
 	s := reconnectingSession{
 		dial: func(ctx context.Context) (session, error) {
@@ -144,7 +144,7 @@ func (l *listenOptions) run(cmd *cobra.Command, args []string) error {
 			if err != nil {
 				return nil, err
 			}
-			if err := l.subscribe(ctx, cmd, c); err != nil {
+			if err := l.subscribe(ctx, cmd, c, l.last); err != nil {
 				closeClient(ctx, c)
 				return nil, err
 			}

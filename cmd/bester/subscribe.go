@@ -39,7 +39,8 @@ func (l *listenOptions) parsePatterns(args []string) error {
 // subscribe subscribes to the patterns: where the account may not receive all types of one,
 // to what it may of them. The first time it is an error if nothing at all is shown, or the
 // hub refuses a pattern for another reason; later, what is no longer or again shown is told.
-func (l *listenOptions) subscribe(ctx context.Context, cmd *cobra.Command, c *client.Client) error {
+// With last, the last messages are shown first: once a session, or they came twice.
+func (l *listenOptions) subscribe(ctx context.Context, cmd *cobra.Command, c *client.Client, last bool) error {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	l.subscribing.Lock()
@@ -48,7 +49,7 @@ func (l *listenOptions) subscribe(ctx context.Context, cmd *cobra.Command, c *cl
 	hidden := make(map[hub.Pattern]bool)
 	var denied error
 	for _, p := range l.patterns {
-		err := l.subscribeTo(ctx, c, p)
+		err := l.subscribeTo(ctx, c, p, last || l.last && l.hidden[p])
 		switch {
 		case err == nil:
 			if l.hidden[p] {
@@ -73,9 +74,9 @@ func (l *listenOptions) subscribe(ctx context.Context, cmd *cobra.Command, c *cl
 
 // subscribeTo subscribes to what the account may receive of a pattern. It returns an error if
 // that is nothing.
-func (l *listenOptions) subscribeTo(ctx context.Context, c *client.Client, p hub.Pattern) (err error) {
+func (l *listenOptions) subscribeTo(ctx context.Context, c *client.Client, p hub.Pattern, last bool) (err error) {
 	subscribe := c.Subscribe
-	if l.last {
+	if last {
 		subscribe = c.SubscribeWithLast
 	}
 	for _, part := range allowedParts(p, c.Receives()) {
