@@ -1,11 +1,11 @@
 package account
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/besterhub/bester/hub"
+	"github.com/besterhub/bester/hub/hubtest"
 )
 
 func TestCheckName(t *testing.T) {
@@ -101,8 +101,8 @@ func TestPermissionChecksAllocateNothing(t *testing.T) {
 }
 
 func TestRulesAreWhatMatchSays(t *testing.T) {
-	types := combine([]string{"a", "ab", ""}, 4)
-	for _, s := range combine([]string{"a", "b", "+", "#", ""}, 3) {
+	types := hubtest.Combine([]string{"a", "ab", ""}, 4)
+	for _, s := range hubtest.Combine([]string{"a", "b", "+", "#", ""}, 3) {
 		p, err := hub.ParsePattern(s)
 		if err != nil {
 			continue
@@ -143,22 +143,4 @@ func BenchmarkMaySend(b *testing.B) {
 			b.Fatal("denied")
 		}
 	}
-}
-
-// combine returns all types or patterns of up to depth of these levels. To tell any two
-// patterns apart, the types need all levels that the patterns name, one more that none
-// names, and one level more depth than any pattern.
-func combine(levels []string, depth int) []string {
-	all, last := slices.Clone(levels), levels
-	for range depth - 1 {
-		var next []string
-		for _, s := range last {
-			for _, l := range levels {
-				next = append(next, s+"/"+l)
-			}
-		}
-		all = append(all, next...)
-		last = next
-	}
-	return all
 }
